@@ -1,0 +1,149 @@
+"""Canonical form and fingerprint of a trial: what is hashed, stored, stacked and trained.
+
+Canonical form is a nested dict of typed plain values with every default filled in, width as a list, layers and
+metrics as lists, and without the fields that the chosen variant does not read.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from nfa_kernels import names
+from service.trial_settings import (
+    DataSettings,
+    InitSettings,
+    MeasureSettings,
+    NetworkSettings,
+    TrainingSettings,
+    TrialSettings,
+)
+
+Settings = dict[str, dict[str, Any]]
+"""Canonical settings: section -> field -> value."""
+
+
+def canonical(settings: TrialSettings) -> Settings:
+    """The canonical form of validated settings."""
+    return {
+        "data": _data(settings.data),
+        "network": _network(settings.network),
+        "init": _init(settings.init),
+        "training": _training(settings.training),
+        "measure": _measure(settings.measure, settings),
+    }
+
+
+def fingerprint(settings: Mapping[str, Any], seed: int) -> str:
+    """SHA-256, in hex, of the numerical version, the seed and the canonical settings."""
+    return _sha256({"kernels": names.NUMERICAL_VERSION, "seed": seed, "settings": settings})
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """SHA-256, in hex, of canonical settings alone: the same for every seed of a grid point."""
+    return _sha256(settings)
+
+
+def ignored(settings: TrialSettings, given: Mapping[str, Any]) -> list[str]:
+    """Dotted paths that `given` (the mapping as written) sets but the chosen variants do not read."""
+    kept = canonical(settings)
+    # device is read, but is no part of what is computed; points, every and steps are alternatives
+    read = {("training", "device"), ("measure", "points"), ("measure", "spacing")}
+    return [
+        f"{section}.{field}"
+        for section, fields in given.items()
+        if isinstance(fields, Mapping)
+        for field in fields
+        if field not in kept[section] and (section, field) not in read
+    ]
+
+
+def _sha256(document: Mapping[str, Any]) -> str:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _pick(section: Any, fields: tuple[str, ...]) -> dict[str, Any]:
+    """The named fields as plain values; whole numbers in float fields become floats, so that 0 and 0.0 agree."""
+    dumped = section.model_dump(mode="python")
+    floats = {name for name, field in type(section).model_fields.items() if _holds_float(field.annotation)}
+    return {name: _plain(dumped[name], name in floats) for name in fields}
+
+
+def _holds_float(annotation: Any) -> bool:
+    """Whether a field's type mentions float anywhere, as in float | None or list[float]."""
+    return annotation is float or any(_holds_float(part) for part in getattr(annotation, "__args__", ()))
+
+
+def _plain(value: Any, is_float: bool) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(part, is_float) for part in value]
+    if is_float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    # -0.0 and 0.0 are one setting
+    return value + 0.0 if isinstance(value, float) else value
+
+
+def _data(data: DataSettings) -> dict[str, Any]:
+    return _pick(data, ("kind", *names.DATA_KINDS[data.kind]))
+
+
+def _network(network: NetworkSettings) -> dict[str, Any]:
+    fields = ["depth", "bias", "parameterization"]
+    if network.depth > 1:
+        fields.append("activation")
+        if network.activation == "leaky_relu":
+            fields.append("slope")
+    return {**_pick(network, tuple(fields)), "width": network.hidden_widths}
+
+
+def _init(init: InitSettings) -> dict[str, Any]:
+    return _pick(init, ("scheme", *names.INITIALISATIONS[init.scheme]))
+
+
+def _training(training: TrainingSettings) -> dict[str, Any]:
+    rule = names.OPTIMIZERS[training.optimizer]
+    fields = ["optimizer", "weight_decay", "loss", "dtype", *rule.hyperparameters]
+    is_flow = training.optimizer == "gradient_flow"
+    if not is_flow:
+        fields += ["learning_rate", "steps", "schedule"]
+    if training.batch_size is not None:
+        fields += ["batch_size", "batch_order"]
+    kept = _pick(training, tuple(fields))
+    if kept.get("beta2", 0.0) is None:
+        kept["beta2"] = 0.99 if training.optimizer == "lion" else 0.999
+    if kept.get("epsilon", 0.0) is None:
+        kept["epsilon"] = 1e-10 if training.optimizer == "adagrad" else 1e-8
+    if not is_flow:
+        kept |= _schedule(training)
+    if training.stop is not None:
+        kept["stop"] = {"loss_below": float(training.stop.loss_below)}
+    return kept
+
+
+def _schedule(training: TrainingSettings) -> dict[str, Any]:
+    if training.schedule not in ("step", "warmup"):
+        return {}
+    share = 3 if training.schedule == "step" else 10
+    kept: dict[str, Any] = {"schedule_steps": training.schedule_steps or max(1, training.steps // share)}
+    if training.schedule == "step":
+        kept["schedule_factor"] = float(training.schedule_factor)
+    return kept
+
+
+def _measure(measure: MeasureSettings, settings: TrialSettings) -> dict[str, Any]:
+    kept: dict[str, Any] = {
+        "layers": measure.measured_layers(settings.network.depth),
+        "metrics": measure.measured_metrics,
+    }
+    if measure.every is not None:
+        kept["every"] = measure.every
+    elif measure.steps is not None:
+        kept["steps"] = sorted(set(measure.steps))
+    else:
+        kept |= {"points": measure.points or 60, "spacing": measure.spacing}
+    if measure.exponents:
+        kept["exponents"] = sorted({float(exponent) for exponent in measure.exponents})
+    if measure.weights:
+        kept["weights"] = sorted(set(measure.weights))
+    return kept

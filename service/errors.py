@@ -1,0 +1,93 @@
+"""Every error the service answers with, its HTTP status and its code, on one screen.
+
+A message names what was received, what is allowed and the next step. `errors` lists one entry per wrong field:
+{"path", "message", "received", "allowed", "nearest"}, each optional but path and message.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class ServiceError(Exception):
+    """The root: answered as application/problem+json with `status`, `code` and the message as `detail`."""
+
+    status: int = 500
+    code: str = "internal"
+    title: str = "The service failed"
+
+    def __init__(self, detail: str, *, errors: Sequence[dict[str, Any]] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+
+
+class InvalidRequest(ServiceError):
+    """A parameter of the request itself is wrong."""
+
+    status, code, title = 422, "invalid_request", "The request is not valid"
+
+
+class InvalidGrid(ServiceError):
+    """The grid names something unknown, has a wrong value, or does not fit together."""
+
+    status, code, title = 422, "invalid_grid", "The grid is not valid"
+
+
+class InvalidFilter(ServiceError):
+    """A `where` expression does not parse or names something unknown; `errors` point at the column."""
+
+    status, code, title = 422, "invalid_filter", "The filter is not valid"
+
+
+class InvalidDataset(ServiceError):
+    """An upload is not a readable file of finite arrays with fitting shapes."""
+
+    status, code, title = 422, "invalid_dataset", "The dataset is not valid"
+
+
+class NotFound(ServiceError):
+    """No such experiment, trial, dataset or preset."""
+
+    status, code, title = 404, "not_found", "Not found"
+
+
+class Conflict(ServiceError):
+    """The request does not fit the present state."""
+
+    status, code, title = 409, "conflict", "Conflict with the present state"
+
+
+class IdempotencyMismatch(ServiceError):
+    """An Idempotency-Key came again with another body."""
+
+    status, code, title = 422, "idempotency_mismatch", "The idempotency key was used for another request"
+
+
+class TooLarge(ServiceError):
+    """A body, upload or grid is over its limit."""
+
+    status, code, title = 413, "too_large", "Too large"
+
+
+class UnsupportedMedia(ServiceError):
+    """The body's content type is not one this call reads."""
+
+    status, code, title = 415, "unsupported_media_type", "Unsupported content type"
+
+
+class StoreUnavailable(ServiceError):
+    """The database cannot be reached or did not answer in time; safe to try again."""
+
+    status, code, title = 503, "store_unavailable", "The store is unavailable"
+
+
+class SchemaMismatch(ServiceError):
+    """The database's schema is not the one this version knows."""
+
+    status, code, title = 503, "schema_mismatch", "The store has another schema version"
+
+
+class LeaseLost(ServiceError):
+    """Another dispatcher now holds this trial: drop the result, do not retry."""
+
+    status, code, title = 409, "lease_lost", "The lease was lost"

@@ -1,0 +1,1 @@
+"""The only SQL. Each function owns its transaction; only this package sees database exceptions."""

@@ -1,0 +1,1 @@
+"""What people look at: the one definition of every figure, and the pages."""
