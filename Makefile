@@ -1,0 +1,57 @@
+# Every command worth remembering; bare `make` lists them.
+
+PYTHON      ?= python3
+# One tried release of torch. A machine with CUDA gets what this names from the configured package index;
+# for the smaller CPU build, name PyTorch's public CPU index: make demo TORCH_INDEX=...
+TORCH       ?= torch==2.13.0
+TORCH_INDEX ?=
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+# Small networks are trained by one thread per process; more threads only wait for each other.
+ENV  := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up test check format clean
+
+help: ## List these commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.runtime ## Make .venv with the run-time dependencies
+
+demo: $(VENV)/.runtime ## Run the weight-decay preset through the whole service; writes demo/*.png
+	@$(BIN)/nfa demo --out demo
+
+up: $(VENV)/.runtime ## Start the service on this machine (SQLite, local Ray); Ctrl-C stops it
+	@$(BIN)/nfa up
+
+test: $(VENV)/.test check ## Run every check and every test
+	@$(ENV) $(BIN)/pytest --durations=15
+
+check: $(VENV)/.test ## Lint, types and import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ty check --python $(VENV)
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.test ## Format and sort imports
+	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .
+
+clean: ## Remove what the commands above made
+	rm -rf $(VENV) demo .nfa build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V). Name another: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing run-time dependencies into $(VENV) .."
+	@$(PIP) '$(TORCH)' -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what the tests need into $(VENV) .."
+	@$(PIP) '$(TORCH)' -e '.[test,data]'
+	@touch $(VENV)/.runtime $@
