@@ -1,0 +1,20 @@
+"""Training data of one trial: kind -> function(seed, **settings) -> Data, float64, on the CPU."""
+
+from collections.abc import Callable
+
+from nfa_kernels.data.dataset import Data
+from nfa_kernels.data.linear_teacher import linear_teacher
+from nfa_kernels.data.uploaded import uploaded
+
+DATA: dict[str, Callable[..., Data]] = {"linear_teacher": linear_teacher, "uploaded": uploaded}
+
+
+def make_data(kind: str, seed: int, **settings: object) -> Data:
+    """Data of one trial by the kind's name.
+
+    Raises:
+        ValueError: unknown kind, or settings that do not fit together.
+    """
+    if kind not in DATA:
+        raise ValueError(f"kind: received {kind!r}, allowed are {', '.join(DATA)}")
+    return DATA[kind](seed, **settings)

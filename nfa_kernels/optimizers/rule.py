@@ -1,0 +1,27 @@
+"""What an update rule is: a pure pair of functions on stacked weights."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from nfa_kernels.networks import Params
+
+Hyperparameters = Mapping[str, Tensor]
+"""Name -> (K, 1, 1), one number per network: learning_rate, weight_decay and what the rule reads."""
+
+
+class Rule(NamedTuple):
+    """`init(weights)` makes the state; `step(weights, gradients, state, hyperparameters)` answers new weights and state.
+
+    A state is a (possibly empty) NamedTuple of tuples of tensors in the weights' shapes and of whole numbers.
+    """
+
+    init: Callable[[Params], Any]
+    step: Callable[[Params, Params, Any, Hyperparameters], tuple[Params, Any]]
+
+
+def decayed(weights: Params, gradients: Params, hyperparameters: Hyperparameters) -> Params:
+    """Gradients of the coupled objective: g + lambda W."""
+    decay = hyperparameters["weight_decay"]
+    return tuple(g.addcmul(w, decay) for w, g in zip(weights, gradients, strict=True))
