@@ -6,15 +6,17 @@ metrics as lists, and without the fields that the chosen variant does not read.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from nfa_kernels import names
 from service.trial_settings import (
+    MAX_DEPTH,
     DataSettings,
     InitSettings,
     MeasureSettings,
     NetworkSettings,
+    Section,
     TrainingSettings,
     TrialSettings,
 )
@@ -25,13 +27,26 @@ Settings = dict[str, dict[str, Any]]
 
 def canonical(settings: TrialSettings) -> Settings:
     """The canonical form of validated settings."""
-    return {
-        "data": _data(settings.data),
-        "network": _network(settings.network),
-        "init": _init(settings.init),
-        "training": _training(settings.training),
-        "measure": _measure(settings.measure, settings),
-    }
+    sections = (settings.data, settings.network, settings.init, settings.training, settings.measure)
+    names_ = ("data", "network", "init", "training", "measure")
+    depth = settings.network.depth
+    return {name: canonical_section(section, depth) for name, section in zip(names_, sections, strict=True)}
+
+
+def canonical_section(section: Section, depth: int) -> dict[str, Any]:
+    """Canonical form of one section; `measure` needs the network's depth to say which layers are all."""
+    match section:
+        case DataSettings():
+            return _data(section)
+        case NetworkSettings():
+            return _network(section)
+        case InitSettings():
+            return _init(section)
+        case TrainingSettings():
+            return _training(section)
+        case MeasureSettings():
+            return _measure(section, depth)
+    raise TypeError(f"no section of a trial: {type(section).__name__}")
 
 
 def fingerprint(settings: Mapping[str, Any], seed: int) -> str:
@@ -44,23 +59,32 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
     return _sha256(settings)
 
 
-def ignored(settings: TrialSettings, given: Mapping[str, Any]) -> list[str]:
-    """Dotted paths that `given` (the mapping as written) sets but the chosen variants do not read."""
-    kept = canonical(settings)
-    # device is read, but is no part of what is computed; points, every and steps are alternatives
-    read = {("training", "device"), ("measure", "points"), ("measure", "spacing")}
+def fingerprints(settings: Mapping[str, Any], seeds: Iterable[int]) -> Iterator[str]:
+    """The fingerprint of each seed of a grid point; the settings are written once."""
+    text = _compact(settings)
+    start = f'{{"kernels":{_compact(names.NUMERICAL_VERSION)},"seed":'
+    for seed in seeds:
+        yield hashlib.sha256(f'{start}{seed},"settings":{text}}}'.encode()).hexdigest()
+
+
+def unread(section: Section, given: Iterable[str]) -> list[str]:
+    """Keys out of `given` that are set in this section but that its chosen variant does not read."""
+    kept = canonical_section(section, MAX_DEPTH)
     return [
-        f"{section}.{field}"
-        for section, fields in given.items()
-        if isinstance(fields, Mapping)
-        for field in fields
-        if field not in kept[section] and (section, field) not in read
+        key for key in given if key not in kept and key not in _READ_ELSEWHERE and key in type(section).model_fields
     ]
 
 
+_READ_ELSEWHERE = frozenset({"device", "batch_size", "stop", "points", "every", "steps", "exponents", "weights"})
+"""Read although canonical form may lack them: null and empty mean nothing, device is not part of what is computed."""
+
+
 def _sha256(document: Mapping[str, Any]) -> str:
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_compact(document).encode()).hexdigest()
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
 
 
 def _pick(section: Any, fields: tuple[str, ...]) -> dict[str, Any]:
@@ -131,9 +155,9 @@ def _schedule(training: TrainingSettings) -> dict[str, Any]:
     return kept
 
 
-def _measure(measure: MeasureSettings, settings: TrialSettings) -> dict[str, Any]:
+def _measure(measure: MeasureSettings, depth: int) -> dict[str, Any]:
     kept: dict[str, Any] = {
-        "layers": measure.measured_layers(settings.network.depth),
+        "layers": measure.measured_layers(depth),
         "metrics": measure.measured_metrics,
     }
     if measure.every is not None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from nfa_kernels import names
 
@@ -27,7 +28,8 @@ def one_of(allowed: Mapping[str, Any] | tuple[str, ...]) -> Callable[[str], str]
 
     def check(value: str) -> str:
         if value not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
+            known = list(allowed)
+            raise PydanticCustomError("one_of", "must be one of {names}", {"names": ", ".join(known), "allowed": known})
         return value
 
     return check
@@ -57,8 +59,13 @@ def spaced(value: Any) -> Any:
     if kind == "log":
         if not (start > 0 and stop > 0):
             raise ValueError("log takes two positive ends")
-        return np.geomspace(start, stop, int(count)).tolist()
-    return np.linspace(start, stop, int(count)).tolist()
+        return _rounded(np.geomspace(start, stop, int(count)))
+    return _rounded(np.linspace(start, stop, int(count)))
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    """To 15 digits: 0.01, not 0.010000000000000002, and the same numbers with every release of NumPy."""
+    return [float(f"{value:.15g}") for value in values.tolist()]
 
 
 def _is_number(value: Any) -> bool:
@@ -97,6 +104,25 @@ class DataSettings(Section):
     seed: Count | None = Field(
         None, ge=0, le=2**63 - 1, description="Fixes the data for every trial; null: each trial's own seed."
     )
+
+    @model_validator(mode="after")
+    def _teacher_fits(self) -> Self:
+        rank = min(self.inputs, self.outputs)
+        if self.kind == "linear_teacher" and len(self.spectrum) > rank:
+            raise ValueError(
+                f"spectrum lists {len(self.spectrum)} singular values, but a map from {self.inputs} inputs to "
+                f"{self.outputs} outputs has {rank}"
+            )
+        if isinstance(self.covariance, list) and len(self.covariance) != self.inputs:
+            raise ValueError(
+                f"covariance lists {len(self.covariance)} variances, but there are {self.inputs} inputs: "
+                "give one variance per input"
+            )
+        if self.covariance == "whitened" and self.samples < self.inputs:
+            raise ValueError(
+                f"covariance whitened needs at least as many samples as inputs, not {self.samples} for {self.inputs}"
+            )
+        return self
 
 
 class NetworkSettings(Section):

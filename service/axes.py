@@ -1,0 +1,174 @@
+"""What a grid varies: axes, zip groups and included points, as choices of assignments to dotted paths."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from service.problems import NOTHING, Problems
+from service.trial_settings import (
+    DataSettings,
+    InitSettings,
+    MeasureSettings,
+    NetworkSettings,
+    Section,
+    StopSettings,
+    TrainingSettings,
+    spaced,
+)
+
+SECTIONS: Final[dict[str, type[Section]]] = {
+    "data": DataSettings,
+    "network": NetworkSettings,
+    "init": InitSettings,
+    "training": TrainingSettings,
+    "measure": MeasureSettings,
+}
+FIELDS: Final = {section: tuple(model.model_fields) for section, model in SECTIONS.items()}
+PATHS: Final = (
+    *(f"{section}.{field}" for section, fields in FIELDS.items() for field in fields),
+    *(f"training.stop.{field}" for field in StopSettings.model_fields),
+    *FIELDS,
+)
+"""Every dotted path into the settings of a trial; a section's own name is one too."""
+
+MAPPINGS: Final = frozenset({*FIELDS, "training.stop"})
+"""Paths whose value may be a mapping, which is merged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One setting of a varying path, with the place in the document that it came from."""
+
+    path: str
+    value: Any
+    origin: str
+
+
+Choice = tuple[Assignment, ...]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """An axis or a zip group: the choices that one index of the product runs over."""
+
+    choices: tuple[Choice, ...]
+
+    @property
+    def paths(self) -> list[str]:
+        """Every path that some choice sets, in written order."""
+        return list(dict.fromkeys(part.path for choice in self.choices for part in choice))
+
+
+def read_factors(axes: Mapping[str, Any], zips: Sequence[Any], problems: Problems) -> list[Factor]:
+    """The factors of the product in written order: axes first, then zip groups."""
+    factors = [
+        Factor(tuple(choice[0] for choice in choices))
+        for path, written in axes.items()
+        if (choices := _choices(path, written, f"axes.{path}", problems))
+    ]
+    for number, group in enumerate(zips):
+        factor = _read_group(group, f"zip[{number}]", problems)
+        if factor is not None:
+            factors.append(factor)
+    _check_once(factors, problems)
+    return factors
+
+
+def read_point(written: Any, origin: str, problems: Problems) -> Choice:
+    """Assignments of an `include` or `exclude` entry: dotted paths, or mappings that are flattened."""
+    if not isinstance(written, Mapping):
+        problems.add(origin, "must be a mapping of dotted paths to values", received=written)
+        return ()
+    if not written:
+        problems.add(origin, "names no path", received=written)
+    return tuple(
+        part
+        for path, value in written.items()
+        if _check_path(path, f"{origin}.{path}", problems)
+        if _check_mapping(path, value, f"{origin}.{path}", problems)
+        for part in flattened(path, value, f"{origin}.{path}")
+    )
+
+
+def flattened(path: str, value: Any, origin: str) -> Iterator[Assignment]:
+    """Assignments to leaves; only sections and `training.stop` are merged, any other value is a leaf."""
+    if path in MAPPINGS and isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from flattened(f"{path}.{key}", inner, f"{origin}.{key}")
+    else:
+        yield Assignment(path, value, origin)
+
+
+def _read_group(group: Any, origin: str, problems: Problems) -> Factor | None:
+    """One zip group: its paths move together, so their lists must be equally long."""
+    if not isinstance(group, Mapping) or not group:
+        problems.add(origin, "must be a mapping of dotted paths to lists", received=group)
+        return None
+    columns = [_choices(path, written, f"{origin}.{path}", problems) for path, written in group.items()]
+    lengths = {path: len(column) for path, column in zip(group, columns, strict=True)}
+    if not all(lengths.values()):
+        return None
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{path} has {length}" for path, length in lengths.items())
+        problems.add(origin, f"lists that move together must be equally long: {told}")
+        return None
+    return Factor(tuple(tuple(part for column in row for part in column[0]) for row in zip(*columns, strict=True)))
+
+
+def _choices(path: str, written: Any, origin: str, problems: Problems) -> list[tuple[Choice]]:
+    """The values of one path, each as the assignments it makes; empty after noting what is wrong."""
+    if not _check_path(path, origin, problems):
+        return []
+    try:
+        values = spaced(written)
+    except ValueError as error:
+        problems.add(origin, str(error), received=written)
+        return []
+    if not isinstance(values, list):
+        allowed = "a list, {log: [from, to, count]} or {linear: [from, to, count]}"
+        problems.add(origin, "an axis needs a list of values", received=written, allowed=allowed)
+        return []
+    if not values:
+        problems.add(origin, "an axis needs at least one value", received=written)
+    return [
+        (tuple(flattened(path, value, f"{origin}[{index}]")),)
+        for index, value in enumerate(values)
+        if _check_mapping(path, value, f"{origin}[{index}]", problems)
+    ]
+
+
+def _check_path(path: str, origin: str, problems: Problems) -> bool:
+    """Whether the path leads into the settings of a trial."""
+    if path in PATHS:
+        return True
+    problems.unknown(origin, "path", path, PATHS)
+    return False
+
+
+def _check_mapping(path: str, value: Any, origin: str, problems: Problems) -> bool:
+    """Whether a value for a whole section is a mapping to merge."""
+    if path in FIELDS and not (isinstance(value, Mapping) and value):
+        problems.add(origin, f"a value of {path} must be a mapping, which is merged", received=value)
+        return False
+    return True
+
+
+def _check_once(factors: Sequence[Factor], problems: Problems) -> None:
+    """Refuse a path that two factors set, or that a factor sets beside the mapping it lies in."""
+    seen: dict[str, str] = {}
+    for factor in factors:
+        own = {part.path: part.origin for choice in factor.choices for part in choice}
+        for path, origin in own.items():
+            other = next((seen[known] for known in seen if _overlap(known, path)), NOTHING)
+            if other is not NOTHING:
+                problems.add(_unindexed(origin), f"{path} is varied by {_unindexed(str(other))} too")
+        seen |= own
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
+def _unindexed(origin: str) -> str:
+    """Origin without the index of its value: axes.training.steps[3] -> axes.training.steps."""
+    return origin[: origin.rindex("[")] if origin.endswith("]") else origin

@@ -1,0 +1,103 @@
+"""One section of a grid point: merged, validated and in canonical form, once for all points that agree in it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from service.axes import FIELDS, SECTIONS, Assignment
+from service.problems import Problems
+from service.trial_settings import StopSettings
+
+
+@dataclass(frozen=True)
+class SectionValue:
+    """The written values of a section merged over the trial block, and what became of them."""
+
+    name: str
+    written: Mapping[str, Any]
+    origins: Mapping[str, str]
+    """Dotted path -> place in the document, for values that an axis, zip group or include set."""
+    model: BaseModel | None
+    """None after its problems were noted."""
+
+    def value(self, path: str) -> Any:
+        """The value at a path into this section: validated where it can be, else as written, else the default."""
+        return value_at(self.model, self.written, self.name, path)
+
+
+def merge_section(block: Mapping[str, Any], assignments: Iterable[Assignment]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The trial block's section with assignments merged over it, and where each assigned path came from."""
+    merged: dict[str, Any] = dict(block)
+    origins: dict[str, str] = {}
+    for part in assignments:
+        origins[part.path] = part.origin
+        keys = part.path.split(".")[1:]
+        if len(keys) == 2:
+            inner = merged.get(keys[0])
+            merged[keys[0]] = {**(inner if isinstance(inner, Mapping) else {}), keys[1]: part.value}
+        else:
+            merged[keys[0]] = part.value
+    return merged, origins
+
+
+def validate_section(
+    name: str, written: Mapping[str, Any], origins: Mapping[str, str], problems: Problems
+) -> SectionValue:
+    """Validate one section; wrong fields are noted under the place that set them."""
+    try:
+        valid = SECTIONS[name].model_validate(dict(written))
+    except ValidationError as error:
+        _note(name, error, origins, problems)
+        return SectionValue(name, written, origins, None)
+    return SectionValue(name, written, origins, valid)
+
+
+def value_at(model: BaseModel | None, written: Mapping[str, Any], section: str, path: str) -> Any:
+    """The value at a dotted path, from the model if there is one, else as written with the section's default."""
+    keys = path.split(".")[1:]
+    value: Any = model
+    if model is None:
+        field = SECTIONS[section].model_fields.get(keys[0])
+        value = {keys[0]: written.get(keys[0], field.default if field else None)}
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def origin_of(path: str, origins: Mapping[str, str]) -> str:
+    """Where in the document the value at a path came from: an axis' value, or the trial block."""
+    known = [name for name in origins if path == name or path.startswith((f"{name}.", f"{name}["))]
+    if not known:
+        return f"trial.{path}"
+    longest = max(known, key=len)
+    return origins[longest] + path[len(longest) :]
+
+
+def _note(name: str, error: ValidationError, origins: Mapping[str, str], problems: Problems) -> None:
+    """Pydantic's errors under readable paths; of a union's branches the one that went deepest counts."""
+    found = [(_path(name, detail["loc"]), detail) for detail in error.errors(include_url=False)]
+    paths = {path for path, _ in found}
+    for path, detail in found:
+        if any(other.startswith((f"{path}.", f"{path}[")) for other in paths) and path != name:
+            continue
+        known = StopSettings.model_fields if path.startswith("training.stop.") else FIELDS[name]
+        prefix = path.rpartition(".")[0]
+        allowed = [f"{prefix}.{field}" for field in known]
+        place = origin_of(path, origins)
+        if detail["type"] == "extra_forbidden":
+            problems.unknown(place, "key", path, allowed)
+        else:
+            problems.add_pydantic(detail, place, allowed)
+
+
+def _path(name: str, location: tuple[int | str, ...]) -> str:
+    """Dotted path of a pydantic location: only `stop` has fields below a field, all else marks branches of unions."""
+    path = name
+    for depth, part in enumerate(location):
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif depth == 0 or path == "training.stop":
+            path += f".{part}"
+    return path

@@ -1,0 +1,327 @@
+"""A grid becomes trials: product of axes, zip groups and seeds, in written order, without duplicates. Pure.
+
+Points are counted before they are built. Each section of a trial is validated once for all points that agree in it,
+so that 100,000 points cost 100,000 hashes, not 100,000 validations.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service import canonical
+from service.axes import FIELDS, SECTIONS, Assignment, Choice, Factor, read_factors, read_point
+from service.canonical import Settings
+from service.errors import InvalidGrid
+from service.fitting import Arrays, Limits, misfits
+from service.grid_document import check_plain
+from service.grid_sections import SectionValue, merge_section, origin_of, validate_section
+from service.problems import Problems
+from service.stacking import stack_key
+from service.trial_settings import TrialSettings
+
+MAX_SEED: Final = 2**63 - 1
+ENUMERATED_PER_TRIAL: Final = 10
+"""Points looked at before `exclude` drops some, as a multiple of the trials an experiment may have."""
+
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Tag = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class Grid(BaseModel):
+    """The body of POST /experiments: what to train, over which settings and seeds, and what is claimed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    name: str = Field("untitled", min_length=1, max_length=200, description="What the experiment is called.")
+    notes: str = Field("", max_length=20_000, description="Free text.")
+    tags: list[Tag] = Field([], max_length=50, description="Words to find it by.")
+    priority: int = Field(0, ge=-1_000_000, le=1_000_000, description="Higher runs first.")
+    trial: dict[str, Any] = Field({}, description="Settings of every trial; the defaults where nothing is said.")
+    axes: dict[str, Any] = Field({}, max_length=64, description="Dotted path -> values; the product is run.")
+    zip: list[Any] = Field([], max_length=64, description="Groups of axes that move together.")
+    exclude: list[Any] = Field([], max_length=1000, description="Drops the points that match all keys of an entry.")
+    include: list[Any] = Field([], max_length=10_000, description="Adds a point: the trial block plus these keys.")
+    seeds: int | list[Seed] = Field(1, description="n for 0 .. n-1, or a list.")
+    claims: list[Any] = Field([], max_length=200, description="Statements with thresholds that are judged.")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of the grid, without its seeds."""
+
+    settings: Settings
+    digest: str
+    stack_key: str
+    axes: Mapping[str, Any]
+    """The value of every varying path, typed, as the user would write it."""
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """A valid grid, expanded."""
+
+    grid: Grid
+    points: tuple[Point, ...]
+    seeds: tuple[int, ...]
+    axes: Mapping[str, Sequence[Any]]
+    """Varying path -> its values in order of appearance."""
+    ignored: tuple[str, ...]
+    """Paths that are set although no point reads them, and `exclude` entries that match nothing."""
+
+    def __len__(self) -> int:
+        return len(self.points) * len(self.seeds)
+
+    def trials(self) -> Iterator[tuple[int, Point, int, str]]:
+        """Every trial as (position, point, seed, fingerprint), seeds innermost."""
+        positions = itertools.count()
+        for point in self.points:
+            prints = canonical.fingerprints(point.settings, self.seeds)
+            for seed, fingerprint in zip(self.seeds, prints, strict=True):
+                yield next(positions), point, seed, fingerprint
+
+
+def expand(
+    document: Mapping[str, Any], limits: Limits = Limits(), datasets: Mapping[str, Arrays] | None = None
+) -> Expansion:
+    """Validate a grid and expand it.
+
+    Args:
+        document: the grid as plain values.
+        limits: how many trials, parameters and steps are allowed.
+        datasets: id -> {array: shape} of every uploaded dataset that the grid may name.
+    Raises:
+        InvalidGrid: with one entry per wrong field.
+    """
+    problems = Problems()
+    check_plain(document, problems)
+    problems.raise_as(InvalidGrid)
+    grid = _read_grid(document, problems)
+    seeds = _read_seeds(grid.seeds, limits, problems)
+    blocks = _read_trial(grid.trial, problems)
+    factors = read_factors(grid.axes, grid.zip, problems)
+    excluded = [read_point(entry, f"exclude[{index}]", problems) for index, entry in enumerate(grid.exclude)]
+    included = [read_point(entry, f"include[{index}]", problems) for index, entry in enumerate(grid.include)]
+    problems.raise_as(InvalidGrid)
+    _check_count(factors, len(included), bool(excluded), len(seeds), limits)
+    build = _Build(blocks, excluded, limits, datasets or {}, problems)
+    return _finish(grid, seeds, build, factors, included, limits)
+
+
+@dataclass
+class _Build:
+    """Builds points, remembering every section it has validated."""
+
+    blocks: Mapping[str, Mapping[str, Any]]
+    excluded: Sequence[Choice]
+    limits: Limits
+    datasets: Mapping[str, Arrays]
+    problems: Problems
+    unused_exclusions: set[int] = field(default_factory=set)
+    sections: dict[Any, SectionValue] = field(default_factory=dict)
+    forms: dict[Any, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.unused_exclusions = set(range(len(self.excluded)))
+
+    def section(self, name: str, key: Any, assignments: Sequence[Assignment]) -> SectionValue:
+        """The section of a point; `key` identifies the choices that it depends on."""
+        found = self.sections.get((name, key))
+        if found is None:
+            merged, origins = merge_section(self.blocks[name], assignments)
+            found = self.sections[name, key] = validate_section(name, merged, origins, self.problems)
+        return found
+
+    def is_excluded(self, sections: Mapping[str, SectionValue]) -> bool:
+        """Whether some `exclude` entry matches the point in all its keys."""
+        for index, entry in enumerate(self.excluded):
+            if all(_same(sections[_head(part.path)].value(part.path), part.value) for part in entry):
+                self.unused_exclusions.discard(index)
+                return True
+        return False
+
+    def form(self, section: SectionValue, depth: int) -> dict[str, Any]:
+        """Canonical form of a section, shared by all points that have it."""
+        assert section.model is not None
+        key = (id(section), depth)
+        if key not in self.forms:
+            self.forms[key] = canonical.canonical_section(section.model, depth)
+        return self.forms[key]
+
+    def point(self, sections: Mapping[str, SectionValue], paths: Sequence[str]) -> Point | None:
+        """The point of five valid sections; None after noting what does not fit."""
+        models = {name: section.model for name, section in sections.items()}
+        if None in models.values():
+            return None
+        settings = TrialSettings.model_construct(**models)
+        wrong = list(misfits(settings, self.limits, self.datasets))
+        for path, message in wrong:
+            section = sections[_head(path)]
+            self.problems.add(origin_of(path, section.origins), message, received=section.value(path))
+        if wrong:
+            return None
+        depth = settings.network.depth
+        form = {name: self.form(section, depth) for name, section in sections.items()}
+        axes = {path: sections[_head(path)].value(path) for path in paths}
+        return Point(form, canonical.settings_digest(form), stack_key(form), axes)
+
+
+def _finish(
+    grid: Grid,
+    seeds: tuple[int, ...],
+    build: _Build,
+    factors: Sequence[Factor],
+    included: Sequence[Choice],
+    limits: Limits,
+) -> Expansion:
+    """Build the points, drop duplicates and gather what the points have in common."""
+    paths = _varying_paths(grid, factors, included)
+    points: dict[str, Point] = {}
+    for sections in _section_sets(build, factors, included):
+        point = build.point(sections, paths)
+        if point is not None:
+            points.setdefault(point.digest, point)
+        if build.problems.full:
+            break
+    problems = build.problems
+    problems.raise_as(InvalidGrid)
+    if not points:
+        problems.add("exclude", "no point is left: every one is excluded")
+    elif len(points) * len(seeds) > limits.trials_per_experiment:
+        _too_many(len(points) * len(seeds), limits, problems)
+    problems.raise_as(InvalidGrid)
+    unused = tuple(f"exclude[{index}]" for index in sorted(build.unused_exclusions))
+    ordered = tuple(points.values())
+    return Expansion(grid, ordered, seeds, _axes(ordered, paths, grid), _ignored(build) + unused)
+
+
+def _section_sets(
+    build: _Build, factors: Sequence[Factor], included: Sequence[Choice]
+) -> Iterator[dict[str, SectionValue]]:
+    """The five sections of every point that is not excluded: the product first, then what is included."""
+    touching = {
+        name: [index for index, factor in enumerate(factors) if any(_head(path) == name for path in factor.paths)]
+        for name in SECTIONS
+    }
+    choices = [
+        [
+            {name: [part for part in choice if _head(part.path) == name] for name in SECTIONS}
+            for choice in factor.choices
+        ]
+        for factor in factors
+    ]
+    for indices in itertools.product(*(range(len(factor.choices)) for factor in factors)):
+        sections = {}
+        for name, touched in touching.items():
+            key = tuple(indices[index] for index in touched)
+            parts = [part for index in touched for part in choices[index][indices[index]][name]]
+            sections[name] = build.section(name, key, parts)
+        if not build.is_excluded(sections):
+            yield sections
+    for number, choice in enumerate(included):
+        parts_by_name = {name: [part for part in choice if _head(part.path) == name] for name in SECTIONS}
+        yield {name: build.section(name, ("include", number), parts) for name, parts in parts_by_name.items()}
+
+
+def _read_grid(document: Mapping[str, Any], problems: Problems) -> Grid:
+    """The outermost level of the document."""
+    try:
+        return Grid.model_validate(dict(document))
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            path = str(detail["loc"][0]) + "".join(f"[{part}]" for part in detail["loc"][1:] if isinstance(part, int))
+            problems.add_pydantic(detail, path, Grid.model_fields)
+    problems.raise_as(InvalidGrid)
+    raise AssertionError("a failed validation lists its errors")
+
+
+def _read_seeds(written: int | list[int], limits: Limits, problems: Problems) -> tuple[int, ...]:
+    """The seeds, in order; none after noting what is wrong."""
+    if isinstance(written, int):
+        if not written >= 1:
+            problems.add("seeds", "at least one seed is needed", received=written, allowed=">= 1, or a list")
+        elif written > limits.trials_per_experiment:
+            _too_many(written, limits, problems, path="seeds")
+        else:
+            return tuple(range(written))
+        return ()
+    if not written:
+        problems.add("seeds", "at least one seed is needed", received=written, allowed="a number, or a list")
+    first: dict[int, int] = {}
+    for index, seed in enumerate(written):
+        if seed in first:
+            problems.add(f"seeds[{index}]", f"is the same as seeds[{first[seed]}]", received=seed)
+        first.setdefault(seed, index)
+    return tuple(written)
+
+
+def _read_trial(trial: Mapping[str, Any], problems: Problems) -> dict[str, Mapping[str, Any]]:
+    """The trial block by section, empty where it says nothing."""
+    blocks: dict[str, Mapping[str, Any]] = {name: {} for name in SECTIONS}
+    for name, block in trial.items():
+        if name not in SECTIONS:
+            problems.unknown(f"trial.{name}", "key", name, SECTIONS)
+        elif block is not None and not isinstance(block, Mapping):
+            problems.add(f"trial.{name}", "must be a mapping", received=block, allowed=list(FIELDS[name]))
+        else:
+            blocks[name] = block or {}
+    return blocks
+
+
+def _check_count(factors: Sequence[Factor], included: int, has_exclusions: bool, seeds: int, limits: Limits) -> None:
+    """Refuse a grid that is too large before any point is built."""
+    points = math.prod(len(factor.choices) for factor in factors) + included
+    allowed = limits.trials_per_experiment * (ENUMERATED_PER_TRIAL if has_exclusions else 1)
+    if points * seeds > allowed and not (has_exclusions and points <= allowed):
+        problems = Problems()
+        _too_many(points * seeds, limits, problems)
+        problems.raise_as(InvalidGrid)
+
+
+def _too_many(count: int, limits: Limits, problems: Problems, path: str = "axes") -> None:
+    limit = limits.trials_per_experiment
+    told = f"{count}" if count < 10**12 else f"{float(count):.0e}" if count < 10**300 else "more than 1e300"
+    problems.add(path, f"{told} trials are over the limit of {limit} per experiment", received=told, allowed=limit)
+
+
+def _varying_paths(grid: Grid, factors: Sequence[Factor], included: Sequence[Choice]) -> list[str]:
+    """Every path that an axis, a zip group or an included point sets, in written order."""
+    paths = [path for factor in factors for path in factor.paths]
+    paths += [part.path for choice in included for part in choice]
+    return list(dict.fromkeys(paths))
+
+
+def _axes(points: Sequence[Point], paths: Sequence[str], grid: Grid) -> dict[str, list[Any]]:
+    """Values of each varying path in order of appearance."""
+    found: dict[str, dict[str, Any]] = {path: {} for path in paths}
+    for point in points:
+        for path, values in found.items():
+            value = point.axes[path]
+            values.setdefault(repr(value), value)
+    return {path: list(values.values()) for path, values in found.items()}
+
+
+def _ignored(build: _Build) -> tuple[str, ...]:
+    """Paths that the document sets and that none of the points reads."""
+    read: dict[str, bool] = {}
+    for section in build.sections.values():
+        if section.model is not None:
+            unread = set(canonical.unread(section.model, section.written))
+            for key in section.written:
+                path = f"{section.name}.{key}"
+                read[path] = read.get(path, False) or key not in unread
+    return tuple(path for path, is_read in read.items() if not is_read)
+
+
+def _head(path: str) -> str:
+    return path.partition(".")[0]
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    """Equality of settings: 0 is 0.0, but true is not 1."""
+    if isinstance(value, list) and isinstance(wanted, list | tuple):
+        return len(value) == len(wanted) and all(_same(*pair) for pair in zip(value, wanted, strict=True))
+    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted

@@ -1,0 +1,117 @@
+"""What is wrong with a request body, collected so that one answer names every wrong field."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from pydantic_core import ErrorDetails
+
+from service.errors import ServiceError
+
+MAX_PROBLEMS: Final = 20
+MAX_RECEIVED: Final = 200
+NOTHING: Final = object()
+"""Stands for a value that is not there, which null is not."""
+
+
+class Problems:
+    """Collects wrong fields: one entry per path and message, at most twenty."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    @property
+    def full(self) -> bool:
+        """Whether looking further is pointless."""
+        return len(self._entries) >= MAX_PROBLEMS
+
+    def add(
+        self,
+        path: str,
+        message: str,
+        *,
+        received: Any = NOTHING,
+        allowed: Any = None,
+        nearest: str | None = None,
+    ) -> None:
+        """Note one wrong field; what was received is kept shortened."""
+        entry: dict[str, Any] = {"path": path, "message": message}
+        if received is not NOTHING:
+            entry["received"] = shortened(received)
+        if allowed is not None:
+            entry["allowed"] = allowed
+        if nearest is not None:
+            entry["nearest"] = nearest
+        if not self.full:
+            self._entries.setdefault((path, message), entry)
+
+    def unknown(self, path: str, kind: str, name: Any, known: Iterable[str]) -> None:
+        """Note a name that does not exist, with those that do and the nearest of them."""
+        known = list(known)
+        near = nearest(name, known)
+        hint = f"; did you mean {near}?" if near else ""
+        self.add(path, f"unknown {kind} {shortened(name)}{hint}", received=name, allowed=known[:64], nearest=near)
+
+    def raise_as(self, error: type[ServiceError]) -> None:
+        """Raise the error if anything was noted; its detail is the first entry and the number of others."""
+        if not self._entries:
+            return
+        entries = list(self._entries.values())
+        more = f" (and {len(entries) - 1} more)" if len(entries) > 1 else ""
+        first = entries[0]
+        place = f"{first['path']}: " if first["path"] else ""
+        raise error(f"{place}{first['message']}{more}", errors=entries)
+
+    def add_pydantic(self, error: ErrorDetails, path: str, known: Iterable[str]) -> None:
+        """Note one of pydantic's errors at the path; `known` are the keys allowed where an unknown one stands."""
+        context: Mapping[str, Any] = error.get("ctx") or {}
+        if error["type"] == "extra_forbidden":
+            self.unknown(path, "key", path, known)
+        elif error["type"] == "one_of":
+            self.unknown(path, "name", error["input"], context["allowed"])
+        elif error["type"] == "missing":
+            self.add(path, "is needed")
+        else:
+            message = error["msg"].removeprefix("Value error, ")
+            self.add(path, message, received=error["input"], allowed=_allowed(context))
+
+
+def _allowed(context: Mapping[str, Any]) -> str | None:
+    """The bounds or words in the context of a pydantic error."""
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "min_length": "length >=", "max_length": "length <="}
+    bounds = [f"{sign} {context[key]}" for key, sign in signs.items() if key in context]
+    return ", ".join(bounds) or context.get("expected")
+
+
+def nearest(name: Any, known: Sequence[str]) -> str | None:
+    """The known name most like the given one, if any is like it; case and missing underscores count little."""
+    if not isinstance(name, str) or len(name) > MAX_RECEIVED:
+        return None
+    plain = {_plain(candidate): candidate for candidate in reversed(known)}
+    found = difflib.get_close_matches(_plain(name), list(plain), n=1, cutoff=0.6)
+    return plain[found[0]] if found else None
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def shortened(value: Any) -> str:
+    """The value as JSON, cut to 200 characters, safe to answer."""
+    if isinstance(value, str):
+        value = value[: MAX_RECEIVED + 1]
+    elif isinstance(value, list | tuple) and len(value) > MAX_RECEIVED:
+        value = value[:MAX_RECEIVED]
+    elif isinstance(value, Mapping) and len(value) > MAX_RECEIVED:
+        value = dict(list(value.items())[:MAX_RECEIVED])
+    elif isinstance(value, int) and abs(value) >= 10**100:
+        return f"a whole number of {value.bit_length()} bits"
+    try:
+        text = json.dumps(value, ensure_ascii=True, default=str)
+    except (ValueError, RecursionError):
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= MAX_RECEIVED else text[: MAX_RECEIVED - 3] + "..."
