@@ -55,9 +55,7 @@ def agop_factors(
     return {layer: factor / samples**0.5 for layer, factor in factors.items()}
 
 
-def _jacobian_rows(
-    architecture: Architecture, weights: Params, x: Tensor, layers: list[int]
-) -> dict[int, Tensor]:
+def _jacobian_rows(architecture: Architecture, weights: Params, x: Tensor, layers: list[int]) -> dict[int, Tensor]:
     """Jacobians df/dh_{l-1} of every sample and output, stacked to (K, N C, D): one backward sweep for all outputs."""
     slopes, hidden = [], x
     for weight in weights[:-1]:

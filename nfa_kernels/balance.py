@@ -1,5 +1,6 @@
 """Imbalance of neighbouring layers: D_l = W_{l+1}^T W_{l+1} - W_l W_l^T, l = 1..L-1, zero for balanced weights."""
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -20,10 +21,7 @@ class Imbalance(NamedTuple):
 def imbalance_matrices(weights: Params) -> list[tuple[Tensor, Tensor]]:
     """(W_{l+1}^T W_{l+1}, W_l W_l^T) for l = 1..L-1, each (K, H, H); D_l is their difference."""
     doubles = [weight.to(torch.float64) for weight in weights]
-    return [
-        (torch.bmm(after.mT, after), torch.bmm(before, before.mT))
-        for before, after in zip(doubles, doubles[1:], strict=False)
-    ]
+    return [(torch.bmm(after.mT, after), torch.bmm(before, before.mT)) for before, after in itertools.pairwise(doubles)]
 
 
 def imbalance(weights: Params) -> Imbalance:

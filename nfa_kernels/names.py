@@ -109,9 +109,7 @@ METRICS: Final[dict[str, MetricName]] = {
         "imbalance / sqrt(sum_l |W_{l+1}^T W_{l+1}|_F^2 + |W_l W_l^T|_F^2)", "network", _NFA, range="[0, 1]"
     ),
     # layer level
-    "alignment": MetricName(
-        "cos(W_l^T W_l, G_l^a), a = 1/(L-l+1)", "layer", _NFA, range="[0, 1]", default=True
-    ),
+    "alignment": MetricName("cos(W_l^T W_l, G_l^a), a = 1/(L-l+1)", "layer", _NFA, range="[0, 1]", default=True),
     "alignment_half": MetricName("cos(W_l^T W_l, G_l^(1/2))", "layer", _RADHAKRISHNAN, range="[0, 1]", default=True),
     "alignment_one": MetricName("cos(W_l^T W_l, G_l)", "layer", _RADHAKRISHNAN, range="[0, 1]", default=True),
     "residual": MetricName(

@@ -32,7 +32,9 @@ def linear_teacher(
     if samples < 1:
         raise ValueError(f"samples: received {samples}, at least 1 is needed")
     if len(spectrum) > min(inputs, outputs):
-        raise ValueError(f"spectrum: received {len(spectrum)} values, at most min(inputs, outputs) = {min(inputs, outputs)}")
+        raise ValueError(
+            f"spectrum: received {len(spectrum)} values, at most min(inputs, outputs) = {min(inputs, outputs)}"
+        )
     generator = stream("teacher", seed)
     u, v = haar_columns(outputs, len(spectrum), generator), haar_columns(inputs, len(spectrum), generator)
     teacher = u * torch.tensor(list(spectrum), dtype=torch.float64) @ v.mT

@@ -21,8 +21,10 @@ def uploaded(seed: int, arrays: Mapping[str, object]) -> Data:
         return Data(x, y, x[:0], y[:0])
     x_test, y_test = _pair(arrays, "x_test", "y_test")
     if (x_test.shape[1], y_test.shape[1]) != (x.shape[1], y.shape[1]):
-        raise ValueError(f"x_test, y_test: received {x_test.shape[1]} and {y_test.shape[1]} columns, "
-                         f"needed are {x.shape[1]} and {y.shape[1]} as in training")
+        raise ValueError(
+            f"x_test, y_test: received {x_test.shape[1]} and {y_test.shape[1]} columns, "
+            f"needed are {x.shape[1]} and {y.shape[1]} as in training"
+        )
     return Data(x, y, x_test, y_test)
 
 
@@ -33,7 +35,9 @@ def _pair(arrays: Mapping[str, object], x_name: str, y_name: str) -> tuple[Tenso
     x, y = (torch.as_tensor(arrays[name], dtype=torch.float64) for name in (x_name, y_name))
     for name, array in ((x_name, x), (y_name, y)):
         if array.ndim != 2 or not bool(array.isfinite().all()):
-            raise ValueError(f"{name}: received shape {tuple(array.shape)}, needed is a finite matrix (samples, columns)")
+            raise ValueError(
+                f"{name}: received shape {tuple(array.shape)}, needed is a finite matrix (samples, columns)"
+            )
     if x.shape[0] != y.shape[0]:
         raise ValueError(f"{x_name}, {y_name}: received {x.shape[0]} and {y.shape[0]} rows, they must be equal")
     return x, y

@@ -1,5 +1,6 @@
 """Independent Gaussian weights: he, xavier, lecun."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -12,7 +13,7 @@ def gaussian(widths: Sequence[int], seed: int, scale: float, variance: Callable[
     """Layers of N(0, variance(fan_in, fan_out)) times scale."""
     return [
         scale * math.sqrt(variance(fan_in, fan_out)) * normal((fan_out, fan_in), stream(f"init/{layer}", seed))
-        for layer, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False), start=1)
+        for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(widths), start=1)
     ]
 
 

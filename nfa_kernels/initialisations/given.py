@@ -1,12 +1,15 @@
 """Weights that the user brings, for instance of a network trained elsewhere."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 
-def given(widths: Sequence[int], seed: int, scale: float = 1.0, arrays: Mapping[str, object] | None = None) -> list[Tensor]:
+def given(
+    widths: Sequence[int], seed: int, scale: float = 1.0, arrays: Mapping[str, object] | None = None
+) -> list[Tensor]:
     """Arrays w1 .. wL, each (d_l, d_{l-1}), times scale; the seed plays no part.
 
     Raises:
@@ -14,7 +17,7 @@ def given(widths: Sequence[int], seed: int, scale: float = 1.0, arrays: Mapping[
     """
     arrays = arrays or {}
     layers = []
-    for layer, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(widths), start=1):
         name = f"w{layer}"
         if name not in arrays:
             raise ValueError(f"arrays: received {sorted(arrays)}, needed is {name} of shape ({fan_out}, {fan_in})")

@@ -26,9 +26,7 @@ def init(weights: Params) -> State:
     return State(zeros, zeros, 0)
 
 
-def step(
-    weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters
-) -> tuple[Params, State]:
+def step(weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters) -> tuple[Params, State]:
     """One update of Adam; shapes as given."""
     return _moved(weights, decayed(weights, gradients, hyperparameters), state, hyperparameters)
 
@@ -41,9 +39,7 @@ def step_decoupled(
     return _moved(tuple(weight * keep for weight in weights), gradients, state, hyperparameters)
 
 
-def _moved(
-    weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters
-) -> tuple[Params, State]:
+def _moved(weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters) -> tuple[Params, State]:
     """Adam's step along given descent gradients."""
     beta1, beta2 = hyperparameters["beta1"], hyperparameters["beta2"]
     count = state.count + 1

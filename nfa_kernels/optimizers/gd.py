@@ -15,9 +15,7 @@ def init(weights: Params) -> State:
     return State()
 
 
-def step(
-    weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters
-) -> tuple[Params, State]:
+def step(weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters) -> tuple[Params, State]:
     """One update of every network; shapes as given."""
     rate = hyperparameters["learning_rate"]
     descent = decayed(weights, gradients, hyperparameters)

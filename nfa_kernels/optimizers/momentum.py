@@ -19,9 +19,7 @@ def init(weights: Params) -> State:
     return State(tuple(torch.zeros_like(weight) for weight in weights))
 
 
-def step(
-    weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters
-) -> tuple[Params, State]:
+def step(weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters) -> tuple[Params, State]:
     """One update of every network; shapes as given."""
     rate, friction = hyperparameters["learning_rate"], hyperparameters["momentum"]
     descent = decayed(weights, gradients, hyperparameters)

@@ -12,7 +12,7 @@ Hyperparameters = Mapping[str, Tensor]
 
 
 class Rule(NamedTuple):
-    """`init(weights)` makes the state; `step(weights, gradients, state, hyperparameters)` answers new weights and state.
+    """`init(weights)` makes the state; `step` answers new weights and state from old ones, gradients and numbers.
 
     A state is a (possibly empty) NamedTuple of tuples of tensors in the weights' shapes and of whole numbers.
     """

@@ -1,0 +1,66 @@
+"""Floating-point operations and bytes of a training step and of a measurement; torch-free, so the service may ask.
+
+A multiply-add counts as two operations. The counts are of the algorithms in this package: the moment path of linear
+networks costs the same at every number of samples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from nfa_kernels import names
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the cost of one network depends on."""
+
+    widths: tuple[int, ...]
+    """(d_0, .., d_L)."""
+    samples: int
+    """Rows of one step: the batch size, or all samples."""
+    is_linear: bool
+    full_batch: bool
+    optimizer: str = "gd"
+    dtype: str = "float64"
+
+
+def parameters(widths: Sequence[int]) -> int:
+    """Number of weights of one network."""
+    return sum(fan_in * fan_out for fan_in, fan_out in pairwise(widths))
+
+
+def step_flops(shape: Shape) -> int:
+    """Operations of one training step of one network."""
+    update = names.OPTIMIZERS[shape.optimizer].flops_per_parameter * parameters(shape.widths)
+    inputs, outputs = shape.widths[0], shape.widths[-1]
+    if not shape.is_linear:
+        # forward, weight gradients, and backward through all layers but the first
+        products = 3 * parameters(shape.widths) - shape.widths[0] * shape.widths[1]
+        return 2 * shape.samples * products + update
+    prefix = sum(fan_in * fan_out * inputs for fan_in, fan_out in pairwise(shape.widths[1:]))
+    spread = sum((fan_in * fan_out + fan_in * outputs) * inputs for fan_in, fan_out in pairwise(shape.widths[1:]))
+    residual = outputs * inputs * (inputs if shape.full_batch else 2 * shape.samples)
+    return 2 * (prefix + spread + residual) + update
+
+
+def measurement_flops(shape: Shape, layers: int, samples: int) -> int:
+    """Operations of one measurement of one network, default metrics, on all its samples; factorisations about."""
+    inputs, outputs, widest = shape.widths[0], shape.widths[-1], max(shape.widths)
+    rows = min(samples, inputs + outputs) if shape.is_linear else samples
+    gradient = 2 * rows * 3 * parameters(shape.widths)
+    gram = 4 * sum(fan_in * fan_out * min(fan_in, fan_out) for fan_in, fan_out in pairwise(shape.widths))
+    factor_rows = outputs if shape.is_linear else rows * outputs
+    jacobian = 0 if shape.is_linear else 2 * rows * outputs * parameters(shape.widths)
+    factorise = layers * (2 * factor_rows * widest**2 + 20 * min(factor_rows, widest) * widest**2)
+    exponents = layers * 2_000 * min(factor_rows, widest)
+    return gradient + gram + jacobian + factorise + exponents
+
+
+def lane_bytes(shape: Shape, samples: int) -> int:
+    """Memory that one network of a stack holds while it trains, about."""
+    size = 8 if shape.dtype == "float64" else 4
+    copies = 4 + names.OPTIMIZERS[shape.optimizer].state_copies
+    activations = 0 if shape.is_linear and shape.full_batch else 3 * shape.samples * sum(shape.widths)
+    data = samples * (shape.widths[0] + shape.widths[-1])
+    return size * (copies * parameters(shape.widths) + activations) + (size + 8) * data

@@ -1,0 +1,55 @@
+"""What goes into a trainer and what comes out: a stack of lanes, and Arrow blocks of measurements."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One trial in a stack: its canonical settings and its seed."""
+
+    settings: Mapping[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Trials of one shape, trained together; `arrays` holds uploaded datasets by id."""
+
+    lanes: tuple[Lane, ...]
+    arrays: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+
+
+class LaneEnd(NamedTuple):
+    """How a lane ended: completed, diverged or failed, at which step, and why if it failed."""
+
+    lane: int
+    state: str
+    step: int
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """Measurements since the last block; nothing of it counts until the dispatcher has committed it."""
+
+    network: pa.RecordBatch
+    """lane, step, time and one column per measured network metric; NaN is undefined."""
+    layers: pa.RecordBatch
+    """lane, step, layer and one column per measured layer metric."""
+    parametrised: pa.RecordBatch
+    """lane, step, layer, name, value."""
+    ended: tuple[LaneEnd, ...]
+    """Lanes whose last row is in this block."""
+    lane_steps: int
+    """Optimiser steps done since the last block, summed over lanes."""
+    training_seconds: float
+    """Wall time spent on steps since the last block."""
+    measuring_seconds: float
+    """Wall time spent on measuring since the last block."""
+    last: bool
+    """The explicit end marker: without it a stream that stops was cut off."""

@@ -1,0 +1,65 @@
+"""Collects a stack's measurements and turns them into Arrow record batches."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from nfa_kernels import names
+from nfa_kernels.metrics import Measured, Request
+
+
+class Rows:
+    """Measurements waiting for the next block, one entry per measured step."""
+
+    def __init__(self, request: Request) -> None:
+        self.network_names = [name for name in request.metrics if name in names.NETWORK_METRICS]
+        self.layer_names = [name for name in request.metrics if name in names.LAYER_METRICS]
+        self._network: list[np.ndarray] = []
+        self._layers: list[np.ndarray] = []
+        self._parametrised: list[tuple[int, int, int, str, float]] = []
+
+    def add(self, lanes: Sequence[int], step: int, time: Tensor, measured: Measured) -> None:
+        """Add one measured step of the given lanes; time and the measured values are (K,)."""
+        keys = [torch.tensor(lanes, dtype=torch.float64), torch.full((len(lanes),), float(step), dtype=torch.float64)]
+        values = [measured.network[name].cpu() for name in self.network_names]
+        self._network.append(torch.stack([*keys, time.cpu(), *values]).numpy())
+        for layer, found in measured.layers.items():
+            number = torch.full((len(lanes),), float(layer), dtype=torch.float64)
+            self._layers.append(torch.stack([*keys, number, *(found[name].cpu() for name in self.layer_names)]).numpy())
+        for layer, name, found in measured.parametrised:
+            self._parametrised += [
+                (lane, step, layer, name, value) for lane, value in zip(lanes, found.tolist(), strict=True)
+            ]
+
+    def take(self) -> tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]:
+        """Network, layer and parametrised rows since the last call."""
+        network = _batch(
+            self._network, {"lane": pa.int32(), "step": pa.int64(), "time": pa.float64()}, self.network_names
+        )
+        layers = _batch(self._layers, {"lane": pa.int32(), "step": pa.int64(), "layer": pa.int16()}, self.layer_names)
+        columns = list(zip(*self._parametrised, strict=True)) or [(), (), (), (), ()]
+        types = {
+            "lane": pa.int32(),
+            "step": pa.int64(),
+            "layer": pa.int16(),
+            "name": pa.string(),
+            "value": pa.float64(),
+        }
+        parametrised = pa.record_batch(
+            [pa.array(column, type_) for column, type_ in zip(columns, types.values(), strict=True)], names=list(types)
+        )
+        self._network, self._layers, self._parametrised = [], [], []
+        return network, layers, parametrised
+
+
+def _batch(parts: list[np.ndarray], keys: dict[str, pa.DataType], metrics: list[str]) -> pa.RecordBatch:
+    """One record batch from arrays (columns, K), keys first."""
+    columns = np.concatenate(parts, axis=1) if parts else np.empty((len(keys) + len(metrics), 0))
+    types = [*keys.values(), *(pa.float64() for _ in metrics)]
+    arrays = [
+        pa.array(column.astype(type_.to_pandas_dtype()), type_) for column, type_ in zip(columns, types, strict=True)
+    ]
+    return pa.record_batch(arrays, names=[*keys, *metrics])
