@@ -1,5 +1,6 @@
 """Whether the sections of a trial fit each other and the limits: what no single section can know."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -43,7 +44,7 @@ def layer_widths(settings: TrialSettings) -> list[int]:
 def count_parameters(settings: TrialSettings) -> int:
     """Number of weights and biases of one network."""
     widths = layer_widths(settings)
-    weights = sum(left * right for left, right in zip(widths, widths[1:], strict=False))
+    weights = sum(left * right for left, right in itertools.pairwise(widths))
     return weights + (sum(widths[1:]) if settings.network.bias else 0)
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from service.axes import FIELDS, SECTIONS, Assignment
 from service.problems import Problems
-from service.trial_settings import StopSettings
+from service.trial_settings import Section, StopSettings
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class SectionValue:
     written: Mapping[str, Any]
     origins: Mapping[str, str]
     """Dotted path -> place in the document, for values that an axis, zip group or include set."""
-    model: BaseModel | None
+    model: Section | None
     """None after its problems were noted."""
 
     def value(self, path: str) -> Any:
@@ -54,7 +54,7 @@ def validate_section(
     return SectionValue(name, written, origins, valid)
 
 
-def value_at(model: BaseModel | None, written: Mapping[str, Any], section: str, path: str) -> Any:
+def value_at(model: Section | None, written: Mapping[str, Any], section: str, path: str) -> Any:
     """The value at a dotted path, from the model if there is one, else as written with the section's default."""
     keys = path.split(".")[1:]
     value: Any = model

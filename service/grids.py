@@ -17,15 +17,19 @@ from service.axes import FIELDS, SECTIONS, Assignment, Choice, Factor, read_fact
 from service.canonical import Settings
 from service.errors import InvalidGrid
 from service.fitting import Arrays, Limits, misfits
-from service.grid_document import check_plain
+from service.grid_document import check_plain, parse_document
 from service.grid_sections import SectionValue, merge_section, origin_of, validate_section
 from service.problems import Problems
 from service.stacking import stack_key
 from service.trial_settings import TrialSettings
 
+__all__ = ["Expansion", "Grid", "Limits", "Point", "expand", "parse_document"]
+
 MAX_SEED: Final = 2**63 - 1
 ENUMERATED_PER_TRIAL: Final = 10
 """Points looked at before `exclude` drops some, as a multiple of the trials an experiment may have."""
+
+DEFAULT_LIMITS: Final = Limits()
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Tag = Annotated[str, Field(min_length=1, max_length=100)]
@@ -85,7 +89,7 @@ class Expansion:
 
 
 def expand(
-    document: Mapping[str, Any], limits: Limits = Limits(), datasets: Mapping[str, Arrays] | None = None
+    document: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS, datasets: Mapping[str, Arrays] | None = None
 ) -> Expansion:
     """Validate a grid and expand it.
 
@@ -108,7 +112,7 @@ def expand(
     problems.raise_as(InvalidGrid)
     _check_count(factors, len(included), bool(excluded), len(seeds), limits)
     build = _Build(blocks, excluded, limits, datasets or {}, problems)
-    return _finish(grid, seeds, build, factors, included, limits)
+    return _finish(grid, seeds, build, factors, included)
 
 
 @dataclass
@@ -156,7 +160,7 @@ class _Build:
         models = {name: section.model for name, section in sections.items()}
         if None in models.values():
             return None
-        settings = TrialSettings.model_construct(**models)
+        settings = TrialSettings.model_construct(None, **models)
         wrong = list(misfits(settings, self.limits, self.datasets))
         for path, message in wrong:
             section = sections[_head(path)]
@@ -170,12 +174,7 @@ class _Build:
 
 
 def _finish(
-    grid: Grid,
-    seeds: tuple[int, ...],
-    build: _Build,
-    factors: Sequence[Factor],
-    included: Sequence[Choice],
-    limits: Limits,
+    grid: Grid, seeds: tuple[int, ...], build: _Build, factors: Sequence[Factor], included: Sequence[Choice]
 ) -> Expansion:
     """Build the points, drop duplicates and gather what the points have in common."""
     paths = _varying_paths(grid, factors, included)
@@ -186,7 +185,7 @@ def _finish(
             points.setdefault(point.digest, point)
         if build.problems.full:
             break
-    problems = build.problems
+    problems, limits = build.problems, build.limits
     problems.raise_as(InvalidGrid)
     if not points:
         problems.add("exclude", "no point is left: every one is excluded")
@@ -195,7 +194,7 @@ def _finish(
     problems.raise_as(InvalidGrid)
     unused = tuple(f"exclude[{index}]" for index in sorted(build.unused_exclusions))
     ordered = tuple(points.values())
-    return Expansion(grid, ordered, seeds, _axes(ordered, paths, grid), _ignored(build) + unused)
+    return Expansion(grid, ordered, seeds, _axes(ordered, paths), _ignored(build) + unused)
 
 
 def _section_sets(
@@ -206,13 +205,7 @@ def _section_sets(
         name: [index for index, factor in enumerate(factors) if any(_head(path) == name for path in factor.paths)]
         for name in SECTIONS
     }
-    choices = [
-        [
-            {name: [part for part in choice if _head(part.path) == name] for name in SECTIONS}
-            for choice in factor.choices
-        ]
-        for factor in factors
-    ]
+    choices = [[_by_section(choice) for choice in factor.choices] for factor in factors]
     for indices in itertools.product(*(range(len(factor.choices)) for factor in factors)):
         sections = {}
         for name, touched in touching.items():
@@ -222,8 +215,12 @@ def _section_sets(
         if not build.is_excluded(sections):
             yield sections
     for number, choice in enumerate(included):
-        parts_by_name = {name: [part for part in choice if _head(part.path) == name] for name in SECTIONS}
-        yield {name: build.section(name, ("include", number), parts) for name, parts in parts_by_name.items()}
+        parts = _by_section(choice)
+        yield {name: build.section(name, ("include", number), parts[name]) for name in SECTIONS}
+
+
+def _by_section(choice: Choice) -> dict[str, list[Assignment]]:
+    return {name: [part for part in choice if _head(part.path) == name] for name in SECTIONS}
 
 
 def _read_grid(document: Mapping[str, Any], problems: Problems) -> Grid:
@@ -294,7 +291,7 @@ def _varying_paths(grid: Grid, factors: Sequence[Factor], included: Sequence[Cho
     return list(dict.fromkeys(paths))
 
 
-def _axes(points: Sequence[Point], paths: Sequence[str], grid: Grid) -> dict[str, list[Any]]:
+def _axes(points: Sequence[Point], paths: Sequence[str]) -> dict[str, list[Any]]:
     """Values of each varying path in order of appearance."""
     found: dict[str, dict[str, Any]] = {path: {} for path in paths}
     for point in points:

@@ -101,10 +101,11 @@ def _plain(name: str) -> str:
 
 
 def shortened(value: Any) -> str:
-    """The value as JSON, cut to 200 characters, safe to answer."""
+    """A string as it is, any other value as JSON; cut to 200 characters, safe to answer."""
     if isinstance(value, str):
-        value = value[: MAX_RECEIVED + 1]
-    elif isinstance(value, list | tuple) and len(value) > MAX_RECEIVED:
+        text = value[: MAX_RECEIVED + 1].encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+        return text if len(text) <= MAX_RECEIVED else text[: MAX_RECEIVED - 3] + "..."
+    if isinstance(value, list | tuple) and len(value) > MAX_RECEIVED:
         value = value[:MAX_RECEIVED]
     elif isinstance(value, Mapping) and len(value) > MAX_RECEIVED:
         value = dict(list(value.items())[:MAX_RECEIVED])

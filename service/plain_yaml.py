@@ -1,0 +1,175 @@
+"""YAML 1.2 core as plain values, built from the parser's events.
+
+Building them here, rather than with a loader's constructors, is what makes `no` a string and 1e-3 a number whatever
+the document's %YAML line says, keeps dates strings, and lets every refusal name its line: duplicate keys, tags,
+deep nesting, and aliases that would multiply.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+_NUMBERS: Final[tuple[tuple[re.Pattern[str], Callable[[str], int | float]], ...]] = (
+    (re.compile(r"[-+]?[0-9]+"), int),
+    (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
+    (re.compile(r"[-+]?\.(inf|Inf|INF)"), lambda text: float(text.replace(".", ""))),
+    (re.compile(r"0o[0-7]+"), lambda text: int(text, 8)),
+    (re.compile(r"0x[0-9a-fA-F]+"), lambda text: int(text, 16)),
+)
+_WORDS: Final[dict[str, Any]] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
+MAX_DIGITS: Final = 400
+
+
+class Unreadable(Exception):
+    """The text is no document that is accepted; line and column count from 1."""
+
+    def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
+
+
+@dataclass
+class _Open:
+    """A list or mapping that is being filled."""
+
+    value: Any
+    anchor: str | None
+    key: Any = None
+    has_key: bool = False
+    size: int = 1
+
+
+def load(text: str, *, max_nesting: int, max_values: int) -> Any:
+    """The only document in the text as dicts, lists, strings, numbers, booleans and None.
+
+    Raises:
+        Unreadable: with the line and column of what was refused.
+    """
+    builder = _Builder(max_nesting, max_values)
+    try:
+        for event in YAML(typ="safe", pure=True).parse(text):
+            builder.take(event)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        message = " ".join(part for part in (error.context, error.problem) if part)
+        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        raise Unreadable(message, line, column) from error
+    except (YAMLError, ValueError) as error:
+        raise Unreadable(str(error).splitlines()[0]) from error
+    return builder.root
+
+
+class _Builder:
+    """Turns events into values with a stack of its own, so that nesting costs no recursion."""
+
+    def __init__(self, max_nesting: int, max_values: int) -> None:
+        self.root: Any = None
+        self._documents = 0
+        self._max_nesting = max_nesting
+        self._max_values = max_values
+        self._stack: list[_Open] = []
+        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._count = 0
+
+    def take(self, event: Any) -> None:
+        """Take one event of the parser."""
+        match event:
+            case DocumentStartEvent():
+                self._documents += 1
+                if self._documents > 1:
+                    self._refuse(event, "a second document begins: one is expected")
+            case ScalarEvent():
+                self._refuse_tag(event)
+                self._add(event, self._scalar(event), 1, event.anchor)
+            case AliasEvent():
+                self._alias(event)
+            case MappingStartEvent() | SequenceStartEvent():
+                self._open(event)
+            case MappingEndEvent() | SequenceEndEvent():
+                done = self._stack.pop()
+                self._add(event, done.value, done.size, done.anchor)
+
+    def _open(self, event: Any) -> None:
+        self._refuse_tag(event)
+        if len(self._stack) >= self._max_nesting:
+            self._refuse(event, f"nested more than {self._max_nesting} levels deep")
+        self._stack.append(_Open({} if isinstance(event, MappingStartEvent) else [], event.anchor))
+
+    def _alias(self, event: Any) -> None:
+        if event.anchor not in self._anchors:
+            self._refuse(event, f"the alias *{event.anchor} names no anchor before it, or one it lies in")
+        value, size = self._anchors[event.anchor]
+        self._add(event, value, size, None)
+
+    def _add(self, event: Any, value: Any, size: int, anchor: str | None) -> None:
+        """Put a finished value, which counts `size` values, into what is open."""
+        if anchor is not None:
+            self._anchors[anchor] = (value, size)
+        if not self._stack:
+            self.root = value
+            return
+        parent = self._stack[-1]
+        parent.size += size
+        if parent.size > self._max_values:
+            self._refuse(event, f"more than {self._max_values} values, aliases counted as often as they are used")
+        if isinstance(parent.value, list):
+            parent.value.append(value)
+        elif parent.has_key:
+            parent.value[parent.key] = value
+            parent.has_key = False
+        else:
+            self._take_key(event, parent, value)
+
+    def _take_key(self, event: Any, parent: _Open, key: Any) -> None:
+        # a key reads as the text it is written as: 1, true and 2e3 too, as in JSON
+        text = event.value if isinstance(event, ScalarEvent) else key
+        if not isinstance(text, str):
+            self._refuse(event, "a key must be a string")
+        if text in parent.value:
+            self._refuse(event, f"the key {text[:100]} is given twice")
+        parent.key, parent.has_key = text, True
+
+    def _scalar(self, event: Any) -> Any:
+        text = event.value
+        if event.style is not None:
+            return text
+        if text in _WORDS:
+            return _WORDS[text]
+        # only text that begins like a number can be one
+        return self._number(event, text) if text[0] in "+-.0123456789" else text
+
+    def _number(self, event: Any, text: str) -> Any:
+        """The number that plain text writes, or the text."""
+        for pattern, convert in _NUMBERS:
+            if pattern.fullmatch(text):
+                if len(text) > MAX_DIGITS:
+                    self._refuse(event, f"a number of more than {MAX_DIGITS} digits")
+                return convert(text)
+        return text
+
+    def _refuse_tag(self, event: Any) -> None:
+        if event.tag is not None:
+            self._refuse(event, f"the tag {str(event.tag)[:100]} is not accepted: values need no tags")
+
+    def _refuse(self, event: Any, message: str) -> None:
+        mark = event.start_mark
+        raise Unreadable(message, mark.line + 1, mark.column + 1)
