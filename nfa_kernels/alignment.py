@@ -73,7 +73,7 @@ def scale(pair: LayerPair, exponent: float) -> Tensor:
 
 
 def residual(pair: LayerPair, exponent: float) -> Tensor:
-    """|M - G^a| / |M| at unit scale, (K,): what the theorem states. Subtracted entrywise: expanded it cancels at 1e-8."""
+    """|M - G^a| / |M| at unit scale, (K,): what the theorem states. Subtracted: expanded it cancels at 1e-8."""
     gram = torch.bmm(pair.weight.mT, pair.weight)
     return torch.linalg.matrix_norm(gram - pair.spectrum.matrix(exponent)) / pair.gram_norm
 
