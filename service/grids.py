@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from service import canonical
 from service.axes import FIELDS, SECTIONS, Assignment, Choice, Factor, read_factors, read_point
 from service.canonical import Settings
+from service.claims import Claim, read_claims
 from service.errors import InvalidGrid
 from service.fitting import Arrays, Limits, misfits
 from service.grid_document import check_plain, parse_document
@@ -69,6 +70,7 @@ class Expansion:
     """A valid grid, expanded."""
 
     grid: Grid
+    claims: tuple[Claim, ...]
     points: tuple[Point, ...]
     seeds: tuple[int, ...]
     axes: Mapping[str, Sequence[Any]]
@@ -108,11 +110,19 @@ def expand(
     blocks = _read_trial(grid.trial, problems)
     factors = read_factors(grid.axes, grid.zip, problems)
     excluded = [read_point(entry, f"exclude[{index}]", problems) for index, entry in enumerate(grid.exclude)]
+    claims = read_claims(grid.claims, problems)
     included = [read_point(entry, f"include[{index}]", problems) for index, entry in enumerate(grid.include)]
     problems.raise_as(InvalidGrid)
     _check_count(factors, len(included), bool(excluded), len(seeds), limits)
     build = _Build(blocks, excluded, limits, datasets or {}, problems)
-    return _finish(grid, seeds, build, factors, included)
+    points = _build_points(build, factors, included)
+    if len(points) * len(seeds) > limits.trials_per_experiment:
+        _too_many(len(points) * len(seeds), limits, problems)
+    _check_claims(claims, points, problems)
+    problems.raise_as(InvalidGrid)
+    axes = _axes(points, _varying_paths(factors, included))
+    unused = tuple(f"exclude[{index}]" for index in sorted(build.unused_exclusions))
+    return Expansion(grid, tuple(claims), points, seeds, axes, _ignored(build) + unused)
 
 
 @dataclass
@@ -173,11 +183,9 @@ class _Build:
         return Point(form, canonical.settings_digest(form), stack_key(form), axes)
 
 
-def _finish(
-    grid: Grid, seeds: tuple[int, ...], build: _Build, factors: Sequence[Factor], included: Sequence[Choice]
-) -> Expansion:
-    """Build the points, drop duplicates and gather what the points have in common."""
-    paths = _varying_paths(grid, factors, included)
+def _build_points(build: _Build, factors: Sequence[Factor], included: Sequence[Choice]) -> tuple[Point, ...]:
+    """The points of the product and then the included ones, each digest once, at its first place."""
+    paths = _varying_paths(factors, included)
     points: dict[str, Point] = {}
     for sections in _section_sets(build, factors, included):
         point = build.point(sections, paths)
@@ -185,16 +193,23 @@ def _finish(
             points.setdefault(point.digest, point)
         if build.problems.full:
             break
-    problems, limits = build.problems, build.limits
-    problems.raise_as(InvalidGrid)
+    build.problems.raise_as(InvalidGrid)
     if not points:
-        problems.add("exclude", "no point is left: every one is excluded")
-    elif len(points) * len(seeds) > limits.trials_per_experiment:
-        _too_many(len(points) * len(seeds), limits, problems)
-    problems.raise_as(InvalidGrid)
-    unused = tuple(f"exclude[{index}]" for index in sorted(build.unused_exclusions))
-    ordered = tuple(points.values())
-    return Expansion(grid, ordered, seeds, _axes(ordered, paths), _ignored(build) + unused)
+        build.problems.add("exclude", "no point is left: every one is excluded")
+    return tuple(points.values())
+
+
+def _check_claims(claims: Sequence[Claim], points: Sequence[Point], problems: Problems) -> None:
+    """Refuse claims about a metric or a layer that no point measures."""
+    metrics = {name for point in points for name in point.settings["measure"]["metrics"]}
+    layers = {layer for point in points for layer in point.settings["measure"]["layers"]}
+    for index, claim in enumerate(claims):
+        if points and claim.metric not in metrics:
+            message = "is not measured: add it to measure.metrics"
+            problems.add(f"claims[{index}].metric", message, received=claim.metric, allowed=sorted(metrics))
+        if points and isinstance(claim.layers, int) and claim.layers not in layers:
+            message = "is not measured: add it to measure.layers"
+            problems.add(f"claims[{index}].layer", message, received=claim.layer, allowed=sorted(layers))
 
 
 def _section_sets(
@@ -284,7 +299,7 @@ def _too_many(count: int, limits: Limits, problems: Problems, path: str = "axes"
     problems.add(path, f"{told} trials are over the limit of {limit} per experiment", received=told, allowed=limit)
 
 
-def _varying_paths(grid: Grid, factors: Sequence[Factor], included: Sequence[Choice]) -> list[str]:
+def _varying_paths(factors: Sequence[Factor], included: Sequence[Choice]) -> list[str]:
     """Every path that an axis, a zip group or an included point sets, in written order."""
     paths = [path for factor in factors for path in factor.paths]
     paths += [part.path for choice in included for part in choice]
