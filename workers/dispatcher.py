@@ -1,0 +1,291 @@
+"""Leases trials, has them trained in stacks, records what comes back, and replaces what dies.
+
+One thread, one loop. Nothing a trainer sends counts until it is committed under the attempt's number; a lane that the
+store disowns (cancelled, or leased by another) is dropped without a word. docs/operations.md has the promises.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from nfa_kernels import names
+from service.errors import StoreUnavailable
+from service.stacking import lanes_per_stack
+from service.store import datasets, queue
+from service.store.queue import End, Leased, Report
+from service.store.session import Store
+from workers.blocks import Block, Lane, Stack
+from workers.pool import Pool, Seat, TrainerDied
+from workers.recovery import after_failure, backoff_seconds
+from workers.settings import WorkerSettings
+from workers.trainer import Broken
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Running:
+    """A stack on a trainer: its trials by lane, and which lanes are still ours."""
+
+    trials: tuple[Leased, ...]
+    started: float = field(default_factory=time.monotonic)
+    is_first: bool = True
+    open: set[int] = field(default_factory=set)
+    lane_steps: int = 0
+    training_seconds: float = 0.0
+    measuring_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.open = set(range(len(self.trials)))
+
+    @property
+    def held(self) -> list[tuple[int, int]]:
+        """(trial id, attempt) of the open lanes."""
+        return [(self.trials[lane].trial_id, self.trials[lane].attempt) for lane in sorted(self.open)]
+
+
+@dataclass
+class Dispatcher:
+    """The loop. `stop` is set by a signal; `run` then hands unfinished work back and returns."""
+
+    store: Store
+    pool: Pool
+    settings: WorkerSettings
+    identity: str
+    provenance: dict[str, Any]
+    stop: threading.Event = field(default_factory=threading.Event)
+    retries: list[tuple[float, tuple[Leased, ...]]] = field(default_factory=list)
+    """Stacks to try again, each with the monotonic time from which on."""
+    crashes_alone: dict[int, int] = field(default_factory=dict)
+    beaten: float = -1e9
+    swept: float = -1e9
+
+    def run(self) -> None:
+        """Work until stopped."""
+        try:
+            while not self.stop.is_set():
+                self._guarded(self._turn)
+        finally:
+            self._hand_back()
+
+    def _turn(self) -> None:
+        self._beat()
+        started = self._fill()
+        self._kill_overdue()
+        if not self.pool.busy():
+            if not started:
+                self.stop.wait(self.settings.idle_poll_seconds)
+            return
+        for seat, read in self.pool.ready(timeout=0.2):
+            self._receive(seat, read)
+
+    def _guarded(self, turn: Callable[[], None]) -> None:
+        """The store may be away for a while: keep the stacks running and try again."""
+        try:
+            turn()
+        except StoreUnavailable as error:
+            log.warning("store_unavailable", error=error.detail)
+            self.stop.wait(1.0)
+
+    # -- leases -----------------------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        """Renew leases and our own entry, and put back what others let expire."""
+        now = time.monotonic()
+        if now - self.beaten >= self.settings.heartbeat_seconds:
+            queue.beat(self.store, self.identity, {"trainers": [seat.about for seat in self.pool.seats if seat.about]})
+            waiting = [(t.trial_id, t.attempt) for _, trials in self.retries for t in trials]
+            held = [pair for seat in self.pool.busy() for pair in seat.payload.held]
+            gone = queue.renew(self.store, [*held, *waiting], self.settings.lease_seconds) if held or waiting else set()
+            self._drop(gone)
+            self.beaten = now
+        if now - self.swept >= self.settings.sweep_seconds:
+            requeued = queue.sweep(self.store)
+            if requeued:
+                log.warning("leases_expired", trials=requeued)
+            self.swept = now
+
+    def _drop(self, trials: frozenset[int] | set[int]) -> None:
+        """Stop every lane of these trials, wherever it is."""
+        if not trials:
+            return
+        for seat in self.pool.busy():
+            running: Running = seat.payload
+            lanes = frozenset(lane for lane in running.open if running.trials[lane].trial_id in trials)
+            if lanes:
+                running.open -= lanes
+                self.pool.stop_lanes(seat, lanes)
+                log.info("lanes_dropped", trials=[running.trials[lane].trial_id for lane in lanes])
+        self.retries = [(due, tuple(t for t in part if t.trial_id not in trials)) for due, part in self.retries]
+        self.retries = [(due, part) for due, part in self.retries if part]
+
+    def _fill(self) -> bool:
+        """Give every idle trainer a stack; whether any got one."""
+        given = False
+        for seat in self.pool.idle():
+            trials = self._due_retry() or queue.lease_stack(
+                self.store, self.identity, lease_seconds=self.settings.lease_seconds, choose=self._lanes
+            )
+            if not trials:
+                break
+            given |= self._start(seat, tuple(trials))
+        return given
+
+    def _due_retry(self) -> tuple[Leased, ...]:
+        now = time.monotonic()
+        for index, (due, trials) in enumerate(self.retries):
+            if due <= now:
+                del self.retries[index]
+                return trials
+        return ()
+
+    def _lanes(self, settings: dict[str, Any], waiting: int) -> int:
+        """How many of the waiting trials of one stack key to train together: all cores get a share."""
+        same = sum(
+            len(seat.payload.open)
+            for seat in self.pool.busy()
+            if seat.payload.trials[0].settings["network"] == settings["network"]
+            and seat.payload.trials[0].settings["measure"] == settings["measure"]
+        )
+        return lanes_per_stack(waiting + same, len(self.pool.seats), settings)
+
+    def _start(self, seat: Seat, trials: tuple[Leased, ...]) -> bool:
+        arrays = datasets.arrays_for(self.store, [trial.settings for trial in trials])
+        stack = Stack(tuple(Lane(trial.settings, trial.seed) for trial in trials), arrays)
+        self.pool.run(seat, stack, Running(trials))
+        log.info("stack_started", trials=len(trials), stack=trials[0].stack_key[:12], node=seat.about and seat.about["node"])
+        return True
+
+    # -- what comes back --------------------------------------------------------------------------------------------
+
+    def _receive(self, seat: Seat, read: Callable[[], Block | Broken]) -> None:
+        try:
+            item = read()
+        except TrainerDied as death:
+            log.warning("trainer_died", reason=str(death), trials=[t for t, _ in seat.payload.held][:50])
+            running = seat.payload
+            self.pool.replace(seat)
+            self._failed(running, f"the trainer died: {death}", is_final=False)
+            return
+        if isinstance(item, Broken):
+            running = seat.payload
+            self.pool.free(seat)
+            self._failed(running, item.error, is_final=item.is_final)
+            return
+        self._record(seat, item)
+
+    def _record(self, seat: Seat, block: Block) -> None:
+        """Commit a block under its attempts' numbers; keep trying while the store is away."""
+        running: Running = seat.payload
+        running.lane_steps += block.lane_steps
+        running.training_seconds += block.training_seconds
+        running.measuring_seconds += block.measuring_seconds
+        ends = tuple(
+            End(running.trials[end.lane].trial_id, end.state, end.step, end.error, self._provenance(seat, running))
+            for end in block.ended
+            if end.lane in running.open
+        )
+        report = Report(
+            tuple((trial.trial_id, trial.attempt) for trial in running.trials),
+            frozenset(running.open),
+            running.is_first,
+            block.network,
+            block.layers,
+            block.parametrised,
+            ends,
+        )
+        gone = self._insist(lambda: queue.record(self.store, report, self.settings.lease_seconds))
+        running.is_first = False
+        running.open -= {end.lane for end in block.ended}
+        if block.last:
+            self.pool.free(seat)
+            log.info(
+                "stack_ended",
+                trials=len(running.trials),
+                lane_steps=running.lane_steps,
+                training_seconds=round(running.training_seconds, 3),
+                measuring_seconds=round(running.measuring_seconds, 3),
+                seconds=round(time.monotonic() - running.started, 3),
+            )
+        self._drop(gone)
+
+    def _insist(self, act: Callable[[], frozenset[int]]) -> frozenset[int]:
+        """Retry while the store is away, for as long as the leases could still be ours."""
+        until = time.monotonic() + self.settings.lease_seconds * 2 / 3
+        while True:
+            try:
+                return act()
+            except StoreUnavailable as error:
+                log.warning("store_unavailable", error=error.detail)
+                if time.monotonic() > until or self.stop.wait(0.5):
+                    raise
+
+    def _provenance(self, seat: Seat, running: Running) -> dict[str, Any]:
+        """Where and how these trials were trained."""
+        settings, about = running.trials[0].settings, seat.about or {}
+        seconds = time.monotonic() - running.started
+        return {
+            **self.provenance,
+            "kernels": names.NUMERICAL_VERSION,
+            "torch": about.get("torch"),
+            "device": about.get("device"),
+            "dtype": settings["training"]["dtype"],
+            "host": about.get("host"),
+            "node": about.get("node"),
+            "stack_lanes": len(running.trials),
+            "seconds": round(seconds, 3),
+            "training_seconds": round(running.training_seconds, 3),
+            "measuring_seconds": round(running.measuring_seconds, 3),
+            "steps_per_second": round(running.lane_steps / seconds, 1) if seconds else None,
+        }
+
+    # -- failures ---------------------------------------------------------------------------------------------------
+
+    def _kill_overdue(self) -> None:
+        for seat in self.pool.overdue():
+            log.warning("trainer_overdue", trials=[t for t, _ in seat.payload.held][:50])
+            running = seat.payload
+            self.pool.replace(seat)
+            self._failed(running, "the trainer stopped answering", is_final=False)
+
+    def _failed(self, running: Running, error: str, *, is_final: bool) -> None:
+        """Split what was running, or judge the trial that was alone."""
+        lanes = sorted(running.open)
+        if not lanes:
+            return
+        first = running.trials[lanes[0]]
+        decision = after_failure(lanes, self.crashes_alone.get(first.trial_id, 0), is_final)
+        if decision.is_charged:
+            self.crashes_alone[first.trial_id] = self.crashes_alone.get(first.trial_id, 0) + 1
+        if not decision.parts:
+            end = End(first.trial_id, "failed", None, error, {**self.provenance})
+            self._insist(lambda: queue.fail(self.store, first.trial_id, first.attempt, end))
+            log.error("trial_failed", trial=first.trial_id, attempt=first.attempt, error=error)
+            return
+        delay = backoff_seconds(self.crashes_alone.get(first.trial_id, 0)) if decision.is_charged else 0.0
+        for part in decision.parts:
+            again = self._again([running.trials[lane] for lane in part], charge=decision.is_charged, error=error)
+            if again:
+                self.retries.append((time.monotonic() + delay, again))
+
+    def _again(self, trials: Sequence[Leased], *, charge: bool, error: str) -> tuple[Leased, ...]:
+        """The same trials under new attempt numbers, less those that are no longer ours."""
+        held = [(trial.trial_id, trial.attempt) for trial in trials]
+        attempts = queue.restart(self.store, held, self.settings.lease_seconds, charge=charge, error=error)
+        return tuple(trial._replace(attempt=attempts[trial.trial_id]) for trial in trials if trial.trial_id in attempts)
+
+    def _hand_back(self) -> None:
+        """Requeue whatever is unfinished, uncharged."""
+        held = [pair for seat in self.pool.busy() for pair in seat.payload.held]
+        held += [(trial.trial_id, trial.attempt) for _, trials in self.retries for trial in trials]
+        try:
+            if held:
+                queue.release(self.store, held)
+                log.info("handed_back", trials=len(held))
+            queue.remove_dispatcher(self.store, self.identity)
+        except StoreUnavailable as error:
+            log.warning("not_handed_back", error=error.detail, next="their leases run out by themselves")

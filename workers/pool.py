@@ -1,0 +1,128 @@
+"""A pool of trainer actors: started ahead of work, watched, and replaced when they die."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+import structlog
+from ray.exceptions import RayError
+
+from workers.blocks import Block, Stack
+from workers.trainer import BACKPRESSURE, Broken, Trainer
+
+log = structlog.get_logger()
+
+PING_SECONDS = 5.0
+
+
+class TrainerDied(Exception):
+    """The trainer ended, or its stream stopped without an end marker; the message says how."""
+
+
+@dataclass
+class Seat:
+    """One place in the pool: a trainer and, while it works, the stream of its stack."""
+
+    trainer: Any
+    description: Any
+    """Reference to what the trainer says of itself, until it is known."""
+    about: dict[str, Any] | None = None
+    stream: Any = None
+    payload: Any = None
+    """What the dispatcher keeps with the running stack."""
+    heard: float = field(default_factory=time.monotonic)
+    pinged: Any = None
+
+
+class Pool:
+    """Seats for `size` trainers; every method returns at once."""
+
+    def __init__(self, size: int, block_seconds: float, step_deadline: float) -> None:
+        self.block_seconds, self.step_deadline = block_seconds, step_deadline
+        self.seats = [self._start() for _ in range(size)]
+
+    def _start(self) -> Seat:
+        trainer = Trainer.remote()
+        return Seat(trainer, trainer.describe.remote())
+
+    def idle(self) -> list[Seat]:
+        """Seats whose trainer is up and has nothing to do."""
+        starting = [seat for seat in self.seats if seat.about is None]
+        if starting:
+            by_reference = {seat.description: seat for seat in starting}
+            ready, _ = ray.wait(list(by_reference), num_returns=len(by_reference), timeout=0)
+            for reference in ready:
+                self._describe(by_reference[reference])
+        return [seat for seat in self.seats if seat.about is not None and seat.stream is None]
+
+    def _describe(self, seat: Seat) -> None:
+        try:
+            seat.about = ray.get(seat.description)
+        except RayError as error:
+            log.warning("trainer_start_failed", error=str(error)[:300])
+            self.replace(seat)
+
+    def run(self, seat: Seat, stack: Stack, payload: Any) -> None:
+        """Start a stack on an idle seat."""
+        method = seat.trainer.train.options(
+            num_returns="streaming", _generator_backpressure_num_objects=BACKPRESSURE
+        )
+        seat.stream, seat.payload = method.remote(stack, self.block_seconds), payload
+        seat.heard, seat.pinged = time.monotonic(), None
+
+    def busy(self) -> list[Seat]:
+        """Seats with a running stack."""
+        return [seat for seat in self.seats if seat.stream is not None]
+
+    def ready(self, timeout: float) -> Iterator[tuple[Seat, Callable[[], Block | Broken]]]:
+        """Seats with something to read, each with the function that reads it or raises TrainerDied."""
+        by_stream = {seat.stream: seat for seat in self.busy()}
+        if not by_stream:
+            return
+        streams, _ = ray.wait(list(by_stream), num_returns=len(by_stream), timeout=0)
+        if not streams:
+            streams, _ = ray.wait(list(by_stream), num_returns=1, timeout=timeout)
+        for stream in streams:
+            seat = by_stream[stream]
+            yield seat, lambda seat=seat: self._read(seat)
+
+    def _read(self, seat: Seat) -> Block | Broken:
+        seat.heard, seat.pinged = time.monotonic(), None
+        try:
+            return ray.get(next(seat.stream))
+        except StopIteration:
+            raise TrainerDied("its stream stopped without an end marker") from None
+        except RayError as error:
+            raise TrainerDied(f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}") from error
+
+    def free(self, seat: Seat) -> None:
+        """The seat's stack has ended in good order."""
+        seat.stream = seat.payload = None
+
+    def overdue(self) -> list[Seat]:
+        """Busy seats that have been silent past the deadline and do not answer a ping either."""
+        silent = [seat for seat in self.busy() if time.monotonic() - seat.heard > self.step_deadline]
+        found = []
+        for seat in silent:
+            if seat.pinged is None:
+                seat.pinged = (seat.trainer.ping.remote(), time.monotonic())
+                continue
+            reference, sent = seat.pinged
+            answered, _ = ray.wait([reference], timeout=0)
+            if answered:
+                # alive and computing: one long step is no reason to kill it
+                seat.heard, seat.pinged = time.monotonic(), None
+            elif time.monotonic() - sent > PING_SECONDS:
+                found.append(seat)
+        return found
+
+    def replace(self, seat: Seat) -> None:
+        """Kill the seat's trainer, if it still lives, and start another in its place."""
+        ray.kill(seat.trainer)
+        self.seats[self.seats.index(seat)] = self._start()
+
+    def stop_lanes(self, seat: Seat, lanes: frozenset[int]) -> None:
+        """Ask the seat's trainer to drop lanes; it answers with its next block."""
+        seat.trainer.stop.remote(lanes)

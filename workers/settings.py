@@ -1,0 +1,24 @@
+"""Settings of a dispatcher, read from the environment before it is scrubbed."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class WorkerSettings(BaseSettings):
+    """Read from NFA_* variables; docs/operations.md says what each one does."""
+
+    model_config = SettingsConfigDict(env_prefix="NFA_", extra="ignore")
+
+    home: Path = Path(".nfa")
+    database_url: str | None = None
+    ray_address: str | None = Field(None, description="host:port of a running Ray; unset: start a local one.")
+    ray_token_path: Path | None = Field(None, description="File with Ray's token; default: HOME/ray_token.")
+    trainers: int | None = Field(None, ge=1, description="Trainer actors; default: one per CPU of the Ray cluster.")
+    lease_seconds: float = Field(30.0, gt=0)
+    heartbeat_seconds: float = Field(5.0, gt=0)
+    sweep_seconds: float = Field(5.0, gt=0)
+    block_seconds: float = Field(1.0, gt=0)
+    step_deadline_seconds: float = Field(60.0, gt=0)
+    idle_poll_seconds: float = Field(0.5, gt=0)
