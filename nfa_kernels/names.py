@@ -64,6 +64,7 @@ INITIALISATIONS: Final[dict[str, tuple[str, ...]]] = {
 
 DATA_KINDS: Final[dict[str, tuple[str, ...]]] = {
     "linear_teacher": ("samples", "inputs", "outputs", "spectrum", "noise", "covariance", "test_samples", "seed"),
+    "uploaded": ("dataset_id",),
 }
 """Kind -> the settings under `data` that it reads."""
 

@@ -1,11 +1,11 @@
 """Whether the sections of a trial fit each other and the limits: what no single section can know."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from service.trial_settings import TrialSettings
+from service.trial_settings import DataSettings, NetworkSettings, TrialSettings
 
 Arrays = Mapping[str, tuple[int, ...]]
 """Shapes of the arrays of an uploaded dataset by name."""
@@ -28,60 +28,99 @@ class Misfit(NamedTuple):
     message: str
 
 
-def misfits(settings: TrialSettings, limits: Limits, datasets: Mapping[str, Arrays]) -> Iterator[Misfit]:
+class DataShape(NamedTuple):
+    """Sizes of a trial's data: N training samples, D inputs, C outputs and test samples."""
+
+    samples: int
+    inputs: int
+    outputs: int
+    test_samples: int
+
+
+def data_shape(data: DataSettings, datasets: Mapping[str, Arrays]) -> DataShape | Misfit:
+    """The sizes of the data, or why an uploaded dataset cannot be trained on."""
+    if data.kind != "uploaded":
+        return DataShape(data.samples, data.inputs, data.outputs, data.test_samples)
+    arrays = datasets.get(data.dataset_id or "")
+    if arrays is None:
+        return Misfit("data.dataset_id", "no such dataset: upload it with POST /datasets and give its id")
+    try:
+        (samples, inputs), (rows, outputs) = arrays["x"], arrays["y"]
+        (tests, test_inputs), (test_rows, test_outputs) = (
+            (arrays["x_test"], arrays["y_test"]) if "x_test" in arrays else ((0, inputs), (0, outputs))
+        )
+    except (KeyError, ValueError):
+        told = ", ".join(f"{name} {tuple(shape)}" for name, shape in arrays.items())
+        return Misfit("data.dataset_id", f"needs arrays x (n, d) and y (n, k); it has {told}")
+    fits = (rows, test_rows, test_inputs, test_outputs) == (samples, tests, inputs, outputs)
+    if not (fits and samples and inputs and outputs):
+        told = ", ".join(f"{name} {tuple(shape)}" for name, shape in arrays.items())
+        return Misfit("data.dataset_id", f"rows or columns do not fit, or there are none: {told}")
+    return DataShape(samples, inputs, outputs, tests)
+
+
+def misfits(
+    settings: TrialSettings, shape: DataShape, limits: Limits, datasets: Mapping[str, Arrays]
+) -> Iterator[Misfit]:
     """Everything about these settings that does not fit; settings without any can be trained."""
-    yield from _over_limits(settings, limits)
+    widths = layer_widths(settings.network, shape)
+    yield from _over_limits(settings, shape, limits)
     yield from _layers(settings)
-    yield from _batches(settings)
-    yield from _given_weights(settings, datasets)
+    yield from _times(settings)
+    size = settings.training.batch_size
+    if size is not None and size > shape.samples:
+        yield Misfit("training.batch_size", f"a batch of {size} is larger than the {shape.samples} training samples")
+    yield from _given_weights(settings, widths, datasets)
 
 
-def layer_widths(settings: TrialSettings) -> list[int]:
+def layer_widths(network: NetworkSettings, shape: DataShape) -> list[int]:
     """Widths d_0 .. d_L from the inputs to the outputs."""
-    return [settings.data.inputs, *settings.network.hidden_widths, settings.data.outputs]
+    return [shape.inputs, *network.hidden_widths, shape.outputs]
 
 
-def count_parameters(settings: TrialSettings) -> int:
+def count_parameters(network: NetworkSettings, shape: DataShape) -> int:
     """Number of weights and biases of one network."""
-    widths = layer_widths(settings)
+    widths = layer_widths(network, shape)
     weights = sum(left * right for left, right in itertools.pairwise(widths))
-    return weights + (sum(widths[1:]) if settings.network.bias else 0)
+    return weights + (sum(widths[1:]) if network.bias else 0)
 
 
-def _over_limits(settings: TrialSettings, limits: Limits) -> Iterator[Misfit]:
-    parameters = count_parameters(settings)
+def _over_limits(settings: TrialSettings, shape: DataShape, limits: Limits) -> Iterator[Misfit]:
+    parameters = count_parameters(settings.network, shape)
     if parameters > limits.parameters_per_network:
         allowed = limits.parameters_per_network
         yield Misfit("network.width", f"a network of {parameters} parameters is over the limit of {allowed}")
     if settings.training.steps > limits.steps:
         yield Misfit("training.steps", f"{settings.training.steps} steps are over the limit of {limits.steps}")
-    data = settings.data
-    numbers = (data.samples + data.test_samples) * (data.inputs + data.outputs)
+    numbers = (shape.samples + shape.test_samples) * (shape.inputs + shape.outputs)
     if numbers > limits.numbers_per_dataset:
         allowed = limits.numbers_per_dataset
         yield Misfit("data.samples", f"training data of {numbers} numbers are over the limit of {allowed}")
 
 
 def _layers(settings: TrialSettings) -> Iterator[Misfit]:
-    depth, measure = settings.network.depth, settings.measure
-    if not isinstance(measure.layers, str):
-        beyond = [layer for layer in measure.layers if layer > depth]
-        if beyond:
-            yield Misfit("measure.layers", f"layer {beyond[0]} does not exist: the network has layers 1 to {depth}")
+    depth, layers = settings.network.depth, settings.measure.layers
+    beyond = [] if isinstance(layers, str) else [layer for layer in layers if layer > depth]
+    if beyond:
+        yield Misfit("measure.layers", f"layer {beyond[0]} does not exist: the network has layers 1 to {depth}")
     if settings.init.scheme == "layer_scales" and depth == 1:
         yield Misfit("init.scheme", "layer_scales needs a first and a last layer: give network.depth 2 or more")
-    late = [step for step in measure.weights if step > settings.training.steps]
+
+
+def _times(settings: TrialSettings) -> Iterator[Misfit]:
+    """Steps that are never reached; and gradient flow, which has times instead of steps."""
+    measure, training = settings.measure, settings.training
+    if training.optimizer == "gradient_flow":
+        for name in ("every", "steps"):
+            if getattr(measure, name) is not None:
+                yield Misfit(f"measure.{name}", "gradient_flow is measured at times: use points and spacing")
+        return
+    late = [step for step in measure.weights if step > training.steps]
     if late:
-        yield Misfit("measure.weights", f"step {late[0]} is never reached: training.steps is {settings.training.steps}")
+        yield Misfit("measure.weights", f"step {late[0]} is never reached: training.steps is {training.steps}")
 
 
-def _batches(settings: TrialSettings) -> Iterator[Misfit]:
-    size, samples = settings.training.batch_size, settings.data.samples
-    if size is not None and size > samples:
-        yield Misfit("training.batch_size", f"a batch of {size} is larger than the {samples} training samples")
-
-
-def _given_weights(settings: TrialSettings, datasets: Mapping[str, Arrays]) -> Iterator[Misfit]:
+def _given_weights(settings: TrialSettings, widths: Sequence[int], datasets: Mapping[str, Arrays]) -> Iterator[Misfit]:
     """Uploaded initial weights must be the arrays w1 .. wL of the network's shapes."""
     if settings.init.scheme != "given" or settings.init.weights_id is None:
         return
@@ -89,10 +128,10 @@ def _given_weights(settings: TrialSettings, datasets: Mapping[str, Arrays]) -> I
     if arrays is None:
         yield Misfit("init.weights_id", "no such dataset: upload the weights with POST /datasets and give its id")
         return
-    widths = layer_widths(settings)
-    for layer in range(1, len(widths)):
-        needed, name = (widths[layer], widths[layer - 1]), f"w{layer}"
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(widths), start=1):
+        needed, name = (fan_out, fan_in), f"w{layer}"
         if name not in arrays:
-            yield Misfit("init.weights_id", f"has no array {name} (needed: {needed}); it has {', '.join(arrays)}")
+            told = ", ".join(arrays)
+            yield Misfit("init.weights_id", f"has no array {name}, which must be {needed}; it has {told}")
         elif tuple(arrays[name]) != needed:
             yield Misfit("init.weights_id", f"{name} has shape {tuple(arrays[name])}, the network needs {needed}")

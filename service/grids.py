@@ -17,14 +17,14 @@ from service.axes import FIELDS, SECTIONS, Assignment, Choice, Factor, read_fact
 from service.canonical import Settings
 from service.claims import Claim, read_claims
 from service.errors import InvalidGrid
-from service.fitting import Arrays, Limits, misfits
+from service.fitting import Arrays, DataShape, Limits, Misfit, data_shape, misfits
 from service.grid_document import check_plain, parse_document
 from service.grid_sections import SectionValue, merge_section, origin_of, validate_section
 from service.problems import Problems
 from service.stacking import stack_key
 from service.trial_settings import TrialSettings
 
-__all__ = ["Expansion", "Grid", "Limits", "Point", "expand", "parse_document"]
+__all__ = ["Expansion", "Grid", "Limits", "Point", "dataset_ids", "expand", "parse_document"]
 
 MAX_SEED: Final = 2**63 - 1
 ENUMERATED_PER_TRIAL: Final = 10
@@ -63,6 +63,7 @@ class Point:
     stack_key: str
     axes: Mapping[str, Any]
     """The value of every varying path, typed, as the user would write it."""
+    shape: DataShape
 
 
 @dataclass(frozen=True)
@@ -171,16 +172,18 @@ class _Build:
         if None in models.values():
             return None
         settings = TrialSettings.model_construct(None, **models)
-        wrong = list(misfits(settings, self.limits, self.datasets))
+        shape = data_shape(settings.data, self.datasets)
+        fits = not isinstance(shape, Misfit)
+        wrong = list(misfits(settings, shape, self.limits, self.datasets)) if fits else [shape]
         for path, message in wrong:
             section = sections[_head(path)]
             self.problems.add(origin_of(path, section.origins), message, received=section.value(path))
-        if wrong:
+        if wrong or isinstance(shape, Misfit):
             return None
         depth = settings.network.depth
         form = {name: self.form(section, depth) for name, section in sections.items()}
         axes = {path: sections[_head(path)].value(path) for path in paths}
-        return Point(form, canonical.settings_digest(form), stack_key(form), axes)
+        return Point(form, canonical.settings_digest(form), stack_key(form), axes, shape)
 
 
 def _build_points(build: _Build, factors: Sequence[Factor], included: Sequence[Choice]) -> tuple[Point, ...]:
@@ -236,6 +239,21 @@ def _section_sets(
 
 def _by_section(choice: Choice) -> dict[str, list[Assignment]]:
     return {name: [part for part in choice if _head(part.path) == name] for name in SECTIONS}
+
+
+def dataset_ids(document: Mapping[str, Any]) -> set[str]:
+    """Every dataset that a grid names: what its expansion must be given the shapes of."""
+    found: set[str] = set()
+    waiting: list[tuple[str, Any]] = [("", document)]
+    while waiting:
+        key, value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [(str(inner), part) for inner, part in value.items()]
+        elif isinstance(value, list | tuple):
+            waiting += [(key, part) for part in value]
+        elif isinstance(value, str) and key.rpartition(".")[2] in ("dataset_id", "weights_id"):
+            found.add(value)
+    return found
 
 
 def _read_grid(document: Mapping[str, Any], problems: Problems) -> Grid:

@@ -104,11 +104,24 @@ class DataSettings(Section):
     seed: Count | None = Field(
         None, ge=0, le=2**63 - 1, description="Fixes the data for every trial; null: each trial's own seed."
     )
+    dataset_id: str | None = Field(
+        None,
+        max_length=128,
+        description="uploaded: id of a dataset with arrays x (n, d), y (n, k), also x_test, y_test.",
+    )
+
+    @model_validator(mode="after")
+    def _dataset_named(self) -> Self:
+        if self.kind == "uploaded" and self.dataset_id is None:
+            raise ValueError("kind uploaded needs dataset_id: upload the data with POST /datasets and name its id")
+        return self
 
     @model_validator(mode="after")
     def _teacher_fits(self) -> Self:
+        if self.kind != "linear_teacher":
+            return self
         rank = min(self.inputs, self.outputs)
-        if self.kind == "linear_teacher" and len(self.spectrum) > rank:
+        if len(self.spectrum) > rank:
             raise ValueError(
                 f"spectrum lists {len(self.spectrum)} singular values, but a map from {self.inputs} inputs to "
                 f"{self.outputs} outputs has {rank}"

@@ -40,7 +40,7 @@ def get_preset(name: str) -> Preset:
     known = preset_names()
     if name not in known:
         near = nearest(name, known)
-        hint = f"; did you mean {near}?" if near else ""
+        hint = f"; did you mean {near}?" if near else "."
         raise NotFound(f"no preset is called {name[:100]!a}{hint or '.'} There are: {', '.join(known)}")
     body = resources.files(__name__).joinpath(f"{name}.yaml").read_bytes()
     document = parse_document(body)
