@@ -1,0 +1,22 @@
+"""Runs migrations on the connection it is given, or on NFA_DATABASE_URL when called as `alembic`."""
+
+from alembic import context
+from sqlalchemy import Connection
+
+from service.settings import Settings
+from service.store.models import metadata
+from service.store.session import open_store
+
+
+def _migrate(connection: Connection) -> None:
+    context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    _migrate(given)
+else:
+    with open_store(Settings().store_url) as store, store.write() as opened:
+        _migrate(opened)

@@ -1,0 +1,199 @@
+"""The first schema.
+
+Why: settings are stored once per grid point and shared by its seeds; trials are addressed by fingerprint and shared
+by experiments; measurements are plain rows, one column per metric. All tables are STRICT on SQLite.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from service.store.columns import Flag, Json, Key, Real, Small, UtcTime
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+NETWORK = (
+    "train_loss",
+    "test_loss",
+    "relative_loss",
+    "gradient_norm",
+    "weight_norm",
+    "imbalance",
+    "imbalance_relative",
+)
+LAYER = (
+    "alignment",
+    "alignment_half",
+    "alignment_one",
+    "residual",
+    "scale",
+    "best_exponent",
+    "best_exponent_kind",
+    "best_alignment",
+    "null_floor",
+    "agop_rank",
+)
+TABLES = (
+    "settings",
+    "trial",
+    "experiment",
+    "experiment_trial",
+    "final",
+    "measurement",
+    "layer_measurement",
+    "parametrised_measurement",
+    "dispatcher",
+    "dataset",
+    "idempotency",
+)
+
+
+def _reals(names: tuple[str, ...]) -> list[sa.Column]:
+    return [sa.Column(name, Real) for name in names]
+
+
+def _trial_key() -> sa.Column:
+    return sa.Column("trial_id", Key, sa.ForeignKey("trial.id"), primary_key=True, autoincrement=False)
+
+
+def _step() -> sa.Column:
+    return sa.Column("step", Key, primary_key=True, autoincrement=False)
+
+
+def upgrade() -> None:
+    """Create every table."""
+    _create_trials()
+    _create_experiments()
+    _create_measurements()
+    _create_the_rest()
+
+
+def _create_trials() -> None:
+    op.create_table(
+        "settings",
+        sa.Column("id", Key, primary_key=True),
+        sa.Column("digest", sa.Text, nullable=False, unique=True),
+        sa.Column("stack_key", sa.Text, nullable=False),
+        sa.Column("document", Json, nullable=False),
+        sqlite_strict=True,
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "trial",
+        sa.Column("id", Key, primary_key=True),
+        sa.Column("fingerprint", sa.Text, nullable=False, unique=True),
+        sa.Column("settings_id", Key, sa.ForeignKey("settings.id"), nullable=False, index=True),
+        sa.Column("seed", Key, nullable=False),
+        sa.Column("stack_key", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("attempt", Key, nullable=False, server_default=sa.text("0")),
+        sa.Column("failures", Key, nullable=False, server_default=sa.text("0")),
+        sa.Column("queued_for", Key),
+        sa.Column("priority", Key, nullable=False, server_default=sa.text("0")),
+        sa.Column("owner", sa.Text),
+        sa.Column("lease_until", Real),
+        sa.Column("lease_clock", sa.Text),
+        sa.Column("not_before", Real, nullable=False, server_default=sa.text("0")),
+        sa.Column("last_step", Key),
+        sa.Column("error", sa.Text),
+        sa.Column("provenance", Json),
+        sa.Column("created_at", UtcTime, nullable=False),
+        sa.Column("started_at", UtcTime),
+        sa.Column("ended_at", UtcTime),
+        sqlite_strict=True,
+        sqlite_autoincrement=True,
+    )
+    queued = {"sqlite_where": sa.text("state = 'queued'"), "postgresql_where": sa.text("state = 'queued'")}
+    running = {"sqlite_where": sa.text("state = 'running'"), "postgresql_where": sa.text("state = 'running'")}
+    op.create_index("ix_trial_queue", "trial", ["priority", "queued_for", "id"], **queued)
+    op.create_index("ix_trial_stack_queue", "trial", ["stack_key", "priority", "queued_for", "id"], **queued)
+    op.create_index("ix_trial_running", "trial", ["lease_until"], **running)
+
+
+def _create_experiments() -> None:
+    op.create_table(
+        "experiment",
+        sa.Column("id", Key, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("owner", sa.Text, nullable=False),
+        sa.Column("notes", sa.Text, nullable=False),
+        sa.Column("tags", Json, nullable=False),
+        sa.Column("priority", Key, nullable=False),
+        sa.Column("paused", Flag, nullable=False),
+        sa.Column("grid", Json, nullable=False),
+        sa.Column("axes", Json, nullable=False),
+        sa.Column("claims", Json, nullable=False),
+        sa.Column("trials", Key, nullable=False),
+        sa.Column("created_at", UtcTime, nullable=False),
+        sqlite_strict=True,
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "experiment_trial",
+        sa.Column("experiment_id", Key, sa.ForeignKey("experiment.id"), primary_key=True),
+        sa.Column("position", Key, primary_key=True),
+        sa.Column("trial_id", Key, sa.ForeignKey("trial.id"), nullable=False, index=True),
+        sa.Column("wanted", Flag, nullable=False),
+        sa.UniqueConstraint("experiment_id", "trial_id"),
+        sqlite_strict=True,
+    )
+
+
+def _create_measurements() -> None:
+    op.create_table(
+        "final", _trial_key(), sa.Column("layer", Small), *_reals(NETWORK + LAYER), sqlite_strict=True
+    )
+    rowless = {"sqlite_strict": True, "sqlite_with_rowid": False}
+    layer = sa.Column("layer", Small, primary_key=True, autoincrement=False)
+    op.create_table("measurement", _trial_key(), _step(), sa.Column("time", Real), *_reals(NETWORK), **rowless)
+    op.create_table("layer_measurement", _trial_key(), _step(), layer, *_reals(LAYER), **rowless)
+    op.create_table(
+        "parametrised_measurement",
+        _trial_key(),
+        _step(),
+        layer.copy(),
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("value", Real),
+        **rowless,
+    )
+
+
+def _create_the_rest() -> None:
+    op.create_table(
+        "dispatcher",
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("host", sa.Text, nullable=False),
+        sa.Column("pid", Key, nullable=False),
+        sa.Column("slots", Key, nullable=False),
+        sa.Column("resources", Json, nullable=False),
+        sa.Column("started_at", UtcTime, nullable=False),
+        sa.Column("seen_at", UtcTime, nullable=False),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "dataset",
+        sa.Column("sha256", sa.Text, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("arrays", Json, nullable=False),
+        sa.Column("content", sa.LargeBinary, nullable=False),
+        sa.Column("created_at", UtcTime, nullable=False),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "idempotency",
+        sa.Column("owner", sa.Text, primary_key=True),
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("body_digest", sa.Text, nullable=False),
+        sa.Column("experiment_id", Key, nullable=False),
+        sa.Column("answer", Json, nullable=False),
+        sa.Column("created_at", UtcTime, nullable=False),
+        sqlite_strict=True,
+    )
+
+
+def downgrade() -> None:
+    """Drop every table."""
+    for table in reversed(TABLES):
+        op.drop_table(table)

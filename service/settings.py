@@ -1,0 +1,34 @@
+"""Settings of the service, from NFA_* environment variables; SQLite under the home unless told otherwise."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.fitting import Limits
+
+
+class Settings(BaseSettings):
+    """What an operator may set; docs/operations.md explains each."""
+
+    model_config = SettingsConfigDict(env_prefix="NFA_", extra="ignore")
+
+    home: Path = Field(Path(".nfa"), description="Folder of the SQLite file, logs and Ray's token.")
+    database_url: str | None = Field(None, description="postgresql://..; unset: SQLite in the home.")
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65_535)
+    max_trials: int = Field(100_000, ge=1, description="Trials per experiment.")
+    max_parameters: int = Field(10_000_000, ge=1, description="Parameters per network.")
+    max_steps: int = Field(10_000_000, ge=1, description="Steps per trial.")
+    max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Body of any request but an upload.")
+    max_upload_bytes: int = Field(64 * 2**20, ge=1024, description="Body of an upload.")
+
+    @property
+    def store_url(self) -> str:
+        """Where the store is."""
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'nfa.db'}"
+
+    @property
+    def limits(self) -> Limits:
+        """Limits on a grid."""
+        return Limits(self.max_trials, self.max_parameters, self.max_steps)

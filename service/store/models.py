@@ -1,0 +1,186 @@
+"""The tables. Metric columns follow `nfa_kernels.names.METRICS`, one each, so that SQL and notebooks can read them.
+
+A metric whose value is a word is stored as the word's place in the metric's `words`, which keeps every measurement
+row of fixed width.
+"""
+
+from typing import Any
+
+from sqlalchemy import Column, ForeignKey, Index, LargeBinary, MetaData, Table, Text, UniqueConstraint, text
+
+from nfa_kernels import names
+from service.store.columns import Flag, Json, Key, Real, Small, UtcTime
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+COLUMN_METRICS = tuple(name for name, metric in names.METRICS.items() if not metric.parametrised)
+NETWORK_COLUMNS = tuple(name for name in COLUMN_METRICS if names.METRICS[name].level == "network")
+LAYER_COLUMNS = tuple(name for name in COLUMN_METRICS if names.METRICS[name].level == "layer")
+
+
+def _table(name: str, *parts: Any, **options: Any) -> Table:
+    return Table(name, metadata, *parts, sqlite_strict=True, **options)
+
+
+def _metric_columns(metrics: tuple[str, ...]) -> list[Column[Any]]:
+    return [Column(name, Real) for name in metrics]
+
+
+settings = _table(
+    "settings",
+    Column("id", Key, primary_key=True),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("stack_key", Text, nullable=False),
+    Column("document", Json, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+trial = _table(
+    "trial",
+    Column("id", Key, primary_key=True),
+    Column("fingerprint", Text, nullable=False, unique=True),
+    Column("settings_id", Key, ForeignKey("settings.id"), nullable=False, index=True),
+    Column("seed", Key, nullable=False),
+    Column("stack_key", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    # the fence: raised by every lease, checked by every write
+    Column("attempt", Key, nullable=False, server_default=text("0")),
+    Column("failures", Key, nullable=False, server_default=text("0")),
+    # on whose behalf it is queued: the unpaused experiment of highest priority that wants it; null: nobody's
+    Column("queued_for", Key),
+    Column("priority", Key, nullable=False, server_default=text("0")),
+    Column("owner", Text),
+    Column("lease_until", Real),
+    Column("lease_clock", Text),
+    Column("not_before", Real, nullable=False, server_default=text("0")),
+    Column("last_step", Key),
+    Column("error", Text),
+    Column("provenance", Json),
+    Column("created_at", UtcTime, nullable=False),
+    Column("started_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Index(
+        "ix_trial_queue",
+        "priority",
+        "queued_for",
+        "id",
+        sqlite_where=text("state = 'queued'"),
+        postgresql_where=text("state = 'queued'"),
+    ),
+    Index(
+        "ix_trial_stack_queue",
+        "stack_key",
+        "priority",
+        "queued_for",
+        "id",
+        sqlite_where=text("state = 'queued'"),
+        postgresql_where=text("state = 'queued'"),
+    ),
+    Index(
+        "ix_trial_running",
+        "lease_until",
+        sqlite_where=text("state = 'running'"),
+        postgresql_where=text("state = 'running'"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+experiment = _table(
+    "experiment",
+    Column("id", Key, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("notes", Text, nullable=False),
+    Column("tags", Json, nullable=False),
+    Column("priority", Key, nullable=False),
+    Column("paused", Flag, nullable=False),
+    Column("grid", Json, nullable=False),
+    Column("axes", Json, nullable=False),
+    Column("claims", Json, nullable=False),
+    Column("trials", Key, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+experiment_trial = _table(
+    "experiment_trial",
+    Column("experiment_id", Key, ForeignKey("experiment.id"), primary_key=True),
+    Column("position", Key, primary_key=True),
+    Column("trial_id", Key, ForeignKey("trial.id"), nullable=False, index=True),
+    Column("wanted", Flag, nullable=False),
+    UniqueConstraint("experiment_id", "trial_id"),
+)
+
+final = _table(
+    "final",
+    Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
+    Column("layer", Small),
+    *_metric_columns(COLUMN_METRICS),
+)
+
+measurement = _table(
+    "measurement",
+    Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
+    Column("step", Key, primary_key=True, autoincrement=False),
+    Column("time", Real),
+    *_metric_columns(NETWORK_COLUMNS),
+    sqlite_with_rowid=False,
+)
+
+layer_measurement = _table(
+    "layer_measurement",
+    Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
+    Column("step", Key, primary_key=True, autoincrement=False),
+    Column("layer", Small, primary_key=True, autoincrement=False),
+    *_metric_columns(LAYER_COLUMNS),
+    sqlite_with_rowid=False,
+)
+
+parametrised_measurement = _table(
+    "parametrised_measurement",
+    Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
+    Column("step", Key, primary_key=True, autoincrement=False),
+    Column("layer", Small, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("value", Real),
+    sqlite_with_rowid=False,
+)
+
+MEASUREMENT_TABLES = (measurement, layer_measurement, parametrised_measurement)
+
+dispatcher = _table(
+    "dispatcher",
+    Column("id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Key, nullable=False),
+    Column("slots", Key, nullable=False),
+    Column("resources", Json, nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+)
+
+dataset = _table(
+    "dataset",
+    Column("sha256", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("arrays", Json, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)
+
+idempotency = _table(
+    "idempotency",
+    Column("owner", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("body_digest", Text, nullable=False),
+    Column("experiment_id", Key, nullable=False),
+    Column("answer", Json, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+)

@@ -1,0 +1,72 @@
+"""Upgrades the database to the schema this version knows, and refuses one it does not."""
+
+import functools
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from service.errors import SchemaMismatch
+from service.store.session import Store
+
+_UPGRADE_LOCK = 715_225_741
+
+
+def upgrade(store: Store) -> str:
+    """Bring the schema up to date and answer its revision; safe when several processes start at once.
+
+    Raises:
+        SchemaMismatch: the database was written by a newer version.
+    """
+    with store.write() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+        _refuse_unknown(_current(connection))
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return head()
+
+
+def check(store: Store) -> str:
+    """The schema's revision.
+
+    Raises:
+        SchemaMismatch: it is not the one this version knows; the message says what to do.
+    """
+    with store.read() as connection:
+        current = _current(connection)
+    _refuse_unknown(current)
+    if current != head():
+        raise SchemaMismatch(
+            f"the database has schema {current or 'none'}, this version needs {head()}: run `nfa db upgrade`"
+        )
+    return head()
+
+
+@functools.cache
+def head() -> str:
+    """The newest revision this version knows."""
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "migrations:")
+    return config
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_unknown(current: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if current is not None and current not in known:
+        raise SchemaMismatch(
+            f"the database has schema {current}, which is newer than this version knows ({head()}): "
+            "upgrade the service, or restore a backup made before the database was upgraded"
+        )

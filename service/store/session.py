@@ -1,0 +1,165 @@
+"""Connections to the store: one code path for SQLite (WAL) and PostgreSQL, and the only place that knows which it is.
+
+SQLite has one writer at a time, so writers take the lock at once (BEGIN IMMEDIATE) and wait for it instead of failing
+when they upgrade; readers use a second engine with plain BEGIN and see a snapshot.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from service.errors import StoreUnavailable
+
+_BUSY_MILLISECONDS = 30_000
+_POSTGRESQL_OPTIONS = (
+    "-c statement_timeout=30000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=15000 -c timezone=UTC"
+)
+
+
+class Store:
+    """A database that holds everything the service knows."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        if self.url.drivername in ("postgresql", "postgres"):
+            self.url = self.url.set(drivername="postgresql+psycopg")
+        self.dialect = self.url.get_backend_name()
+        if self.dialect == "sqlite":
+            self._writer, self._reader = _sqlite_engine(self.url, "IMMEDIATE"), _sqlite_engine(self.url, "DEFERRED")
+        else:
+            self._writer = self._reader = _postgresql_engine(self.url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that may change things: committed at the end of the block, or nothing of it happened."""
+        with _translated(), self._writer.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One transaction that only reads, and sees one state of the store."""
+        with _translated(), self._reader.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._writer.dispose()
+        self._reader.dispose()
+
+
+def open_store(url: str) -> Store:
+    """A store whose database exists or can be made; the schema is not looked at."""
+    store = Store(url)
+    if store.dialect == "sqlite" and store.url.database:
+        _make_private(Path(store.url.database))
+    return store
+
+
+def utc_now() -> datetime:
+    """The present, aware."""
+    return datetime.now(UTC)
+
+
+def lease_clock(connection: Connection) -> tuple[float, str]:
+    """Now in seconds by the clock that leases are kept by, and that clock's id.
+
+    PostgreSQL: the database's clock, the same for every host. SQLite: this machine's clock since boot, which setting
+    the time of day does not move; a lease written under another boot has run out.
+    """
+    if connection.dialect.name == "postgresql":
+        return float(connection.scalar(select(func.extract("epoch", func.clock_timestamp()))) or 0.0), "database"
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock), _boot_id()
+
+
+def _boot_id() -> str:
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return "boot"
+
+
+def _make_private(file: Path) -> None:
+    """Make the file, readable by this user alone, in a folder of the same kind."""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StoreUnavailable(
+            f"cannot write {file}: {error.strerror}. Choose a folder you may write with --home or NFA_HOME."
+        ) from error
+
+
+def _sqlite_engine(url: Any, begin: str) -> Engine:
+    engine = create_engine(url, pool_size=16, max_overflow=32, connect_args={"check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        # SQLAlchemy, not the driver, begins transactions; otherwise SELECTs run outside of them
+        connection.isolation_level = None
+        for pragma in (f"busy_timeout={_BUSY_MILLISECONDS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(f"BEGIN {begin}")
+
+    return engine
+
+
+def _postgresql_engine(url: Any) -> Engine:
+    return create_engine(
+        url,
+        pool_size=10,
+        max_overflow=20,
+        pool_pre_ping=True,
+        connect_args={"options": _POSTGRESQL_OPTIONS, "connect_timeout": 5, "application_name": "nfa"},
+    )
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Database exceptions that trying again may cure become StoreUnavailable; others are defects and pass."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise StoreUnavailable("every connection to the store is busy; try again") from error
+    except DBAPIError as error:
+        if error.connection_invalidated or type(error.orig).__name__ in _TRANSIENT:
+            raise StoreUnavailable(f"the store did not answer: {_first_line(error)}") from error
+        raise
+
+
+_TRANSIENT = frozenset(
+    {
+        "OperationalError",
+        "InterfaceError",
+        "QueryCanceled",
+        "LockNotAvailable",
+        "DeadlockDetected",
+        "SerializationFailure",
+        "AdminShutdown",
+        "CrashShutdown",
+        "CannotConnectNow",
+        "TooManyConnections",
+        "DiskFull",
+        "IdleInTransactionSessionTimeout",
+    }
+)
+
+
+def _first_line(error: SQLAlchemyError) -> str:
+    return (str(getattr(error, "orig", error)).strip().splitlines() or ["no message"])[0][:200]
