@@ -18,7 +18,7 @@ from service import filters
 from service.claim_fits import decay_rate, log_log_slope, parse_product
 from service.errors import InvalidFilter, InvalidGrid
 from service.filters import compares
-from service.problems import Problems
+from service.problems import Problems, deepest
 from service.reductions import Reduction, parse_reduction
 from service.states import TrialState
 from service.trial_settings import MAX_DEPTH, MetricId
@@ -394,9 +394,7 @@ def _note(error: ValidationError, place: str, problems: Problems) -> None:
     """Pydantic's errors of one claim under its place; of a union's branches the one that went deepest counts."""
     models: dict[str, type[BaseModel]] = {"group": GroupClaim, "fit": RateFit}
     found = [(_place(place, detail["loc"]), detail) for detail in error.errors(include_url=False)]
-    for path, detail in found:
-        if path != place and any(other.startswith((f"{path}.", f"{path}[")) for other, _ in found):
-            continue
+    for path, detail in deepest(found):
         inner = models.get(str(detail["loc"][0]), Claim) if len(detail["loc"]) > 1 else Claim
         known = [field.alias or name for name, field in inner.model_fields.items()]
         if detail["type"] == "extra_forbidden":

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from service.axes import FIELDS, SECTIONS, Assignment
-from service.problems import Problems
+from service.problems import Problems, deepest
 from service.trial_settings import Section, StopSettings
 
 
@@ -78,10 +78,7 @@ def origin_of(path: str, origins: Mapping[str, str]) -> str:
 def _note(name: str, error: ValidationError, origins: Mapping[str, str], problems: Problems) -> None:
     """Pydantic's errors under readable paths; of a union's branches the one that went deepest counts."""
     found = [(_path(name, detail["loc"]), detail) for detail in error.errors(include_url=False)]
-    paths = {path for path, _ in found}
-    for path, detail in found:
-        if any(other.startswith((f"{path}.", f"{path}[")) for other in paths) and path != name:
-            continue
+    for path, detail in deepest(found):
         known = StopSettings.model_fields if path.startswith("training.stop.") else FIELDS[name]
         prefix = path.rpartition(".")[0]
         allowed = [f"{prefix}.{field}" for field in known]

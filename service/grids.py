@@ -20,7 +20,7 @@ from service.errors import InvalidGrid
 from service.fitting import Arrays, DataShape, Limits, Misfit, data_shape, misfits
 from service.grid_document import check_plain, parse_document
 from service.grid_sections import SectionValue, merge_section, origin_of, validate_section
-from service.problems import Problems
+from service.problems import Problems, deepest
 from service.stacking import stack_key
 from service.trial_settings import TrialSettings
 
@@ -261,11 +261,16 @@ def _read_grid(document: Mapping[str, Any], problems: Problems) -> Grid:
     try:
         return Grid.model_validate(dict(document))
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            path = str(detail["loc"][0]) + "".join(f"[{part}]" for part in detail["loc"][1:] if isinstance(part, int))
+        found = [(_grid_path(detail["loc"]), detail) for detail in error.errors(include_url=False)]
+        for path, detail in deepest(found):
             problems.add_pydantic(detail, path, Grid.model_fields)
     problems.raise_as(InvalidGrid)
     raise AssertionError("a failed validation lists its errors")
+
+
+def _grid_path(location: Sequence[int | str]) -> str:
+    """Path of a pydantic location in the outermost level: a key and perhaps an index."""
+    return str(location[0]) + "".join(f"[{part}]" for part in location[1:] if isinstance(part, int))
 
 
 def _read_seeds(written: int | list[int], limits: Limits, problems: Problems) -> tuple[int, ...]:

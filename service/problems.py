@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic_core import ErrorDetails
@@ -78,6 +78,14 @@ class Problems:
         else:
             message = error["msg"].removeprefix("Value error, ")
             self.add(path, message, received=error["input"], allowed=_allowed(context))
+
+
+def deepest(found: Sequence[tuple[str, ErrorDetails]]) -> Iterator[tuple[str, ErrorDetails]]:
+    """Pydantic's errors by path, without those of a union's branches that gave up earlier than another."""
+    for path, error in found:
+        is_whole = error["type"] in ("value_error", "missing")
+        if is_whole or not any(other.startswith((f"{path}.", f"{path}[")) for other, _ in found):
+            yield path, error
 
 
 def _allowed(context: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,266 @@
+"""Expansion of grids: order, duplicates, counts."""
+
+import itertools
+import json
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service import canonical
+from service.errors import InvalidGrid
+from service.grids import Expansion, Limits, dataset_ids, expand
+from service.trial_settings import TrialSettings
+
+VALUES = {
+    "network.depth": st.integers(1, 5),
+    "network.width": st.one_of(st.integers(1, 9)),
+    "training.weight_decay": st.sampled_from([0, 0.0, 0.1, 0.2, 1]),
+    "training.learning_rate": st.sampled_from([0.1, 0.01, 1]),
+    "training.optimizer": st.sampled_from(["gd", "adam", "momentum"]),
+    "training.beta1": st.sampled_from([0.8, 0.9]),
+    "init.scheme": st.sampled_from(["he", "xavier", "balanced"]),
+    "data.noise": st.sampled_from([0, 0.5]),
+    "measure.points": st.integers(1, 5),
+}
+
+
+@st.composite
+def axes(draw: st.DrawFn) -> dict[str, list]:
+    paths = draw(st.lists(st.sampled_from(sorted(VALUES)), unique=True, max_size=4))
+    return {path: draw(st.lists(VALUES[path], min_size=1, max_size=4)) for path in paths}
+
+
+@st.composite
+def grids(draw: st.DrawFn) -> dict:
+    varied = draw(axes())
+    zipped = {}
+    if len(varied) >= 2 and draw(st.booleans()):
+        moving = list(varied)[-2:]
+        length = min(len(varied[path]) for path in moving)
+        zipped = {path: varied.pop(path)[:length] for path in moving}
+    seeds = draw(st.one_of(st.integers(1, 3), st.lists(st.integers(0, 9), unique=True, min_size=1, max_size=3)))
+    return {"axes": varied, "zip": [zipped] if zipped else [], "seeds": seeds}
+
+
+def nested(point: dict) -> dict:
+    """Dotted paths as the trial block they stand for."""
+    block: dict = {}
+    for path, value in point.items():
+        section, field = path.split(".")
+        block.setdefault(section, {})[field] = value
+    return block
+
+
+def reference(grid: dict) -> list[tuple[dict, int]]:
+    """The product spelt out: (canonical settings, seed) in order, with repetitions."""
+    factors = [[{path: value} for value in values] for path, values in grid["axes"].items()]
+    factors += [
+        [dict(zip(group, row, strict=True)) for row in zip(*group.values(), strict=True)] for group in grid["zip"]
+    ]
+    seeds = range(grid["seeds"]) if isinstance(grid["seeds"], int) else grid["seeds"]
+    found = []
+    for parts in itertools.product(*factors):
+        merged = {path: value for part in parts for path, value in part.items()}
+        form = canonical.canonical(TrialSettings.model_validate(nested(merged)))
+        found += [(form, seed) for seed in seeds]
+    return found
+
+
+def trials(expansion: Expansion) -> list[tuple[str, int]]:
+    return [(canonical.settings_digest(point.settings), seed) for _, point, seed, _ in expansion.trials()]
+
+
+@given(grids())
+@settings(max_examples=150, deadline=None)
+def test_expansion_is_the_product_in_written_order_without_repetitions(grid: dict) -> None:
+    expected = dict.fromkeys((canonical.settings_digest(form), seed) for form, seed in reference(grid))
+    assert trials(expand(grid)) == list(expected)
+
+
+@given(grids())
+@settings(max_examples=100, deadline=None)
+def test_a_grid_counts_exactly_the_trials_it_yields(grid: dict) -> None:
+    expansion = expand(grid)
+    found = list(expansion.trials())
+    assert len(expansion) == len(found) == len({fingerprint for *_, fingerprint in found})
+    assert [position for position, *_ in found] == list(range(len(found)))
+
+
+@given(grids(), st.randoms(use_true_random=False))
+@settings(max_examples=50, deadline=None)
+def test_the_order_of_keys_in_the_trial_block_changes_nothing(grid: dict, random) -> None:
+    block = TrialSettings().model_dump(mode="json")
+    block["measure"] = {"layers": "all"}
+
+    def shuffled(mapping: dict) -> dict:
+        items = list(mapping.items())
+        random.shuffle(items)
+        return {key: shuffled(value) if isinstance(value, dict) else value for key, value in items}
+
+    plain, mixed = expand({**grid, "trial": block}), expand({**grid, "trial": shuffled(block)})
+    assert list(plain.trials()) == list(mixed.trials())
+
+
+@given(grids())
+@settings(max_examples=50, deadline=None)
+def test_every_fingerprint_is_that_of_its_settings_and_seed(grid: dict) -> None:
+    for _, point, seed, fingerprint in expand(grid).trials():
+        assert fingerprint == canonical.fingerprint(point.settings, seed)
+        assert point.digest == canonical.settings_digest(json.loads(json.dumps(point.settings)))
+
+
+def test_an_empty_grid_is_one_trial_with_the_defaults() -> None:
+    expansion = expand({})
+    assert len(expansion) == 1
+    assert expansion.points[0].settings == canonical.canonical(TrialSettings())
+    assert expansion.seeds == (0,)
+
+
+def test_seeds_run_innermost_and_the_last_axis_before_them() -> None:
+    expansion = expand({"axes": {"network.depth": [3, 2], "training.weight_decay": [0, 0.1]}, "seeds": [7, 5]})
+    order = [
+        (point.axes["network.depth"], point.axes["training.weight_decay"], seed)
+        for _, point, seed, _ in expansion.trials()
+    ]
+    assert order == list(itertools.product([3, 2], [0.0, 0.1], [7, 5]))
+    assert expansion.axes == {"network.depth": [3, 2], "training.weight_decay": [0.0, 0.1]}
+
+
+def test_zip_moves_its_paths_together_after_the_axes() -> None:
+    expansion = expand(
+        {"axes": {"network.depth": [2, 3]}, "zip": [{"network.width": [16, 32], "training.steps": [6000, 3000]}]}
+    )
+    assert [tuple(point.axes.values()) for point in expansion.points] == [
+        (2, 16, 6000),
+        (2, 32, 3000),
+        (3, 16, 6000),
+        (3, 32, 3000),
+    ]
+
+
+def test_an_axis_over_a_section_is_merged_over_the_trial_block() -> None:
+    expansion = expand(
+        {
+            "trial": {"training": {"weight_decay": 0.05, "learning_rate": 0.5}},
+            "axes": {"training": [{"optimizer": "gd"}, {"optimizer": "sgd", "batch_size": 20, "learning_rate": 0.01}]},
+        }
+    )
+    gd, sgd = (point.settings["training"] for point in expansion.points)
+    assert (gd["optimizer"], gd["learning_rate"], gd["weight_decay"]) == ("gd", 0.5, 0.05)
+    assert (sgd["optimizer"], sgd["learning_rate"], sgd["weight_decay"], sgd["batch_size"]) == ("sgd", 0.01, 0.05, 20)
+    assert expansion.axes["training.batch_size"] == [None, 20]
+
+
+def test_exclude_drops_the_points_that_match_all_its_keys() -> None:
+    grid = {"axes": {"network.depth": [2, 4], "training.weight_decay": [0, 0.02]}}
+    kept = expand({**grid, "exclude": [{"network.depth": 4, "training.weight_decay": 0.02}]})
+    assert [tuple(point.axes.values()) for point in kept.points] == [(2, 0.0), (2, 0.02), (4, 0.0)]
+
+
+def test_exclude_compares_with_defaults_and_with_zero_written_either_way() -> None:
+    kept = expand(
+        {
+            "axes": {"training.weight_decay": [0, 0.1], "network.depth": [2, 3]},
+            "exclude": [{"training.weight_decay": 0.0, "training.optimizer": "gd", "network": {"depth": 2}}],
+        }
+    )
+    assert [tuple(point.axes.values()) for point in kept.points] == [(0.0, 3), (0.1, 2), (0.1, 3)]
+
+
+def test_exclude_may_drop_combinations_that_would_be_refused() -> None:
+    grid = {"trial": {"init": {"scheme": "layer_scales"}}, "axes": {"network.depth": [1, 2]}}
+    with pytest.raises(InvalidGrid):
+        expand(grid)
+    assert len(expand({**grid, "exclude": [{"network.depth": 1}]})) == 1
+
+
+def test_exclude_that_matches_nothing_is_told() -> None:
+    assert "exclude[0]" in expand({"exclude": [{"network.depth": 9}]}).ignored
+
+
+def test_include_adds_the_trial_block_plus_its_keys_times_seeds() -> None:
+    expansion = expand(
+        {
+            "trial": {"training": {"weight_decay": 0.5}},
+            "axes": {"network.depth": [2], "training.weight_decay": [0]},
+            "include": [{"network.depth": 6}],
+            "seeds": 2,
+        }
+    )
+    assert len(expansion) == 4
+    assert expansion.points[1].axes == {"network.depth": 6, "training.weight_decay": 0.5}
+
+
+def test_an_included_point_that_the_product_has_is_not_added_again() -> None:
+    assert len(expand({"axes": {"network.depth": [2, 3]}, "include": [{"network.depth": 3}]})) == 2
+
+
+def test_ranges_become_lists_with_exact_ends() -> None:
+    axis = expand({"axes": {"training.learning_rate": {"log": [0.001, 0.1, 5]}}}).axes["training.learning_rate"]
+    assert axis[0] == 0.001 and axis[2] == 0.01 and axis[-1] == 0.1 and len(axis) == 5
+    axis = expand({"axes": {"network.depth": {"linear": [2, 6, 5]}}}).axes["network.depth"]
+    assert axis == [2, 3, 4, 5, 6]
+    assert expand({"axes": {"network.width": {"log": [16, 256, 5]}}}).axes["network.width"] == [16, 32, 64, 128, 256]
+
+
+def test_values_that_no_variant_reads_are_named_and_make_no_trials() -> None:
+    expansion = expand({"trial": {"init": {"first": 3}}, "axes": {"training.beta1": [0.8, 0.9]}})
+    assert len(expansion) == 1
+    assert set(expansion.ignored) == {"init.first", "training.beta1"}
+
+
+def test_the_device_is_read_although_it_is_no_part_of_a_trial() -> None:
+    one, other = (expand({"trial": {"training": {"device": device}}}) for device in ("cpu", "gpu"))
+    assert one.ignored == ()
+    assert [f for *_, f in one.trials()] == [f for *_, f in other.trials()]
+
+
+def test_presentation_is_no_part_of_a_trial() -> None:
+    plain = expand({})
+    dressed = expand(
+        {
+            "name": "a",
+            "tags": ["t"],
+            "priority": 5,
+            "notes": "n",
+            "claims": [{"id": "c", "metric": "alignment", "every_trial": ">= 0"}],
+        }
+    )
+    assert list(plain.trials()) == list(dressed.trials())
+
+
+def test_shapes_of_uploaded_data_decide_what_fits() -> None:
+    grid = {
+        "trial": {"data": {"kind": "uploaded", "dataset_id": "ab"}, "training": {"optimizer": "sgd", "batch_size": 9}}
+    }
+    assert dataset_ids(grid) == {"ab"}
+    assert expand(grid, datasets={"ab": {"x": (10, 3), "y": (10, 2)}}).points[0].shape == (10, 3, 2, 0)
+    with pytest.raises(InvalidGrid, match="larger than the 8 training samples"):
+        expand(grid, datasets={"ab": {"x": (8, 3), "y": (8, 2)}})
+
+
+def test_a_billion_trials_are_refused_at_once() -> None:
+    thousand = list(range(1, 1001))
+    grid = {"axes": {"network.depth": thousand, "data.samples": thousand, "data.inputs": thousand}}
+    for more in ({}, {"exclude": [{"network.depth": 1}]}):
+        started = time.perf_counter()
+        with pytest.raises(InvalidGrid, match="1000000000 trials are over the limit of 100000"):
+            expand({**grid, **more})
+        assert time.perf_counter() - started < 0.1
+
+
+def test_the_limit_counts_what_exclude_leaves() -> None:
+    limits = Limits(trials_per_experiment=2)
+    grid = {"axes": {"network.depth": [1, 2, 3]}, "exclude": [{"network.depth": 1}]}
+    assert len(expand(grid, limits)) == 2
+    with pytest.raises(InvalidGrid, match="3 trials are over the limit of 2"):
+        expand({"axes": grid["axes"]}, limits)
+
+
+def test_ten_thousand_points_take_seconds_at_most() -> None:
+    started = time.perf_counter()
+    many = {"linear": [0.001, 0.1, 100]}
+    assert len(expand({"axes": {"training.learning_rate": many, "training.weight_decay": many}})) == 10_000
+    assert time.perf_counter() - started < 5

@@ -1,0 +1,169 @@
+"""Every wrong grid is refused with the place, what was received and the nearest valid name."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.errors import InvalidGrid
+from service.grids import expand
+
+NAN, INF = float("nan"), float("inf")
+
+# document, path of the first entry, words of its message, nearest name
+WRONG: list[tuple[Any, str, str, str | None]] = [
+    ([], "", "a grid is a mapping", None),
+    ({"axs": {}}, "axs", "unknown key", "axes"),
+    ({"name": 5}, "name", "valid string", None),
+    ({"name": ""}, "name", "at least 1 character", None),
+    ({"name": "a\x00b"}, "name", "NUL", None),
+    ({"tags": ["\ud800"]}, "tags[0]", "surrogate", None),
+    ({"priority": 1.5}, "priority", "valid integer", None),
+    ({"trial": 5}, "trial", "dictionary", None),
+    ({"trial": {"trainin": {}}}, "trial.trainin", "unknown key", "training"),
+    ({"trial": {"training": 5}}, "trial.training", "must be a mapping", None),
+    ({"trial": {"training": {"learningrate": 1}}}, "trial.training.learningrate", "unknown", "training.learning_rate"),
+    ({"trial": {"training": {"learning_rate": "fast"}}}, "trial.training.learning_rate", "valid number", None),
+    ({"trial": {"training": {"learning_rate": True}}}, "trial.training.learning_rate", "valid number", None),
+    ({"trial": {"training": {"learning_rate": NAN}}}, "trial.training.learning_rate", "finite", None),
+    ({"trial": {"training": {"learning_rate": 10**400}}}, "trial.training.learning_rate", "number", None),
+    ({"trial": {"training": {"learning_rate": 0}}}, "trial.training.learning_rate", "greater than 0", None),
+    ({"trial": {"training": {"steps": 10.5}}}, "trial.training.steps", "integer", None),
+    ({"trial": {"training": {"steps": 99_999_999}}}, "trial.training.steps", "over the limit", None),
+    ({"trial": {"training": {"optimizer": "admw"}}}, "trial.training.optimizer", "unknown name", "adamw"),
+    ({"trial": {"training": {"optimizer": "sgd"}}}, "trial.training", "sgd needs a batch_size", None),
+    ({"trial": {"training": {"batch_size": 5}}}, "trial.training", "gd takes no batch_size", None),
+    ({"trial": {"training": {"stop": {"loss_bellow": 1}}}}, "trial.training.stop.loss_below", "is needed", None),
+    ({"trial": {"data": {"spectrum": [1, 1, 1, 1, 1]}}}, "trial.data", "5 singular values", None),
+    ({"trial": {"data": {"spectrum": {"log": [0, 1, 3]}}}}, "trial.data.spectrum", "positive", None),
+    ({"trial": {"data": {"spectrum": [1, "a"]}}}, "trial.data.spectrum[1]", "valid number", None),
+    ({"trial": {"data": {"covariance": [1, 2]}}}, "trial.data", "2 variances, but there are 10 inputs", None),
+    ({"trial": {"data": {"covariance": "whitened", "samples": 5}}}, "trial.data", "at least as many samples", None),
+    ({"trial": {"data": {"kind": "linear_techer"}}}, "trial.data.kind", "unknown name", "linear_teacher"),
+    ({"trial": {"data": {"kind": "uploaded"}}}, "trial.data", "needs dataset_id", None),
+    ({"trial": {"data": {"kind": "uploaded", "dataset_id": "x"}}}, "trial.data.dataset_id", "no such dataset", None),
+    ({"trial": {"network": {"width": [4]}}}, "trial.network", "width lists 1 hidden layers, but depth 3", None),
+    ({"trial": {"network": {"width": [4, "b"]}}}, "trial.network.width[1]", "valid integer", None),
+    ({"trial": {"network": {"width": 65_000}}}, "trial.network.width", "over the limit of 10000000", None),
+    ({"trial": {"network": {"depth": 65}}}, "trial.network.depth", "less than or equal to 64", None),
+    ({"trial": {"network": {"bias": "no"}}}, "trial.network.bias", "valid boolean", None),
+    ({"trial": {"init": {"scheme": "given"}}}, "trial.init", "needs weights_id", None),
+    ({"trial": {"init": {"scheme": "given", "weights_id": "x"}}}, "trial.init.weights_id", "no such dataset", None),
+    ({"trial": {"init": {"scheme": "layer_scales"}, "network": {"depth": 1}}}, "trial.init.scheme", "depth 2", None),
+    ({"trial": {"measure": {"layers": [1, 4]}}}, "trial.measure.layers", "layer 4 does not exist", None),
+    ({"trial": {"measure": {"points": 5, "every": 5}}}, "trial.measure", "give one of points, every", None),
+    ({"trial": {"measure": {"metrics": ["alignmnt"]}}}, "trial.measure.metrics[0]", "unknown name", "alignment"),
+    ({"trial": {"measure": {"weights": [6001]}}}, "trial.measure.weights", "never reached", None),
+    ({"axes": {"training.learningrate": [1]}}, "axes.training.learningrate", "unknown", "training.learning_rate"),
+    ({"axes": {"learning_rate": [1]}}, "axes.learning_rate", "unknown path", "training.learning_rate"),
+    ({"axes": {"training.learning_rate": []}}, "axes.training.learning_rate", "at least one value", None),
+    ({"axes": {"training.learning_rate": 0.1}}, "axes.training.learning_rate", "needs a list", None),
+    ({"axes": {"training.learning_rate": {"log": [1, 2]}}}, "axes.training.learning_rate", "[from, to, count]", None),
+    ({"axes": {"training.learning_rate": [0.1, 0.2, 0.3, "x"]}}, "axes.training.learning_rate[3]", "number", None),
+    ({"axes": {"training.learning_rate": [0.1, INF]}}, "axes.training.learning_rate[1]", "finite", None),
+    ({"axes": {"training": [{"stepz": 5}]}}, "axes.training[0].stepz", "unknown key", "training.steps"),
+    ({"axes": {"training": [5]}}, "axes.training[0]", "must be a mapping", None),
+    ({"axes": {"network.depth": [1, 2], "measure.layers": [[2]]}}, "axes.measure.layers[0]", "does not exist", None),
+    ({"axes": {"training": [{"steps": 1}], "training.steps": [1]}}, "axes.training.steps", "varied by", None),
+    ({"axes": {"network.depth": [1]}, "zip": [{"network.depth": [1]}]}, "zip[0].network.depth", "varied by", None),
+    ({"zip": [{"network.depth": [1, 2], "training.steps": [1]}]}, "zip[0]", "equally long", None),
+    ({"zip": [{}]}, "zip[0]", "mapping of dotted paths", None),
+    ({"zip": [{"network.dept": [1]}]}, "zip[0].network.dept", "unknown path", "network.depth"),
+    ({"exclude": [{"network.dpth": 1}]}, "exclude[0].network.dpth", "unknown path", "network.depth"),
+    ({"exclude": [{}]}, "exclude[0]", "names no path", None),
+    ({"exclude": [{"network.depth": 3}]}, "exclude", "no point is left", None),
+    ({"include": [5]}, "include[0]", "mapping of dotted paths", None),
+    ({"include": [{"network.depth": "x"}]}, "include[0].network.depth", "valid integer", None),
+    ({"seeds": 0}, "seeds", "at least one seed", None),
+    ({"seeds": []}, "seeds", "at least one seed", None),
+    ({"seeds": -1}, "seeds", "at least one seed", None),
+    ({"seeds": 10**9}, "seeds", "over the limit", None),
+    ({"seeds": [1, 2, 1]}, "seeds[2]", "same as seeds[0]", None),
+    ({"seeds": [-1]}, "seeds[0]", "greater than or equal to 0", None),
+    ({"seeds": "many"}, "seeds", "valid integer", None),
+    ({"claims": [{"id": "a"}]}, "claims[0].metric", "is needed", None),
+    (
+        {"claims": [{"id": "a", "metric": "alignment", "layer": 2, "any_trial": "> 0"}]},
+        "claims[0].layer",
+        "not measured",
+        None,
+    ),
+    (
+        {
+            "trial": {"measure": {"metrics": ["scale"]}},
+            "claims": [{"id": "a", "metric": "residual", "any_trial": "> 0"}],
+        },
+        "claims[0].metric",
+        "not measured",
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(("document", "path", "words", "nearest"), WRONG, ids=[str(i) for i in range(len(WRONG))])
+def test_a_wrong_grid_is_refused_by_name(document: Any, path: str, words: str, nearest: str | None) -> None:
+    with pytest.raises(InvalidGrid) as caught:
+        expand(document)
+    entry = caught.value.errors[0]
+    assert entry["path"] == path
+    assert words in entry["message"]
+    assert entry.get("nearest") == nearest
+    assert len(entry.get("received", "")) <= 200
+    json.dumps(caught.value.errors, allow_nan=False).encode()
+    caught.value.detail.encode()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"w1": (16, 10), "w2": (4, 15)}, "w2 has shape (4, 15), the network needs (4, 16)"),
+        ({"w1": (10, 16), "w2": (4, 16)}, "w1 has shape (10, 16), the network needs (16, 10)"),
+        ({"w1": (16, 10)}, "has no array w2"),
+    ],
+)
+def test_given_weights_that_do_not_fit_are_refused_with_both_shapes(arrays: dict, words: str) -> None:
+    grid = {"trial": {"init": {"scheme": "given", "weights_id": "w"}, "network": {"depth": 2}}}
+    with pytest.raises(InvalidGrid) as caught:
+        expand(grid, datasets={"w": arrays})
+    assert words in caught.value.errors[0]["message"]
+    assert expand(grid, datasets={"w": {"w1": (16, 10), "w2": (4, 16)}})
+
+
+def test_every_wrong_field_is_named_at_once() -> None:
+    with pytest.raises(InvalidGrid) as caught:
+        expand({"trial": {"training": {"stepz": 1, "learning_rate": -1}, "data": {"samples": 0}}})
+    paths = {entry["path"] for entry in caught.value.errors}
+    assert paths == {"trial.training.stepz", "trial.training.learning_rate", "trial.data.samples"}
+
+
+def test_a_thousand_wrong_values_make_a_short_answer() -> None:
+    with pytest.raises(InvalidGrid) as caught:
+        expand({"axes": {"training.learning_rate": ["x" * 1000] * 1000}})
+    assert len(caught.value.errors) == 20
+    assert len(json.dumps(caught.value.errors)) < 8192
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(["name", "tags", "trial", "axes", "zip", "exclude", "include", "seeds", "claims", "priority"])
+PATHS = st.sampled_from(["training", "training.steps", "network.width", "data.spectrum", "training.stop", "measure"])
+
+
+@given(
+    st.dictionaries(KEYS, PLAIN, max_size=4)
+    | st.fixed_dictionaries({"axes": st.dictionaries(PATHS, st.lists(PLAIN, max_size=2), max_size=2)})
+    | st.fixed_dictionaries({"include": st.lists(st.dictionaries(PATHS, PLAIN, max_size=2), max_size=2)})
+    | st.fixed_dictionaries({"trial": st.fixed_dictionaries({"training": st.dictionaries(PATHS, PLAIN, max_size=2)})})
+)
+@settings(max_examples=500, deadline=None)
+def test_whatever_is_sent_is_expanded_or_refused(document: dict) -> None:
+    try:
+        expand(document, datasets={})
+    except InvalidGrid as error:
+        json.dumps(error.errors, allow_nan=False).encode()
+        error.detail.encode()
