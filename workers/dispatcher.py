@@ -14,7 +14,7 @@ import structlog
 
 from nfa_kernels import names
 from service.errors import StoreUnavailable
-from service.stacking import lanes_per_stack
+from service.stacking import lanes_per_stack, stack_key
 from service.store import datasets, queue
 from service.store.queue import End, Leased, Report
 from service.store.session import Store
@@ -61,6 +61,8 @@ class Dispatcher:
     retries: list[tuple[float, tuple[Leased, ...]]] = field(default_factory=list)
     """Stacks to try again, each with the monotonic time from which on."""
     crashes_alone: dict[int, int] = field(default_factory=dict)
+    shares: dict[str, int] = field(default_factory=dict)
+    """Lanes per stack by stack key, kept while trials of that key wait: late stacks are as large as early ones."""
     beaten: float = -1e9
     swept: float = -1e9
 
@@ -145,19 +147,20 @@ class Dispatcher:
 
     def _lanes(self, settings: dict[str, Any], waiting: int) -> int:
         """How many of the waiting trials of one stack key to train together: all cores get a share."""
-        same = sum(
-            len(seat.payload.open)
-            for seat in self.pool.busy()
-            if seat.payload.trials[0].settings["network"] == settings["network"]
-            and seat.payload.trials[0].settings["measure"] == settings["measure"]
-        )
-        return lanes_per_stack(waiting + same, len(self.pool.seats), settings)
+        key = stack_key(settings)
+        fair = lanes_per_stack(waiting, len(self.pool.seats), settings)
+        share = max(fair, self.shares.pop(key, 0))
+        if share < waiting:
+            self.shares[key] = share
+        return share
 
     def _start(self, seat: Seat, trials: tuple[Leased, ...]) -> bool:
         arrays = datasets.arrays_for(self.store, [trial.settings for trial in trials])
         stack = Stack(tuple(Lane(trial.settings, trial.seed) for trial in trials), arrays)
         self.pool.run(seat, stack, Running(trials))
-        log.info("stack_started", trials=len(trials), stack=trials[0].stack_key[:12], node=seat.about and seat.about["node"])
+        log.info(
+            "stack_started", trials=len(trials), stack=trials[0].stack_key[:12], node=seat.about and seat.about["node"]
+        )
         return True
 
     # -- what comes back --------------------------------------------------------------------------------------------

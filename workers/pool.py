@@ -10,7 +10,7 @@ import structlog
 from ray.exceptions import RayError
 
 from workers.blocks import Block, Stack
-from workers.trainer import BACKPRESSURE, Broken, Trainer
+from workers.trainer import BACKPRESSURE, Broken, start_trainer
 
 log = structlog.get_logger()
 
@@ -44,7 +44,7 @@ class Pool:
         self.seats = [self._start() for _ in range(size)]
 
     def _start(self) -> Seat:
-        trainer = Trainer.remote()
+        trainer: Any = start_trainer()
         return Seat(trainer, trainer.describe.remote())
 
     def idle(self) -> list[Seat]:
@@ -66,9 +66,7 @@ class Pool:
 
     def run(self, seat: Seat, stack: Stack, payload: Any) -> None:
         """Start a stack on an idle seat."""
-        method = seat.trainer.train.options(
-            num_returns="streaming", _generator_backpressure_num_objects=BACKPRESSURE
-        )
+        method = seat.trainer.train.options(num_returns="streaming", _generator_backpressure_num_objects=BACKPRESSURE)
         seat.stream, seat.payload = method.remote(stack, self.block_seconds), payload
         seat.heard, seat.pinged = time.monotonic(), None
 
@@ -91,7 +89,8 @@ class Pool:
     def _read(self, seat: Seat) -> Block | Broken:
         seat.heard, seat.pinged = time.monotonic(), None
         try:
-            return ray.get(next(seat.stream))
+            item: Any = ray.get(next(seat.stream))
+            return item
         except StopIteration:
             raise TrainerDied("its stream stopped without an end marker") from None
         except RayError as error:

@@ -22,3 +22,13 @@ class WorkerSettings(BaseSettings):
     block_seconds: float = Field(1.0, gt=0)
     step_deadline_seconds: float = Field(60.0, gt=0)
     idle_poll_seconds: float = Field(0.5, gt=0)
+
+    @property
+    def store_url(self) -> str:
+        """Where the store is: SQLite in the home unless told otherwise."""
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'nfa.db'}"
+
+    @property
+    def token_path(self) -> Path:
+        """File with Ray's token."""
+        return (self.ray_token_path or self.home / "ray_token").absolute()

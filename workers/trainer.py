@@ -30,7 +30,6 @@ class Broken:
     is_final: bool
 
 
-@ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0, concurrency_groups={"control": 1})
 class Trainer:
     """Trains stacks in a process of its own. `train` runs in one thread, the control methods in another."""
 
@@ -50,7 +49,7 @@ class Trainer:
         self._stopped = frozenset()
         try:
             yield from train(stack, "cpu", block_seconds=block_seconds, stopped=lambda: self._stopped)
-        except Exception as error:  # noqa: BLE001  (whatever it is, it becomes text)
+        except Exception as error:
             text = "".join(traceback.format_exception_only(error)).strip()
             yield Broken(text[:2000], is_final=isinstance(error, ValueError))
 
@@ -74,3 +73,9 @@ class Trainer:
     def ping(self) -> bool:
         """Answered within milliseconds also while training."""
         return True
+
+
+def start_trainer() -> Any:
+    """A handle to a new trainer; never restarted by Ray, which would go on silently in an empty process."""
+    options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "concurrency_groups": {"control": 1}}
+    return ray.remote(num_cpus=1, **options)(Trainer).remote()

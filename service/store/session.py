@@ -7,7 +7,7 @@ when they upgrade; readers use a second engine with plain BEGIN and see a snapsh
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -44,13 +44,13 @@ class Store:
         self.close()
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> Generator[Connection]:
         """One transaction that may change things: committed at the end of the block, or nothing of it happened."""
         with _translated(), self._writer.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Generator[Connection]:
         """One transaction that only reads, and sees one state of the store."""
         with _translated(), self._reader.begin() as connection:
             yield connection
@@ -131,7 +131,7 @@ def _postgresql_engine(url: Any) -> Engine:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated() -> Generator[None]:
     """Database exceptions that trying again may cure become StoreUnavailable; others are defects and pass."""
     try:
         yield

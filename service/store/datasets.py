@@ -1,0 +1,81 @@
+"""Uploaded arrays, addressed by the SHA-256 of their content."""
+
+import io
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import select
+
+from service.errors import NotFound
+from service.store.models import dataset
+from service.store.session import Store, utc_now
+
+
+class DatasetRecord(NamedTuple):
+    """An uploaded dataset, without its content."""
+
+    sha256: str
+    name: str
+    arrays: dict[str, list[int]]
+    created_at: datetime
+
+
+_RECORD = (dataset.c.sha256, dataset.c.name, dataset.c.arrays, dataset.c.created_at)
+
+
+def add_dataset(store: Store, sha256: str, name: str, arrays: Mapping[str, np.ndarray]) -> tuple[DatasetRecord, bool]:
+    """Keep arrays under their content's digest; answers the record and whether it is new."""
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **dict(arrays))
+    with store.write() as connection:
+        row = connection.execute(select(*_RECORD).where(dataset.c.sha256 == sha256)).one_or_none()
+        if row is not None:
+            return DatasetRecord(*row), False
+        record = DatasetRecord(sha256, name, {key: list(array.shape) for key, array in arrays.items()}, utc_now())
+        connection.execute(dataset.insert().values(**record._asdict(), content=content.getvalue()))
+        return record, True
+
+
+def get_dataset(store: Store, sha256: str) -> DatasetRecord:
+    """One dataset. Raises NotFound."""
+    with store.read() as connection:
+        row = connection.execute(select(*_RECORD).where(dataset.c.sha256 == sha256)).one_or_none()
+    if row is None:
+        raise NotFound(f"no dataset {sha256[:80]!r}: GET /datasets lists them")
+    return DatasetRecord(*row)
+
+
+def list_datasets(store: Store, *, limit: int, after: str | None) -> tuple[list[DatasetRecord], str | None]:
+    """Datasets by digest, and the key to go on from (null at the end)."""
+    query = select(*_RECORD).order_by(dataset.c.sha256).limit(limit + 1)
+    if after is not None:
+        query = query.where(dataset.c.sha256 > after)
+    with store.read() as connection:
+        found = [DatasetRecord(*row) for row in connection.execute(query)]
+    return found[:limit], found[limit - 1].sha256 if len(found) > limit else None
+
+
+def dataset_shapes(store: Store, ids: Sequence[str]) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Shapes of the arrays of those of these datasets that exist."""
+    if not ids:
+        return {}
+    with store.read() as connection:
+        rows = connection.execute(select(dataset.c.sha256, dataset.c.arrays).where(dataset.c.sha256.in_(ids)))
+        return {row.sha256: {name: tuple(shape) for name, shape in row.arrays.items()} for row in rows}
+
+
+def arrays_for(store: Store, settings: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
+    """Arrays of every dataset that these canonical settings name, by id."""
+    ids = {
+        section[key]
+        for one in settings
+        for section, key in ((one["data"], "dataset_id"), (one["init"], "weights_id"))
+        if key in section
+    }
+    if not ids:
+        return {}
+    with store.read() as connection:
+        rows = connection.execute(select(dataset.c.sha256, dataset.c.content).where(dataset.c.sha256.in_(ids)))
+        return {row.sha256: dict(np.load(io.BytesIO(row.content), allow_pickle=False)) for row in rows}
