@@ -1,0 +1,134 @@
+"""Canonical form and fingerprint: typed, complete, without what is not read."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nfa_kernels import names
+from service.canonical import canonical, fingerprint, fingerprints, settings_digest, unread
+from service.trial_settings import TrialSettings
+
+BLOCKS = st.fixed_dictionaries(
+    {},
+    optional={
+        "data": st.fixed_dictionaries(
+            {}, optional={"noise": st.sampled_from([0, 0.0, -0.0, 1]), "seed": st.none() | st.integers(0, 5)}
+        ),
+        "network": st.fixed_dictionaries(
+            {"depth": st.integers(1, 4), "width": st.integers(1, 5)},
+            optional={
+                "activation": st.sampled_from(names.ACTIVATIONS),
+                "slope": st.sampled_from([0.1, 0.2]),
+                "bias": st.booleans(),
+            },
+        ),
+        "init": st.fixed_dictionaries(
+            {"scheme": st.sampled_from([scheme for scheme in names.INITIALISATIONS if scheme != "given"])},
+            optional={"first": st.sampled_from([1, 2.0]), "scale": st.sampled_from([1, 0.5])},
+        ),
+        "training": st.fixed_dictionaries(
+            {"optimizer": st.sampled_from([n for n, o in names.OPTIMIZERS.items() if o.minibatches != "required"])},
+            optional={
+                "beta1": st.sampled_from([0.5, 0.9]),
+                "momentum": st.sampled_from([0, 0.9]),
+                "schedule": st.sampled_from(names.SCHEDULES),
+                "steps": st.sampled_from([10, 10.0]),
+                "device": st.sampled_from(["cpu", "gpu"]),
+            },
+        ),
+        "measure": st.fixed_dictionaries(
+            {},
+            optional={"layers": st.sampled_from(["first", "all", [1]]), "metrics": st.sampled_from(["all", "default"])},
+        ),
+    },
+)
+
+
+def form(block: dict[str, Any]) -> dict[str, Any]:
+    return canonical(TrialSettings.model_validate(block))
+
+
+@given(BLOCKS)
+@settings(max_examples=200, deadline=None)
+def test_canonical_form_is_canonical(block: dict[str, Any]) -> None:
+    once = form(block)
+    assert form(once) == once
+    assert settings_digest(form(json.loads(json.dumps(once)))) == settings_digest(once)
+
+
+@given(BLOCKS)
+@settings(max_examples=100, deadline=None)
+def test_fields_that_are_not_read_do_not_enter(block: dict[str, Any]) -> None:
+    valid = TrialSettings.model_validate(block)
+    stripped = {
+        name: {key: value for key, value in part.items() if key not in unread(getattr(valid, name), part)}
+        for name, part in block.items()
+    }
+    assert form(stripped) == canonical(valid)
+
+
+@given(BLOCKS, st.lists(st.integers(0, 2**63 - 1), max_size=3))
+@settings(max_examples=50, deadline=None)
+def test_fingerprints_of_many_seeds_are_the_fingerprints_of_each(block: dict[str, Any], seeds: list[int]) -> None:
+    assert list(fingerprints(form(block), seeds)) == [fingerprint(form(block), seed) for seed in seeds]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({}, {"training": {"optimizer": "gd", "learning_rate": 0.02, "steps": 6000}}),
+        ({"training": {"weight_decay": 0}}, {"training": {"weight_decay": 0.0}}),
+        ({"data": {"noise": -0.0}}, {"data": {"noise": 0}}),
+        ({"training": {"steps": 6e3}}, {"training": {"steps": 6000}}),
+        ({"network": {"width": 16}}, {"network": {"width": [16, 16]}}),
+        ({"network": {"depth": 1, "width": 5, "activation": "relu"}}, {"network": {"depth": 1}}),
+        ({"network": {"slope": 0.3}}, {}),
+        ({"init": {"first": 2}}, {}),
+        ({"training": {"beta1": 0.5, "momentum": 0.1, "horizon": 3}}, {}),
+        ({"training": {"device": "gpu"}}, {}),
+        ({"training": {"optimizer": "adam", "beta2": 0.999}}, {"training": {"optimizer": "adam"}}),
+        ({"training": {"schedule_steps": 5}}, {}),
+        ({"training": {"schedule": "step", "schedule_steps": 2000}}, {"training": {"schedule": "step"}}),
+        ({"measure": {"layers": [1]}}, {"measure": {"layers": "first"}}),
+        ({"measure": {"layers": [3, 1, 2, 1]}}, {"measure": {"layers": "all"}}),
+        ({"measure": {"metrics": list(names.DEFAULT_METRICS)}}, {}),
+        ({"measure": {"points": 60, "spacing": "log"}}, {}),
+        ({"measure": {"every": 5, "spacing": "linear"}}, {"measure": {"every": 5}}),
+        ({"measure": {"weights": [5, 3, 5]}}, {"measure": {"weights": [3, 5]}}),
+    ],
+)
+def test_two_ways_to_write_one_trial_agree(one: dict, other: dict) -> None:
+    assert form(one) == form(other)
+    assert settings_digest(form(one)) == settings_digest(form(other))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"data": {"seed": 0}},
+        {"data": {"noise": 0.2}},
+        {"network": {"depth": 4}},
+        {"network": {"activation": "relu"}},
+        {"init": {"scale": 2}},
+        {"training": {"learning_rate": 0.03}},
+        {"training": {"schedule": "cosine"}},
+        {"training": {"dtype": "float32"}},
+        {"training": {"stop": {"loss_below": 1e-3}}},
+        {"measure": {"points": 61}},
+        {"measure": {"exponents": [0.7]}},
+        {"measure": {"weights": [0]}},
+    ],
+)
+def test_what_is_read_changes_the_fingerprint(block: dict) -> None:
+    assert settings_digest(form(block)) != settings_digest(form({}))
+
+
+PINNED = "0844b7ebd5fca23f4f21e9f2a66e742e8925d60803491cf236170417ea3b78cc"
+
+
+def test_the_default_trial_keeps_its_fingerprint() -> None:
+    """Changing it orphans every stored result: raise NUMERICAL_VERSION or the defaults only on purpose."""
+    assert fingerprint(form({"measure": {"metrics": ["alignment"]}}), 0) == PINNED
