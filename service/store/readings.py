@@ -1,0 +1,222 @@
+"""What questions about an experiment are answered from: its trials, their final values and their series."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, Row, Select, and_, select
+
+from nfa_kernels import names
+from service.reductions import Reduction
+from service.states import TrialState
+from service.store.models import (
+    LAYER_COLUMNS,
+    NETWORK_COLUMNS,
+    experiment_trial,
+    final,
+    layer_measurement,
+    measurement,
+    parametrised_measurement,
+    settings,
+    trial,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRow:
+    """A trial, as one experiment that links it sees it."""
+
+    id: int
+    position: int
+    fingerprint: str
+    state: TrialState
+    settings: Mapping[str, Any]
+    seed: int
+    attempt: int
+    failures: int
+    error: str | None
+    last_step: int | None
+    provenance: Mapping[str, Any] | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+def trials_of(connection: Connection, number: int, *, after: int = -1, limit: int | None = None) -> list[TrialRow]:
+    """Trials that an experiment links, by position; what it stopped wanting is cancelled for it."""
+    query = (
+        _trial_query(experiment_trial.c.position, experiment_trial.c.wanted)
+        .join(experiment_trial, experiment_trial.c.trial_id == trial.c.id)
+        .where(experiment_trial.c.experiment_id == number, experiment_trial.c.position > after)
+        .order_by(experiment_trial.c.position)
+        .limit(limit)
+    )
+    return [_trial_row(row, row.position, wanted=bool(row.wanted)) for row in connection.execute(query)]
+
+
+def trial_by_key(connection: Connection, key: int) -> TrialRow | None:
+    """One trial, whoever links it."""
+    row = connection.execute(_trial_query().where(trial.c.id == key)).one_or_none()
+    return None if row is None else _trial_row(row, 0, wanted=True)
+
+
+def _trial_query(*more: Any) -> Any:
+    columns = (
+        trial.c.id,
+        trial.c.fingerprint,
+        trial.c.state,
+        settings.c.document,
+        trial.c.seed,
+        trial.c.attempt,
+        trial.c.failures,
+        trial.c.error,
+        trial.c.last_step,
+        trial.c.provenance,
+        trial.c.created_at,
+        trial.c.started_at,
+        trial.c.ended_at,
+    )
+    return select(*columns, *more).select_from(trial).join(settings, settings.c.id == trial.c.settings_id)
+
+
+def _trial_row(row: Row[Any], position: int, *, wanted: bool) -> TrialRow:
+    return TrialRow(
+        id=row.id,
+        position=position,
+        fingerprint=row.fingerprint,
+        state=TrialState(row.state) if wanted else TrialState.CANCELLED,
+        settings=row.document,
+        seed=row.seed,
+        attempt=row.attempt,
+        failures=row.failures,
+        error=row.error,
+        last_step=row.last_step,
+        provenance=row.provenance,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )
+
+
+def finals_of(connection: Connection, members: Select[Any]) -> dict[int, dict[str, Any]]:
+    """Final values of trials by the names users see: `alignment`, and `alignment[2]` for every measured layer.
+
+    Args:
+        connection: a reading transaction.
+        members: a SELECT of trial keys.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    measured: dict[int, set[str]] = {}
+    rows = connection.execute(
+        select(final, settings.c.document)
+        .join(trial, trial.c.id == final.c.trial_id)
+        .join(settings, settings.c.id == trial.c.settings_id)
+        .where(final.c.trial_id.in_(members))
+    ).mappings()
+    for row in rows:
+        key = row["trial_id"]
+        measured[key] = set(row["document"]["measure"]["metrics"])
+        found[key] = {
+            name: word_of(name, row[name]) for name in (*NETWORK_COLUMNS, *LAYER_COLUMNS) if name in measured[key]
+        }
+    last = and_(layer_measurement.c.trial_id == trial.c.id, layer_measurement.c.step == trial.c.last_step)
+    layers = (
+        select(layer_measurement).join(trial, last).where(trial.c.id.in_(members)).order_by(layer_measurement.c.layer)
+    )
+    for row in connection.execute(layers).mappings():
+        if row["trial_id"] in found:
+            key, layer = row["trial_id"], row["layer"]
+            found[key] |= {
+                f"{name}[{layer}]": word_of(name, row[name]) for name in LAYER_COLUMNS if name in measured[key]
+            }
+    _add_parametrised(connection, members, found)
+    return found
+
+
+def _add_parametrised(connection: Connection, members: Select[Any], found: dict[int, dict[str, Any]]) -> None:
+    table = parametrised_measurement
+    last = and_(table.c.trial_id == trial.c.id, table.c.step == trial.c.last_step)
+    query = select(table).join(trial, last).where(trial.c.id.in_(members)).order_by(table.c.layer, table.c.name)
+    for row in connection.execute(query):
+        if row.trial_id in found:
+            found[row.trial_id].setdefault(row.name, row.value)
+            found[row.trial_id][f"{row.name}[{row.layer}]"] = row.value
+
+
+def word_of(metric: str, value: float | None) -> Any:
+    """A stored value as users see it: the word behind a code, the number itself otherwise."""
+    words = names.METRICS[metric].words
+    return words[int(value)] if words and value is not None else value
+
+
+def lookup_of(row: TrialRow, finals: Mapping[str, Any]) -> Callable[[str], Any]:
+    """Path -> value of one trial, for filters, grouping and sorting: settings, seed, state, final.METRIC[layer]."""
+
+    def lookup(path: str) -> Any:
+        if path == "seed":
+            return row.seed
+        if path == "state":
+            return row.state.value
+        if path.startswith("final."):
+            return finals.get(path.removeprefix("final."))
+        return setting(row.settings, path)
+
+    return lookup
+
+
+def setting(document: Mapping[str, Any], path: str) -> Any:
+    """A setting by its dotted path, None where the trial does not read it; a width that all layers share is a number."""
+    value: Any = document
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if path == "network.width" and isinstance(value, list) and value and len(set(value)) == 1:
+        return value[0]
+    return value
+
+
+def series_of(connection: Connection, members: Select[Any], metrics: Sequence[str], layer: int | None) -> pl.DataFrame:
+    """Series of metrics of many trials: columns trial_id, step, time, and one per metric; ordered by trial and step.
+
+    Args:
+        connection: a reading transaction.
+        members: a SELECT of trial keys.
+        metrics: all of the network's, or all of a layer's.
+        layer: the layer; None for network metrics.
+    """
+    columns: list[Any] = [measurement.c.trial_id, measurement.c.step, measurement.c.time]
+    query: Select[Any] = select(*columns)
+    if layer is None:
+        query = query.add_columns(*(measurement.c[name] for name in metrics))
+    else:
+        key = and_(
+            layer_measurement.c.trial_id == measurement.c.trial_id, layer_measurement.c.step == measurement.c.step
+        )
+        query = (
+            query.add_columns(*(layer_measurement.c[name] for name in metrics))
+            .join(layer_measurement, key)
+            .where(layer_measurement.c.layer == layer)
+        )
+    query = query.where(measurement.c.trial_id.in_(members)).order_by(measurement.c.trial_id, measurement.c.step)
+    rows = connection.execute(query).all()
+    types = {"trial_id": pl.Int64, "step": pl.Int64, "time": pl.Float64} | dict.fromkeys(metrics, pl.Float64)
+    return pl.DataFrame([tuple(row) for row in rows], schema=types, orient="row")
+
+
+def reduced(frame: pl.DataFrame, metric: str, reduction: Reduction) -> dict[int, float | None]:
+    """One number per trial out of `series_of`."""
+    found: dict[int, float | None] = {}
+    for (key,), part in frame.select("trial_id", "step", metric).group_by("trial_id", maintain_order=True):
+        found[int(str(key))] = reduction.apply(part["step"].to_list(), part[metric].to_list())
+    return found
+
+
+def members_of(number: int) -> Select[Any]:
+    """SELECT of the keys of an experiment's trials."""
+    return select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number)
+
+
+def only(keys: Iterable[int]) -> Select[Any]:
+    """SELECT of given keys."""
+    return select(trial.c.id).where(trial.c.id.in_(list(keys)))
