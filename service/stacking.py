@@ -2,8 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
+
+from service import trial_cost
+from service.fitting import DataShape
 
 SHAPE: Final = ("samples", "inputs", "outputs", "test_samples")
 """Settings under `data` that the lanes of a stack share: the shapes of x, y, x_test and y_test."""
@@ -12,6 +16,11 @@ PER_LANE: Final = frozenset({"learning_rate", "weight_decay", "momentum", "beta1
 """Settings under `training` that lanes of one stack may differ in."""
 
 MAX_LANES: Final = 4096
+UNKNOWN_LANES: Final = 16
+"""Lanes of a stack whose data sizes are not known."""
+STACK_BYTES: Final = 1 << 30
+STACK_STEP_SECONDS: Final = 0.5
+"""A stack is no larger than that it answers to a cancel between two steps."""
 
 
 def stack_key(settings: Mapping[str, Any]) -> str:
@@ -34,18 +43,57 @@ def stack_key(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def lanes_per_stack(waiting: int, slots: int, settings: Mapping[str, Any] | None = None) -> int:
+def lanes_per_stack(
+    waiting: int, slots: int, settings: Mapping[str, Any] | None = None, shape: DataShape | None = None
+) -> int:
     """How many of the waiting trials of one stack key to train together, so that every slot gets a share.
 
     Args:
         waiting: trials that wait with this stack key, >= 1.
         slots: trainers that can run at once, >= 1.
-        settings: canonical settings of one of them; unused lanes of memory are bounded by it when given.
+        settings: canonical settings of one of them, which bound the stack's memory and the time of its step.
+        shape: sizes of the data, needed for uploaded data alone; without it such stacks stay small.
     """
     share = -(-waiting // max(slots, 1))
-    return max(1, min(share, MAX_LANES))
+    return max(1, min(share, MAX_LANES if settings is None else max_lanes(settings, shape)))
 
 
-def count_stacks(waiting: Mapping[str, int], slots: int) -> int:
-    """Number of stacks that trials waiting by stack key are cut into."""
-    return sum(-(-count // lanes_per_stack(count, slots)) for count in waiting.values() if count)
+def max_lanes(settings: Mapping[str, Any], shape: DataShape | None = None) -> int:
+    """The most lanes that a stack of such trials may have."""
+    shape = shape or trial_cost.shape_of(settings)
+    if shape is None:
+        return UNKNOWN_LANES
+    step = trial_cost.step_seconds(settings, shape, 1)
+    fitting = min(STACK_BYTES // trial_cost.lane_bytes(settings, shape), int(STACK_STEP_SECONDS / step))
+    return max(1, min(MAX_LANES, fitting))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What trials that have to run will cost."""
+
+    stacks: int
+    seconds: float
+
+
+def estimate(new: Iterable[tuple[Mapping[str, Any], str, DataShape, int]], slots: int) -> Estimate:
+    """Stacks and seconds of trials that have to run.
+
+    Args:
+        new: (canonical settings, stack key, sizes of the data, number of new seeds) of each grid point.
+        slots: trainers that run at once, >= 1.
+    """
+    waiting: dict[str, int] = {}
+    examples: dict[str, tuple[Mapping[str, Any], DataShape]] = {}
+    for settings, key, shape, count in new:
+        if count:
+            waiting[key] = waiting.get(key, 0) + count
+            examples.setdefault(key, (settings, shape))
+    stacks, seconds, longest = 0, 0.0, 0.0
+    for key, count in waiting.items():
+        settings, shape = examples[key]
+        lanes = lanes_per_stack(count, slots, settings, shape)
+        needed = -(-count // lanes)
+        one = trial_cost.stack_seconds(settings, shape, lanes)
+        stacks, seconds, longest = stacks + needed, seconds + needed * one, max(longest, one)
+    return Estimate(stacks, max(seconds / max(slots, 1), longest))

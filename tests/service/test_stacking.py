@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from service.canonical import canonical
 from service.grids import expand
-from service.stacking import MAX_LANES, count_stacks, lanes_per_stack, stack_key
+from service.stacking import MAX_LANES, UNKNOWN_LANES, Estimate, estimate, lanes_per_stack, max_lanes, stack_key
 from service.trial_settings import TrialSettings
 
 BASE = {"trial": {"data": {"test_samples": 10}, "training": {"optimizer": "adam", "batch_size": 20}}}
@@ -80,7 +80,36 @@ def test_every_slot_gets_a_share(waiting: int, slots: int) -> None:
     assert lanes * slots >= min(waiting, MAX_LANES * slots)
 
 
-@given(st.dictionaries(st.text(max_size=3), st.integers(0, 10_000), max_size=5), st.integers(1, 8))
-def test_stacks_are_counted_as_they_are_cut(waiting: dict[str, int], slots: int) -> None:
-    expected = sum(len(range(0, count, lanes_per_stack(count, slots))) for count in waiting.values() if count)
-    assert count_stacks(waiting, slots) == expected
+def test_a_stack_is_bounded_by_memory_and_by_the_time_of_a_step() -> None:
+    small, wide, long = (
+        expand({"trial": block}).points[0]
+        for block in (
+            {},
+            {"network": {"width": 2000, "depth": 3}},
+            {"network": {"width": 2000, "depth": 3, "activation": "relu"}, "data": {"samples": 100_000}},
+        )
+    )
+    assert max_lanes(small.settings) == MAX_LANES
+    assert 1 <= max_lanes(wide.settings) < 64
+    assert max_lanes(long.settings) == 1
+    assert lanes_per_stack(1000, 2, wide.settings) == max_lanes(wide.settings)
+
+
+def test_stacks_of_uploaded_data_stay_small_until_their_size_is_known() -> None:
+    grid = {"trial": {"data": {"kind": "uploaded", "dataset_id": "a"}}}
+    point = expand(grid, datasets={"a": {"x": (50, 3), "y": (50, 2)}}).points[0]
+    assert lanes_per_stack(1000, 1, point.settings) == UNKNOWN_LANES
+    assert lanes_per_stack(1000, 1, point.settings, point.shape) == 1000
+
+
+def test_the_estimate_counts_stacks_and_grows_with_the_work() -> None:
+    def of(grid: dict, slots: int = 2):
+        expansion = expand(grid)
+        return estimate([(p.settings, p.stack_key, p.shape, len(expansion.seeds)) for p in expansion.points], slots)
+
+    grid = {"axes": {"network.depth": [2, 3], "training.weight_decay": [0, 0.1]}, "seeds": 10}
+    assert of(grid).stacks == 4
+    assert of(grid, slots=1).stacks == 2
+    assert 0 < of(grid).seconds < of({**grid, "seeds": 1000}).seconds
+    assert of(grid).seconds < of(grid, slots=1).seconds
+    assert estimate([], 2) == Estimate(0, 0.0)

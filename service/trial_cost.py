@@ -1,0 +1,67 @@
+"""What one trial costs: operations, memory, and the seconds a stack of them takes on one core. Pure.
+
+The seconds are for previews and for cutting stacks; they come from the kernels' own counts and from rates measured on
+one core of a server of 2024, and are right within a factor of two or so.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from nfa_kernels import cost
+from service.fitting import DataShape
+from service.measured_steps import measured_steps
+
+STEP_SECONDS: Final = 15e-6
+LAYER_SECONDS: Final = 8e-6
+"""What a step costs whatever its arithmetic: calls into the tensor library, once and per layer."""
+MEASUREMENT_SECONDS: Final = 3e-3
+START_SECONDS: Final = 5e-3
+LANE_START_SECONDS: Final = 3e-4
+FLOPS_PER_SECOND: Final = 7e9
+
+
+def shape_of(settings: Mapping[str, Any]) -> DataShape | None:
+    """Sizes of the data of canonical settings; None for uploaded data, which only their arrays know."""
+    data = settings["data"]
+    try:
+        return DataShape(data["samples"], data["inputs"], data["outputs"], data["test_samples"])
+    except KeyError:
+        return None
+
+
+def cost_shape(settings: Mapping[str, Any], shape: DataShape) -> cost.Shape:
+    """What the kernels' counts need to know of a trial."""
+    network, training = settings["network"], settings["training"]
+    batch = training.get("batch_size")
+    return cost.Shape(
+        widths=(shape.inputs, *network["width"], shape.outputs),
+        samples=batch or shape.samples,
+        is_linear=network.get("activation", "linear") == "linear" and not network["bias"],
+        full_batch=batch is None,
+        optimizer=training["optimizer"],
+        dtype=training["dtype"],
+    )
+
+
+def lane_bytes(settings: Mapping[str, Any], shape: DataShape) -> int:
+    """Memory that one trial takes while it trains, about."""
+    return cost.lane_bytes(cost_shape(settings, shape), shape.samples + shape.test_samples)
+
+
+def step_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: int) -> float:
+    """Seconds of one training step of a stack."""
+    depth = settings["network"]["depth"]
+    return (
+        STEP_SECONDS + LAYER_SECONDS * depth + lanes * cost.step_flops(cost_shape(settings, shape)) / FLOPS_PER_SECOND
+    )
+
+
+def stack_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: int) -> float:
+    """Seconds of training and measuring a stack from its start to its end."""
+    steps = settings["training"].get("steps", 10_000)
+    measured = len(measured_steps(settings)) if "steps" in settings["training"] else settings["measure"]["points"]
+    layers = len(settings["measure"]["layers"])
+    flops = cost.measurement_flops(cost_shape(settings, shape), layers, shape.samples)
+    measuring = layers * MEASUREMENT_SECONDS + lanes * flops / FLOPS_PER_SECOND
+    start = START_SECONDS + lanes * LANE_START_SECONDS
+    return start + steps * step_seconds(settings, shape, lanes) + measured * measuring
