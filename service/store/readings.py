@@ -167,7 +167,7 @@ def lookup_of(row: TrialRow, finals: Mapping[str, Any]) -> Callable[[str], Any]:
 
 
 def setting(document: Mapping[str, Any], path: str) -> Any:
-    """A setting by its dotted path, None where the trial does not read it; a width that all layers share is a number."""
+    """A setting by its path, None where the trial does not read it; a width that all layers share is a number."""
     value: Any = document
     for part in path.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None

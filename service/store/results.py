@@ -4,7 +4,7 @@ Only completed trials with a defined value enter an aggregate, and every aggrega
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,23 +75,26 @@ def _summary(
 def aggregated(metric: str, aggregate: str, values: np.ndarray) -> dict[str, float | int | None]:
     """One aggregate of the values, under the name it has in tables; null where it is undefined."""
     name, count = f"{metric}_{aggregate}", len(values)
-    if aggregate == "count":
-        return {name: count}
     if aggregate == "ci95":
         low, high = _bootstrap(values) if count >= 2 else (None, None)
         return {f"{name}_low": low, f"{name}_high": high}
-    if count == 0 or (count < 2 and aggregate in ("std", "sem")):
+    if aggregate == "count":
+        return {name: count}
+    if count < (2 if aggregate in ("std", "sem") else 1):
         return {name: None}
-    match aggregate:
-        case "mean":
-            return {name: math.fsum(values) / count}
-        case "std":
-            return {name: float(values.std(ddof=1))}
-        case "sem":
-            return {name: float(values.std(ddof=1)) / math.sqrt(count)}
-        case "min" | "max" | "median":
-            return {name: float(getattr(np, aggregate)(values))}
-    return {name: float(np.quantile(values, int(aggregate[1:]) / 100))}
+    function = STATISTICS.get(aggregate) or (lambda numbers: np.quantile(numbers, int(aggregate[1:]) / 100))
+    return {name: float(function(values))}
+
+
+STATISTICS: Mapping[str, Callable[[np.ndarray], float]] = {
+    "mean": lambda values: math.fsum(values) / len(values),
+    "std": lambda values: values.std(ddof=1),
+    "sem": lambda values: values.std(ddof=1) / math.sqrt(len(values)),
+    "min": np.min,
+    "max": np.max,
+    "median": np.median,
+}
+"""Beside these: count, qNN (a quantile in percent, linear) and ci95 (bootstrap interval of the mean)."""
 
 
 def _bootstrap(values: np.ndarray) -> tuple[float, float]:
