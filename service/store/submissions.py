@@ -1,18 +1,20 @@
 """Submits grids: an experiment, its settings, those of its trials that are new, and the links, or nothing of it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
+from service.errors import IdempotencyMismatch
 from service.grids import Expansion
 from service.states import ExperimentState, TrialState, experiment_state
 from service.store.experiments import assign_queue, count_states
 from service.store.ids import experiment_id
-from service.store.models import trial
-from service.store.session import Store
+from service.store.models import experiment, experiment_trial, idempotency, settings, trial
+from service.store.session import Store, utc_now
 
 _CHUNK = 5_000
 _SUBMIT_LOCK = 715_225_742
@@ -90,3 +92,140 @@ def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
     rest = iter(items)
     while chunk := list(islice(rest, _CHUNK)):
         yield chunk
+
+
+def _insert_experiment(
+    connection: Connection,
+    expansion: Expansion,
+    owner: str,
+    document: Mapping[str, Any] | None,
+) -> int:
+    grid = expansion.grid
+    result = connection.execute(
+        insert(experiment).values(
+            name=grid.name,
+            owner=owner,
+            notes=grid.notes,
+            tags=list(grid.tags),
+            priority=grid.priority,
+            paused=False,
+            grid=dict(document) if document is not None else grid.model_dump(mode="json"),
+            axes=list(expansion.axes),
+            claims=list(grid.claims),
+            trials=len(expansion),
+            created_at=utc_now(),
+        )
+    )
+    assert result.inserted_primary_key is not None
+    return int(result.inserted_primary_key[0])
+
+
+def _insert_settings(connection: Connection, expansion: Expansion) -> dict[str, int]:
+    """Keys of the grid's settings by digest, those missing inserted."""
+    found: dict[str, int] = {}
+    for chunk in _chunks(expansion.points):
+        rows = [{"digest": point.digest, "stack_key": point.stack_key, "document": point.settings} for point in chunk]
+        connection.execute(_insert_missing(connection, settings, "digest"), rows)
+        digests = [point.digest for point in chunk]
+        for digest, key in connection.execute(
+            select(settings.c.digest, settings.c.id).where(settings.c.digest.in_(digests))
+        ):
+            found[digest] = key
+    return found
+
+
+def _insert_trials(connection: Connection, expansion: Expansion, setting_ids: Mapping[str, int]) -> int:
+    """Insert those trials that the store has not; answers how many."""
+    now, new = utc_now(), 0
+    for chunk in _chunks(expansion.trials()):
+        rows: list[dict[str, Any]] = [
+            {
+                "fingerprint": fingerprint,
+                "settings_id": setting_ids[point.digest],
+                "seed": seed,
+                "stack_key": point.stack_key,
+                "state": TrialState.QUEUED,
+                "created_at": now,
+            }
+            for _, point, seed, fingerprint in chunk
+        ]
+        before = _count_present(connection, [row["fingerprint"] for row in rows])
+        connection.execute(_insert_missing(connection, trial, "fingerprint"), rows)
+        new += len(rows) - before
+    return new
+
+
+def _count_present(connection: Connection, fingerprints: Sequence[str]) -> int:
+    query = select(func.count()).select_from(trial).where(trial.c.fingerprint.in_(fingerprints))
+    return int(connection.scalar(query) or 0)
+
+
+def _insert_links(connection: Connection, number: int, expansion: Expansion) -> None:
+    for chunk in _chunks(expansion.trials()):
+        prints = [fingerprint for *_, fingerprint in chunk]
+        query = select(trial.c.fingerprint, trial.c.id).where(trial.c.fingerprint.in_(prints))
+        keys = dict(connection.execute(query).tuples().all())
+        connection.execute(
+            insert(experiment_trial),
+            [
+                {"experiment_id": number, "position": position, "trial_id": keys[fingerprint], "wanted": True}
+                for position, _, _, fingerprint in chunk
+            ],
+        )
+
+
+def _insert_missing(connection: Connection, table: Any, unique: str) -> Any:
+    """INSERT that leaves rows with a known unique value alone."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table).on_conflict_do_nothing(index_elements=[unique])
+
+
+def _revive_cancelled(connection: Connection, number: int) -> int:
+    """Queue the experiment's cancelled trials again: somebody wants them now."""
+    links = select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number)
+    result = connection.execute(
+        update(trial)
+        .where(trial.c.id.in_(links), trial.c.state == TrialState.CANCELLED)
+        .values(state=TrialState.QUEUED, ended_at=None, error=None, not_before=0.0)
+    )
+    return result.rowcount
+
+
+def _one_at_a_time(connection: Connection) -> None:
+    """Let submissions wait for each other, as SQLite's writers do anyway.
+
+    Overlapping grids then cannot deadlock on each other's trials, what is new is counted exactly, repeats of an
+    Idempotency-Key find the first, and the ids of new trials follow the grid's order.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_SUBMIT_LOCK)))
+
+
+def _replayed(connection: Connection, owner: str, key: str, body_digest: str) -> Created | None:
+    row = (
+        connection.execute(select(idempotency).where(idempotency.c.owner == owner, idempotency.c.key == key))
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        return None
+    if row["body_digest"] != body_digest:
+        raise IdempotencyMismatch(
+            "this Idempotency-Key came before with another body: use a fresh key for a new request"
+        )
+    answer: dict[str, Any] = row["answer"] | {"state": ExperimentState(row["answer"]["state"])}
+    return Created(**answer, is_replay=True)
+
+
+def _remember(connection: Connection, owner: str, key: str, body_digest: str, number: int, created: Created) -> None:
+    answer = {name: getattr(created, name) for name in ("id", "name", "state", "total", "new", "reused")}
+    connection.execute(
+        insert(idempotency).values(
+            owner=owner,
+            key=key,
+            body_digest=body_digest,
+            experiment_id=number,
+            answer=answer,
+            created_at=utc_now(),
+        )
+    )
