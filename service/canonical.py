@@ -7,6 +7,7 @@ metrics as lists, and without the fields that the chosen variant does not read.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from nfa_kernels import names
@@ -87,11 +88,15 @@ def _compact(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
 
 
-def _pick(section: Any, fields: tuple[str, ...]) -> dict[str, Any]:
+def _pick(section: Section, fields: tuple[str, ...]) -> dict[str, Any]:
     """The named fields as plain values; whole numbers in float fields become floats, so that 0 and 0.0 agree."""
-    dumped = section.model_dump(mode="python")
-    floats = {name for name, field in type(section).model_fields.items() if _holds_float(field.annotation)}
-    return {name: _plain(dumped[name], name in floats) for name in fields}
+    floats = _float_fields(type(section))
+    return {name: _plain(getattr(section, name), name in floats) for name in fields}
+
+
+@cache
+def _float_fields(section: type[Section]) -> frozenset[str]:
+    return frozenset(name for name, field in section.model_fields.items() if _holds_float(field.annotation))
 
 
 def _holds_float(annotation: Any) -> bool:
