@@ -257,9 +257,10 @@ def dataset_ids(document: Mapping[str, Any]) -> set[str]:
 
 
 def _read_grid(document: Mapping[str, Any], problems: Problems) -> Grid:
-    """The outermost level of the document."""
+    """The outermost level of the document; a key with nothing after it says nothing."""
+    given = {key: value for key, value in document.items() if value is not None}
     try:
-        return Grid.model_validate(dict(document))
+        return Grid.model_validate(given)
     except ValidationError as error:
         found = [(_grid_path(detail["loc"]), detail) for detail in error.errors(include_url=False)]
         for path, detail in deepest(found):

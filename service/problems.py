@@ -11,6 +11,7 @@ from service.errors import ServiceError
 
 MAX_PROBLEMS: Final = 20
 MAX_RECEIVED: Final = 200
+MAX_MESSAGE: Final = 500
 NOTHING: Final = object()
 """Stands for a value that is not there, which null is not."""
 
@@ -20,6 +21,7 @@ class Problems:
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], dict[str, Any]] = {}
+        self._lists: list[Any] = []
 
     def __bool__(self) -> bool:
         return bool(self._entries)
@@ -39,11 +41,14 @@ class Problems:
         nearest: str | None = None,
     ) -> None:
         """Note one wrong field; what was received is kept shortened."""
+        path, message = shortened(path), shortened(message, MAX_MESSAGE)
         entry: dict[str, Any] = {"path": path, "message": message}
         if received is not NOTHING:
             entry["received"] = shortened(received)
-        if allowed is not None:
+        # the same long list once: an answer has room for little
+        if allowed is not None and not (isinstance(allowed, list) and allowed in self._lists):
             entry["allowed"] = allowed
+            self._lists.append(allowed)
         if nearest is not None:
             entry["nearest"] = nearest
         if not self.full:
@@ -108,19 +113,24 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
 
 
-def shortened(value: Any) -> str:
+def shortened(value: Any, length: int = MAX_RECEIVED) -> str:
     """A string as it is, any other value as JSON; cut to 200 characters, safe to answer."""
     if isinstance(value, str):
-        text = value[: MAX_RECEIVED + 1].encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-        return text if len(text) <= MAX_RECEIVED else text[: MAX_RECEIVED - 3] + "..."
-    if isinstance(value, list | tuple) and len(value) > MAX_RECEIVED:
-        value = value[:MAX_RECEIVED]
-    elif isinstance(value, Mapping) and len(value) > MAX_RECEIVED:
-        value = dict(list(value.items())[:MAX_RECEIVED])
+        text = value[: length + 1].encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
     elif isinstance(value, int) and abs(value) >= 10**100:
         return f"a whole number of {value.bit_length()} bits"
-    try:
-        text = json.dumps(value, ensure_ascii=True, default=str)
-    except (ValueError, RecursionError):
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= MAX_RECEIVED else text[: MAX_RECEIVED - 3] + "..."
+    else:
+        try:
+            text = json.dumps(_head(value, length), ensure_ascii=True, default=str)
+        except (ValueError, RecursionError):
+            text = f"a {type(value).__name__}"
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _head(value: Any, length: int) -> Any:
+    """The beginning of a long list or mapping: no more than could be shown."""
+    if isinstance(value, list | tuple) and len(value) > length:
+        return value[:length]
+    if isinstance(value, Mapping) and len(value) > length:
+        return dict(list(value.items())[:length])
+    return value

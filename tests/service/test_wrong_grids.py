@@ -167,3 +167,25 @@ def test_whatever_is_sent_is_expanded_or_refused(document: dict) -> None:
     except InvalidGrid as error:
         json.dumps(error.errors, allow_nan=False).encode()
         error.detail.encode()
+
+
+def test_a_key_with_nothing_after_it_says_nothing() -> None:
+    assert len(expand({"name": None, "axes": None, "zip": None, "seeds": None, "trial": {"training": None}})) == 1
+
+
+def test_answers_stay_short_whatever_is_sent() -> None:
+    long = "x" * 100_000
+    wrong = [
+        {long: 1},
+        {"trial": {long: 1}},
+        {"trial": {"training": {long: 1}}},
+        {"axes": {f"{long}{index}": [1] for index in range(30)}},
+        {"axes": {"training": [{long: long}]}},
+        {"claims": [{"id": long, "where": long, "metric": long}]},
+        {"exclude": [{f"training.stepz{index}": 1} for index in range(30)]},
+    ]
+    for document in wrong:
+        with pytest.raises(InvalidGrid) as caught:
+            expand(document)
+        assert len(json.dumps(caught.value.errors[:5])) + len(caught.value.detail) < 7000
+        assert len(caught.value.detail) < 1000
