@@ -23,8 +23,7 @@ ACTIVATIONS: Final = (
     "quadratic",
 )
 PARAMETERIZATIONS: Final = ("standard", "ntk", "mean_field")
-LOSSES: Final = ("half", "sum", "mse", "cross_entropy", "logistic")
-CLASSIFICATION_LOSSES: Final = ("cross_entropy", "logistic")
+LOSSES: Final = ("half", "sum", "mse")
 SCHEDULES: Final = ("constant", "cosine", "step", "warmup")
 DTYPES: Final = ("float64", "float32")
 
