@@ -1,0 +1,101 @@
+"""Submit, preview, list, look at and cancel experiments."""
+
+import hashlib
+import os
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+
+from service import stacking
+from service.api.deps import Cursor, Limit, StoreDep, encode_cursor, number_cursor
+from service.api.grid_bodies import OPENAPI_BODY, BodyDep, GridDep
+from service.grids import Expansion
+from service.schemas import ExperimentBody, ExperimentDetail, Page, Preview, Submitted, TrialCounts
+from service.states import ExperimentState
+from service.store import cluster, experiments, submissions
+from service.store.ids import experiment_number
+
+router = APIRouter(prefix="/experiments", tags=["experiments"])
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=200,
+        description="A fresh word per request: repeats with the same key and body answer the first experiment.",
+    ),
+]
+
+
+@router.post("", status_code=201, summary="Submit a grid", response_model=Submitted, openapi_extra=OPENAPI_BODY)
+def submit(
+    grid: GridDep, body: BodyDep, store: StoreDep, response: Response, idempotency_key: IdempotencyKey = None
+) -> Submitted:
+    """Store a grid as an experiment and queue its trials; those that exist already are reused as they are."""
+    expansion, document = grid
+    created = submissions.create_experiment(
+        store,
+        expansion,
+        document=document,
+        idempotency_key=idempotency_key,
+        body_digest=hashlib.sha256(body).hexdigest(),
+    )
+    response.headers["Location"] = f"/api/v1/experiments/{created.id}"
+    if created.is_replay:
+        response.headers["Idempotency-Replayed"] = "true"
+    counts = TrialCounts(total=created.total, new=created.new, reused=created.reused)
+    return Submitted(id=created.id, name=created.name, state=created.state, trials=counts)
+
+
+@router.post("/preview", summary="What a grid would cost", response_model=Preview, openapi_extra=OPENAPI_BODY)
+def preview(grid: GridDep, store: StoreDep) -> Preview:
+    """Count trials, stacks and seconds of a grid; nothing is stored."""
+    expansion, _ = grid
+    new = _new_per_point(expansion, submissions.known_fingerprints(store, expansion))
+    slots = cluster.live_slots(store) or os.cpu_count() or 1
+    points = zip(expansion.points, new, strict=True)
+    estimate = stacking.estimate(((p.settings, p.stack_key, p.shape, count) for p, count in points), slots)
+    return Preview(
+        trials=len(expansion),
+        new=sum(new),
+        reused=len(expansion) - sum(new),
+        stacks=estimate.stacks,
+        estimated_seconds=round(estimate.seconds, 3),
+        axes={path: list(values) for path, values in expansion.axes.items()},
+        ignored=list(expansion.ignored),
+    )
+
+
+def _new_per_point(expansion: Expansion, known: frozenset[str]) -> list[int]:
+    """How many seeds of each point are new."""
+    is_new = [fingerprint not in known for *_, fingerprint in expansion.trials()]
+    seeds = len(expansion.seeds)
+    return [sum(is_new[start : start + seeds]) for start in range(0, len(is_new), seeds)]
+
+
+@router.get("", summary="List experiments, newest first", response_model=Page[ExperimentBody])
+def list_experiments(
+    store: StoreDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    state: ExperimentState | None = None,
+    tag: Annotated[str | None, Query(max_length=100)] = None,
+    q: Annotated[str | None, Query(max_length=200, description="Part of the name, in any case.")] = None,
+) -> dict[str, Any]:
+    """Experiments with their counts and progress."""
+    before = number_cursor("experiments", cursor)
+    found, following = experiments.list_experiments(store, state=state, tag=tag, q=q, limit=limit, before=before)
+    return {"items": [asdict(one) for one in found], "next_cursor": encode_cursor("experiments", following)}
+
+
+@router.get("/{experiment_id}", summary="One experiment", response_model=ExperimentDetail)
+def get_experiment(experiment_id: str, store: StoreDep) -> dict[str, Any]:
+    """An experiment with its grid, counts and progress."""
+    return asdict(experiments.get_experiment(store, experiment_id))
+
+
+@router.post("/{experiment_id}/cancel", summary="Cancel an experiment", response_model=ExperimentDetail)
+def cancel(experiment_id: str, store: StoreDep) -> dict[str, Any]:
+    """Stop its unfinished trials, unless another experiment wants them; what was measured is kept."""
+    experiment_number(experiment_id)
+    return asdict(experiments.cancel_experiment(store, experiment_id))

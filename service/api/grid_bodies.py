@@ -1,0 +1,87 @@
+"""Reads a grid out of a request body, as JSON or YAML, and expands it."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from service.api.deps import SettingsDep, StoreDep
+from service.grids import Expansion, Grid, expand, parse_document
+from service.store.datasets import dataset_shapes
+
+EXAMPLE = {
+    "name": "does weight decay restore the NFA?",
+    "trial": {"network": {"depth": 3, "width": 16}, "training": {"learning_rate": 0.02, "steps": 2000}},
+    "axes": {"training.weight_decay": [0, 0.05, 0.1]},
+    "seeds": 3,
+    "claims": [
+        {
+            "id": "restored",
+            "says": "with decay the ansatz holds",
+            "where": "training.weight_decay >= 0.05",
+            "metric": "alignment",
+            "every_trial": ">= 0.99",
+        }
+    ],
+}
+EXAMPLE_YAML = """\
+name: does weight decay restore the NFA?
+trial:
+  network: {depth: 3, width: 16}
+  training: {learning_rate: 0.02, steps: 2000}
+axes:
+  training.weight_decay: [0, 0.05, 0.1]
+seeds: 3
+"""
+OPENAPI_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "A grid: the settings of a trial, the axes along which they vary, seeds, and claims.",
+        "content": {
+            "application/json": {"schema": Grid.model_json_schema(), "example": EXAMPLE},
+            "application/yaml": {"schema": {"type": "string"}, "example": EXAMPLE_YAML},
+        },
+    }
+}
+
+
+async def body_bytes(request: Request) -> bytes:
+    """The whole body; its size is bounded before."""
+    return await request.body()
+
+
+def content_type(request: Request) -> str:
+    """The body's media type as it was sent; empty where nothing is said."""
+    return request.headers.get("content-type", "")
+
+
+BodyDep = Annotated[bytes, Depends(body_bytes)]
+TypeDep = Annotated[str, Depends(content_type)]
+
+
+def read_grid(
+    body: BodyDep, media: TypeDep, store: StoreDep, settings: SettingsDep
+) -> tuple[Expansion, dict[str, Any]]:
+    """The expanded grid of a body, and the document as it was written."""
+    document = parse_document(body, media)
+    return expand(document, settings.limits, dataset_shapes(store, _dataset_ids(document))), document
+
+
+def _dataset_ids(document: Any) -> list[str]:
+    """Every id of a dataset that a document names anywhere."""
+    found: list[str] = []
+    waiting: list[Any] = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                is_id = str(key).endswith(("weights_id", "dataset_id"))
+                found += [
+                    one for one in (inner if isinstance(inner, list) else [inner]) if is_id and isinstance(one, str)
+                ]
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return list(dict.fromkeys(found))
+
+
+GridDep = Annotated[tuple[Expansion, dict[str, Any]], Depends(read_grid)]

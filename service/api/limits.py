@@ -1,0 +1,48 @@
+"""Bounds request bodies before anything parses them."""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.problems import problem
+from service.errors import TooLarge
+
+UPLOAD_PATH = "/api/v1/datasets"
+
+
+class BodyLimit:
+    """ASGI middleware: answers 413 as soon as a body is, or says it is, over its limit."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int, max_upload_bytes: int) -> None:
+        self.app, self.max_body_bytes, self.max_upload_bytes = app, max_body_bytes, max_upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count the body while it arrives."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        limit = self.max_upload_bytes if scope["path"].rstrip("/") == UPLOAD_PATH else self.max_body_bytes
+        error = TooLarge(f"the body is over the limit of {limit} bytes for this call")
+        refusal = problem(error.status, error.code, error.title, error.detail, headers={"Connection": "close"})
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > limit:
+            await refusal(scope, receive, send)
+            return
+        received, started = 0, False
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise TooLarge(error.detail)
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, counted, noted)
+        except TooLarge:
+            if not started:
+                await refusal(scope, receive, send)

@@ -1,0 +1,56 @@
+"""Checks names in query parameters; an unknown one is answered with those that exist and the nearest."""
+
+import re
+
+from nfa_kernels import names
+from service import filters
+from service.errors import InvalidRequest
+from service.problems import Problems
+from service.reductions import Reduction, parse_reduction
+
+AGGREGATES = ("mean", "std", "sem", "min", "max", "median", "count", "q05", "q25", "q75", "q95", "ci95")
+_QUANTILE = re.compile(r"q[0-9]{2}")
+_PARAMETRISED = re.compile(r"(alignment|agop_singular_value)@[0-9.eE+-]+")
+
+
+def _split(text: str) -> list[str]:
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def known_metrics(text: str) -> list[str]:
+    """Metric ids out of a comma-separated list."""
+    chosen, problems = _split(text), Problems()
+    for name in chosen:
+        if name not in names.METRICS and not _PARAMETRISED.fullmatch(name):
+            problems.unknown("metric", "metric", name, names.METRICS)
+    problems.raise_as(InvalidRequest)
+    return chosen
+
+
+def known_paths(text: str) -> list[str]:
+    """Settings paths, or seed, out of a comma-separated list."""
+    chosen, problems = _split(text), Problems()
+    allowed = (*filters.PATHS, "seed", "state")
+    for path in chosen:
+        if path not in allowed:
+            problems.unknown("group_by", "path", path, allowed)
+    problems.raise_as(InvalidRequest)
+    return chosen
+
+
+def known_aggregates(text: str) -> list[str]:
+    """Aggregates out of a comma-separated list."""
+    chosen, problems = _split(text), Problems()
+    for name in chosen:
+        if name not in AGGREGATES and not _QUANTILE.fullmatch(name):
+            problems.unknown("agg", "aggregate", name, AGGREGATES)
+    problems.raise_as(InvalidRequest)
+    return chosen
+
+
+def known_reduction(text: str) -> Reduction:
+    """A word of `reduce`."""
+    try:
+        return parse_reduction(text)
+    except ValueError as error:
+        raise InvalidRequest(f"reduce: received {text[:100]!r}; {error}") from error

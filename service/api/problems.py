@@ -1,0 +1,93 @@
+"""Turns every error into application/problem+json of at most 8 KiB, without echoing what was sent at length."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from service.errors import ServiceError
+from service.problems import shortened
+from service.schemas import Problem
+
+log = structlog.get_logger()
+MEDIA_TYPE = "application/problem+json"
+MAX_BYTES = 8_000
+_TITLES = {404: ("not_found", "Not found"), 405: ("method_not_allowed", "Method not allowed")}
+
+
+def problem(
+    status: int, code: str, title: str, detail: str, errors: Sequence[dict[str, Any]] = (), headers: Any = None
+) -> Response:
+    """A problem document; entries that would make it too long are left out, and said to be."""
+    body = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail[:2000]}
+    kept = list(errors)
+    while True:
+        text = json.dumps(body | {"errors": kept}, allow_nan=False, default=str)
+        if len(text) <= MAX_BYTES or not kept:
+            return Response(text, status, headers=headers, media_type=MEDIA_TYPE)
+        kept.pop()
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer the application's errors as problem documents."""
+
+    @app.exception_handler(ServiceError)
+    def _service_error(_: Request, error: ServiceError) -> Response:
+        headers = {"Retry-After": "1"} if error.status == 503 else None
+        return problem(error.status, error.code, error.title, error.detail, error.errors, headers)
+
+    @app.exception_handler(RequestValidationError)
+    def _invalid(_: Request, error: RequestValidationError) -> Response:
+        entries = [
+            {
+                "path": ".".join(str(part) for part in detail["loc"][1:]) or str(detail["loc"][0]),
+                "message": detail["msg"],
+                "received": shortened(detail.get("input")),
+            }
+            for detail in error.errors()[:20]
+        ]
+        first = entries[0]
+        return problem(
+            422, "invalid_request", "The request is not valid", f"{first['path']}: {first['message']}", entries
+        )
+
+    @app.exception_handler(HTTPException)
+    def _http(request: Request, error: HTTPException) -> Response:
+        code, title = _TITLES.get(error.status_code, ("http_error", "The request failed"))
+        detail = f"{request.method} {request.url.path[:200]}: {error.detail}. See /docs for what there is."
+        return problem(error.status_code, code, title, detail, headers=error.headers)
+
+    @app.exception_handler(Exception)
+    def _unexpected(request: Request, error: Exception) -> Response:
+        log.exception("unexpected_error", method=request.method, path=request.url.path[:200], exc_info=error)
+        return problem(500, "internal", "The service failed", "This is a defect; the service's log has the details.")
+
+
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    for status, text in {
+        404: "No such thing",
+        413: "Too large",
+        415: "Unsupported content type",
+        422: "Not valid; `errors` names every wrong field",
+        503: "The store is unavailable; try again",
+    }.items()
+}
+"""Documented on every route."""
+
+
+def document_problems(app: FastAPI) -> None:
+    """Put the schema of problem documents into the application's OpenAPI document."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+        return document
+
+    app.openapi = openapi

@@ -1,0 +1,99 @@
+"""Trials of an experiment, one trial, and its measurements."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from nfa_kernels import names
+from service import filters
+from service.api.deps import Cursor, Limit, StoreDep, Where, encode_cursor, number_cursor
+from service.api.names import known_metrics
+from service.errors import InvalidRequest
+from service.schemas import Page, TrialBody
+from service.states import TrialState
+from service.store import trials
+from service.store.ids import trial_id
+
+router = APIRouter(tags=["trials"])
+
+
+@router.get("/experiments/{experiment_id}/trials", summary="Trials of an experiment", response_model=Page[TrialBody])
+def list_trials(
+    experiment_id: str,
+    store: StoreDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    state: TrialState | None = None,
+    where: Where = "",
+    sort: Annotated[
+        str | None, Query(max_length=200, description="Path, or -path for descending; default: the grid's order.")
+    ] = None,
+) -> dict[str, Any]:
+    """Trials with their settings and final values."""
+    if sort is not None:
+        filters.check_path(sort.removeprefix("-"))
+    after = number_cursor("trials", cursor)
+    found, following = trials.list_trials(
+        store,
+        experiment_id,
+        state=state,
+        where=where,
+        sort=sort,
+        limit=limit,
+        after=-1 if after is None else after,
+    )
+    return {"items": [_body(one) for one in found], "next_cursor": encode_cursor("trials", following)}
+
+
+@router.get("/trials/{trial_id}", summary="One trial", response_model=TrialBody)
+def get_trial(trial_id: str, store: StoreDep) -> dict[str, Any]:
+    """A trial with its settings, final values and provenance."""
+    return _body(trials.get_trial(store, trial_id))
+
+
+@router.get("/trials/{trial_id}/measurements", summary="A trial's measurements, as columns")
+def get_measurements(
+    trial_id: str,
+    store: StoreDep,
+    metrics: Annotated[
+        str | None, Query(max_length=2000, description="Comma-separated ids; default: every measured one.")
+    ] = None,
+    layer: Annotated[
+        int | None, Query(ge=1, le=64, description="Layer whose metrics stand beside the network's.")
+    ] = None,
+    max_points: Annotated[
+        int | None, Query(ge=1, le=1_000_000, description="Thin to so many steps, first and last kept.")
+    ] = None,
+) -> dict[str, list[Any]]:
+    """Arrays of equal length by column: `step` and `time` always, then metrics; undefined is null."""
+    chosen = None if metrics is None else known_metrics(metrics)
+    layered = [name for name in chosen or () if name not in names.NETWORK_METRICS]
+    if layered and layer is None:
+        raise InvalidRequest(f"metrics: {', '.join(layered)} belong to a layer: add layer=1, or the layer you mean")
+    return trials.trial_series(store, trial_id, chosen, layer, max_points)
+
+
+def _body(one: trials.Trial) -> dict[str, Any]:
+    row = one.row
+    shown = (
+        "fingerprint",
+        "state",
+        "settings",
+        "seed",
+        "attempt",
+        "failures",
+        "error",
+        "last_step",
+        "provenance",
+        "created_at",
+        "started_at",
+        "ended_at",
+    )
+    first = {name: value for name, value in one.final.items() if not name.endswith("]")}
+    later = {name: value for name, value in one.final.items() if name.endswith("]") and not _is_first(name, one)}
+    return {name: getattr(row, name) for name in shown} | {"id": trial_id(row.id), "final": first | later}
+
+
+def _is_first(name: str, one: trials.Trial) -> bool:
+    """Whether a name like alignment[1] repeats the plain name's value."""
+    return name.endswith(f"[{one.row.settings['measure']['layers'][0]}]")

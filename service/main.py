@@ -1,0 +1,56 @@
+"""create_app(settings): wires routers, error handlers, limits and the store; no logic."""
+
+import contextlib
+import importlib.metadata
+from collections.abc import AsyncGenerator
+
+from fastapi import FastAPI
+
+from service.api import catalogue, datasets, experiments, health, results, trials
+from service.api.limits import BodyLimit
+from service.api.problems import PROBLEM_RESPONSES, add_handlers, document_problems
+from service.settings import Settings
+from service.store.session import Store, open_store
+
+DESCRIPTION = """
+Sweeps on the **Neural Feature Ansatz**: submit a grid of small networks, have every trial trained and measured, and ask
+questions about the whole.
+
+1. `POST /api/v1/experiments/preview` says what a grid costs; `POST /api/v1/experiments` runs it.
+2. `GET /api/v1/experiments/{id}` shows progress.
+3. `GET /api/v1/experiments/{id}/results` groups and averages; `.../verdicts` judges the grid's claims.
+
+Errors are problem documents (RFC 9457) that name what was received, what is allowed and the next step. Undefined
+numbers are null. Times are UTC.
+"""
+
+
+def create_app(settings: Settings | None = None, store: Store | None = None) -> FastAPI:
+    """The application; a store that is given is used and left open."""
+    settings = settings or Settings()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        app.state.store = store or open_store(settings.store_url)
+        yield
+        if store is None:
+            app.state.store.close()
+
+    app = FastAPI(
+        title="NFA service",
+        version=importlib.metadata.version("nfa-service"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        responses=PROBLEM_RESPONSES,
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    add_handlers(app)
+    app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)
+    for module in (experiments, trials, results, catalogue, datasets):
+        app.include_router(module.router, prefix="/api/v1")
+    app.include_router(health.cluster_router, prefix="/api/v1")
+    app.include_router(health.router)
+    document_problems(app)
+    return app

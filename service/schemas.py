@@ -1,0 +1,206 @@
+"""Request and response bodies of the REST API, each field described: what /docs shows and the client reads."""
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.states import ExperimentState, TrialState
+
+T = TypeVar("T")
+
+
+class Body(BaseModel):
+    """Base of every answer: numbers that are not finite are null."""
+
+    model_config = ConfigDict(ser_json_inf_nan="null")
+
+
+class Page(Body, Generic[T]):
+    """A page of a list."""
+
+    items: list[T]
+    next_cursor: str | None = Field(None, description="Give it as `cursor` to go on; null at the end.")
+
+
+class Problem(Body):
+    """Every error, as application/problem+json (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str = Field(description="What kind of error this is.")
+    status: int
+    code: str = Field(description="The same for scripts: a word that does not change.")
+    detail: str = Field(description="What was received, what is allowed, and the next step.")
+    errors: list[dict[str, Any]] = Field([], description="One entry per wrong field: path, message, received, ..")
+
+
+class TrialCounts(Body):
+    """How many trials a grid has."""
+
+    total: int = Field(description="Points times seeds.")
+    new: int = Field(description="Trials that nobody had submitted before: the work this causes.")
+    reused: int = Field(description="Trials that exist already and are shared; nothing is computed twice.")
+
+
+class Submitted(Body):
+    """A stored experiment."""
+
+    id: str
+    name: str
+    state: ExperimentState
+    trials: TrialCounts
+
+
+class Preview(Body):
+    """What a grid would cost; nothing is stored."""
+
+    trials: int = Field(description="Points times seeds.")
+    new: int
+    reused: int
+    stacks: int = Field(description="Sets of trials trained together, on the trainers there are now.")
+    estimated_seconds: float = Field(description="From counted operations and a nominal speed; rough.")
+    axes: dict[str, list[Any]] = Field(description="Varying path -> its values.")
+    ignored: list[str] = Field(description="Settings given that no trial reads, and exclusions that match nothing.")
+
+
+class ExperimentBody(Body):
+    """An experiment as it stands."""
+
+    id: str
+    name: str
+    owner: str
+    state: ExperimentState = Field(description="Derived from its trials, plus `paused`.")
+    tags: list[str]
+    notes: str
+    priority: int
+    axes: list[str] = Field(description="Paths that vary.")
+    created_at: datetime
+    counts: dict[TrialState, int] = Field(description="Its trials by state.")
+    progress: float = Field(description="Share of its trials that have ended, 0 to 1.")
+    eta_seconds: float | None = Field(description="Until it ends, at its rate so far; null before the first end.")
+
+
+class ExperimentDetail(ExperimentBody):
+    """An experiment with the grid it came from."""
+
+    grid: dict[str, Any]
+
+
+class TrialBody(Body):
+    """One point of a grid with one seed."""
+
+    id: str
+    fingerprint: str = Field(description="SHA-256 of the settings, the seed and the kernels' numerical version.")
+    state: TrialState
+    settings: dict[str, Any] = Field(description="In canonical form: defaults filled in, unread settings dropped.")
+    seed: int
+    attempt: int = Field(description="How often it was leased to a dispatcher.")
+    failures: int = Field(description="How often it failed by its own fault.")
+    error: str | None
+    last_step: int | None = Field(description="Step of its last measurement; where a diverged trial ended.")
+    final: dict[str, float | str | None] = Field(
+        description="Metrics at the last step: `alignment` is the first measured layer's, `alignment[2]` layer 2's."
+    )
+    provenance: dict[str, Any] | None = Field(description="Versions, device, node, seconds, steps per second.")
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class VerdictBody(Body):
+    """A claim, judged."""
+
+    id: str
+    says: str
+    holds: bool | None = Field(description="null while a trial it is about is unfinished, failed or cancelled.")
+    worst: float | None = Field(description="The value that decides: the one furthest from the threshold.")
+    threshold: str
+    worst_trial: str | None
+    worst_group: dict[str, Any] | None
+    trials: int = Field(description="Trials that were judged.")
+    left_out: dict[str, int] = Field(description="Trials left out: by the gate, and because they diverged.")
+
+
+class Verdicts(Body):
+    """All claims of an experiment."""
+
+    items: list[VerdictBody]
+
+
+class PresetBody(Body):
+    """A grid that ships with the service."""
+
+    name: str
+    title: str
+    trials: int
+
+
+class Presets(Body):
+    """All presets."""
+
+    items: list[PresetBody]
+
+
+class PresetDetail(PresetBody):
+    """A preset with its grid, ready to POST."""
+
+    description: str
+    grid: dict[str, Any]
+
+
+class DatasetBody(Body):
+    """An uploaded dataset."""
+
+    id: str = Field(description="The SHA-256 of the body that was uploaded.")
+    sha256: str
+    name: str
+    arrays: dict[str, list[int]] = Field(description="Array name -> shape.")
+    created_at: datetime
+
+
+class MetricDefinition(Body):
+    """What a metric is."""
+
+    id: str
+    formula: str
+    level: str = Field(description="network: one value per step; layer: one per step and layer.")
+    unit: str
+    range: str
+    source: str
+    default: bool = Field(description="Whether `measure.metrics: default` measures it.")
+    words: list[str] = Field(description="The values of a metric whose value is a word.")
+    version: int
+
+
+class MetricDefinitions(Body):
+    """All metrics."""
+
+    items: list[MetricDefinition]
+
+
+class DispatcherBody(Body):
+    """A dispatcher and what it has."""
+
+    id: str
+    host: str
+    pid: int
+    slots: int = Field(description="Trainers that run at once.")
+    alive: bool = Field(description="Whether it has been heard of within the last 20 seconds.")
+    started_at: datetime
+    seen_at: datetime
+    resources: dict[str, Any]
+
+
+class Cluster(Body):
+    """Who works on the queue."""
+
+    dispatchers: list[DispatcherBody]
+    queued: int
+    running: int
+
+
+class Health(Body):
+    """The process is alive; with `schema`, the store is reachable and current."""
+
+    status: str = "ok"
+    schema_revision: str | None = None

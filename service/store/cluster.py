@@ -1,0 +1,54 @@
+"""Who works on the queue, and how much waits."""
+
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, select
+
+from service.states import TrialState
+from service.store.models import dispatcher, trial
+from service.store.session import Store, utc_now
+
+ALIVE_SECONDS = 20.0
+"""A dispatcher that has not been heard of for this long is taken for dead; it beats every five seconds."""
+
+
+class DispatcherRecord(NamedTuple):
+    """A dispatcher as it last spoke."""
+
+    id: str
+    host: str
+    pid: int
+    slots: int
+    resources: dict[str, Any]
+    started_at: datetime
+    seen_at: datetime
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it was heard of lately."""
+        return utc_now() - self.seen_at < timedelta(seconds=ALIVE_SECONDS)
+
+
+def list_dispatchers(store: Store) -> list[DispatcherRecord]:
+    """Every dispatcher that has not signed off, the oldest first."""
+    table = dispatcher.c
+    query = select(
+        table.id, table.host, table.pid, table.slots, table.resources, table.started_at, table.seen_at
+    ).order_by(table.started_at)
+    with store.read() as connection:
+        return [DispatcherRecord(*row) for row in connection.execute(query)]
+
+
+def live_slots(store: Store) -> int:
+    """Trainers of all living dispatchers; 0 without any."""
+    return sum(one.slots for one in list_dispatchers(store) if one.is_alive)
+
+
+def queue_counts(store: Store) -> dict[TrialState, int]:
+    """Trials that wait and that run, over all experiments."""
+    open_states = [TrialState.QUEUED, TrialState.RUNNING]
+    query = select(trial.c.state, func.count()).where(trial.c.state.in_(open_states)).group_by(trial.c.state)
+    with store.read() as connection:
+        found = {TrialState(state): count for state, count in connection.execute(query)}
+    return {state: found.get(state, 0) for state in open_states}
