@@ -1,0 +1,44 @@
+"""Whatever a grid may name can be trained: no trial fails because a name is known to one side alone."""
+
+import itertools
+from typing import Any
+
+import pytest
+
+from nfa_kernels import names
+from service.grids import expand
+from workers.blocks import Lane, Stack
+from workers.training import train
+
+NETWORKS = [
+    {"activation": activation, "bias": bias, "parameterization": parameterization}
+    for activation, bias, parameterization in itertools.product(
+        ("linear", "relu"), (False, True), names.PARAMETERIZATIONS
+    )
+]
+BATCHES = {"never": {}, "optional": {}, "required": {"batch_size": 20}}
+BLOCKS: list[dict[str, Any]] = [
+    *({"network": {"activation": name}} for name in names.ACTIVATIONS),
+    *({"network": network, "measure": {"layers": "all", "metrics": "all"}} for network in NETWORKS),
+    *({"training": {"optimizer": n, **BATCHES[o.minibatches]}} for n, o in names.OPTIMIZERS.items()),
+    *({"training": {"schedule": name}} for name in names.SCHEDULES),
+    *({"training": {"loss": name}} for name in names.LOSSES),
+    *({"training": {"dtype": name}} for name in names.DTYPES),
+    *({"init": {"scheme": name}} for name in names.INITIALISATIONS if name != "given"),
+    {"network": {"depth": 1}},
+    {"training": {"optimizer": "sgd", "batch_size": 7, "batch_order": "cyclic"}},
+    {"training": {"steps": 0}},
+    {"training": {"stop": {"loss_below": 1e9}}},
+    {"data": {"covariance": "whitened", "test_samples": 5}},
+    {"data": {"covariance": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}},
+    {"measure": {"exponents": [0.3, 2]}},
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_what_a_grid_accepts_trains(block: dict[str, Any]) -> None:
+    training = {"steps": 5, "learning_rate": 1e-7, **block.get("training", {})}
+    point = expand({"trial": {**block, "training": training}}).points[0]
+    stack = Stack((Lane(point.settings, 0), Lane(point.settings, 1)), {})
+    ends = [end for part in train(stack) for end in part.ended]
+    assert sorted((end.lane, end.state) for end in ends) == [(0, "completed"), (1, "completed")]

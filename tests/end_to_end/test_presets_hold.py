@@ -1,0 +1,85 @@
+"""Every claim of every preset holds for seeds that it was not written with. Trains without service, store or Ray."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from service.claims import Claim, Row, Series, judge
+from service.grids import Expansion, Point, expand
+from service.presets import get_preset, preset_names
+from service.states import TrialState
+from workers.blocks import Lane, Stack
+from workers.training import train
+
+FRESH_SEEDS = [101, 102]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One trial's rows by layer, 0 for the network, ordered by step."""
+
+    name: str
+    point: Point
+    seed: int
+    state: TrialState
+    rows: dict[int, list[dict[str, Any]]]
+
+    @property
+    def final(self) -> dict[str, float | None]:
+        layers = [layer for layer in self.rows if layer]
+        last = {**self.rows[min(layers)][-1], **self.rows[0][-1]}
+        return last | {f"{name}[{layer}]": v for layer in layers for name, v in self.rows[layer][-1].items()}
+
+    def lookup(self, path: str) -> Any:
+        if path == "seed":
+            return self.seed
+        section, field = path.split(".")
+        return self.point.settings[section].get(field)
+
+    def row(self, claim: Claim) -> Row:
+        times = [row["time"] for row in self.rows[0]]
+        wanted = {layer: rows for layer, rows in self.rows.items() if claim.metric in rows[0]}
+        series = {
+            layer: Series([row["step"] for row in rows], times, [row[claim.metric] for row in rows])
+            for layer, rows in wanted.items()
+        }
+        values = {layer: claim.reduction.apply(one.steps, one.values) for layer, one in series.items()}
+        return Row(self.name, self.state, self.lookup, self.final, values, series)
+
+
+def train_all(expansion: Expansion) -> list[Trained]:
+    stacks: dict[str, list[tuple[int, Point, int]]] = defaultdict(list)
+    for position, point, seed, _ in expansion.trials():
+        stacks[point.stack_key].append((position, point, seed))
+    return [trained for members in stacks.values() for trained in train_stack(members)]
+
+
+def train_stack(members: Sequence[tuple[int, Point, int]]) -> list[Trained]:
+    rows: list[dict[int, list[dict[str, Any]]]] = [defaultdict(list) for _ in members]
+    states: dict[int, TrialState] = {}
+    for block in train(Stack(tuple(Lane(point.settings, seed) for _, point, seed in members), {})):
+        for row in block.network.to_pylist():
+            rows[row["lane"]][0].append(row)
+        for row in block.layers.to_pylist():
+            rows[row["lane"]][row["layer"]].append(row)
+        states |= {end.lane: TrialState(end.state) for end in block.ended}
+    for lane in rows:
+        for series in lane.values():
+            series.sort(key=lambda row: row["step"])
+    return [
+        Trained(f"t{position}", point, seed, states[lane], dict(rows[lane]))
+        for lane, (position, point, seed) in enumerate(members)
+    ]
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_claim_of_a_preset_holds_for_fresh_seeds(name: str) -> None:
+    expansion = expand({**get_preset(name).grid, "seeds": FRESH_SEEDS})
+    trained = train_all(expansion)
+    assert len(trained) == len(expansion)
+    verdicts = [judge(claim, [one.row(claim) for one in trained]) for claim in expansion.claims]
+    assert [verdict for verdict in verdicts if verdict.holds is not True] == []
+    assert all(verdict.trials for verdict in verdicts)
