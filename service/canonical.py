@@ -12,7 +12,6 @@ from typing import Any
 
 from nfa_kernels import names
 from service.trial_settings import (
-    MAX_DEPTH,
     DataSettings,
     InitSettings,
     MeasureSettings,
@@ -68,12 +67,10 @@ def fingerprints(settings: Mapping[str, Any], seeds: Iterable[int]) -> Iterator[
         yield hashlib.sha256(f'{start}{seed},"settings":{text}}}'.encode()).hexdigest()
 
 
-def unread(section: Section, given: Iterable[str]) -> list[str]:
-    """Keys out of `given` that are set in this section but that its chosen variant does not read."""
-    kept = canonical_section(section, MAX_DEPTH)
-    return [
-        key for key in given if key not in kept and key not in _READ_ELSEWHERE and key in type(section).model_fields
-    ]
+def unread(section: Section, form: Mapping[str, Any], given: Iterable[str]) -> list[str]:
+    """Keys out of `given` that are set in this section but that its chosen variant, with this form, does not read."""
+    known = type(section).model_fields.keys() - form.keys() - _READ_ELSEWHERE
+    return [key for key in given if key in known]
 
 
 _READ_ELSEWHERE = frozenset({"device", "batch_size", "stop", "points", "every", "steps", "exponents", "weights"})

@@ -137,7 +137,7 @@ class _Build:
     problems: Problems
     unused_exclusions: set[int] = field(default_factory=set)
     sections: dict[Any, SectionValue] = field(default_factory=dict)
-    forms: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    forms: dict[Any, tuple[SectionValue, dict[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.unused_exclusions = set(range(len(self.excluded)))
@@ -161,10 +161,12 @@ class _Build:
     def form(self, section: SectionValue, depth: int) -> dict[str, Any]:
         """Canonical form of a section, shared by all points that have it."""
         assert section.model is not None
-        key = (id(section), depth)
-        if key not in self.forms:
-            self.forms[key] = canonical.canonical_section(section.model, depth)
-        return self.forms[key]
+        # only `measure` depends on the depth
+        key = (id(section), depth if section.name == "measure" else 0)
+        found = self.forms.get(key)
+        if found is None:
+            found = self.forms[key] = section, canonical.canonical_section(section.model, depth)
+        return found[1]
 
     def point(self, sections: Mapping[str, SectionValue], paths: Sequence[str]) -> Point | None:
         """The point of five valid sections; None after noting what does not fit."""
@@ -343,12 +345,12 @@ def _axes(points: Sequence[Point], paths: Sequence[str]) -> dict[str, list[Any]]
 def _ignored(build: _Build) -> tuple[str, ...]:
     """Paths that the document sets and that none of the points reads."""
     read: dict[str, bool] = {}
-    for section in build.sections.values():
-        if section.model is not None:
-            unread = set(canonical.unread(section.model, section.written))
-            for key in section.written:
-                path = f"{section.name}.{key}"
-                read[path] = read.get(path, False) or key not in unread
+    for section, form in build.forms.values():
+        assert section.model is not None
+        unread = canonical.unread(section.model, form, section.written)
+        for key in section.written:
+            path = f"{section.name}.{key}"
+            read[path] = read.get(path, False) or key not in unread
     return tuple(path for path, is_read in read.items() if not is_read)
 
 
