@@ -175,7 +175,7 @@ def test_a_key_with_nothing_after_it_says_nothing() -> None:
 
 def test_answers_stay_short_whatever_is_sent() -> None:
     long = "x" * 100_000
-    wrong = [
+    wrong: list[dict[str, Any]] = [
         {long: 1},
         {"trial": {long: 1}},
         {"trial": {"training": {long: 1}}},
