@@ -1,0 +1,138 @@
+"""HTTP under the client: retries what is safe to repeat, and turns problem documents into errors."""
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Self
+
+import httpx
+
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+RETRIED_STATUS: Final = frozenset({429, 502, 503, 504})
+_LONGEST_WAIT_SECONDS: Final = 10.0
+
+
+class ClientError(Exception):
+    """A call that failed; `problem` is the problem document the service answered with."""
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        super().__init__(str(problem.get("detail") or problem.get("title") or "the call failed"))
+        self.problem = dict(problem)
+
+    @property
+    def status(self) -> int | None:
+        """HTTP status; None where the service did not answer."""
+        return self.problem.get("status")
+
+    @property
+    def code(self) -> str:
+        """The problem as one word that does not change, such as `invalid_grid`."""
+        return str(self.problem.get("code", "unknown"))
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """One entry per wrong field: path, message, received, allowed, nearest."""
+        return list(self.problem.get("errors", ()))
+
+
+class Unreachable(ClientError):
+    """No service answered at the address."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        detail = (
+            f"no service answers at {url} ({reason}): start one with `nfa up`, or name another with --url or NFA_URL"
+        )
+        super().__init__({"code": "unreachable", "title": "No service answers", "detail": detail})
+
+
+class Transport:
+    """One connection pool to one service.
+
+    Every call is safe to repeat: reading changes nothing, and what changes something carries an idempotency key or
+    says only what should be so.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        timeout_seconds: float,
+        retries: int,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.url, self._retries, self._sleep = url.rstrip("/"), retries, sleep
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._http.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The decoded JSON of an answer.
+
+        Raises:
+            ClientError: the service refused the call or failed.
+            Unreachable: it did not answer, also not when asked again.
+        """
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        for attempt in range(self._retries + 1):
+            is_last = attempt == self._retries
+            try:
+                response = self._http.request(method, path, params=given, content=content, headers=headers)
+            except httpx.InvalidURL as error:
+                raise Unreachable(self.url, str(error)) from error
+            except httpx.TransportError as error:
+                if is_last or isinstance(error, httpx.UnsupportedProtocol):
+                    raise Unreachable(self.url, str(error) or type(error).__name__) from error
+                self._sleep(_backoff_seconds(attempt, None))
+                continue
+            if response.is_success:
+                return _decoded(response)
+            if is_last or response.status_code not in RETRIED_STATUS:
+                raise ClientError(_problem(response))
+            self._sleep(_backoff_seconds(attempt, response.headers.get("Retry-After")))
+        raise AssertionError("the loop returns or raises")
+
+
+def _backoff_seconds(attempt: int, retry_after: str | None) -> float:
+    """Twice as long each time, spread so that many clients do not come back at once."""
+    if retry_after is not None and retry_after.isdigit():
+        return min(float(retry_after), _LONGEST_WAIT_SECONDS)
+    return min(0.2 * 2**attempt, _LONGEST_WAIT_SECONDS) * random.uniform(0.5, 1.0)
+
+
+def _decoded(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError as error:
+        raise ClientError(_not_ours(response)) from error
+
+
+def _problem(response: httpx.Response) -> dict[str, Any]:
+    """The problem document of an answer, or one made up where something else answered."""
+    try:
+        document = response.json()
+    except ValueError:
+        return _not_ours(response)
+    return {"status": response.status_code} | document if isinstance(document, dict) else _not_ours(response)
+
+
+def _not_ours(response: httpx.Response) -> dict[str, Any]:
+    text = " ".join(response.text[:200].split())
+    detail = f"{response.request.url} answered {response.status_code} with something that is not the service's: {text}"
+    return {"status": response.status_code, "code": "not_the_service", "title": "Unexpected answer", "detail": detail}
