@@ -36,6 +36,18 @@ OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
+WORDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "state": tuple(state.value for state in TrialState),
+    "data.kind": tuple(names.DATA_KINDS),
+    "network.activation": names.ACTIVATIONS,
+    "network.parameterization": names.PARAMETERIZATIONS,
+    "init.scheme": tuple(names.INITIALISATIONS),
+    "training.optimizer": tuple(names.OPTIMIZERS),
+    "training.loss": names.LOSSES,
+    "training.dtype": names.DTYPES,
+    "training.schedule": names.SCHEDULES,
+}
+"""Paths whose values are words out of a known few; any other word beside them is a mistake."""
 _TOKEN: Final = re.compile(
     r"""\s*(?:(?P<op>==|!=|<=|>=|<|>)|(?P<mark>[(),])
     |(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))
@@ -252,9 +264,9 @@ class _Parser:
         if token.kind == "word" and token.text in ("true", "false"):
             return token.text == "true"
         text = token.text[1:-1] if token.kind == "quoted" else token.text
-        if path == "state" and text not in set(TrialState):
-            states = [state.value for state in TrialState]
-            self._refuse(token, "unknown state", allowed=states, near=nearest(text, states))
+        if path in WORDS and text not in WORDS[path]:
+            known = list(WORDS[path])
+            self._refuse(token, f"unknown {path.rpartition('.')[2]}", allowed=known, near=nearest(text, known))
         return text
 
     def _peek(self) -> _Token:
