@@ -1,47 +1,68 @@
-"""A typed client of the REST API, for scripts, notebooks and the command line.
+"""The typed client of the REST API, for scripts, notebooks and the command line.
 
 from service.client import Client
 
-with Client("http://127.0.0.1:8000") as client:
-    experiment = client.submit_preset("weight-decay")
-    client.wait(experiment["id"])
-    print(client.results(experiment["id"], agg="mean,min,count"))
+with Client() as client:
+    submitted = client.submit_preset("weight-decay")
+    client.wait(submitted.id)
+    print(client.results(submitted.id, agg=["mean", "min"]))
 """
 
+import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
-import httpx
 import polars as pl
 
-ENDED = frozenset({"completed", "failed", "cancelled"})
-_TRIES = 5
+from service.client_transport import DEFAULT_URL, ClientError, Transport, Unreachable
+from service.schemas import (
+    Cluster,
+    DatasetBody,
+    ExperimentBody,
+    ExperimentDetail,
+    MetricDefinition,
+    PresetBody,
+    PresetDetail,
+    Preview,
+    Submitted,
+    TrialBody,
+    VerdictBody,
+)
+from service.states import ExperimentState
 
+__all__ = ["Client", "ClientError", "Grid", "Unreachable"]
 
-class ClientError(Exception):
-    """The service refused a request: `problem` is its problem document."""
+Grid = Mapping[str, Any] | str | bytes | Path
+"""A grid: a mapping, YAML or JSON text, or the path of a file of either."""
 
-    def __init__(self, problem: Mapping[str, Any]) -> None:
-        self.problem = dict(problem)
-        self.status = int(problem.get("status", 0))
-        self.code = str(problem.get("code", "unknown"))
-        super().__init__(str(problem.get("detail", "the service answered without a reason")))
-
-
-class Unreachable(Exception):
-    """No service answers at the address."""
+DONE: Final = frozenset({ExperimentState.COMPLETED, ExperimentState.FAILED, ExperimentState.CANCELLED})
+_PAGE: Final = 200
+_DATASET_TYPES: Final = {
+    ".npz": "application/x-npz",
+    ".csv": "text/csv",
+    ".parquet": "application/vnd.apache.parquet",
+}
 
 
 class Client:
-    """Calls one service. Requests that may safely be repeated are, with growing pauses, while the service is away."""
+    """A service and what can be asked of it.
 
-    def __init__(self, url: str = "http://127.0.0.1:8000", token: str | None = None, timeout: float = 60.0) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=timeout, trust_env=False)
+    Args:
+        url: where the service is.
+        token: sent as a bearer token.
+        timeout_seconds: how long one answer may take.
+        retries: how often a call is repeated when the service does not answer or is not ready.
+
+    Every method raises ClientError with the problem document, and Unreachable where nobody answered.
+    """
+
+    def __init__(
+        self, url: str = DEFAULT_URL, token: str | None = None, *, timeout_seconds: float = 60.0, retries: int = 4
+    ) -> None:
+        self._transport = Transport(url, token, timeout_seconds, retries)
 
     def __enter__(self) -> Self:
         return self
@@ -49,166 +70,217 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def url(self) -> str:
+        """Where the service is."""
+        return self._transport.url
+
     def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
+        """Close every connection."""
+        self._transport.close()
 
-    # -- experiments ------------------------------------------------------------------------------------------------
+    def submit(self, grid: Grid, *, idempotency_key: str | None = None) -> Submitted:
+        """Store a grid as an experiment and queue what is new in it; repeats with the same key answer the first."""
+        body, media = _body(grid)
+        headers = {"Content-Type": media, "Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        return Submitted.model_validate(self._call("POST", "/experiments", content=body, headers=headers))
 
-    def submit(self, grid: str | Path | Mapping[str, Any]) -> dict[str, Any]:
-        """Submit a grid: a mapping, or a YAML or JSON file. Safe to repeat: one call makes one experiment."""
-        return self._send_grid("/experiments", grid, {"Idempotency-Key": uuid.uuid4().hex})
-
-    def submit_preset(self, name: str) -> dict[str, Any]:
+    def submit_preset(self, name: str) -> Submitted:
         """Submit a grid that ships with the service."""
-        return self.submit(self.preset(name)["grid"])
+        return self.submit(self.preset(name).grid)
 
-    def preview(self, grid: str | Path | Mapping[str, Any]) -> dict[str, Any]:
-        """Count trials, stacks and seconds of a grid; nothing is stored."""
-        return self._send_grid("/experiments/preview", grid, {})
+    def preview(self, grid: Grid) -> Preview:
+        """What a grid would cost; nothing is stored."""
+        body, media = _body(grid)
+        found = self._call("POST", "/experiments/preview", content=body, headers={"Content-Type": media})
+        return Preview.model_validate(found)
 
-    def experiment(self, experiment_id: str) -> dict[str, Any]:
-        """An experiment with its grid, counts and progress."""
-        return self._get(f"/experiments/{experiment_id}")
+    def experiment(self, experiment: str) -> ExperimentDetail:
+        """One experiment as it stands."""
+        return ExperimentDetail.model_validate(self._call("GET", f"/experiments/{experiment}"))
 
-    def experiments(self, **filters: Any) -> Iterator[dict[str, Any]]:
-        """Experiments, newest first; `state`, `tag` and `q` filter."""
-        return self._pages("/experiments", filters)
+    def experiments(
+        self, *, state: str | None = None, tag: str | None = None, q: str | None = None
+    ) -> Iterator[ExperimentBody]:
+        """Experiments, newest first; pages are fetched as they are needed."""
+        for item in self._pages("/experiments", {"state": state, "tag": tag, "q": q}):
+            yield ExperimentBody.model_validate(item)
 
-    def cancel(self, experiment_id: str) -> dict[str, Any]:
-        """Stop an experiment's unfinished trials."""
-        return self._call("POST", f"/experiments/{experiment_id}/cancel")
+    def trials(
+        self, experiment: str, *, state: str | None = None, where: str | None = None, sort: str | None = None
+    ) -> Iterator[TrialBody]:
+        """Trials of an experiment; pages are fetched as they are needed."""
+        for item in self._pages(f"/experiments/{experiment}/trials", {"state": state, "where": where, "sort": sort}):
+            yield TrialBody.model_validate(item)
+
+    def trial(self, trial: str) -> TrialBody:
+        """One trial with its settings, final values and provenance."""
+        return TrialBody.model_validate(self._call("GET", f"/trials/{trial}"))
+
+    def measurements(
+        self,
+        trial: str,
+        metrics: Sequence[str] | None = None,
+        *,
+        layer: int | None = None,
+        max_points: int | None = None,
+    ) -> pl.DataFrame:
+        """One trial's series: columns step, time and a column per metric; undefined is null."""
+        params = {"metrics": _joined(metrics), "layer": layer, "max_points": max_points}
+        return pl.DataFrame(self._call("GET", f"/trials/{trial}/measurements", params=params))
+
+    def results(
+        self,
+        experiment: str,
+        *,
+        group_by: Sequence[str] | None = None,
+        metric: Sequence[str] = ("alignment",),
+        layer: int = 1,
+        reduce: str = "final",
+        agg: Sequence[str] = ("mean", "std", "count"),
+        where: str | None = None,
+    ) -> pl.DataFrame:
+        """Group-by table: a row per group with its keys, trials, incomplete, and METRIC_AGG; default: by the axes."""
+        params = {
+            "group_by": _joined(group_by),
+            "metric": _joined(metric),
+            "layer": layer,
+            "reduce": reduce,
+            "agg": _joined(agg),
+            "where": where,
+        }
+        return _table(list(self._pages(f"/experiments/{experiment}/results", params)))
+
+    def curves(
+        self,
+        experiment: str,
+        metric: str = "alignment",
+        *,
+        group_by: Sequence[str] | None = None,
+        layer: int = 1,
+        agg: Sequence[str] = ("median", "min", "max", "count"),
+        where: str | None = None,
+        max_points: int | None = None,
+    ) -> pl.DataFrame:
+        """Series over the trials of each group: a row per group and step with its keys, time, and METRIC_AGG."""
+        params = {
+            "metric": metric,
+            "group_by": _joined(group_by),
+            "layer": layer,
+            "agg": _joined(agg),
+            "where": where,
+            "max_points": max_points,
+        }
+        table = _table(list(self._pages(f"/experiments/{experiment}/curves", params)))
+        series = [name for name, kind in table.schema.items() if isinstance(kind, pl.List)]
+        return table.explode(series) if series else table
+
+    def verdicts(self, experiment: str) -> list[VerdictBody]:
+        """Each claim of the experiment, judged."""
+        found = self._call("GET", f"/experiments/{experiment}/verdicts")
+        return [VerdictBody.model_validate(item) for item in found["items"]]
 
     def wait(
         self,
-        experiment_id: str,
+        experiment: str,
         *,
-        progress: Callable[[dict[str, Any]], None] | None = None,
+        progress: Callable[[ExperimentDetail], None] | None = None,
+        timeout_seconds: float | None = None,
         poll_seconds: float = 0.5,
-        timeout: float | None = None,
-    ) -> dict[str, Any]:
-        """Wait until every trial has ended; `progress` is called with the experiment after each look.
+        patience_seconds: float = 60.0,
+    ) -> ExperimentDetail:
+        """Wait until every trial has ended, and answer the experiment as it then stands.
 
+        Args:
+            experiment: its id.
+            progress: called with every look at the experiment, the last one included.
+            timeout_seconds: give up after this long; None: never.
+            poll_seconds: time between looks.
+            patience_seconds: how long the service may be away meanwhile.
         Raises:
-            TimeoutError: it had not ended after `timeout` seconds.
+            TimeoutError: it had not ended in time; it goes on.
         """
-        until = None if timeout is None else time.monotonic() + timeout
+        start = answered = time.monotonic()
         while True:
-            experiment = self.experiment(experiment_id)
-            if progress is not None:
-                progress(experiment)
-            if experiment["state"] in ENDED:
-                return experiment
-            if until is not None and time.monotonic() > until:
-                raise TimeoutError(f"{experiment_id} is {experiment['state']} after {timeout} s")
+            try:
+                current = self.experiment(experiment)
+            except Unreachable:
+                if time.monotonic() - answered > patience_seconds:
+                    raise
+            else:
+                answered = time.monotonic()
+                if progress is not None:
+                    progress(current)
+                if current.state in DONE:
+                    return current
+            if timeout_seconds is not None and time.monotonic() - start > timeout_seconds:
+                raise TimeoutError(f"experiment {experiment} has not ended within {timeout_seconds:g} s; it goes on")
             time.sleep(poll_seconds)
 
-    # -- answers ----------------------------------------------------------------------------------------------------
+    def cancel(self, experiment: str) -> ExperimentDetail:
+        """Stop its unfinished trials, unless another experiment wants them; what was measured is kept."""
+        return ExperimentDetail.model_validate(self._call("POST", f"/experiments/{experiment}/cancel"))
 
-    def results(self, experiment_id: str, **question: Any) -> pl.DataFrame:
-        """The group-by table; `group_by`, `metric`, `layer`, `reduce`, `agg` and `where` as in the REST API."""
-        return pl.DataFrame(
-            self._get(f"/experiments/{experiment_id}/results", question)["items"], infer_schema_length=None
-        )
+    def presets(self) -> list[PresetBody]:
+        """The grids that ship with the service."""
+        return [PresetBody.model_validate(item) for item in self._call("GET", "/presets")["items"]]
 
-    def curves(self, experiment_id: str, **question: Any) -> pl.DataFrame:
-        """Seed-averaged series, one row per group and step."""
-        items = self._get(f"/experiments/{experiment_id}/curves", question)["items"]
-        frame = pl.DataFrame(items, infer_schema_length=None)
-        return frame.explode([name for name, kind in frame.schema.items() if isinstance(kind, pl.List)])
-
-    def verdicts(self, experiment_id: str) -> list[dict[str, Any]]:
-        """The experiment's claims, judged."""
-        return self._get(f"/experiments/{experiment_id}/verdicts")["items"]
-
-    def trials(self, experiment_id: str, **filters: Any) -> Iterator[dict[str, Any]]:
-        """Trials; `state`, `where` and `sort` as in the REST API."""
-        return self._pages(f"/experiments/{experiment_id}/trials", filters)
-
-    def trial(self, trial_id: str) -> dict[str, Any]:
-        """One trial."""
-        return self._get(f"/trials/{trial_id}")
-
-    def measurements(self, trial_id: str, **question: Any) -> pl.DataFrame:
-        """One trial's measurements; `metrics`, `layer` and `max_points` as in the REST API."""
-        return pl.DataFrame(self._get(f"/trials/{trial_id}/measurements", question))
-
-    # -- the rest ---------------------------------------------------------------------------------------------------
-
-    def presets(self) -> list[dict[str, Any]]:
-        """Grids that ship with the service."""
-        return self._get("/presets")["items"]
-
-    def preset(self, name: str) -> dict[str, Any]:
+    def preset(self, name: str) -> PresetDetail:
         """One preset with its grid."""
-        return self._get(f"/presets/{name}")
+        return PresetDetail.model_validate(self._call("GET", f"/presets/{name}"))
 
-    def metric_definitions(self) -> list[dict[str, Any]]:
-        """What each metric is."""
-        return self._get("/metric-definitions")["items"]
-
-    def cluster(self) -> dict[str, Any]:
-        """Dispatchers, and how many trials wait and run."""
-        return self._get("/cluster")
-
-    def upload(self, file: str | Path, name: str | None = None) -> dict[str, Any]:
-        """Upload a .npz, .csv or .parquet file of arrays."""
-        path = Path(file)
-        media = {".npz": "application/x-npz", ".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
-        if path.suffix not in media:
-            raise ValueError(f"{path}: allowed are files ending in {', '.join(media)}")
-        return self._call(
+    def upload(self, path: Path, name: str | None = None) -> DatasetBody:
+        """Upload a .npz, .csv or .parquet file; its id is what a grid names as dataset_id or weights_id."""
+        media = _DATASET_TYPES.get(path.suffix.lower())
+        if media is None:
+            raise ValueError(f"{path.name}: a dataset is a file ending in {', '.join(_DATASET_TYPES)}")
+        found = self._call(
             "POST",
             "/datasets",
-            params={"name": name or path.name},
+            params={"name": name or path.stem},
             content=path.read_bytes(),
-            headers={"Content-Type": media[path.suffix]},
+            headers={"Content-Type": media},
         )
+        return DatasetBody.model_validate(found)
 
-    def _send_grid(self, path: str, grid: str | Path | Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
-        if isinstance(grid, Mapping):
-            return self._call("POST", path, json=dict(grid), headers=headers)
-        file = Path(grid)
-        kind = "application/json" if file.suffix == ".json" else "application/yaml"
-        return self._call("POST", path, content=file.read_bytes(), headers={"Content-Type": kind, **headers})
+    def metric_definitions(self) -> list[MetricDefinition]:
+        """Formula, level, unit, range and source of every metric."""
+        return [MetricDefinition.model_validate(item) for item in self._call("GET", "/metric-definitions")["items"]]
 
-    def _pages(self, path: str, question: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        cursor = None
+    def cluster(self) -> Cluster:
+        """Who works on the queue."""
+        return Cluster.model_validate(self._call("GET", "/cluster"))
+
+    def ready(self) -> None:
+        """Return if the service can take work; raises otherwise."""
+        self._transport.call("GET", "/readyz")
+
+    def _call(self, method: str, path: str, **more: Any) -> Any:
+        return self._transport.call(method, f"/api/v1{path}", **more)
+
+    def _pages(self, path: str, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        cursor: str | None = None
         while True:
-            page = self._get(path, {**question, "cursor": cursor})
+            page = self._call("GET", path, params={"limit": _PAGE, **params, "cursor": cursor})
             yield from page["items"]
-            cursor = page["next_cursor"]
+            cursor = page.get("next_cursor")
             if cursor is None:
                 return
 
-    def _get(self, path: str, question: Mapping[str, Any] | None = None) -> Any:
-        given = {name: value for name, value in (question or {}).items() if value is not None}
-        return self._call("GET", path, params=given)
 
-    def _call(self, method: str, path: str, **request: Any) -> Any:
-        """One request; repeated when the connection fails or the store is away, which is safe for all of ours."""
-        for attempt in range(_TRIES):
-            is_last = attempt == _TRIES - 1
-            try:
-                answer = self._http.request(method, path, **request)
-            except httpx.TransportError as error:
-                if is_last or isinstance(error, httpx.ConnectError):
-                    raise Unreachable(
-                        f"no service answers at {self.url} ({error}): start one with `nfa up`, or name another with "
-                        "--url or NFA_URL"
-                    ) from error
-            else:
-                if answer.status_code != 503 or is_last:
-                    return _checked(answer)
-            time.sleep(0.2 * 2**attempt)
-        raise AssertionError("the last try returns or raises")
+def _body(grid: Grid) -> tuple[bytes, str]:
+    """A request body and its media type. YAML text covers JSON text."""
+    if isinstance(grid, Mapping):
+        return json.dumps(dict(grid)).encode(), "application/json"
+    if isinstance(grid, Path):
+        grid = grid.read_bytes()
+    return grid.encode() if isinstance(grid, str) else grid, "application/yaml"
 
 
-def _checked(answer: httpx.Response) -> Any:
-    if answer.is_success:
-        return answer.json()
-    try:
-        problem = answer.json()
-    except ValueError:
-        problem = {"status": answer.status_code, "detail": f"HTTP {answer.status_code} without a problem document"}
-    raise ClientError(problem)
+def _table(items: list[dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(items, infer_schema_length=None)
+
+
+def _joined(names: Sequence[str] | None) -> str | None:
+    """Names as one query parameter; a single string is one name."""
+    return names if names is None or isinstance(names, str) else ",".join(names)

@@ -1,0 +1,24 @@
+"""`python -m service.cli.api_process FD`: serves the API on a socket that the supervisor has bound.
+
+The supervisor keeps the socket, so the port is never lost between two starts and callers wait instead of failing.
+"""
+
+import socket
+import sys
+
+import uvicorn
+
+from service.main import create_app
+
+
+def main(descriptor: int) -> None:
+    """Serve until SIGTERM; requests that have begun get five seconds to end."""
+    bound = socket.socket(fileno=descriptor)
+    config = uvicorn.Config(
+        create_app(), log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False
+    )
+    uvicorn.Server(config).run(sockets=[bound])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,156 @@
+"""The whole service on this machine: migrations, the API and a dispatcher, supervised until told to stop."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+from service.cli import preflight
+from service.cli.child_process import ChildProcess
+from service.cli.exits import Exit, Stop
+from service.client import Client, ClientError
+
+STOP_SECONDS = 9.0
+_START_SECONDS = 60.0
+_LOOK_SECONDS = 0.1
+
+
+class LocalService:
+    """Two processes and the socket they answer on.
+
+    Args:
+        home: folder of the database, logs and Ray's token.
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
+    Raises:
+        Stop: with one line, where something is missing or in use.
+    """
+
+    def __init__(self, home: Path, host: str, port: int) -> None:
+        preflight.require_packages()
+        self.home = preflight.prepare_home(home)
+        self._socket = preflight.bind(host, port)
+        self.host, self.port = host, int(self._socket.getsockname()[1])
+        environment = dict(os.environ) | {"NFA_HOME": str(self.home), "NFA_HOST": host, "NFA_PORT": str(self.port)}
+        self.database_url = os.environ.get("NFA_DATABASE_URL") or f"sqlite:///{self.home / 'nfa.db'}"
+        descriptor = self._socket.fileno()
+        logs = self.home / "logs"
+        self.api = ChildProcess(
+            "API",
+            ["-m", "service.cli.api_process", str(descriptor)],
+            environment,
+            logs / "api.log",
+            keep=[descriptor],
+        )
+        self.dispatcher = ChildProcess("dispatcher", ["-m", "workers"], environment, logs / "dispatcher.log")
+
+    @property
+    def url(self) -> str:
+        """Where this machine reaches it."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether other machines reach it."""
+        return not self._socket.getsockname()[0].startswith(("127.", "::1"))
+
+    def start(self, tell: Callable[[str], None]) -> None:
+        """Upgrade the database, start both processes and wait until trials can run."""
+        tell("Preparing the database")
+        preflight.upgrade_store(self.database_url)
+        # Ray takes longer to start than the API
+        self.dispatcher.start()
+        self.api.start()
+        tell("Starting the API")
+        with Client(self.url, retries=0, timeout_seconds=5.0) as client:
+            self._wait_for(lambda: _answers(client), "the API does not answer")
+            tell("Starting Ray and the dispatcher")
+            self._wait_for(lambda: self._dispatches(client), "the dispatcher does not start")
+
+    def tend(self) -> list[str]:
+        """Restart what has died; answer a line for each."""
+        lines = []
+        for process in (self.api, self.dispatcher):
+            code = process.exit_code
+            reason = _reason(process)
+            if process.tend():
+                lines.append(f"The {process.name} had ended (exit code {code}{reason}) and was started again.")
+        return lines
+
+    def stop(self) -> None:
+        """Stop both processes in order; what does not stop in time is killed."""
+        deadline = time.monotonic() + STOP_SECONDS
+        with _no_interrupts():
+            for process in (self.dispatcher, self.api):
+                process.ask_to_stop()
+            for process in (self.dispatcher, self.api):
+                process.stop(deadline)
+            self._socket.close()
+
+    def _wait_for(self, is_so: Callable[[], bool], failure: str) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while not is_so():
+            for process in (self.api, self.dispatcher):
+                if process.exit_code is not None:
+                    raise Stop(
+                        f"the {process.name} ended at once{_reason(process)}; its log is {process.log}", Exit.START
+                    )
+            if time.monotonic() > deadline:
+                raise Stop(f"{failure} within {_START_SECONDS:g} s; see the logs in {self.home / 'logs'}", Exit.START)
+            time.sleep(_LOOK_SECONDS)
+
+    def _dispatches(self, client: Client) -> bool:
+        with contextlib.suppress(ClientError):
+            here = socket.gethostname()
+            return any(one.pid == self.dispatcher.pid and one.host == here for one in client.cluster().dispatchers)
+        return False
+
+
+def _answers(client: Client) -> bool:
+    with contextlib.suppress(ClientError):
+        client.ready()
+        return True
+    return False
+
+
+def _reason(process: ChildProcess) -> str:
+    """Why a process ended, from the last line it logged."""
+    if process.exit_code is None:
+        return ""
+    for line in reversed(process.last_lines()):
+        with contextlib.suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict) and "error" in entry:
+                return f": {entry['error']}"
+            continue
+        if line.strip():
+            return f": {line.strip()[:300]}"
+    return ""
+
+
+@contextlib.contextmanager
+def _no_interrupts() -> Generator[None]:
+    """Stopping takes seconds and is not interrupted."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def running(home: Path, host: str, port: int, tell: Callable[[str], None]) -> Generator[LocalService]:
+    """The service for as long as the block runs."""
+    service = LocalService(home, host, port)
+    try:
+        service.start(tell)
+        yield service
+    finally:
+        service.stop()
