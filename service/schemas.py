@@ -80,10 +80,18 @@ class ExperimentBody(Body):
     eta_seconds: float | None = Field(description="Until it ends, at its rate so far; null before the first end.")
 
 
+class StepCountsBody(Body):
+    """Optimiser steps of an experiment's trials."""
+
+    done: int = Field(description="By ended trials, and by running ones up to their last stored measurement.")
+    left: int = Field(description="For unfinished trials, if none stops early.")
+
+
 class ExperimentDetail(ExperimentBody):
     """An experiment with the grid it came from."""
 
     grid: dict[str, Any]
+    steps: StepCountsBody
 
 
 class TrialBody(Body):

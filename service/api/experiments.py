@@ -15,6 +15,8 @@ from service.schemas import ExperimentBody, ExperimentDetail, Page, Preview, Sub
 from service.states import ExperimentState
 from service.store import cluster, experiments, submissions
 from service.store.ids import experiment_number
+from service.store.session import Store
+from service.store.step_counts import count_steps
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 IdempotencyKey = Annotated[
@@ -91,11 +93,15 @@ def list_experiments(
 @router.get("/{experiment_id}", summary="One experiment", response_model=ExperimentDetail)
 def get_experiment(experiment_id: str, store: StoreDep) -> dict[str, Any]:
     """An experiment with its grid, counts and progress."""
-    return asdict(experiments.get_experiment(store, experiment_id))
+    return _detail(store, experiments.get_experiment(store, experiment_id))
 
 
 @router.post("/{experiment_id}/cancel", summary="Cancel an experiment", response_model=ExperimentDetail)
 def cancel(experiment_id: str, store: StoreDep) -> dict[str, Any]:
     """Stop its unfinished trials, unless another experiment wants them; what was measured is kept."""
     experiment_number(experiment_id)
-    return asdict(experiments.cancel_experiment(store, experiment_id))
+    return _detail(store, experiments.cancel_experiment(store, experiment_id))
+
+
+def _detail(store: Store, one: experiments.Experiment) -> dict[str, Any]:
+    return asdict(one) | {"steps": asdict(count_steps(store, one.id))}
