@@ -54,7 +54,8 @@ def _leaky(z: Tensor, slope: float) -> Tensor:
 
 
 def _leaky_derivative(z: Tensor, slope: float) -> Tensor:
-    return torch.where(z > 0, 1.0, slope).to(z.dtype)
+    # two Python numbers would make a float32 tensor, with the slope rounded to it
+    return torch.where(z > 0, torch.ones_like(z), slope)
 
 
 ACTIVATIONS: dict[str, Activation] = {

@@ -1,0 +1,124 @@
+"""A slow, independent NumPy float64 reference: one network at a time, loops over samples, no shared code."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+Array = np.ndarray
+_erf = np.vectorize(math.erf)
+
+ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+    "linear": (lambda z: z, np.ones_like),
+    "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(float)),
+    "leaky_relu": (lambda z: np.where(z > 0, z, 0.1 * z), lambda z: np.where(z > 0, 1.0, 0.1)),
+    "tanh": (np.tanh, lambda z: 1 / np.cosh(z) ** 2),
+    "gelu": (
+        lambda z: z * 0.5 * (1 + _erf(z / math.sqrt(2))),
+        lambda z: 0.5 * (1 + _erf(z / math.sqrt(2))) + z * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi),
+    ),
+    "silu": (lambda z: z / (1 + np.exp(-z)), lambda z: 1 / (1 + np.exp(-z)) * (1 + z / (1 + np.exp(z)))),
+    "softplus": (lambda z: np.log1p(np.exp(z)), lambda z: 1 / (1 + np.exp(-z))),
+    "sigmoid": (lambda z: 1 / (1 + np.exp(-z)), lambda z: np.exp(-z) / (1 + np.exp(-z)) ** 2),
+    "erf": (_erf, lambda z: 2 / math.sqrt(math.pi) * np.exp(-(z**2))),
+    "quadratic": (lambda z: z**2, lambda z: 2 * z),
+}
+FACTORS = {"half": lambda k: 0.5, "sum": lambda k: 1.0, "mse": lambda k: 1 / k}
+
+
+def forward(weights: Sequence[Array], x: Array, activation: str) -> tuple[Array, list[Array]]:
+    """Output of one sample and its pre-activations."""
+    before, hidden = [], x
+    for weight in weights[:-1]:
+        before.append(weight @ hidden)
+        hidden = ACTIVATIONS[activation][0](before[-1])
+    return weights[-1] @ hidden, before
+
+
+def loss_and_gradients(
+    weights: Sequence[Array], xs: Array, ys: Array, activation: str, loss: str
+) -> tuple[float, list[Array]]:
+    """Loss and its gradients, sample by sample."""
+    phi, slope = ACTIVATIONS[activation]
+    factor, total = FACTORS[loss](ys.shape[1]), 0.0
+    found = [np.zeros_like(weight) for weight in weights]
+    for x, y in zip(xs, ys, strict=True):
+        output, before = forward(weights, x, activation)
+        total += factor * np.sum((output - y) ** 2) / len(xs)
+        delta = 2 * factor * (output - y) / len(xs)
+        for layer in range(len(weights) - 1, -1, -1):
+            below = phi(before[layer - 1]) if layer else x
+            found[layer] += np.outer(delta, below)
+            if layer:
+                delta = (weights[layer].T @ delta) * slope(before[layer - 1])
+    return total, found
+
+
+def jacobian(weights: Sequence[Array], x: Array, activation: str, layer: int) -> Array:
+    """df/dh_{l-1} of one sample, (k, d_{l-1})."""
+    _, before = forward(weights, x, activation)
+    product = weights[-1]
+    for index in range(len(weights) - 2, layer - 2, -1):
+        product = product * ACTIVATIONS[activation][1](before[index]) @ weights[index]
+    return product
+
+
+def agop(weights: Sequence[Array], xs: Array, activation: str, layer: int) -> tuple[Array, Array]:
+    """Eigenvalues and eigenvectors of the AGOP on its range, through the stacked Jacobians."""
+    stacked = np.concatenate([jacobian(weights, x, activation, layer) for x in xs]) / math.sqrt(len(xs))
+    _, singular, transposed = np.linalg.svd(stacked, full_matrices=False)
+    kept = singular > max(stacked.shape) * np.finfo(float).eps * singular[0]
+    return singular[kept] ** 2, transposed[kept].T
+
+
+def power(values: Array, vectors: Array, exponent: float) -> Array:
+    return vectors * values**exponent @ vectors.T
+
+
+def cosine(left: Array, right: Array) -> float:
+    return float(np.sum(left * right) / np.linalg.norm(left) / np.linalg.norm(right))
+
+
+def layer_metrics(weights: Sequence[Array], xs: Array, activation: str, layer: int) -> dict[str, float]:
+    """Metrics of one layer from full matrices; the best exponent is left out."""
+    values, vectors = agop(weights, xs, activation, layer)
+    gram, exponent = weights[layer - 1].T @ weights[layer - 1], 1 / (len(weights) - layer + 1)
+    root = power(values, vectors, exponent)
+    return {
+        "alignment": cosine(gram, root),
+        "alignment_half": cosine(gram, power(values, vectors, 0.5)),
+        "alignment_one": cosine(gram, power(values, vectors, 1.0)),
+        "residual": float(np.linalg.norm(gram - root) / np.linalg.norm(gram)),
+        "scale": float(np.sum(gram * root) / np.sum(root**2)),
+        "null_floor": float(np.trace(gram) * np.trace(root) / len(gram) / np.linalg.norm(gram) / np.linalg.norm(root)),
+        "agop_rank": float(len(values)),
+    }
+
+
+def network_metrics(weights: Sequence[Array], xs: Array, ys: Array, activation: str, loss: str) -> dict[str, float]:
+    """Network metrics of one network."""
+    train, found = loss_and_gradients(weights, xs, ys, activation, loss)
+    zero = FACTORS[loss](ys.shape[1]) * float(np.mean(np.sum(ys**2, axis=1)))
+    pairs = [(after.T @ after, before @ before.T) for before, after in itertools.pairwise(weights)]
+    gap = math.sqrt(sum(float(np.sum((after - before) ** 2)) for after, before in pairs))
+    size = math.sqrt(sum(float(np.sum(after**2) + np.sum(before**2)) for after, before in pairs))
+    return {
+        "train_loss": train,
+        "relative_loss": train / zero,
+        "gradient_norm": math.sqrt(sum(float(np.sum(g**2)) for g in found)),
+        "weight_norm": math.sqrt(sum(float(np.sum(w**2)) for w in weights)),
+        "imbalance": gap,
+        "imbalance_relative": gap / size,
+    }
+
+
+def train(
+    weights: Sequence[Array], xs: Array, ys: Array, activation: str, rate: float, decay: float, steps: int
+) -> list[Array]:
+    """Full-batch gradient descent with coupled decay on the loss `half`."""
+    weights = [weight.copy() for weight in weights]
+    for _ in range(steps):
+        _, found = loss_and_gradients(weights, xs, ys, activation, "half")
+        weights = [w - rate * (g + decay * w) for w, g in zip(weights, found, strict=True)]
+    return weights

@@ -1,0 +1,78 @@
+"""Every update rule against torch.optim, with other hyper-parameters in each lane of one stack."""
+
+import pytest
+import torch
+from builders import data, stacked
+
+from nfa_kernels import names
+from nfa_kernels.losses import loss_of
+from nfa_kernels.networks import Architecture, gradients
+from nfa_kernels.optimizers import OPTIMIZERS
+
+RATES = (0.03, 0.01, 0.002)
+DECAYS = (0.0, 0.1, 0.3)
+LANE_NUMBERS = {
+    "momentum": (0.9, 0.5, 0.0),
+    "beta1": (0.9, 0.8, 0.5),
+    "beta2": (0.999, 0.99, 0.9),
+    "epsilon": (1e-8, 1e-6, 1e-4),
+}
+
+TORCH = {
+    "gd": lambda params, n: torch.optim.SGD(params, lr=n["learning_rate"], weight_decay=n["weight_decay"]),
+    "sgd": lambda params, n: torch.optim.SGD(params, lr=n["learning_rate"], weight_decay=n["weight_decay"]),
+    "momentum": lambda params, n: torch.optim.SGD(
+        params, lr=n["learning_rate"], weight_decay=n["weight_decay"], momentum=n["momentum"]
+    ),
+    "adam": lambda params, n: torch.optim.Adam(
+        params, lr=n["learning_rate"], weight_decay=n["weight_decay"], betas=(n["beta1"], n["beta2"]), eps=n["epsilon"]
+    ),
+    "adamw": lambda params, n: torch.optim.AdamW(
+        params, lr=n["learning_rate"], weight_decay=n["weight_decay"], betas=(n["beta1"], n["beta2"]), eps=n["epsilon"]
+    ),
+}
+
+
+def test_every_named_rule_exists_and_has_a_peer_here():
+    assert set(OPTIMIZERS) == set(names.OPTIMIZERS) == set(TORCH)
+
+
+def _numbers(name):
+    wanted = names.OPTIMIZERS[name].hyperparameters
+    return {"learning_rate": RATES, "weight_decay": DECAYS} | {key: LANE_NUMBERS[key] for key in wanted}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_fifty_steps_equal_torch_optim_in_every_lane(name):
+    widths = (5, 7, 3)
+    architecture, loss = Architecture(widths, "tanh"), loss_of("half")
+    start, (x, y) = stacked("xavier", widths, range(3)), data(3, 12, 5, 3)
+    numbers, rule = _numbers(name), OPTIMIZERS[name]
+    tensors = {key: torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for key, values in numbers.items()}
+    weights, state = start, rule.init(start)
+    for _ in range(50):
+        weights, state = rule.step(weights, gradients(architecture, weights, x, y, loss)[0], state, tensors)
+    for index in range(3):
+        params = [torch.nn.Parameter(layer[index].clone()) for layer in start]
+        peer = TORCH[name](params, {key: values[index] for key, values in numbers.items()})
+        for _ in range(50):
+            peer.zero_grad()
+            hidden = torch.tanh(x[index] @ params[0].T)
+            (0.5 * (hidden @ params[1].T - y[index]).square().sum() / 12).backward()
+            peer.step()
+        for mine, theirs in zip(weights, params, strict=True):
+            torch.testing.assert_close(mine[index], theirs.data, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_rule_keeps_shape_and_dtype_and_changes_no_argument(name, dtype):
+    weights = tuple(weight.to(dtype) for weight in stacked("he", (4, 6, 2), range(3)))
+    found = tuple(torch.ones_like(weight) for weight in weights)
+    before = [weight.clone() for weight in (*weights, *found)]
+    numbers = {key: torch.tensor(values, dtype=dtype).view(-1, 1, 1) for key, values in _numbers(name).items()}
+    rule = OPTIMIZERS[name]
+    after, state = rule.step(weights, found, rule.init(weights), numbers)
+    rule.step(after, found, state, numbers)
+    assert [(a.shape, a.dtype) for a in after] == [(w.shape, w.dtype) for w in weights]
+    assert all(torch.equal(now, then) for now, then in zip((*weights, *found), before, strict=True))
