@@ -62,6 +62,10 @@ def _step() -> sa.Column:
     return sa.Column("step", Key, primary_key=True, autoincrement=False)
 
 
+def _layer() -> sa.Column:
+    return sa.Column("layer", Small, primary_key=True, autoincrement=False)
+
+
 def upgrade() -> None:
     """Create every table."""
     _create_trials()
@@ -142,18 +146,15 @@ def _create_experiments() -> None:
 
 
 def _create_measurements() -> None:
-    op.create_table(
-        "final", _trial_key(), sa.Column("layer", Small), *_reals(NETWORK + LAYER), sqlite_strict=True
-    )
+    op.create_table("final", _trial_key(), sa.Column("layer", Small), *_reals(NETWORK + LAYER), sqlite_strict=True)
     rowless = {"sqlite_strict": True, "sqlite_with_rowid": False}
-    layer = sa.Column("layer", Small, primary_key=True, autoincrement=False)
     op.create_table("measurement", _trial_key(), _step(), sa.Column("time", Real), *_reals(NETWORK), **rowless)
-    op.create_table("layer_measurement", _trial_key(), _step(), layer, *_reals(LAYER), **rowless)
+    op.create_table("layer_measurement", _trial_key(), _step(), _layer(), *_reals(LAYER), **rowless)
     op.create_table(
         "parametrised_measurement",
         _trial_key(),
         _step(),
-        layer.copy(),
+        _layer(),
         sa.Column("name", sa.Text, primary_key=True),
         sa.Column("value", Real),
         **rowless,

@@ -175,7 +175,8 @@ def restart(
     """Lease held trials once more to the same holder; answers the new attempt of each that was still the holder's."""
     with store.write() as connection:
         now, clock = lease_clock(connection)
-        connection.execute(
+        # RETURNING, not a second look: that could find the same attempt number on a successor's lease
+        rows = connection.execute(
             update(trial)
             .where(_holds(held))
             .values(
@@ -185,9 +186,8 @@ def restart(
                 lease_until=now + lease_seconds,
                 lease_clock=clock,
             )
+            .returning(trial.c.id, trial.c.attempt)
         )
-        fresh = [(key, attempt + 1) for key, attempt in held]
-        rows = connection.execute(select(trial.c.id, trial.c.attempt).where(_holds(fresh)))
         return {row.id: row.attempt for row in rows}
 
 

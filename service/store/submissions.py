@@ -164,7 +164,7 @@ def _insert_links(connection: Connection, number: int, expansion: Expansion) -> 
     for chunk in _chunks(expansion.trials()):
         prints = [fingerprint for *_, fingerprint in chunk]
         query = select(trial.c.fingerprint, trial.c.id).where(trial.c.fingerprint.in_(prints))
-        keys = dict(connection.execute(query).tuples().all())
+        keys = {row.fingerprint: row.id for row in connection.execute(query)}
         connection.execute(
             insert(experiment_trial),
             [

