@@ -1,6 +1,7 @@
 """One PostgreSQL per test session, and the `store` fixture that runs a test on both databases."""
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from sqlalchemy import create_engine, make_url, text
 from service.grids import Expansion, expand
 from service.store import schema
 from service.store.session import Store, open_store
+
+# what starts and kills processes
+sys.path.insert(0, str(Path(__file__).parent / "faults"))
+from processes import dispatchers, ray_head  # noqa: F401
 
 _numbers = itertools.count()
 

@@ -7,7 +7,7 @@ store disowns (cancelled, or leased by another) is dropped without a word. docs/
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -15,7 +15,7 @@ import structlog
 from nfa_kernels import names
 from service.errors import StoreUnavailable
 from service.stacking import lanes_per_stack, stack_key
-from service.store import datasets, queue
+from service.store import datasets, ids, queue
 from service.store.queue import End, Leased, Report
 from service.store.session import Store
 from workers.blocks import Block, Lane, Stack
@@ -25,6 +25,9 @@ from workers.settings import WorkerSettings
 from workers.trainer import Broken
 
 log = structlog.get_logger()
+
+_NAMED = 64
+"""Trials that a log line names."""
 
 
 @dataclass
@@ -43,9 +46,14 @@ class Running:
         self.open = set(range(len(self.trials)))
 
     @property
+    def still(self) -> list[Leased]:
+        """Trials of the open lanes."""
+        return [self.trials[lane] for lane in sorted(self.open)]
+
+    @property
     def held(self) -> list[tuple[int, int]]:
         """(trial id, attempt) of the open lanes."""
-        return [(self.trials[lane].trial_id, self.trials[lane].attempt) for lane in sorted(self.open)]
+        return [(trial.trial_id, trial.attempt) for trial in self.still]
 
 
 @dataclass
@@ -99,6 +107,7 @@ class Dispatcher:
         """Renew leases and our own entry, and put back what others let expire."""
         now = time.monotonic()
         if now - self.beaten >= self.settings.heartbeat_seconds:
+            self.pool.replace_dead()
             queue.beat(self.store, self.identity, {"trainers": [seat.about for seat in self.pool.seats if seat.about]})
             waiting = [(t.trial_id, t.attempt) for _, trials in self.retries for t in trials]
             held = [pair for seat in self.pool.busy() for pair in seat.payload.held]
@@ -121,7 +130,7 @@ class Dispatcher:
             if lanes:
                 running.open -= lanes
                 self.pool.stop_lanes(seat, lanes)
-                log.info("lanes_dropped", trials=[running.trials[lane].trial_id for lane in lanes])
+                log.info("lanes_dropped", **_named([running.trials[lane] for lane in sorted(lanes)]))
         self.retries = [(due, tuple(t for t in part if t.trial_id not in trials)) for due, part in self.retries]
         self.retries = [(due, part) for due, part in self.retries if part]
 
@@ -158,9 +167,7 @@ class Dispatcher:
         arrays = datasets.arrays_for(self.store, [trial.settings for trial in trials])
         stack = Stack(tuple(Lane(trial.settings, trial.seed) for trial in trials), arrays)
         self.pool.run(seat, stack, Running(trials))
-        log.info(
-            "stack_started", trials=len(trials), stack=trials[0].stack_key[:12], node=seat.about and seat.about["node"]
-        )
+        log.info("stack_started", **_named(trials), node=seat.about and seat.about["node"])
         return True
 
     # -- what comes back --------------------------------------------------------------------------------------------
@@ -169,8 +176,10 @@ class Dispatcher:
         try:
             item = read()
         except TrainerDied as death:
-            log.warning("trainer_died", reason=str(death), trials=[t for t, _ in seat.payload.held][:50])
             running = seat.payload
+            log.warning(
+                "trainer_died", reason=str(death), **_named(running.still), node=seat.about and seat.about["node"]
+            )
             self.pool.replace(seat)
             self._failed(running, f"the trainer died: {death}", is_final=False)
             return
@@ -201,14 +210,14 @@ class Dispatcher:
             block.parametrised,
             ends,
         )
-        gone = self._insist(lambda: queue.record(self.store, report, self.settings.lease_seconds))
+        gone = self._commit(report)
         running.is_first = False
         running.open -= {end.lane for end in block.ended}
         if block.last:
             self.pool.free(seat)
             log.info(
                 "stack_ended",
-                trials=len(running.trials),
+                **_named(running.trials),
                 lane_steps=running.lane_steps,
                 training_seconds=round(running.training_seconds, 3),
                 measuring_seconds=round(running.measuring_seconds, 3),
@@ -216,16 +225,21 @@ class Dispatcher:
             )
         self._drop(gone)
 
-    def _insist(self, act: Callable[[], frozenset[int]]) -> frozenset[int]:
-        """Retry while the store is away, for as long as the leases could still be ours."""
+    def _commit(self, report: Report) -> frozenset[int]:
+        """Record a block, trying again while the leases could still be ours; answers the trials to drop.
+
+        A block that cannot be committed would leave a gap in its curves, so all its trials are dropped then: their
+        leases run out, and they start over.
+        """
         until = time.monotonic() + self.settings.lease_seconds * 2 / 3
         while True:
             try:
-                return act()
+                return queue.record(self.store, report, self.settings.lease_seconds)
             except StoreUnavailable as error:
                 log.warning("store_unavailable", error=error.detail)
+                report = replace(report, is_repeat=True)
                 if time.monotonic() > until or self.stop.wait(0.5):
-                    raise
+                    return frozenset(report.trials[lane][0] for lane in report.open)
 
     def _provenance(self, seat: Seat, running: Running) -> dict[str, Any]:
         """Where and how these trials were trained."""
@@ -250,8 +264,8 @@ class Dispatcher:
 
     def _kill_overdue(self) -> None:
         for seat in self.pool.overdue():
-            log.warning("trainer_overdue", trials=[t for t, _ in seat.payload.held][:50])
             running = seat.payload
+            log.warning("trainer_overdue", **_named(running.still), node=seat.about and seat.about["node"])
             self.pool.replace(seat)
             self._failed(running, "the trainer stopped answering", is_final=False)
 
@@ -266,8 +280,8 @@ class Dispatcher:
             self.crashes_alone[first.trial_id] = self.crashes_alone.get(first.trial_id, 0) + 1
         if not decision.parts:
             end = End(first.trial_id, "failed", None, error, {**self.provenance})
-            self._insist(lambda: queue.fail(self.store, first.trial_id, first.attempt, end))
-            log.error("trial_failed", trial=first.trial_id, attempt=first.attempt, error=error)
+            queue.fail(self.store, first.trial_id, first.attempt, end)
+            log.error("trial_failed", error=error, **_named([first]))
             return
         delay = backoff_seconds(self.crashes_alone.get(first.trial_id, 0)) if decision.is_charged else 0.0
         for part in decision.parts:
@@ -292,3 +306,14 @@ class Dispatcher:
             queue.remove_dispatcher(self.store, self.identity)
         except StoreUnavailable as error:
             log.warning("not_handed_back", error=error.detail, next="their leases run out by themselves")
+
+
+def _named(trials: Sequence[Leased]) -> dict[str, Any]:
+    """What a log line says of trials of one stack: a few by name, for searching, and how many there are."""
+    return {
+        "experiment": sorted({ids.experiment_id(trial.queued_for) for trial in trials}),
+        "trial": [ids.trial_id(trial.trial_id) for trial in trials[:_NAMED]],
+        "attempt": sorted({trial.attempt for trial in trials}),
+        "trials": len(trials),
+        "stack": trials[0].stack_key[:12] if trials else None,
+    }

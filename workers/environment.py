@@ -19,8 +19,9 @@ def prepare(token_path: Path) -> None:
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_path)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-    # a lost node is noticed in seconds, a lost head within five
+    # a lost node is noticed in seconds, a lost head within fifteen
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "5")
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
     os.environ.setdefault("RAY_health_check_period_ms", "1000")
     os.environ.setdefault("RAY_health_check_timeout_ms", "5000")
     os.environ.setdefault("RAY_health_check_failure_threshold", "3")

@@ -15,6 +15,7 @@ from workers.trainer import BACKPRESSURE, Broken, start_trainer
 log = structlog.get_logger()
 
 PING_SECONDS = 5.0
+START_SECONDS = 60.0
 
 
 class TrainerDied(Exception):
@@ -33,7 +34,9 @@ class Seat:
     payload: Any = None
     """What the dispatcher keeps with the running stack."""
     heard: float = field(default_factory=time.monotonic)
+    """When, by the monotonic clock, it was started or last sent something."""
     pinged: Any = None
+    """(reference, time) of a ping that was sent since."""
 
 
 class Pool:
@@ -61,7 +64,27 @@ class Pool:
         try:
             seat.about = ray.get(seat.description)
         except RayError as error:
-            log.warning("trainer_start_failed", error=str(error)[:300])
+            log.warning("trainer_start_failed", error=_first_line(error))
+            self.replace(seat)
+
+    def replace_dead(self) -> None:
+        """Replace idle trainers that have died, so that no stack is given to them; look after those that start."""
+        for seat in [seat for seat in self.seats if seat.stream is None]:
+            if seat.about is None:
+                if time.monotonic() - seat.heard > START_SECONDS:
+                    log.warning("trainer_waits_for_a_cpu", next="free one in the Ray cluster, or lower NFA_TRAINERS")
+                    seat.heard = time.monotonic()
+            elif seat.pinged is None:
+                seat.pinged = (seat.trainer.ping.remote(), time.monotonic())
+            elif ray.wait([seat.pinged[0]], timeout=0)[0]:
+                self._hear_idle(seat)
+
+    def _hear_idle(self, seat: Seat) -> None:
+        try:
+            ray.get(seat.pinged[0])
+            seat.pinged = None
+        except RayError as error:
+            log.warning("idle_trainer_died", error=_first_line(error))
             self.replace(seat)
 
     def run(self, seat: Seat, stack: Stack, payload: Any) -> None:
@@ -94,7 +117,7 @@ class Pool:
         except StopIteration:
             raise TrainerDied("its stream stopped without an end marker") from None
         except RayError as error:
-            raise TrainerDied(f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}") from error
+            raise TrainerDied(f"{type(error).__name__}: {_first_line(error)}") from error
 
     def free(self, seat: Seat) -> None:
         """The seat's stack has ended in good order."""
@@ -125,3 +148,7 @@ class Pool:
     def stop_lanes(self, seat: Seat, lanes: frozenset[int]) -> None:
         """Ask the seat's trainer to drop lanes; it answers with its next block."""
         seat.trainer.stop.remote(lanes)
+
+
+def _first_line(error: RayError) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -8,7 +8,6 @@ T = TypeVar("T")
 
 ALONE_CRASHES = 3
 """A trial that takes its trainer down this often while alone ends failed."""
-INFRASTRUCTURE_RETRIES = 10
 
 
 class Decision(NamedTuple):

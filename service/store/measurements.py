@@ -25,10 +25,11 @@ from service.store.models import (
 _INTEGERS = {"step": BIGINT, "layer": SMALLINT}
 
 
-def delete_measurements(connection: Connection, trials: Sequence[int]) -> None:
-    """Delete every row of these trials."""
-    for table in (*MEASUREMENT_TABLES, final):
-        connection.execute(delete(table).where(table.c.trial_id.in_(trials)))
+def delete_measurements(connection: Connection, trials: Sequence[int], first_step: int = 0) -> None:
+    """Delete the rows of these trials from a step on, and what they ended with."""
+    for table in MEASUREMENT_TABLES:
+        connection.execute(delete(table).where(table.c.trial_id.in_(trials), table.c.step >= first_step))
+    connection.execute(delete(final).where(final.c.trial_id.in_(trials)))
 
 
 def insert_measurements(

@@ -58,6 +58,8 @@ class Report:
     layers: pa.RecordBatch
     parametrised: pa.RecordBatch
     ends: tuple[End, ...]
+    is_repeat: bool = False
+    """An earlier call with this report was not answered, and may have been committed."""
 
 
 # -- dispatchers ----------------------------------------------------------------------------------------------------
@@ -253,11 +255,19 @@ def record(store: Store, report: Report, lease_seconds: float) -> frozenset[int]
         lanes = {lane: report.trials[lane][0] for lane in sorted(report.open) if report.trials[lane][0] in kept}
         if report.is_first:
             delete_measurements(connection, sorted(kept))
+        elif report.is_repeat:
+            delete_measurements(connection, sorted(kept), _first_step(report))
         insert_measurements(connection, lanes, report.network, report.layers, report.parametrised)
         ends = [end for end in report.ends if end.trial_id in kept]
         insert_finals(connection, lanes, {end.trial_id: end.step for end in ends}, report.network, report.layers)
         _finish(connection, ends)
     return frozenset(key for key, _ in held) - kept
+
+
+def _first_step(report: Report) -> int:
+    """The first step of a report's rows; the network's rows name every measured step."""
+    steps = report.network.column("step").to_numpy()
+    return int(steps.min()) if len(steps) else 1 << 62
 
 
 def fail(store: Store, trial_id: int, attempt: int, end: End) -> frozenset[int]:

@@ -1,0 +1,82 @@
+"""Trainers that die, hang or crash again and again."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+from processes import DispatcherProcess, charged, ended, rows, wait_until
+
+from service.grids import expand
+from service.states import TrialState
+from service.store import cluster, submissions, trials
+
+pytestmark = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def one_long_trial(tiny_grid) -> dict[str, Any]:
+    trial = {
+        **tiny_grid()["trial"],
+        "training": {"steps": 2_000_000},
+        "measure": {"every": 1000, "metrics": ["train_loss"]},
+    }
+    return {"name": "one long trial", "trial": trial}
+
+
+def _trainer(store) -> int | None:
+    """Process id of the only dispatcher's only trainer, once it is known."""
+    (about,) = cluster.list_dispatchers(store) or (None,)
+    known = about.resources.get("trainers") if about else None
+    return known[0]["pid"] if known else None
+
+
+def _count(dispatcher: DispatcherProcess, event: str) -> int:
+    return sum(one["event"] == event for one in dispatcher.events())
+
+
+def _kill_when_training(store, dispatcher: DispatcherProcess, attempt: int) -> None:
+    wait_until(lambda: _count(dispatcher, "stack_started") == attempt)
+    pid = wait_until(lambda: _trainer(store) if _is_alive(_trainer(store)) else None)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: _count(dispatcher, "trainer_died") == attempt)
+
+
+def _is_alive(pid: int | None) -> bool:
+    return pid is not None and os.path.exists(f"/proc/{pid}")
+
+
+def test_a_trial_that_takes_its_trainer_down_three_times_while_alone_ends_failed(store, dispatchers, one_long_trial):
+    submitted = submissions.create_experiment(store, expand(one_long_trial)).id
+    dispatcher = dispatchers.start(NFA_TRAINERS="1")
+    for attempt in (1, 2, 3):
+        _kill_when_training(store, dispatcher, attempt)
+    wait_until(lambda: ended(store, submitted))
+    (only,), _ = trials.list_trials(store, submitted, state=None, where="", sort=None, limit=9, after=-1)
+    assert only.row.state == TrialState.FAILED
+    assert "the trainer died: ActorDiedError" in only.row.error
+    assert (only.row.attempt, charged(store)) == (3, 3)
+
+
+def test_a_trainer_that_hangs_is_killed_and_replaced(store, dispatchers, tiny_grid, one_long_trial):
+    submissions.create_experiment(store, expand({**one_long_trial, "seeds": 2}))
+    dispatcher = dispatchers.start(NFA_TRAINERS="1", NFA_STEP_DEADLINE_SECONDS="1")
+    wait_until(lambda: rows(store) > 0)
+    hung = _trainer(store)
+    assert hung is not None
+    os.kill(hung, signal.SIGSTOP)
+    wait_until(lambda: _count(dispatcher, "trainer_overdue") == 1)
+    wait_until(lambda: _count(dispatcher, "stack_started") == 2)
+    wait_until(lambda: not _is_alive(hung))
+    assert charged(store) == 0
+
+
+def test_an_idle_trainer_that_dies_is_replaced_before_it_gets_work(store, dispatchers, expansion):
+    dispatcher = dispatchers.start(NFA_TRAINERS="1")
+    idle = wait_until(lambda: _trainer(store))
+    os.kill(idle, signal.SIGKILL)
+    wait_until(lambda: _count(dispatcher, "idle_trainer_died") == 1)
+    submitted = submissions.create_experiment(store, expansion).id
+    wait_until(lambda: ended(store, submitted))
+    assert _count(dispatcher, "trainer_died") == 0
+    assert charged(store) == 0
