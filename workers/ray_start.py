@@ -5,6 +5,7 @@ A dead address would block Ray for minutes, so it is tried with a plain connecti
 
 import contextlib
 import logging
+import os
 import shutil
 import socket
 import tempfile
@@ -16,6 +17,8 @@ import ray
 from workers.environment import ray_token
 
 _CONNECT_SECONDS = 3.0
+_SHORT = Path("/tmp")
+_PREFIX = "nfa-ray-"
 
 
 class RayUnavailable(RuntimeError):
@@ -41,7 +44,8 @@ def ray_session(address: str | None, token_path: Path, cpus: int | None) -> Gene
 def _local(token_path: Path, cpus: int | None) -> Generator[None]:
     """A Ray of our own; its files lie in a short path, because socket paths may not pass 107 bytes."""
     ray_token(token_path)
-    folder = Path(tempfile.mkdtemp(prefix="nfa-", dir="/tmp"))
+    _remove_orphans()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_SHORT))
     try:
         ray.init(
             address="local",
@@ -60,6 +64,24 @@ def _local(token_path: Path, cpus: int | None) -> Generator[None]:
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_orphans() -> None:
+    """Remove the files of dispatchers that were killed, or lost Ray's head, and so could not do it themselves."""
+    for folder in _SHORT.glob(f"{_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdecimal() and folder.stat().st_uid == os.getuid() and not _is_running(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextlib.contextmanager

@@ -18,18 +18,21 @@ from service.store.models import layer_measurement, measurement, trial
 from workers.blocks import Lane, Stack
 from workers.training import train
 
-STEPS = 40_000
+STEPS = 24_000
 GRID = {
     "name": "long enough to be disturbed",
     "trial": {
         "data": {"samples": 20, "inputs": 4, "outputs": 2, "spectrum": [2, 1]},
         "network": {"width": 6},
         "training": {"steps": STEPS, "learning_rate": 0.01},
-        "measure": {"every": 200},
+        "measure": {"every": 120},
     },
     "axes": {"network.depth": [2, 3], "training.weight_decay": [0, 0.1]},
     "seeds": 3,
 }
+
+
+on_sqlite_alone = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 
 
 @functools.cache
@@ -79,7 +82,8 @@ def test_a_killed_dispatchers_trials_are_taken_over_with_no_row_missing_or_doubl
     assert charged(store) == 0
 
 
-def test_a_killed_trainer_is_replaced_and_nobody_ischarged(store, dispatchers, submitted):
+@on_sqlite_alone
+def test_a_killed_trainer_is_replaced_and_nobody_is_charged(store, dispatchers, submitted):
     dispatchers.start()
     wait_until(lambda: rows(store) > 50)
     (about,) = cluster.list_dispatchers(store)
@@ -131,6 +135,7 @@ def test_cancelling_frees_the_trainers_for_other_work(store, dispatchers, submit
     assert kept > 50
 
 
+@on_sqlite_alone
 def test_a_dispatcher_without_ray_or_schema_says_so_in_one_line_and_exits(dispatchers, tmp_path):
     no_ray = dispatchers.start(NFA_RAY_ADDRESS="127.0.0.1:1")
     assert no_ray.process.wait(20) == 1
