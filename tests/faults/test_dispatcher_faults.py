@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from processes import charged, ended, rows, wait_until
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from service.grids import expand
 from service.measured_steps import measured_steps
@@ -33,6 +33,7 @@ GRID = {
 
 
 on_sqlite_alone = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+on_postgresql_alone = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 
 
 @functools.cache
@@ -92,6 +93,27 @@ def test_a_killed_trainer_is_replaced_and_nobody_is_charged(store, dispatchers, 
     _assert_as_undisturbed(store, submitted)
     assert charged(store) == 0
     assert any(event["event"] == "trainer_died" for event in dispatchers.started[0].events())
+
+
+@on_postgresql_alone
+def test_a_database_that_ends_every_session_loses_and_doubles_nothing(store, dispatchers, submitted):
+    dispatchers.start()
+    before = 0
+    for _ in range(8):
+        wait_until(lambda before=before: rows(store) > before or ended(store, submitted))
+        before = _end_sessions_of_others(store)
+    wait_until(lambda: ended(store, submitted))
+    _assert_as_undisturbed(store, submitted)
+    assert charged(store) == 0
+
+
+def _end_sessions_of_others(store):
+    """Rows that were in the store when every other session with it was ended."""
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
+    before = rows(store)
+    with store.read() as connection:
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
+    return before
 
 
 def test_a_dispatcher_stopped_past_its_lease_cannot_write_when_it_goes_on(store, dispatchers, submitted):

@@ -1,6 +1,7 @@
 """Leases and the fence: who may write what, and when."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -116,6 +117,19 @@ def test_a_later_report_of_the_same_attempt_adds_and_the_first_of_a_new_attempt_
     assert (again.trial_id, again.attempt) == (leased[0].trial_id, 2)
     queue.record(store, _report([again], [0, 20], ends=True), LEASE)
     assert [row.step for row in _rows(store)] == [0, 20]
+
+
+@pytest.mark.parametrize("was_committed", [True, False])
+def test_a_report_whose_commit_was_not_answered_is_sent_again_without_harm(store, expansion, was_committed):
+    submissions.create_experiment(store, expansion)
+    leased = _lease(store, lanes=1)
+    queue.record(store, _report(leased, [0, 5]), LEASE)
+    report = _report(leased, [10, 20], first=False)
+    if was_committed:
+        queue.record(store, report, LEASE)
+    assert queue.record(store, replace(report, is_repeat=True), LEASE) == frozenset()
+    assert [row.step for row in _rows(store)] == [0, 5, 10, 20]
+    assert [row.step for row in _rows(store, layer_measurement)] == [0, 5, 10, 20]
 
 
 def test_a_stale_attempt_can_neither_write_nor_finish_nor_prolong(store, expansion):
