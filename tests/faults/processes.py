@@ -33,7 +33,7 @@ _PACE = {
 }
 
 
-def wait_until(what: Callable[[], T], seconds: float = 60.0) -> T:
+def wait_until(what: Callable[[], T | None], seconds: float = 60.0) -> T:
     """Look until the answer is true; fails, with the last answer, when time is up."""
     until = time.monotonic() + seconds
     while not (answer := what()):

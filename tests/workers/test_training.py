@@ -33,7 +33,7 @@ def _run(lanes, **options):
 
 
 def _of_lane(table, lane):
-    chosen = table.filter(pc.equal(table["lane"], lane)).drop_columns("lane").sort_by("step")
+    chosen = table.filter(pc.field("lane") == lane).drop_columns("lane").sort_by("step")
     return {name: chosen[name].to_numpy() for name in chosen.column_names}
 
 
