@@ -239,6 +239,7 @@ class Dispatcher:
                 log.warning("store_unavailable", error=error.detail)
                 report = replace(report, is_repeat=True)
                 if time.monotonic() > until or self.stop.wait(0.5):
+                    log.error("stack_dropped", trials=len(report.open), next="its leases run out, then it starts over")
                     return frozenset(report.trials[lane][0] for lane in report.open)
 
     def _provenance(self, seat: Seat, running: Running) -> dict[str, Any]:

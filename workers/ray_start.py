@@ -44,7 +44,7 @@ def ray_session(address: str | None, token_path: Path, cpus: int | None) -> Gene
 def _local(token_path: Path, cpus: int | None) -> Generator[None]:
     """A Ray of our own; its files lie in a short path, because socket paths may not pass 107 bytes."""
     ray_token(token_path)
-    _remove_orphans()
+    remove_orphans()
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_SHORT))
     try:
         ray.init(
@@ -66,7 +66,7 @@ def _local(token_path: Path, cpus: int | None) -> Generator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove_orphans() -> None:
+def remove_orphans() -> None:
     """Remove the files of dispatchers that were killed, or lost Ray's head, and so could not do it themselves."""
     for folder in _SHORT.glob(f"{_PREFIX}*-*"):
         pid = folder.name.removeprefix(_PREFIX).partition("-")[0]

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from processes import charged, ended, rows, wait_until
-from sqlalchemy import func, select, text
+from sqlalchemy import create_engine, func, make_url, select, text
 
 from service.grids import expand
 from service.measured_steps import measured_steps
@@ -102,6 +102,26 @@ def test_a_database_that_ends_every_session_loses_and_doubles_nothing(store, dis
     for _ in range(8):
         wait_until(lambda before=before: rows(store) > before or ended(store, submitted))
         before = _end_sessions_of_others(store)
+    wait_until(lambda: ended(store, submitted))
+    _assert_as_undisturbed(store, submitted)
+    assert charged(store) == 0
+
+
+@on_postgresql_alone
+def test_a_database_that_is_away_for_most_of_a_lease_leaves_no_gap_in_any_curve(
+    store, dispatchers, submitted, postgresql
+):
+    dispatcher = dispatchers.start()
+    wait_until(lambda: rows(store) > 50)
+    engine = create_engine(make_url(postgresql).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as administrator:
+        accept = f"ALTER DATABASE {store.url.database} ALLOW_CONNECTIONS"
+        administrator.execute(text(f"{accept} false"))
+        everyone = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{store.url.database}'"
+        administrator.execute(text(everyone))
+        wait_until(lambda: any(event["event"] == "stack_dropped" for event in dispatcher.events()))
+        administrator.execute(text(f"{accept} true"))
+    engine.dispose()
     wait_until(lambda: ended(store, submitted))
     _assert_as_undisturbed(store, submitted)
     assert charged(store) == 0
