@@ -1,5 +1,6 @@
 """A dispatcher that starts a Ray of its own: what its trainers can see, and what is left when it ends."""
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -56,7 +57,10 @@ def test_it_exits_with_an_error_when_rays_head_is_lost(store, alone, expansion):
     wait_until(lambda: ended(store, submitted))
     family = _family(dispatcher.process.pid)
     (head,) = (process for process in family if process.name() == "gcs_server")
+    folder = _session_folder(family)
     (trainer,) = (process for process in family if process.name().startswith("ray::Trainer"))
     head.kill()
     assert dispatcher.process.wait(60) != 0
     assert psutil.wait_procs([trainer], timeout=5)[1] == []
+    # a dispatcher that ends like this cannot remove them itself; the next one would
+    shutil.rmtree(folder, ignore_errors=True)
