@@ -23,7 +23,8 @@ class Exit(IntEnum):
 
 HELP = (
     "Exit codes: 0 ok; 1 a claim does not hold, a trial failed or a check found something; "
-    "2 wrong command line or grid; 3 no service answers; 4 the service cannot start here; 5 the service refused; 130 interrupted."
+    "2 wrong command line or grid; 3 no service answers; 4 the service cannot start here; "
+    "5 the service refused; 130 interrupted."
 )
 
 

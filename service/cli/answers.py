@@ -1,0 +1,99 @@
+"""Commands that ask questions: results and plot."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli.display import out, print_json, results_table
+from service.cli.exits import Exit, Stop
+from service.cli.options import DEFAULT_URL, AsJson, ExperimentId, Token, Url, connect, newest
+from service.cli.outcome import moving_together
+
+GroupBy = Annotated[str | None, typer.Option(help="Comma-separated settings; default: the axes.", metavar="PATHS")]
+Where = Annotated[
+    str | None, typer.Option(help="Only trials that match, as in 'training.weight_decay > 0 and seed < 5'.")
+]
+Layer = Annotated[int, typer.Option(min=1, help="Layer of a layer's metric.")]
+
+
+def results(
+    experiment: ExperimentId = None,
+    group_by: GroupBy = None,
+    metric: Annotated[str, typer.Option(help="Comma-separated metrics.", metavar="METRICS")] = "alignment",
+    layer: Layer = 1,
+    reduce: Annotated[
+        str, typer.Option(help="first, final, min, max, mean_last:n, first_above:x or first_below:x.")
+    ] = "final",
+    agg: Annotated[
+        str, typer.Option(help="mean, std, sem, min, max, median, count, qNN, ci95.", metavar="NAMES")
+    ] = "mean,std,count",
+    where: Where = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Group an experiment's trials and aggregate a metric over each group."""
+    with connect(url, token) as client:
+        number = newest(client, experiment)
+        found = client.results(
+            number,
+            group_by=split(group_by),
+            metric=split(metric) or (),
+            layer=layer,
+            reduce=reduce,
+            agg=split(agg) or (),
+            where=where,
+        )
+        hidden = moving_together(client.experiment(number).grid) if group_by is None else []
+    if as_json:
+        print_json(found)
+    else:
+        out.print(results_table(found, hidden))
+
+
+def plot(
+    experiment: ExperimentId = None,
+    file: Annotated[Path, typer.Option("--out", help=".png, .svg, .pdf, .html or .json")] = Path("alignment.png"),
+    color: Annotated[str | None, typer.Option(help="Setting told apart by colour; default: the last axis.")] = None,
+    facet: Annotated[str | None, typer.Option(help="Setting told apart by panel; default: the axis before.")] = None,
+    layer: Layer = 1,
+    complement: Annotated[bool, typer.Option("--complement", help="Draw 1 - alignment, on a log axis.")] = False,
+    title: Annotated[str | None, typer.Option(help="Default: the experiment's name.")] = None,
+    where: Where = None,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw alignment against step: median over seeds with a band from least to largest."""
+    # Altair takes half a second to import, which only the commands that draw should wait for
+    from service.web import figures  # noqa: PLC0415
+
+    if file.suffix not in figures.FORMATS:
+        raise Stop(f"--out {file}: figures are drawn as {', '.join(figures.FORMATS)}", Exit.USAGE)
+    with connect(url, token) as client:
+        one = client.experiment(newest(client, experiment))
+        hue, panel = _told_apart(one.axes, moving_together(one.grid), color, facet)
+        keys = [hue, panel] if panel else [hue]
+        curves = client.curves(one.id, group_by=keys, layer=layer, where=where)
+    if not curves.height or "step" not in curves.columns:
+        raise Stop(f"{one.id} has no completed trial with an alignment in layer {layer} to draw", Exit.REFUSED)
+    chart = figures.alignment_curves(curves, color=hue, facet=panel, complement=complement, title=title or one.name)
+    figures.save(chart, file)
+    if as_json:
+        print_json({"file": str(file), "color": hue, "facet": panel})
+    else:
+        out.print(f"{file}: {hue} by colour" + (f", {panel} by panel" if panel else ""), soft_wrap=True)
+
+
+def _told_apart(axes: list[str], hidden: list[str], color: str | None, facet: str | None) -> tuple[str, str | None]:
+    """Which settings get colours and panels: what was asked for, else the axes, network settings as panels."""
+    free = [path for path in axes if path not in hidden and path not in (color, facet)]
+    free.sort(key=lambda path: path.startswith("network."))
+    hue = color or (free.pop(0) if free else "seed")
+    return hue, facet or (free[-1] if free else None)
+
+
+def split(text: str | None) -> list[str] | None:
+    """Names in a comma-separated option."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

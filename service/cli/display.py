@@ -1,0 +1,135 @@
+"""How the command line shows things: tables that fit 80 columns, numbers, verdicts, errors."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+from service.client_transport import ClientError
+from service.schemas import ExperimentBody, VerdictBody
+from service.states import TrialState
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+_STATE_STYLES = {
+    "completed": "green",
+    "running": "cyan",
+    "queued": "default",
+    "paused": "yellow",
+    "diverged": "yellow",
+    "failed": "red",
+    "cancelled": "dim",
+}
+_MOST_ERRORS = 10
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold: models and tables become mappings and lists."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, pl.DataFrame):
+        return value.to_dicts()
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def number(value: Any) -> str:
+    """A value in few characters; what is just below one as its distance from it, because that is what is read."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        if 0.9999 < value < 1:
+            return f"1-{1 - value:.1e}"
+        return f"{value:.6g}" if value == 0 or 1e-4 <= abs(value) < 1e7 else f"{value:.2e}"
+    return str(value)
+
+
+def table(columns: Mapping[str, JustifyMethod], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """A plain table; columns map a title to its justification."""
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for title, justify in columns.items():
+        made.add_column(title, justify=justify, overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def state(name: str) -> Text:
+    """A state in its colour."""
+    return Text(str(name), style=_STATE_STYLES.get(str(name), "default"))
+
+
+def counts(one: ExperimentBody) -> str:
+    """Trials by state, without the states that none is in."""
+    found = [f"{number} {name.value}" for name, number in one.counts.items() if number]
+    return ", ".join(found) or "no trials"
+
+
+def experiments_table(experiments: Sequence[ExperimentBody]) -> Table:
+    """One line per experiment."""
+    rows = [
+        (
+            one.id,
+            Text(one.name, overflow="ellipsis", no_wrap=True),
+            state(one.state.value),
+            f"{sum(one.counts.values()) - one.counts.get(TrialState.QUEUED, 0) - one.counts.get(TrialState.RUNNING, 0)}"
+            f"/{sum(one.counts.values())}",
+            f"{one.created_at:%Y-%m-%d %H:%M}",
+        )
+        for one in experiments
+    ]
+    return table({"id": "left", "name": "left", "state": "left", "trials": "right", "created (UTC)": "left"}, rows)
+
+
+def verdicts_table(verdicts: Sequence[VerdictBody]) -> Table:
+    """One line per claim: whether it holds, and the value that decides."""
+    rows = []
+    for one in verdicts:
+        mark = {True: Text("holds", "green"), False: Text("fails", "bold red"), None: Text("open", "yellow")}[one.holds]
+        left_out = sum(one.left_out.values())
+        judged = f"{one.trials}" + (f" (-{left_out})" if left_out else "")
+        rows.append((mark, f"{one.id}: {one.says}" if one.says else one.id, number(one.worst), one.threshold, judged))
+    return table({"": "left", "claim": "left", "worst": "right", "threshold": "left", "trials": "right"}, rows)
+
+
+def results_table(results: pl.DataFrame, hidden: Sequence[str] = ()) -> Table:
+    """A group-by table under short titles; hidden columns stay out."""
+    kept = [name for name in results.columns if name not in hidden]
+    if "incomplete" in kept and not results["incomplete"].any():
+        kept.remove("incomplete")
+    rows = [[number(value) for value in row] for row in results.select(kept).iter_rows()]
+    return table(dict.fromkeys(_short(kept), "right"), rows)
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """The last part of every path, unless two would read the same."""
+    last = [name.rpartition(".")[2].replace("_", " ") for name in names]
+    return [short if last.count(short) == 1 else name for short, name in zip(last, names, strict=True)]
+
+
+def print_error(message: str) -> None:
+    """One line on standard error."""
+    err.print(Text.assemble(("error: ", "bold red"), message))
+
+
+def print_problem(error: ClientError) -> None:
+    """What the service refused, with a line for every wrong field."""
+    print_error(str(error))
+    listed = error.errors if len(error.errors) > 1 else []
+    for entry in listed[:_MOST_ERRORS]:
+        err.print(Text(f"  {entry.get('path', '')}: {entry.get('message', '')}"))
+    if len(listed) > _MOST_ERRORS:
+        err.print(Text(f"  and {len(listed) - _MOST_ERRORS} more"))

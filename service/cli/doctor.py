@@ -1,0 +1,159 @@
+"""`nfa doctor`: what is here, what is missing, and what to do about it."""
+
+import contextlib
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import typer
+from rich.text import Text
+
+from service.cli.display import out, print_json, table
+from service.cli.exits import Exit
+from service.cli.options import DEFAULT_URL, AsJson, Home, Token, Url
+from service.cli.preflight import package_version
+from service.client import Client, ClientError, Unreachable
+from service.errors import ServiceError
+from service.settings import Settings
+from service.store import schema
+from service.store.session import open_store
+
+_FREE_BYTES = 2 * 2**30
+_TRIED = {"torch": ((2, 11), (2, 14)), "ray": ((2, 60), (2, 61))}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found; `ok` is None where there is nothing to judge."""
+
+    subject: str
+    ok: bool | None
+    words: str
+
+
+def doctor(
+    home: Home = Path(".nfa"),
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check what the service needs on this machine. Exits 1 if something is missing."""
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        _python,
+        _packages,
+        _torch,
+        lambda: _home(home),
+        lambda: _database(home),
+        _space,
+        _ray_address,
+        lambda: _service(url, token),
+    ]
+    found = [finding for check in checks for finding in check()]
+    if as_json:
+        print_json([asdict(one) for one in found])
+    else:
+        marks = {True: Text("ok", "green"), False: Text("problem", "bold red"), None: Text("-", "dim")}
+        out.print(
+            table({"": "left", "what": "left", "found": "left"}, [(marks[f.ok], f.subject, f.words) for f in found])
+        )
+    raise typer.Exit(Exit.NO if any(one.ok is False for one in found) else Exit.OK)
+
+
+def _python() -> Iterator[Finding]:
+    fits = sys.version_info >= (3, 11)
+    words = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
+    yield Finding("Python", fits, words if fits else f"{words}; 3.11 or newer is needed")
+
+
+def _packages() -> Iterator[Finding]:
+    for name, (least, below) in _TRIED.items():
+        version = package_version(name)
+        if version is None:
+            yield Finding(name, False, "not installed: run `make install`")
+            continue
+        minor = tuple(int(part) for part in version.split("+")[0].split(".")[:2])
+        wanted = f"{least[0]}.{least[1]} to below {below[0]}.{below[1]}"
+        yield Finding(
+            name, least <= minor < below, version if least <= minor < below else f"{version}; tried: {wanted}"
+        )
+
+
+def _torch() -> Iterator[Finding]:
+    """Import torch in a process of its own, because a broken build may end the process."""
+    code = "import torch; print(torch.cuda.device_count(), torch.get_num_threads())"
+    try:
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    except subprocess.TimeoutExpired:
+        yield Finding("devices", False, "importing torch takes more than two minutes")
+        return
+    if ran.returncode:
+        last = (ran.stderr.strip().splitlines() or ["no message"])[-1]
+        yield Finding("devices", False, f"torch cannot be imported: {last[:200]}")
+    else:
+        gpus = int(ran.stdout.split()[0])
+        yield Finding("devices", True, f"{gpus} GPUs" if gpus else "CPU only")
+
+
+def _home(home: Path) -> Iterator[Finding]:
+    place = home.expanduser().absolute()
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    writable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    if writable:
+        yield Finding("home", True, f"{place}" if there == place else f"{place} (will be made)")
+    else:
+        yield Finding("home", False, f"{there} is not a folder you may write: choose another with --home or NFA_HOME")
+
+
+def _database(home: Path) -> Iterator[Finding]:
+    settings = Settings(home=home.expanduser())
+    if settings.database_url is None and not (home.expanduser() / "nfa.db").exists():
+        yield Finding("database", None, "none yet: `nfa up` makes one")
+        return
+    try:
+        with open_store(settings.store_url) as store:
+            yield Finding("database", True, f"{store.dialect}, schema {schema.check(store)}")
+    except ServiceError as error:
+        yield Finding("database", False, error.detail)
+
+
+def _space() -> Iterator[Finding]:
+    free = shutil.disk_usage("/tmp").free
+    words = f"{free / 2**30:.1f} GiB free in /tmp, where Ray keeps its session"
+    yield Finding("space", free >= _FREE_BYTES, words if free >= _FREE_BYTES else f"{words}; free at least 2 GiB")
+
+
+def _ray_address() -> Iterator[Finding]:
+    address = os.environ.get("NFA_RAY_ADDRESS")
+    if not address:
+        yield Finding("Ray", None, "NFA_RAY_ADDRESS is not set: a local Ray is started when needed")
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    with contextlib.suppress(OSError, ValueError):
+        socket.create_connection((host, int(port)), timeout=3.0).close()
+        yield Finding("Ray", True, f"something listens at {address}")
+        return
+    yield Finding("Ray", False, f"nothing answers at {address}: give NFA_RAY_ADDRESS as host:port of the head's GCS")
+
+
+def _service(url: str, token: str | None) -> Iterator[Finding]:
+    with Client(url, token, retries=0, timeout_seconds=5.0) as client:
+        try:
+            client.ready()
+            cluster = client.cluster()
+        except Unreachable:
+            yield Finding("service", None, f"none answers at {url}: start one with `nfa up`")
+            return
+        except ClientError as error:
+            yield Finding("service", False, str(error))
+            return
+    alive = [one for one in cluster.dispatchers if one.alive]
+    words = (
+        f"{url}; {len(alive)} dispatchers, {sum(one.slots for one in alive)} trainers, {cluster.queued} trials queued"
+    )
+    yield Finding("service", bool(alive), words if alive else f"{words}; nothing trains until a dispatcher is started")

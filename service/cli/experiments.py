@@ -1,0 +1,150 @@
+"""Commands about experiments: submit, list, show, watch, cancel."""
+
+from typing import Annotated
+
+import typer
+
+from service.cli.display import (
+    counts,
+    err,
+    experiments_table,
+    number,
+    out,
+    print_json,
+    results_table,
+    state,
+    verdicts_table,
+)
+from service.cli.options import (
+    DEFAULT_URL,
+    AsJson,
+    ExperimentId,
+    GridFile,
+    Token,
+    Url,
+    connect,
+    newest,
+    read_grid,
+)
+from service.cli.outcome import moving_together, report
+from service.cli.progress import ExperimentProgress, duration
+from service.client import Client, Grid
+from service.schemas import ExperimentDetail
+
+
+def submit(
+    grid: GridFile,
+    preview: Annotated[bool, typer.Option("--preview", help="Only say what it would cost.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Wait for it and print results.")] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a grid; trials that exist already are reused."""
+    with connect(url, token) as client:
+        submit_body(client, read_grid(grid), preview=preview, watch=watch, as_json=as_json)
+
+
+def submit_body(client: Client, body: Grid, *, preview: bool, watch: bool, as_json: bool) -> None:
+    """Submit or preview a grid that has been read."""
+    if preview:
+        _preview(client, body, as_json=as_json)
+        return
+    submitted = client.submit(body)
+    if watch:
+        follow(client, submitted.id, as_json=as_json)
+    elif as_json:
+        print_json(submitted)
+    else:
+        trials = submitted.trials
+        out.print(f"{submitted.id}: {trials.total} trials, {trials.new} new, {trials.reused} reused")
+        out.print(f"Next: nfa watch {submitted.id}")
+
+
+def _preview(client: Client, body: Grid, *, as_json: bool) -> None:
+    found = client.preview(body)
+    if as_json:
+        print_json(found)
+        return
+    out.print(f"{found.trials} trials: {found.new} new, {found.reused} reused; {found.stacks} stacks")
+    out.print(f"about {duration(found.estimated_seconds)} of training on the trainers there are")
+    for path, values in found.axes.items():
+        out.print(f"  {path}: {', '.join(number(value) for value in values)}")
+    for path in found.ignored:
+        out.print(f"  not read: {path}")
+
+
+def list_experiments(
+    state: Annotated[str | None, typer.Option(help="queued, running, completed, failed, cancelled, paused.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 20,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """List experiments, newest first."""
+    with connect(url, token) as client:
+        found = [one for one, _ in zip(client.experiments(state=state, tag=tag), range(limit), strict=False)]
+    if as_json:
+        print_json(found)
+    elif found:
+        out.print(experiments_table(found))
+    else:
+        out.print("No experiments. Submit one, for instance: nfa presets run weight-decay")
+
+
+def show(experiment: ExperimentId = None, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Show an experiment: state, progress, results and verdicts."""
+    with connect(url, token) as client:
+        one = client.experiment(newest(client, experiment))
+        verdicts = client.verdicts(one.id)
+        if as_json:
+            print_json({"experiment": one, "verdicts": verdicts})
+            return
+        _head(client, one)
+        results = client.results(one.id, agg=["mean", "min", "max", "count"])
+        out.print("\nAlignment of layer 1 at the end of training:\n")
+        out.print(results_table(results, moving_together(one.grid)))
+        if verdicts:
+            out.print()
+            out.print(verdicts_table(verdicts))
+
+
+def _head(client: Client, one: ExperimentDetail) -> None:
+    out.print(f"[bold]{one.id}[/]  {one.name}  ", state(one.state.value), f"  {one.progress:.0%}")
+    out.print(f"created {one.created_at:%Y-%m-%d %H:%M} UTC; {counts(one)}; {one.steps.done:,} steps done")
+    if one.tags:
+        out.print(f"tags: {', '.join(one.tags)}")
+    waits = one.progress < 1 and not any(found.alive for found in client.cluster().dispatchers)
+    if waits:
+        out.print("[yellow]No dispatcher is alive: nothing trains until one is started (`nfa up`).[/]")
+
+
+def watch(
+    experiment: ExperimentId = None, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False
+) -> None:
+    """Follow an experiment until it has ended, then print results and verdicts. Exits 1 if a claim does not hold."""
+    with connect(url, token) as client:
+        follow(client, newest(client, experiment), as_json=as_json)
+
+
+def follow(client: Client, experiment: str, *, as_json: bool) -> None:
+    """Wait with a progress bar, report, and exit accordingly."""
+    with ExperimentProgress(err) as progress:
+        ended = client.wait(experiment, progress=progress.show)
+    raise typer.Exit(report(client, ended, as_json=as_json))
+
+
+def cancel(
+    experiment: Annotated[str, typer.Argument(metavar="ID")],
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop an experiment's unfinished trials; what was measured is kept."""
+    with connect(url, token) as client:
+        one = client.cancel(experiment)
+    if as_json:
+        print_json(one)
+    else:
+        out.print(f"{one.id}: {counts(one)}")

@@ -1,0 +1,68 @@
+"""The `nfa` command."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from service.cli import answers, demo, doctor, experiments, local_run, presets, up
+from service.cli.display import print_error, print_problem
+from service.cli.exits import HELP, Exit, Stop
+from service.cli.preflight import package_version
+from service.client_transport import ClientError, Unreachable
+from service.errors import NotFound, ServiceError
+
+app = typer.Typer(
+    name="nfa",
+    help="Sweeps on the Neural Feature Ansatz: submit a grid, have every network trained and measured, ask questions.",
+    epilog=HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for name, command in {
+    "up": up.up,
+    "demo": demo.demo,
+    "run": local_run.run,
+    "submit": experiments.submit,
+    "watch": experiments.watch,
+    "list": experiments.list_experiments,
+    "show": experiments.show,
+    "results": answers.results,
+    "plot": answers.plot,
+    "cancel": experiments.cancel,
+    "doctor": doctor.doctor,
+}.items():
+    app.command(name, epilog=HELP)(command)
+app.add_typer(presets.app, name="presets")
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(package_version("nfa-service"))
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; every error is one line and an exit code."""
+    try:
+        app()
+    except Stop as stop:
+        print_error(str(stop))
+        sys.exit(stop.code)
+    except Unreachable as error:
+        print_error(str(error))
+        sys.exit(Exit.UNREACHABLE)
+    except ClientError as error:
+        print_problem(error)
+        sys.exit(Exit.USAGE if error.status in (413, 415, 422) else Exit.REFUSED)
+    except ServiceError as error:
+        print_error(error.detail)
+        sys.exit(Exit.USAGE if isinstance(error, NotFound) else Exit.REFUSED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""What an ended experiment comes to: its result table, its verdicts and the exit code."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.cli.display import counts, out, print_json, results_table, verdicts_table
+from service.cli.exits import Exit
+from service.client import Client
+from service.schemas import ExperimentDetail, VerdictBody
+from service.states import TrialState
+
+
+def report(client: Client, experiment: ExperimentDetail, *, as_json: bool) -> Exit:
+    """Print results and verdicts; the exit code is NO where a trial failed or a claim does not hold."""
+    results = client.results(experiment.id, agg=["mean", "min", "max", "count"])
+    verdicts = client.verdicts(experiment.id)
+    if as_json:
+        print_json({"experiment": experiment, "results": results, "verdicts": verdicts})
+    else:
+        out.print(f"\nAlignment of layer 1 at the end of training ({counts(experiment)}):\n")
+        out.print(results_table(results, moving_together(experiment.grid)))
+        if verdicts:
+            out.print()
+            out.print(verdicts_table(verdicts))
+    return exit_code(experiment, verdicts)
+
+
+def exit_code(experiment: ExperimentDetail, verdicts: Sequence[VerdictBody]) -> Exit:
+    """OK if no trial failed or was cancelled and every claim holds."""
+    unfinished = experiment.counts.get(TrialState.FAILED, 0) + experiment.counts.get(TrialState.CANCELLED, 0)
+    return Exit.OK if not unfinished and all(one.holds is True for one in verdicts) else Exit.NO
+
+
+def moving_together(grid: Mapping[str, Any]) -> list[str]:
+    """Paths that a table need not show, because the first path of their zip group tells them."""
+    return [path for group in grid.get("zip") or [] for path in list(group)[1:]]

@@ -1,0 +1,105 @@
+"""Shows how far an experiment is: trials ended, steps per second, time left."""
+
+import time
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from service.schemas import ExperimentDetail
+from service.states import ENDED
+
+_WINDOW_SECONDS = 10.0
+_LINE_SECONDS = 5.0
+
+
+class Speed:
+    """Steps per second over the last seconds, from looks at a growing count."""
+
+    def __init__(self, window_seconds: float = _WINDOW_SECONDS) -> None:
+        self._looks: deque[tuple[float, int]] = deque()
+        self._window_seconds = window_seconds
+
+    def look(self, now: float, done: int) -> float | None:
+        """Note a look; answer steps per second, None while nothing has moved."""
+        self._looks.append((now, done))
+        while now - self._looks[0][0] > self._window_seconds:
+            self._looks.popleft()
+        first, start = self._looks[0]
+        return (done - start) / (now - first) if done > start and now > first else None
+
+
+class ExperimentProgress:
+    """A bar on a terminal; elsewhere a line now and then. Its `show` takes what `Client.wait` reports."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._speed = console, Speed()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[words]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("waiting", total=1.0, words="")
+        self._said, self._said_at = "", 0.0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, experiment: ExperimentDetail) -> None:
+        """Show a look at the experiment."""
+        now = time.monotonic()
+        share = share_done(experiment)
+        words = describe(experiment, self._speed.look(now, experiment.steps.done))
+        self._bar.update(self._task, description=experiment.state.value, completed=share, words=words)
+        is_last = share >= 1
+        if not self._console.is_terminal and words != self._said and (is_last or now - self._said_at > _LINE_SECONDS):
+            self._console.print(f"{experiment.state.value} {share:4.0%}  {words}")
+            self._said, self._said_at = words, now
+
+    def say(self, line: str) -> None:
+        """A line above the bar."""
+        self._bar.console.print(line)
+
+
+def share_done(experiment: ExperimentDetail) -> float:
+    """Between 0 and 1, by steps; by trials where no steps are known."""
+    if experiment.progress >= 1:
+        return 1.0
+    total = experiment.steps.done + experiment.steps.left
+    return min(experiment.steps.done / total, 0.999) if total else experiment.progress
+
+
+def describe(experiment: ExperimentDetail, speed: float | None) -> str:
+    """Trials, speed and time left in at most 45 characters."""
+    ended = sum(experiment.counts.get(name, 0) for name in ENDED)
+    words = [f"{ended}/{sum(experiment.counts.values())} trials"]
+    if speed and experiment.steps.left:
+        words += [f"{magnitude(speed)} steps/s", f"{duration(experiment.steps.left / speed)} left"]
+    return ", ".join(words)
+
+
+def magnitude(value: float) -> str:
+    """Three digits and a unit: 612, 61.2 k, 6.12 M."""
+    for limit, divisor, unit in ((1e3, 1.0, ""), (1e6, 1e3, " k"), (1e9, 1e6, " M")):
+        if value < limit * 0.9995:
+            return f"{value / divisor:.3g}{unit}"
+    return f"{value / 1e9:.3g} G"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
