@@ -108,7 +108,7 @@ def verdicts_table(verdicts: Sequence[VerdictBody]) -> Table:
 def results_table(results: pl.DataFrame, hidden: Sequence[str] = ()) -> Table:
     """A group-by table under short titles; hidden columns stay out."""
     kept = [name for name in results.columns if name not in hidden]
-    if "incomplete" in kept and not results["incomplete"].any():
+    if "incomplete" in kept and not results["incomplete"].sum():
         kept.remove("incomplete")
     rows = [[number(value) for value in row] for row in results.select(kept).iter_rows()]
     return table(dict.fromkeys(_short(kept), "right"), rows)
@@ -122,14 +122,16 @@ def _short(names: Sequence[str]) -> list[str]:
 
 def print_error(message: str) -> None:
     """One line on standard error."""
-    err.print(Text.assemble(("error: ", "bold red"), message))
+    err.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
 
 
 def print_problem(error: ClientError) -> None:
-    """What the service refused, with a line for every wrong field."""
-    print_error(str(error))
-    listed = error.errors if len(error.errors) > 1 else []
-    for entry in listed[:_MOST_ERRORS]:
-        err.print(Text(f"  {entry.get('path', '')}: {entry.get('message', '')}"))
-    if len(listed) > _MOST_ERRORS:
-        err.print(Text(f"  and {len(listed) - _MOST_ERRORS} more"))
+    """What the service refused: one line, or one for every wrong field where there are several."""
+    if len(error.errors) <= 1:
+        print_error(str(error))
+        return
+    print_error(f"{error.problem.get('title', 'The request was refused')}:")
+    for entry in error.errors[:_MOST_ERRORS]:
+        err.print(Text(f"  {entry.get('path', '')}: {entry.get('message', '')}"), soft_wrap=True)
+    if len(error.errors) > _MOST_ERRORS:
+        err.print(Text(f"  and {len(error.errors) - _MOST_ERRORS} more"))
