@@ -11,9 +11,22 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.networks import Architecture, Params
+from nfa_kernels.spectra import Spectrum, spectrum
 
 BLOCK_ELEMENTS = 1 << 24
 """Numbers in the largest array of one block of Jacobians, unless the caller says otherwise (128 MiB in float64)."""
+
+
+def agop_spectra(
+    architecture: Architecture, weights: Params, x: Tensor, layers: list[int], block_elements: int = BLOCK_ELEMENTS
+) -> dict[int, Spectrum]:
+    """Spectrum of G_l for each asked layer; arguments and errors as in `agop_factors`."""
+    factors = agop_factors(architecture, weights, x, layers, block_elements)
+    widths, rows = architecture.widths, x.shape[1] * architecture.widths[-1]
+    if architecture.is_linear:
+        # W_L .. W_l has at most the smallest width as its rank; what rounding adds is no eigenvalue
+        return {layer: spectrum(factor, rank=min(widths[layer - 1 :])) for layer, factor in factors.items()}
+    return {layer: spectrum(factor, rows, min(widths[layer - 1 : layer + 1])) for layer, factor in factors.items()}
 
 
 def linear_agop_factors(weights: Params, layers: list[int]) -> dict[int, Tensor]:
@@ -41,37 +54,79 @@ def agop_factors(
     Raises:
         ValueError: a layer number outside 1..L.
     """
-    if not all(1 <= layer <= architecture.depth for layer in layers):
-        raise ValueError(f"layers: received {layers}, allowed are 1..{architecture.depth}")
+    _check_layers(architecture, layers)
     if architecture.is_linear:
         return linear_agop_factors(weights, layers)
+    return _swept(architecture, weights, x, layers, block_elements, before_layer=True)
+
+
+def preactivation_factors(
+    architecture: Architecture, weights: Params, x: Tensor, layers: list[int], block_elements: int = BLOCK_ELEMENTS
+) -> dict[int, Tensor]:
+    """A factor P_l (K, R, H) of the outer products of df/dz_l, z_l = W_l h_{l-1}, averaged over the samples.
+
+    P_l W_l is a factor of the AGOP at the layer's input. Arguments and errors as in `agop_factors`.
+    """
+    _check_layers(architecture, layers)
+    if architecture.is_linear:
+        above = linear_agop_factors(weights, [layer + 1 for layer in layers])
+        return {layer: above.get(layer + 1, _identity(weights[-1])) for layer in layers}
+    return _swept(architecture, weights, x, layers, block_elements, before_layer=False)
+
+
+def _check_layers(architecture: Architecture, layers: list[int]) -> None:
+    if not all(1 <= layer <= architecture.depth for layer in layers):
+        raise ValueError(f"layers: received {layers}, allowed are 1..{architecture.depth}")
+
+
+def _identity(last: Tensor) -> Tensor:
+    """df/df (K, C, C) of a stack with last layer (K, C, H)."""
+    outputs = last.shape[1]
+    return torch.eye(outputs, dtype=last.dtype, device=last.device).expand(last.shape[0], outputs, outputs)
+
+
+def _swept(
+    architecture: Architecture,
+    weights: Params,
+    x: Tensor,
+    layers: list[int],
+    block_elements: int,
+    *,
+    before_layer: bool,
+) -> dict[int, Tensor]:
+    """Factors at the layers' inputs, or before their activations, folded block by block over the samples."""
     stack, samples = x.shape[:2]
-    per_sample = stack * architecture.widths[-1] * max(architecture.widths[:-1])
+    per_sample = stack * architecture.widths[-1] * max(architecture.widths)
     size = max(1, min(samples, block_elements // per_sample))
     factors: dict[int, Tensor] = {}
     for start in range(0, samples, size):
-        for layer, rows in _jacobian_rows(architecture, weights, x[:, start : start + size], layers).items():
-            factors[layer] = _folded(factors.get(layer), rows)
+        rows = _jacobian_rows(architecture, weights, x[:, start : start + size], layers, before_layer=before_layer)
+        for layer, block in rows.items():
+            factors[layer] = _folded(factors.get(layer), block)
     return {layer: factor / samples**0.5 for layer, factor in factors.items()}
 
 
-def _jacobian_rows(architecture: Architecture, weights: Params, x: Tensor, layers: list[int]) -> dict[int, Tensor]:
-    """Jacobians df/dh_{l-1} of every sample and output, stacked to (K, N C, D): one backward sweep for all outputs."""
+def _jacobian_rows(
+    architecture: Architecture, weights: Params, x: Tensor, layers: list[int], *, before_layer: bool
+) -> dict[int, Tensor]:
+    """Jacobians df/dh_{l-1}, or df/dz_l, of every sample and output as (K, N C, ..): one sweep for all outputs."""
     slopes, hidden = [], x
     for weight in weights[:-1]:
         before = torch.bmm(hidden, weight.mT)
         slopes.append(architecture.phi.derivative(before))
         hidden = architecture.phi.function(before)
     stack, samples = x.shape[:2]
-    # at the last layer's input the Jacobian is W_L for every sample: (K, 1, C, D)
-    back, found = weights[-1].unsqueeze(1), {}
+    # with respect to the outputs themselves the Jacobian is the identity, for every sample: (K, 1, C, C)
+    back, found = _identity(weights[-1]).unsqueeze(1), {}
     for layer in range(architecture.depth, 0, -1):
         if layer < architecture.depth:
             back = back * slopes[layer - 1].unsqueeze(2)
-            back = torch.bmm(back.flatten(1, 2), weights[layer - 1]).unflatten(1, (samples, -1))
-        if layer in layers:
-            found[layer] = back.expand(stack, samples, -1, -1).flatten(1, 2)
-    return found
+        if layer in layers and not before_layer:
+            found[layer] = back
+        back = torch.bmm(back.flatten(1, 2), weights[layer - 1]).unflatten(1, (back.shape[1], -1))
+        if layer in layers and before_layer:
+            found[layer] = back
+    return {layer: rows.expand(stack, samples, -1, -1).flatten(1, 2) for layer, rows in found.items()}
 
 
 def _folded(factor: Tensor | None, rows: Tensor) -> Tensor:

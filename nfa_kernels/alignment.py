@@ -40,7 +40,7 @@ def layer_pair(weight: Tensor, agop: Spectrum) -> LayerPair:
     projections = torch.bmm(weight, agop.vectors).square().sum(1)
     smaller = torch.bmm(weight, weight.mT) if weight.shape[1] < weight.shape[2] else torch.bmm(weight.mT, weight)
     norm = torch.linalg.matrix_norm(smaller)
-    return LayerPair(weight, agop, projections, torch.where(finite & (norm > 0), norm, torch.nan))
+    return LayerPair(weight, agop, projections, torch.where(finite & (norm > 0) & norm.isfinite(), norm, torch.nan))
 
 
 def alignment(weight: Tensor, agop: Spectrum, exponent: float) -> Tensor:
@@ -49,11 +49,11 @@ def alignment(weight: Tensor, agop: Spectrum, exponent: float) -> Tensor:
     Args:
         weight: (K, H, D), one layer.
         agop: spectrum of the AGOP at that layer's input.
-        exponent: power of the AGOP, dimensionless, >= 0; 0 is the projector on range(G).
+        exponent: power of the AGOP, dimensionless, > 0.
     Returns:
         (K,), dimensionless, in [0, 1] up to rounding; NaN where either matrix vanishes or is not finite.
     Raises:
-        ValueError: the D axes differ, or a negative or non-finite exponent.
+        ValueError: the D axes differ, or an exponent that is not positive and finite.
     Source: Tansley et al. 2025, arXiv:2510.15563. Departure: the power is never formed.
     """
     return pair_alignment(layer_pair(weight, agop), exponent)
@@ -61,9 +61,10 @@ def alignment(weight: Tensor, agop: Spectrum, exponent: float) -> Tensor:
 
 def pair_alignment(pair: LayerPair, exponent: float) -> Tensor:
     """`alignment` of a prepared pair: (K,)."""
-    if not 0 <= exponent < float("inf"):
-        raise ValueError(f"exponent: received {exponent}, allowed are finite numbers >= 0")
-    return _normalised(pair, _relative_power(pair.spectrum, exponent))
+    if not 0 < exponent < float("inf"):
+        raise ValueError(f"exponent: received {exponent}, allowed are finite numbers > 0")
+    power = pair.spectrum.relative_power(exponent)
+    return (power * pair.projections).sum(-1) / (pair.gram_norm * power.square().sum(-1).sqrt())
 
 
 def scale(pair: LayerPair, exponent: float) -> Tensor:
@@ -72,28 +73,21 @@ def scale(pair: LayerPair, exponent: float) -> Tensor:
     return _or_nan(pair, (power * pair.projections).sum(-1) / power.square().sum(-1))
 
 
-def residual(pair: LayerPair, exponent: float) -> Tensor:
-    """|M - G^a| / |M| at unit scale, (K,): what the theorem states. Subtracted: expanded it cancels at 1e-8."""
+def residual(pair: LayerPair, exponent: float, gamma: float = 1.0) -> Tensor:
+    """|M - G^a / gamma| / |M|, (K,): what the theorem states. Subtracted: expanded it cancels at 1e-8.
+
+    gamma is 1 unless layers are multiplied by constants c_l: then it is (prod_{j >= l} c_j^2)^a.
+    """
     gram = torch.bmm(pair.weight.mT, pair.weight)
-    return torch.linalg.matrix_norm(gram - pair.spectrum.matrix(exponent)) / pair.gram_norm
+    return torch.linalg.matrix_norm(gram - pair.spectrum.matrix(exponent) / gamma) / pair.gram_norm
 
 
 def null_floor(pair: LayerPair, exponent: float) -> Tensor:
     """Mean cosine after a random rotation of one of the two matrices: tr(M) tr(G^a) / (D |M| |G^a|), (K,), exact."""
-    power = _relative_power(pair.spectrum, exponent)
+    power = pair.spectrum.relative_power(exponent)
     gram_trace = pair.weight.square().sum((-2, -1))
     width = pair.weight.shape[-1]
     return gram_trace * power.sum(-1) / (width * pair.gram_norm * power.square().sum(-1).sqrt())
-
-
-def _relative_power(agop: Spectrum, exponent: float) -> Tensor:
-    """g^a over its largest value, so that no exponent overflows: cosines do not see the scale."""
-    relative = agop.log_values - agop.log_values[:, :1]
-    return torch.where(agop.log_values.isfinite(), torch.exp(exponent * relative), 0.0)
-
-
-def _normalised(pair: LayerPair, power: Tensor) -> Tensor:
-    return (power * pair.projections).sum(-1) / (pair.gram_norm * power.square().sum(-1).sqrt())
 
 
 def _or_nan(pair: LayerPair, value: Tensor) -> Tensor:

@@ -33,3 +33,11 @@ def imbalance(weights: Params) -> Imbalance:
         size = size + after.square().sum((-2, -1)) + before.square().sum((-2, -1))
     relative = gap.sqrt() / size.sqrt() if len(weights) > 1 else zero
     return Imbalance(gap.sqrt(), relative)
+
+
+def layer_imbalance(weights: Params, layer: int) -> Tensor:
+    """(K,) |D_l|_F of one layer, numbered from 1, in float64; NaN at the last layer, which has no neighbour above."""
+    if layer == len(weights):
+        return weights[0].new_full(weights[0].shape[:1], torch.nan, dtype=torch.float64)
+    ((after, before),) = imbalance_matrices(weights[layer - 1 : layer + 1])
+    return torch.linalg.matrix_norm(after - before)

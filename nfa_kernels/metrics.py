@@ -6,27 +6,27 @@ not finite or has collapsed is NaN in its own places and disturbs no other.
 """
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nfa_kernels import names
-from nfa_kernels.agop import agop_factors
-from nfa_kernels.alignment import LayerPair, layer_pair, null_floor, pair_alignment, residual, scale
-from nfa_kernels.balance import Imbalance, imbalance
-from nfa_kernels.best_exponent import BestExponent, best_exponent
-from nfa_kernels.linear import LOSS_FACTORS, compressed
-from nfa_kernels.losses import Loss, loss_of
-from nfa_kernels.networks import Architecture, Params, forward, gradients
-from nfa_kernels.spectra import spectrum
+from nfa_kernels import literature, names
+from nfa_kernels.alignment import null_floor, pair_alignment, residual, scale
+from nfa_kernels.balance import layer_imbalance
+from nfa_kernels.fact import fact_alignment
+from nfa_kernels.gram import gram_norm, gram_stable_rank
+from nfa_kernels.measured_data import MeasuredData
+from nfa_kernels.networks import Architecture, Params, check_stack
+from nfa_kernels.similarity import pearson, pearson_offdiagonal
+from nfa_kernels.views import LayerView, NetworkView
 
 
 class Request(NamedTuple):
     """What to measure: metric ids, layer numbers from 1, and further exponents for alignment@a."""
 
     metrics: tuple[str, ...]
+    """Ids of `names.METRICS`, or members of a family such as agop_singular_value@1."""
     layers: tuple[int, ...]
     exponents: tuple[float, ...] = ()
 
@@ -39,122 +39,82 @@ class Measured(NamedTuple):
     parametrised: list[tuple[int, str, Tensor]]
 
 
-class Reference(NamedTuple):
-    """The data that metrics are measured on, prepared once per stack: (K, N', D) and (K, N', C), float64."""
-
-    x: Tensor
-    y: Tensor
-    x_test: Tensor
-    y_test: Tensor
-    zero_loss: Tensor
-    """(K,) loss of the zero function."""
-
-    def select(self, lanes: Tensor) -> "Reference":
-        """The same for some lanes of the stack."""
-        return Reference(*(part[lanes] for part in self))
-
-
-def reference(architecture: Architecture, x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor, loss: str) -> Reference:
-    """Prepare a stack's data for measuring; linear networks are measured on at most D + C equivalent rows."""
-    x, y, x_test, y_test = (part.to(torch.float64) for part in (x, y, x_test, y_test))
-    zero_loss = loss_of(loss).value(torch.zeros_like(y), y)
-    if architecture.is_linear and loss in LOSS_FACTORS:
-        x, y = compressed(x, y)
-        if x_test.shape[1]:
-            x_test, y_test = compressed(x_test, y_test)
-    return Reference(x, y, x_test, y_test, zero_loss)
-
-
-def measure(architecture: Architecture, weights: Params, data: Reference, request: Request, loss: str) -> Measured:
+def measure(
+    architecture: Architecture,
+    weights: Params,
+    data: MeasuredData,
+    request: Request,
+    loss: str,
+    *,
+    initial: Params | None = None,
+    weight_decay: Tensor | None = None,
+) -> Measured:
     """Measure a whole stack at one step.
 
     Args:
         architecture: shared by the stack.
         weights: (K, H, D) per layer, any float dtype, at least one lane.
-        data: from `reference`, for the same lanes.
+        data: from `measured_data`, for the same lanes.
         request: metric ids, layers and exponents.
         loss: name of the training loss.
+        initial: weights at step 0; only what `needs_initial` names reads them.
+        weight_decay: (K,) the configured decay; only fact_alignment reads it.
     Raises:
-        ValueError: an unknown metric, or a layer outside 1..L.
+        ValueError: an unknown metric, a layer outside 1..L, weights that do not fit, or an argument that is missing.
     """
-    unknown = [name for name in request.metrics if name not in names.METRICS]
-    if unknown:
-        raise ValueError(f"metrics: received {', '.join(unknown)}, allowed are {', '.join(names.METRICS)}")
+    members = _members(request)
     weights = tuple(weight.to(torch.float64) for weight in weights)
-    network = NetworkView(architecture, weights, data, loss_of(loss))
+    check_stack(architecture, weights, data.x)
+    network = NetworkView(architecture, weights, data, loss, request.layers, initial, weight_decay)
     found = {name: METRICS[name](network) for name in request.metrics if name in METRICS}
     asked = [name for name in request.metrics if name in LAYER_METRICS]
     layers: dict[int, dict[str, Tensor]] = {}
     parametrised: list[tuple[int, str, Tensor]] = []
-    if asked or request.exponents:
-        factors = agop_factors(architecture, weights, data.x, list(request.layers))
+    if asked or members:
         for layer in request.layers:
-            view = LayerView(
-                layer_pair(weights[layer - 1], spectrum(factors[layer])), 1 / (architecture.depth - layer + 1)
-            )
+            view = LayerView(network, layer)
             layers[layer] = {name: LAYER_METRICS[name](view) for name in asked}
-            parametrised += [(layer, f"alignment@{a:g}", pair_alignment(view.pair, a)) for a in request.exponents]
+            parametrised += [
+                (layer, name, FAMILIES[member.family](view, member.parameter)) for name, member in members.items()
+            ]
     return Measured(found, layers, parametrised)
 
 
-class NetworkView:
-    """What network metrics share, computed when first asked for."""
-
-    def __init__(self, architecture: Architecture, weights: Params, data: Reference, loss: Loss) -> None:
-        self.architecture, self.weights, self.data, self.loss = architecture, weights, data, loss
-
-    @cached_property
-    def gradients_and_loss(self) -> tuple[Params, Tensor]:
-        """Gradients of the data loss on the whole training set, and the loss (K,)."""
-        return gradients(self.architecture, self.weights, self.data.x, self.data.y, self.loss)
-
-    @cached_property
-    def imbalance(self) -> Imbalance:
-        """Absolute and relative imbalance."""
-        return imbalance(self.weights)
-
-    @property
-    def train_loss(self) -> Tensor:
-        """(K,)."""
-        return self.gradients_and_loss[1]
-
-    @property
-    def test_loss(self) -> Tensor:
-        """(K,); NaN without a test set."""
-        if self.data.x_test.shape[1] == 0:
-            return torch.full_like(self.train_loss, torch.nan)
-        return self.loss.value(forward(self.architecture, self.weights, self.data.x_test), self.data.y_test)
+def needs_initial(metrics: tuple[str, ...]) -> bool:
+    """Whether some of these metrics read the weights at step 0."""
+    return not {"nfa_dnfa", "nfa_agopfl", "c_nfa"}.isdisjoint(metrics)
 
 
-class LayerView:
-    """What the metrics of one layer share, computed when first asked for."""
-
-    def __init__(self, pair: LayerPair, theory_exponent: float) -> None:
-        self.pair, self.theory_exponent = pair, theory_exponent
-
-    @cached_property
-    def best(self) -> BestExponent:
-        """The best exponent, its kind and the alignment there."""
-        return best_exponent(self.pair)
-
-    @property
-    def agop_rank(self) -> Tensor:
-        """(K,); NaN where the AGOP is not finite."""
-        return torch.where(self.pair.gram_norm.isnan(), torch.nan, self.pair.spectrum.rank.to(torch.float64))
+def _members(request: Request) -> dict[str, names.FamilyMember]:
+    """Members of families by id, in the order asked for; alignments at the further exponents first."""
+    members = {names.alignment_id(a): names.FamilyMember("alignment", a) for a in request.exponents}
+    unknown = []
+    for name in request.metrics:
+        member = names.family_member(name)
+        if member is not None:
+            members.setdefault(name, member)
+        elif name not in names.METRICS:
+            unknown.append(name)
+    if unknown:
+        allowed = ", ".join((*names.METRICS, *names.METRIC_FAMILIES))
+        raise ValueError(f"metrics: received {', '.join(unknown)}, allowed are {allowed}")
+    return members
 
 
 def _norm(arrays: Params) -> Tensor:
-    return sum((array.square().sum((-2, -1)) for array in arrays), start=torch.zeros(())).sqrt()
+    return torch.stack([array.square().sum((-2, -1)) for array in arrays]).sum(0).sqrt()
 
 
 METRICS: dict[str, Callable[[NetworkView], Tensor]] = {
     "train_loss": lambda network: network.train_loss,
     "test_loss": lambda network: network.test_loss,
-    "relative_loss": lambda network: network.train_loss / network.data.zero_loss,
+    "relative_loss": lambda network: network.relative_loss,
     "gradient_norm": lambda network: _norm(network.gradients_and_loss[0]),
     "weight_norm": lambda network: _norm(network.weights),
     "imbalance": lambda network: network.imbalance.absolute,
     "imbalance_relative": lambda network: network.imbalance.relative,
+    "accuracy": lambda network: network.accuracy,
+    "modes": lambda network: network.modes,
 }
 """Network metrics: name -> (K,) float64."""
 
@@ -169,5 +129,28 @@ LAYER_METRICS: dict[str, Callable[[LayerView], Tensor]] = {
     "best_alignment": lambda layer: layer.best.alignment,
     "null_floor": lambda layer: null_floor(layer.pair, layer.theory_exponent),
     "agop_rank": lambda layer: layer.agop_rank,
+    "pearson": lambda layer: pearson(layer.gram, layer.theory_power),
+    "pearson_offdiagonal": lambda layer: pearson_offdiagonal(layer.gram, layer.theory_power),
+    "nfa_dnfa": lambda layer: literature.nfa_dnfa(layer.change, layer.agop),
+    "nfa_agopfl": lambda layer: literature.nfa_agopfl(layer.change, layer.agop),
+    "uc_nfa": lambda layer: literature.uc_nfa(layer.weight, layer.preactivation_factor),
+    "c_nfa": lambda layer: literature.c_nfa(layer.change, layer.preactivation_factor),
+    "fact_alignment": lambda layer: fact_alignment(
+        layer.weight,
+        layer.network.gradients_and_loss[0][layer.layer - 1],
+        layer.network.weight_decay,
+        layer.network.relative_loss,
+    ),
+    "layer_imbalance": lambda layer: layer_imbalance(layer.network.weights, layer.layer),
+    "gram_norm": lambda layer: gram_norm(layer.weight),
+    "agop_norm": lambda layer: layer.agop.norm,
+    "gram_stable_rank": lambda layer: gram_stable_rank(layer.weight),
+    "agop_stable_rank": lambda layer: layer.agop.stable_rank,
 }
 """Layer metrics: name -> (K,) float64."""
+
+FAMILIES: dict[str, Callable[[LayerView, float], Tensor]] = {
+    "alignment": lambda layer, exponent: pair_alignment(layer.pair, exponent),
+    "agop_singular_value": lambda layer, index: layer.agop.singular_value(int(index)),
+}
+"""Families of layer metrics: name before the @ -> (K,) float64 at a parameter."""

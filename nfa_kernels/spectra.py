@@ -18,43 +18,76 @@ class Spectrum(NamedTuple):
     """(K, R) log of the eigenvalues g, decreasing; -inf where dropped."""
     vectors: Tensor
     """(K, D, R) orthonormal eigenvectors; those of dropped eigenvalues carry no weight."""
-    valid: Tensor
-    """(K,) false where the factor is not finite or zero: every metric of that lane is NaN."""
+    finite: Tensor
+    """(K,) false where the factor is not finite: every metric of that lane is NaN."""
+
+    @property
+    def valid(self) -> Tensor:
+        """(K,) false where the AGOP is not finite or is zero, so that it has no direction."""
+        return self.finite & self.log_values[:, 0].isfinite()
 
     @property
     def rank(self) -> Tensor:
-        """(K,) numerical rank."""
+        """(K,) numerical rank; 0 where the AGOP is zero or not finite."""
         return self.log_values.isfinite().sum(-1)
+
+    @property
+    def norm(self) -> Tensor:
+        """(K,) |G|_F; NaN where not finite."""
+        return torch.where(self.finite, self.power(1.0).square().sum(-1).sqrt(), torch.nan)
+
+    @property
+    def stable_rank(self) -> Tensor:
+        """(K,) |G|_F^2 / |G|_2^2; NaN where the AGOP is zero or not finite."""
+        return torch.where(self.valid, self.relative_power(1.0).square().sum(-1), torch.nan)
 
     def power(self, exponent: float) -> Tensor:
         """(K, R) eigenvalues of G^a, zero where dropped; exponent 0 gives the projector on range(G)."""
-        values = torch.exp(exponent * self.log_values)
-        return torch.where(self.log_values.isfinite(), values, 0.0)
+        return self._kept(torch.exp(exponent * self.log_values))
+
+    def relative_power(self, exponent: float) -> Tensor:
+        """(K, R) eigenvalues of G^a over the largest, so that no exponent overflows: cosines do not see the scale."""
+        return self._kept(torch.exp(exponent * (self.log_values - self.log_values[:, :1])))
 
     def matrix(self, exponent: float) -> Tensor:
         """(K, D, D) G^a itself, for metrics that subtract matrices."""
         return torch.bmm(self.vectors * self.power(exponent).unsqueeze(1), self.vectors.mT)
 
+    def singular_value(self, index: int) -> Tensor:
+        """(K,) square root of the index-th largest eigenvalue, from 1; 0 beyond the rank, NaN beyond D."""
+        if index > self.vectors.shape[1]:
+            return torch.full_like(self.log_values[:, 0], torch.nan)
+        beyond = index > self.log_values.shape[1]
+        values = torch.zeros_like(self.log_values[:, 0]) if beyond else self.power(0.5)[:, index - 1]
+        return torch.where(self.finite, values, torch.nan)
 
-def spectrum(factor: Tensor) -> Spectrum:
-    """Spectrum of F^T F from a factor F (K, R, D); a bad lane is masked and disturbs no other.
+    def _kept(self, values: Tensor) -> Tensor:
+        return torch.where(self.log_values.isfinite(), values, 0.0)
 
+
+def spectrum(factor: Tensor, rows: int | None = None, rank: int | None = None) -> Spectrum:
+    """Spectrum of F^T F from a factor F; a bad lane is masked and disturbs no other.
+
+    Args:
+        factor: (K, R, D).
+        rows: how many rows the factor had before they were folded into these; sets what counts as zero.
+        rank: a bound on the rank known beforehand, such as the smallest width of a product of matrices: what lies
+            beyond it is rounding, whatever its size.
     Raises:
-        ValueError: the factor is not a stack of matrices.
+        ValueError: the factor is not a stack of matrices, or is empty.
     """
-    if factor.ndim != 3:
-        raise ValueError(f"factor: received shape {tuple(factor.shape)}, needed is (K, R, D)")
+    if factor.ndim != 3 or 0 in factor.shape:
+        raise ValueError(f"factor: received shape {tuple(factor.shape)}, needed is (K, R, D), none of them 0")
     factor = factor.to(torch.float64)
-    valid = factor.isfinite().all(-1).all(-1)
+    finite = factor.isfinite().all(-1).all(-1)
     # one NaN lane fails a whole batched factorisation
-    factor = torch.where(valid[:, None, None], factor, 0.0)
+    factor = torch.where(finite[:, None, None], factor, 0.0)
+    rows = max(rows or 0, *factor.shape[1:])
     if factor.shape[1] > factor.shape[2]:
-        rows = factor.shape[1]
         factor = torch.linalg.qr(factor, mode="r").R
-    else:
-        rows = factor.shape[2]
     _, singular, transposed = torch.linalg.svd(factor, full_matrices=False)
-    largest = singular[:, :1]
-    kept = singular > max(rows, factor.shape[2]) * torch.finfo(torch.float64).eps * largest
+    kept = singular > rows * torch.finfo(torch.float64).eps * singular[:, :1]
+    if rank is not None:
+        kept[:, rank:] = False
     log_values = torch.where(kept, 2 * singular.log(), -torch.inf)
-    return Spectrum(log_values, transposed.mT, valid & (largest[:, 0] > 0))
+    return Spectrum(log_values, transposed.mT, finite)

@@ -168,8 +168,8 @@ def _measure(measure: MeasureSettings, depth: int) -> dict[str, Any]:
         kept["steps"] = sorted(set(measure.steps))
     else:
         kept |= {"points": measure.points or 60, "spacing": measure.spacing}
-    if measure.exponents:
-        kept["exponents"] = sorted({float(exponent) for exponent in measure.exponents})
+    if measure.measured_exponents:
+        kept["exponents"] = measure.measured_exponents
     if measure.weights:
         kept["weights"] = sorted(set(measure.weights))
     return kept

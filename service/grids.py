@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from nfa_kernels import names
 from service import canonical
 from service.axes import FIELDS, SECTIONS, Assignment, Choice, Factor, read_factors, read_point
 from service.canonical import Settings
@@ -206,7 +207,9 @@ def _build_points(build: _Build, factors: Sequence[Factor], included: Sequence[C
 
 def _check_claims(claims: Sequence[Claim], points: Sequence[Point], problems: Problems) -> None:
     """Refuse claims about a metric or a layer that no point measures."""
-    metrics = {name for point in points for name in point.settings["measure"]["metrics"]}
+    measured = [point.settings["measure"] for point in points]
+    metrics = {name for measure in measured for name in measure["metrics"]}
+    metrics |= {names.alignment_id(a) for measure in measured for a in measure.get("exponents", ())}
     layers = {layer for point in points for layer in point.settings["measure"]["layers"]}
     for index, claim in enumerate(claims):
         if points and claim.metric not in metrics:

@@ -35,12 +35,17 @@ def one_of(allowed: Mapping[str, Any] | tuple[str, ...]) -> Callable[[str], str]
     return check
 
 
+def _metric_id(value: str) -> str:
+    """A metric with an id of its own, or a member of a family such as agop_singular_value@1."""
+    return value if names.family_member(value) else one_of(names.METRICS)(value)
+
+
 Activation = Annotated[str, AfterValidator(one_of(names.ACTIVATIONS))]
 DataKind = Annotated[str, AfterValidator(one_of(names.DATA_KINDS))]
 Dtype = Annotated[str, AfterValidator(one_of(names.DTYPES))]
 Initialisation = Annotated[str, AfterValidator(one_of(names.INITIALISATIONS))]
 Loss = Annotated[str, AfterValidator(one_of(names.LOSSES))]
-MetricId = Annotated[str, AfterValidator(one_of(names.METRICS))]
+MetricId = Annotated[str, AfterValidator(_metric_id)]
 Optimizer = Annotated[str, AfterValidator(one_of(names.OPTIMIZERS))]
 Parameterization = Annotated[str, AfterValidator(one_of(names.PARAMETERIZATIONS))]
 Schedule = Annotated[str, AfterValidator(one_of(names.SCHEDULES))]
@@ -253,7 +258,18 @@ class MeasureSettings(Section):
         if self.metrics == "all":
             return list(names.METRICS)
         chosen = names.DEFAULT_METRICS if self.metrics == "default" else (*ALWAYS_MEASURED, *self.metrics)
-        return [name for name in names.METRICS if name in chosen]
+        members = {member for name in self.metrics if (member := names.family_member(name))}
+        indices = sorted(int(index) for family, index in members if family == "agop_singular_value")
+        return [
+            *(name for name in names.METRICS if name in chosen),
+            *(f"agop_singular_value@{index}" for index in indices),
+        ]
+
+    @property
+    def measured_exponents(self) -> list[float]:
+        """Exponents of alignment@a, sorted: those under `exponents`, and those written out under `metrics`."""
+        members = {member for name in self.metrics if (member := names.family_member(name))}
+        return sorted({*map(float, self.exponents), *(a for family, a in members if family == "alignment")})
 
     def measured_layers(self, depth: int) -> list[int]:
         """Numbers of the measured layers, sorted, from 1."""

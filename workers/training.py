@@ -17,7 +17,8 @@ from nfa_kernels.data import Data, make_data
 from nfa_kernels.initialisations import initial_weights
 from nfa_kernels.linear import LOSS_FACTORS, Moments, moment_gradients, moments
 from nfa_kernels.losses import loss_of
-from nfa_kernels.metrics import Request, measure, reference
+from nfa_kernels.measured_data import measured_data
+from nfa_kernels.metrics import Measured, Request, measure, needs_initial
 from nfa_kernels.networks import Architecture, Params, forward, gradients
 from nfa_kernels.optimizers import OPTIMIZERS
 from nfa_kernels.schedules import factor
@@ -68,7 +69,7 @@ class _Run:
         initial = [_weights(lane, widths, stack.arrays) for lane in stack.lanes]
         self.weights: Params = tuple(torch.stack(layer).to(device, dtype) for layer in zip(*initial, strict=True))
         self.loss_name, self.loss = training["loss"], loss_of(training["loss"])
-        self.reference = reference(self.architecture, x, y, x_test, y_test, self.loss_name)
+        self.data = measured_data(self.architecture, x, y, x_test, y_test, self.loss_name)
         self.x, self.y = x.to(dtype), y.to(dtype)
         self.moments: Moments | None = None
         self.batches: Batches | None = None
@@ -80,16 +81,18 @@ class _Run:
         self.rule = OPTIMIZERS[training["optimizer"]]
         self.state = self.rule.init(self.weights)
         self.hyperparameters = _hyperparameters(stack.lanes, dtype, device)
-        self.learning_rate = torch.tensor(
-            [lane.settings["training"]["learning_rate"] for lane in stack.lanes], dtype=torch.float64, device=device
+        self.learning_rate, self.weight_decay = (
+            torch.tensor([lane.settings["training"][name] for lane in stack.lanes], dtype=torch.float64, device=device)
+            for name in ("learning_rate", "weight_decay")
         )
         self.step, self.factors = 0, 0.0
         measured = settings["measure"]
         self.request = Request(
             tuple(measured["metrics"]), tuple(measured["layers"]), tuple(measured.get("exponents", ()))
         )
+        self.initial = tuple(w.clone() for w in self.weights) if needs_initial(self.request.metrics) else None
         self.rows = Rows(self.request)
-        self.explodes_at = EXPLODED * torch.maximum(self._train_loss(), self.reference.zero_loss)
+        self.explodes_at = EXPLODED * torch.maximum(self._train_loss(), self.data.zero_loss)
         self._reset()
 
     def _reset(self) -> None:
@@ -160,11 +163,11 @@ class _Run:
     def _train_loss(self) -> Tensor:
         """(K,) loss on the whole training set, float64."""
         weights = tuple(weight.to(torch.float64) for weight in self.weights)
-        return self.loss.value(forward(self.architecture, weights, self.reference.x), self.reference.y)
+        return self.loss.value(forward(self.architecture, weights, self.data.x), self.data.y)
 
     def _measure(self) -> None:
         started = time.monotonic()
-        measured = measure(self.architecture, self.weights, self.reference, self.request, self.loss_name)
+        measured = self._measured(slice(None))
         self.rows.add(self.lanes, self.step, self.learning_rate * self.factors, measured)
         self.measuring_seconds += time.monotonic() - started
         self._end(measured.network["train_loss"])
@@ -192,10 +195,23 @@ class _Run:
 
     def _measure_some(self, places: list[int]) -> None:
         index = torch.tensor(places, device=self.x.device)
-        weights = tuple(weight[index] for weight in self.weights)
-        measured = measure(self.architecture, weights, self.reference.select(index), self.request, self.loss_name)
         self.rows.add(
-            [self.lanes[place] for place in places], self.step, self.learning_rate[index] * self.factors, measured
+            [self.lanes[place] for place in places],
+            self.step,
+            self.learning_rate[index] * self.factors,
+            self._measured(index),
+        )
+
+    def _measured(self, index: Tensor | slice) -> Measured:
+        """Every metric asked for, of the running lanes at these places."""
+        return measure(
+            self.architecture,
+            tuple(weight[index] for weight in self.weights),
+            self.data.select(index),
+            self.request,
+            self.loss_name,
+            initial=None if self.initial is None else tuple(weight[index] for weight in self.initial),
+            weight_decay=self.weight_decay[index],
         )
 
     def _keep(self, places: list[int]) -> None:
@@ -205,10 +221,13 @@ class _Run:
         self.lanes = [self.lanes[place] for place in places]
         index = torch.tensor(places, dtype=torch.long, device=self.x.device)
         self.weights, self.x, self.y = tuple(w[index] for w in self.weights), self.x[index], self.y[index]
-        self.reference = self.reference.select(index)
+        self.data = self.data.select(index)
         self.state = _selected(self.state, index)
         self.hyperparameters = {name: value[index] for name, value in self.hyperparameters.items()}
-        self.learning_rate, self.explodes_at = self.learning_rate[index], self.explodes_at[index]
+        self.learning_rate, self.weight_decay = self.learning_rate[index], self.weight_decay[index]
+        self.explodes_at = self.explodes_at[index]
+        if self.initial is not None:
+            self.initial = tuple(weight[index] for weight in self.initial)
         if self.moments is not None:
             self.moments = Moments(self.moments.xx[index], self.moments.yx[index])
         if self.batches is not None:

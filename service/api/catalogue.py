@@ -34,4 +34,6 @@ def preset(name: str) -> Any:
 @router.get("/metric-definitions", summary="What each metric is", response_model=MetricDefinitions)
 def metric_definitions() -> dict[str, Any]:
     """Formula, level, unit, range, source and version of every metric."""
-    return {"items": [{"id": name} | asdict(metric) for name, metric in names.METRICS.items()]}
+    return {
+        "items": [{"id": name} | asdict(metric) for name, metric in (names.METRICS | names.METRIC_FAMILIES).items()]
+    }

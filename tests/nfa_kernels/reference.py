@@ -96,6 +96,79 @@ def layer_metrics(weights: Sequence[Array], xs: Array, activation: str, layer: i
     }
 
 
+def preactivation_jacobian(weights: Sequence[Array], x: Array, activation: str, layer: int) -> Array:
+    """df/dz_l of one sample, (k, d_l), z_l = W_l h_{l-1}."""
+    _, before = forward(weights, x, activation)
+    product = np.eye(len(weights[-1]))
+    for index in range(len(weights) - 1, layer - 1, -1):
+        product = product @ weights[index] * ACTIVATIONS[activation][1](before[index - 1])
+    return product
+
+
+def correlation(left: Array, right: Array) -> float:
+    """Pearson correlation of the entries of two arrays."""
+    return float(np.corrcoef(np.ravel(left), np.ravel(right))[0, 1])
+
+
+def further_layer_metrics(
+    weights: Sequence[Array], initial: Sequence[Array], xs: Array, ys: Array, activation: str, decay: float, layer: int
+) -> dict[str, float]:
+    """The literature's variants and the sizes, of one layer; loss `half`."""
+    values, vectors = agop(weights, xs, activation, layer)
+    weight, depth = weights[layer - 1], len(weights)
+    gram, change = weight.T @ weight, weight - initial[layer - 1]
+    root, whole = (power(values, vectors, exponent) for exponent in (1 / (depth - layer + 1), 1.0))
+    outer = sum(j.T @ j for j in (preactivation_jacobian(weights, x, activation, layer) for x in xs))
+    off = ~np.eye(len(gram), dtype=bool)
+    found = {
+        "pearson": correlation(gram, root),
+        "pearson_offdiagonal": correlation(gram[off], root[off]),
+        "nfa_dnfa": cosine(change.T @ change, whole),
+        "nfa_agopfl": correlation(change.T @ change, power(values, vectors, 0.5)),
+        "uc_nfa": correlation(gram, weight.T @ outer @ weight),
+        "c_nfa": correlation(change.T @ change, change.T @ outer @ change),
+        "fact_alignment": cosine(gram, fact_per_sample(weights, xs, ys, activation, decay, layer)),
+        "gram_norm": float(np.linalg.norm(gram)),
+        "agop_norm": float(np.linalg.norm(whole)),
+        "gram_stable_rank": float(np.linalg.norm(gram) ** 2 / np.linalg.norm(gram, 2) ** 2),
+        "agop_stable_rank": float(np.linalg.norm(whole) ** 2 / np.linalg.norm(whole, 2) ** 2),
+        "agop_singular_value@1": math.sqrt(values[0]),
+        "agop_singular_value@2": math.sqrt(values[1]),
+    }
+    if layer < depth:
+        found["layer_imbalance"] = float(np.linalg.norm(weights[layer].T @ weights[layer] - weight @ weight.T))
+    return found
+
+
+def fact_per_sample(weights: Sequence[Array], xs: Array, ys: Array, activation: str, decay: float, layer: int) -> Array:
+    """-(1/(n lambda)) sum_i (dloss_i/dh) h_i^T at a layer's input, loss `half`: the published form."""
+    phi, total = ACTIVATIONS[activation][0], np.zeros((weights[layer - 1].shape[1],) * 2)
+    for x, y in zip(xs, ys, strict=True):
+        output, before = forward(weights, x, activation)
+        hidden = phi(before[layer - 2]) if layer > 1 else x
+        total = total + np.outer(jacobian(weights, x, activation, layer).T @ (output - y), hidden)
+    return -total / (len(xs) * decay)
+
+
+def best_exponent(weights: Sequence[Array], xs: Array, activation: str, layer: int) -> tuple[float, float]:
+    """Exponent and value of the best cosine on a fine scan, refined by golden sections: good to about 1e-8."""
+    values, vectors = agop(weights, xs, activation, layer)
+    gram = weights[layer - 1].T @ weights[layer - 1]
+    overlaps = np.sum((weights[layer - 1] @ vectors) ** 2, axis=0)
+
+    def value(exponent: float) -> float:
+        powers = (values / values[0]) ** exponent
+        return float(np.sum(powers * overlaps) / np.linalg.norm(gram) / np.linalg.norm(powers))
+
+    scanned = np.geomspace(1e-3, 1e2, 2000)
+    place = int(np.argmax([value(exponent) for exponent in scanned]))
+    low, high = scanned[max(place - 1, 0)], scanned[min(place + 1, len(scanned) - 1)]
+    for _ in range(80):
+        left, right = high - (high - low) * 0.6180339887, low + (high - low) * 0.6180339887
+        low, high = (low, right) if value(left) > value(right) else (left, high)
+    return (low + high) / 2, value((low + high) / 2)
+
+
 def network_metrics(weights: Sequence[Array], xs: Array, ys: Array, activation: str, loss: str) -> dict[str, float]:
     """Network metrics of one network."""
     train, found = loss_and_gradients(weights, xs, ys, activation, loss)

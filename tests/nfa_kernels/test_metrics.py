@@ -1,21 +1,42 @@
 """The measure of a whole stack against the reference, and what a bad lane may not do."""
 
+import math
+
 import pytest
 import reference
 import torch
 from builders import data, lane, stacked
 
 from nfa_kernels import names
-from nfa_kernels.metrics import LAYER_METRICS, METRICS, Request, measure
-from nfa_kernels.metrics import reference as reference_data
+from nfa_kernels.measured_data import measured_data
+from nfa_kernels.metrics import FAMILIES, LAYER_METRICS, METRICS, Request, measure
 from nfa_kernels.networks import Architecture
 
-EVERYTHING = Request(tuple(names.METRICS), (1, 2, 3), (0.25, 2.0))
+EVERYTHING = Request((*names.METRICS, "agop_singular_value@1", "agop_singular_value@2"), (1, 2, 3), (0.25, 2.0))
+
+
+def _prepared(architecture, x, y, loss="half"):
+    return measured_data(architecture, x, y, x[:, :0], y[:, :0], loss)
+
+
+def _measured(architecture, weights, x, y, request=EVERYTHING, loss="half", decay=0.1):
+    """Measured against initial weights of other seeds, with one decay for all networks."""
+    lanes = len(weights[0])
+    return measure(
+        architecture,
+        weights,
+        _prepared(architecture, x, y, loss),
+        request,
+        loss,
+        initial=stacked("xavier", architecture.widths, range(100, 100 + lanes)),
+        weight_decay=torch.full((lanes,), decay, dtype=torch.float64),
+    )
 
 
 def test_names_and_registries_agree():
     assert set(METRICS) == set(names.NETWORK_METRICS)
     assert set(LAYER_METRICS) == set(names.LAYER_METRICS)
+    assert set(FAMILIES) == {name.partition("@")[0] for name in names.METRIC_FAMILIES}
 
 
 @pytest.mark.parametrize("loss", ["half", "mse"])
@@ -23,10 +44,9 @@ def test_names_and_registries_agree():
 def test_every_metric_equals_the_reference(activation, loss):
     widths = (6, 8, 7, 3)
     weights, (x, y) = stacked("he", widths, range(3)), data(3, 40, 6, 3)
-    architecture = Architecture(widths, activation)
-    prepared = reference_data(architecture, x, y, x[:, :0], y[:, :0], loss)
-    found = measure(architecture, weights, prepared, EVERYTHING, loss)
+    found = _measured(Architecture(widths, activation), weights, x, y, loss=loss)
     assert torch.all(found.network["test_loss"].isnan())
+    assert torch.all(found.network["accuracy"].isnan())
     for index in range(3):
         network, xs, ys = lane(weights, index), x[index].numpy(), y[index].numpy()
         wanted = reference.network_metrics(network, xs, ys, activation, loss)
@@ -38,11 +58,106 @@ def test_every_metric_equals_the_reference(activation, loss):
     assert [(layer, name) for layer, name, _ in found.parametrised[:2]] == [(1, "alignment@0.25"), (1, "alignment@2")]
 
 
+@pytest.mark.parametrize("activation", ["linear", *reference.ACTIVATIONS])
+def test_every_variant_of_the_literature_equals_the_reference(activation):
+    widths = (6, 8, 7, 3)
+    weights, initial, (x, y) = stacked("he", widths, range(2)), stacked("xavier", widths, (100, 101)), data(2, 20, 6, 3)
+    found = _measured(Architecture(widths, activation), weights, x, y)
+    families = {(layer, name): values for layer, name, values in found.parametrised}
+    for index in range(2):
+        for layer in (1, 2, 3):
+            wanted = reference.further_layer_metrics(
+                lane(weights, index), lane(initial, index), x[index].numpy(), y[index].numpy(), activation, 0.1, layer
+            )
+            measured = {
+                name: (families[layer, name] if "@" in name else found.layers[layer][name])[index].item()
+                for name in wanted
+            }
+            assert measured == pytest.approx(wanted, rel=1e-9, abs=1e-12)
+        assert found.layers[3]["layer_imbalance"].isnan().all()
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu", "tanh"])
+def test_every_metric_equals_the_reference_after_hundreds_of_steps(activation):
+    widths, decay = (5, 7, 6, 3), 0.05
+    start, (x, y) = stacked("he", widths, range(2), scale=0.7), data(2, 25, 5, 3)
+    trained = [
+        reference.train(lane(start, index), x[index].numpy(), y[index].numpy(), activation, 0.05, decay, 300)
+        for index in range(2)
+    ]
+    weights = tuple(torch.stack([torch.from_numpy(layer) for layer in pair]) for pair in zip(*trained, strict=True))
+    found = measure(
+        Architecture(widths, activation),
+        weights,
+        _prepared(Architecture(widths, activation), x, y),
+        EVERYTHING,
+        "half",
+        initial=start,
+        weight_decay=torch.tensor([decay, decay]),
+    )
+    for index in range(2):
+        xs, ys = x[index].numpy(), y[index].numpy()
+        for layer in (1, 2, 3):
+            wanted = reference.layer_metrics(trained[index], xs, activation, layer)
+            wanted |= reference.further_layer_metrics(
+                trained[index], lane(start, index), xs, ys, activation, decay, layer
+            )
+            measured = {name: found.layers[layer][name][index].item() for name in wanted if "@" not in name}
+            assert measured == pytest.approx({name: wanted[name] for name in measured}, rel=1e-9, abs=1e-12)
+            exponent, value = reference.best_exponent(trained[index], xs, activation, layer)
+            assert found.layers[layer]["best_alignment"][index].item() == pytest.approx(value, abs=1e-9)
+            if not found.layers[layer]["best_exponent"][index].isnan() and exponent < 99:
+                assert found.layers[layer]["best_exponent"][index].item() == pytest.approx(exponent, rel=1e-6)
+
+
+def test_only_what_is_asked_for_is_measured():
+    weights, (x, y) = stacked("he", (6, 8, 3), range(2)), data(2, 40, 6, 3)
+    architecture = Architecture((6, 8, 3))
+    request = Request(("train_loss", "alignment", "agop_singular_value@3"), (2,))
+    found = measure(architecture, weights, _prepared(architecture, x, y), request, "half")
+    assert set(found.network) == {"train_loss"}
+    assert {layer: set(values) for layer, values in found.layers.items()} == {2: {"alignment"}}
+    assert [(layer, name) for layer, name, _ in found.parametrised] == [(2, "agop_singular_value@3")]
+
+
+def test_one_missing_argument_is_named():
+    weights, (x, y) = stacked("he", (6, 8, 3), range(2)), data(2, 40, 6, 3)
+    architecture = Architecture((6, 8, 3))
+    for metric, argument in (("nfa_dnfa", "initial"), ("fact_alignment", "weight_decay")):
+        with pytest.raises(ValueError, match=f"{argument}: received None"):
+            measure(architecture, weights, _prepared(architecture, x, y), Request((metric,), (1,)), "half")
+
+
+def test_changes_of_the_weights_are_undefined_before_the_first_update():
+    weights, (x, y) = stacked("he", (6, 8, 3), range(2)), data(2, 40, 6, 3)
+    architecture = Architecture((6, 8, 3), "relu")
+    variants = ("nfa_dnfa", "nfa_agopfl", "c_nfa")
+    prepared = _prepared(architecture, x, y)
+    found = measure(architecture, weights, prepared, Request(variants, (1, 2)), "half", initial=weights)
+    for layer in (1, 2):
+        assert all(found.layers[layer][name].isnan().all() for name in variants)
+
+
+def test_end_to_end_singular_values_and_modes_of_a_linear_network():
+    strengths = torch.tensor([2.0, 0.5, 0.0101, 0.0099, 0.0], dtype=torch.float64)
+    weights = (torch.diag(strengths)[None], torch.eye(5, dtype=torch.float64)[None, :4])
+    architecture, (x, y) = Architecture((5, 5, 4)), data(1, 9, 5, 4)
+    wanted = [f"agop_singular_value@{index}" for index in range(1, 8)]
+    found = measure(architecture, weights, _prepared(architecture, x, y), Request(("modes", *wanted), (1,)), "half")
+    assert found.network["modes"].tolist() == [3.0]
+    values = [value.item() for _, _, value in found.parametrised]
+    assert values[:5] == pytest.approx([2.0, 0.5, 0.0101, 0.0099, 0.0], rel=1e-13)
+    assert all(math.isnan(value) for value in values[5:])
+    nonlinear = Architecture((5, 5, 4), "relu")
+    found = measure(nonlinear, weights, _prepared(nonlinear, x, y), Request(("modes",), (1,)), "half")
+    assert found.network["modes"].isnan().all()
+
+
 def test_a_test_set_is_measured_on_its_own():
     widths = (6, 8, 3)
     weights, (x, y) = stacked("he", widths, range(2)), data(2, 40, 6, 3)
     architecture = Architecture(widths)
-    prepared = reference_data(architecture, x[:, :30], y[:, :30], x[:, 30:], y[:, 30:], "half")
+    prepared = measured_data(architecture, x[:, :30], y[:, :30], x[:, 30:], y[:, 30:], "half")
     found = measure(architecture, weights, prepared, Request(("test_loss",), (1,)), "half")
     for index in range(2):
         wanted, _ = reference.loss_and_gradients(
@@ -56,17 +171,16 @@ def test_a_bad_lane_disturbs_no_other(activation):
     widths = (6, 8, 7, 3)
     weights, (x, y) = stacked("he", widths, range(4)), data(4, 40, 6, 3)
     architecture = Architecture(widths, activation)
-    prepared = reference_data(architecture, x, y, x[:, :0], y[:, :0], "half")
     spoiled = tuple(weight.clone() for weight in weights)
     spoiled[1][1], spoiled[0][2] = torch.nan, 0.0
-    good, bad = (measure(architecture, w, prepared, EVERYTHING, "half") for w in (weights, spoiled))
+    good, bad = (_measured(architecture, w, x, y) for w in (weights, spoiled))
     for layer in (1, 2, 3):
         for name, values in bad.layers[layer].items():
             torch.testing.assert_close(
                 values[[0, 3]], good.layers[layer][name][[0, 3]], rtol=1e-13, atol=0, equal_nan=True
             )
-            # layer 3 lies above the spoiled one: its own matrices are sound
-            assert values[1].isnan() or layer == 3
+            # layer 3 lies above the spoiled one, and the Gram matrix of layer 1 is sound too
+            assert values[1].isnan() or layer == 3 or (layer == 1 and name.startswith("gram_"))
     for name, values in bad.network.items():
         torch.testing.assert_close(values[[0, 3]], good.network[name][[0, 3]], rtol=1e-13, atol=0, equal_nan=True)
     assert bad.network["train_loss"][1].isnan()
@@ -77,4 +191,4 @@ def test_a_bad_lane_disturbs_no_other(activation):
 
 def test_unknown_metrics_are_refused_by_name():
     with pytest.raises(ValueError, match="metrics: received alignmnt"):
-        measure(Architecture((2, 1)), (torch.ones(1, 1, 2),), None, Request(("alignmnt",), (1,)), "half")
+        _measured(Architecture((6, 3)), stacked("he", (6, 3), [0]), *data(1, 9, 6, 3), Request(("alignmnt",), (1,)))

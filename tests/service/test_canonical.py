@@ -99,6 +99,7 @@ def test_fingerprints_of_many_seeds_are_the_fingerprints_of_each(block: dict[str
         ({"measure": {"layers": [1]}}, {"measure": {"layers": "first"}}),
         ({"measure": {"layers": [3, 1, 2, 1]}}, {"measure": {"layers": "all"}}),
         ({"measure": {"metrics": list(names.DEFAULT_METRICS)}}, {}),
+        ({"measure": {"metrics": ["alignment@0.7"]}}, {"measure": {"metrics": [], "exponents": [0.7]}}),
         ({"measure": {"points": 60, "spacing": "log"}}, {}),
         ({"measure": {"every": 5, "spacing": "linear"}}, {"measure": {"every": 5}}),
         ({"measure": {"weights": [5, 3, 5]}}, {"measure": {"weights": [3, 5]}}),

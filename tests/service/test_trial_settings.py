@@ -58,6 +58,18 @@ def test_measured_metrics_keep_the_registrys_order_and_the_losses() -> None:
     assert measure.measured_metrics == ["train_loss", "relative_loss", "alignment", "scale"]
 
 
+def test_members_of_metric_families_are_measured_by_name() -> None:
+    written = ["agop_singular_value@10", "agop_singular_value@2", "alignment@0.7", "alignment@2.5e-1"]
+    measure = TrialSettings.model_validate({"measure": {"metrics": written, "exponents": [0.7, 2]}}).measure
+    assert measure.measured_metrics == [
+        "train_loss", "relative_loss", "agop_singular_value@2", "agop_singular_value@10",
+    ]  # fmt: skip
+    assert measure.measured_exponents == [0.25, 0.7, 2.0]
+    for wrong in ("agop_singular_value@0", "agop_singular_value@1.5", "alignment@0", "alignment@-1", "alignment@1e999"):
+        with pytest.raises(ValidationError, match="must be one of"):
+            TrialSettings.model_validate({"measure": {"metrics": [wrong]}})
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         TrialSettings().training.steps = 5  # ty: ignore[invalid-assignment]

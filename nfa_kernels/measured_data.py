@@ -1,0 +1,70 @@
+"""The data that metrics are measured on, prepared once per stack."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nfa_kernels.classification import names_classes
+from nfa_kernels.linear import LOSS_FACTORS, compressed
+from nfa_kernels.losses import loss_of
+from nfa_kernels.networks import Architecture
+
+
+class MeasuredData(NamedTuple):
+    """Inputs (K, N', D) and targets (K, N', C) in float64; linear networks keep at most D + C equivalent rows."""
+
+    x: Tensor
+    y: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    zero_loss: Tensor
+    """(K,) loss of the zero function."""
+    classified_x: Tensor
+    classified_y: Tensor
+    """The samples themselves, for accuracy; no rows where no network's targets name classes."""
+
+    def select(self, lanes: Tensor | slice) -> "MeasuredData":
+        """The same for some lanes of the stack."""
+        return MeasuredData(*(part[lanes] for part in self))
+
+
+def measured_data(
+    architecture: Architecture, x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor, loss: str
+) -> MeasuredData:
+    """Prepare a stack's data for measuring.
+
+    Args:
+        architecture: shared by the stack.
+        x: (K, N, D) training inputs, N >= 1.
+        y: (K, N, C) training targets.
+        x_test: (K, T, D); T = 0 without a test set.
+        y_test: (K, T, C).
+        loss: name of the training loss.
+    Raises:
+        ValueError: a shape that does not fit, no samples, a number that is not finite, or an unknown loss.
+    """
+    _check(architecture, x, y, "", at_least=1)
+    _check(architecture, x_test, y_test, "_test", at_least=0)
+    x, y, x_test, y_test = (part.to(torch.float64) for part in (x, y, x_test, y_test))
+    zero_loss = loss_of(loss).value(torch.zeros_like(y), y)
+    classified = slice(None) if bool(names_classes(y).any()) else slice(0)
+    classified_x, classified_y = x[:, classified], y[:, classified]
+    if architecture.is_linear and loss in LOSS_FACTORS:
+        x, y = compressed(x, y)
+        if x_test.shape[1]:
+            x_test, y_test = compressed(x_test, y_test)
+    return MeasuredData(x, y, x_test, y_test, zero_loss, classified_x, classified_y)
+
+
+def _check(architecture: Architecture, x: Tensor, y: Tensor, suffix: str, at_least: int) -> None:
+    inputs, outputs = architecture.widths[0], architecture.widths[-1]
+    for name, array, width in ((f"x{suffix}", x, inputs), (f"y{suffix}", y, outputs)):
+        if array.ndim != 3 or array.shape[-1] != width or array.shape[1] < at_least:
+            needed = f"(K, N >= {at_least}, {width})"
+            raise ValueError(f"{name}: received shape {tuple(array.shape)}, needed is {needed}")
+        bad = (~array.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
+        if bad:
+            raise ValueError(f"{name}: network {bad[0]} of the stack has a number that is not finite; allowed are none")
+    if x.shape[:2] != y.shape[:2]:
+        raise ValueError(f"y{suffix}: received shape {tuple(y.shape)}, needed are the K and N of x, {tuple(x.shape)}")

@@ -1,0 +1,163 @@
+"""What the metrics of one measurement share, computed when first asked for and then kept."""
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from nfa_kernels.agop import agop_spectra, preactivation_factors
+from nfa_kernels.alignment import LayerPair, layer_pair
+from nfa_kernels.balance import Imbalance, imbalance
+from nfa_kernels.best_exponent import BestExponent, best_exponent
+from nfa_kernels.classification import accuracy
+from nfa_kernels.literature import gram
+from nfa_kernels.losses import loss_of
+from nfa_kernels.measured_data import MeasuredData
+from nfa_kernels.networks import Architecture, Params, forward, gradients
+from nfa_kernels.spectra import Spectrum
+
+MODE_THRESHOLD = 0.01
+"""An end-to-end singular value above this is a mode that the network has learnt or kept."""
+
+
+class NetworkView:
+    """A stack at one step: weights, data, and what several metrics of it need."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        weights: Params,
+        data: MeasuredData,
+        loss: str,
+        layers: tuple[int, ...],
+        initial: Params | None,
+        weight_decay: Tensor | None,
+    ) -> None:
+        self.architecture, self.weights, self.data = architecture, weights, data
+        self.loss_name, self.loss = loss, loss_of(loss)
+        self.layers, self._initial, self._weight_decay = layers, initial, weight_decay
+
+    @cached_property
+    def gradients_and_loss(self) -> tuple[Params, Tensor]:
+        """Gradients of the data loss on the whole training set, and the loss (K,)."""
+        return gradients(self.architecture, self.weights, self.data.x, self.data.y, self.loss)
+
+    @cached_property
+    def imbalance(self) -> Imbalance:
+        """Absolute and relative imbalance."""
+        return imbalance(self.weights)
+
+    @cached_property
+    def spectra(self) -> dict[int, Spectrum]:
+        """Spectrum of the AGOP at every asked layer; of a linear network always also at the first."""
+        layers = {*self.layers, 1} if self.architecture.is_linear else set(self.layers)
+        return agop_spectra(self.architecture, self.weights, self.data.x, sorted(layers))
+
+    @cached_property
+    def preactivation_factors(self) -> dict[int, Tensor]:
+        """Factors of the outer products of df/dz_l at every asked layer."""
+        return preactivation_factors(self.architecture, self.weights, self.data.x, list(self.layers))
+
+    @property
+    def train_loss(self) -> Tensor:
+        """(K,)."""
+        return self.gradients_and_loss[1]
+
+    @property
+    def relative_loss(self) -> Tensor:
+        """(K,) over the loss of the zero function."""
+        return self.train_loss / self.data.zero_loss
+
+    @property
+    def test_loss(self) -> Tensor:
+        """(K,); NaN without a test set."""
+        if self.data.x_test.shape[1] == 0:
+            return torch.full_like(self.train_loss, torch.nan)
+        return self.loss.value(forward(self.architecture, self.weights, self.data.x_test), self.data.y_test)
+
+    @property
+    def accuracy(self) -> Tensor:
+        """(K,); NaN where the targets name no classes."""
+        x, y = self.data.classified_x, self.data.classified_y
+        if x.shape[1] == 0:
+            return torch.full_like(self.train_loss, torch.nan)
+        return accuracy(forward(self.architecture, self.weights, x), y, logits=self.loss_name == "logistic")
+
+    @property
+    def modes(self) -> Tensor:
+        """(K,) end-to-end singular values above the threshold; NaN for nonlinear networks."""
+        if not self.architecture.is_linear:
+            return self.weights[0].new_full(self.weights[0].shape[:1], torch.nan)
+        found = self.spectra[1]
+        return torch.where(found.finite, (found.power(0.5) > MODE_THRESHOLD).sum(-1).to(torch.float64), torch.nan)
+
+    @property
+    def initial(self) -> Params:
+        """The weights at step 0.
+
+        Raises:
+            ValueError: the caller gave none.
+        """
+        if self._initial is None:
+            raise ValueError("initial: received None, needed are the weights at step 0 for the metrics asked for")
+        return self._initial
+
+    @property
+    def weight_decay(self) -> Tensor:
+        """(K,) the configured weight decay.
+
+        Raises:
+            ValueError: the caller gave none.
+        """
+        if self._weight_decay is None:
+            raise ValueError("weight_decay: received None, needed is (K,) for the metrics asked for")
+        return self._weight_decay
+
+
+class LayerView:
+    """One layer of a stack at one step."""
+
+    def __init__(self, network: NetworkView, layer: int) -> None:
+        self.network, self.layer = network, layer
+        self.weight = network.weights[layer - 1]
+        self.theory_exponent = 1 / (network.architecture.depth - layer + 1)
+
+    @property
+    def agop(self) -> Spectrum:
+        """Spectrum of the AGOP at the layer's input."""
+        return self.network.spectra[self.layer]
+
+    @cached_property
+    def pair(self) -> LayerPair:
+        """The Gram matrix against the AGOP's spectrum."""
+        return layer_pair(self.weight, self.agop)
+
+    @cached_property
+    def best(self) -> BestExponent:
+        """The best exponent, its kind and the alignment there."""
+        return best_exponent(self.pair)
+
+    @cached_property
+    def gram(self) -> Tensor:
+        """(K, D, D) W^T W."""
+        return gram(self.weight)
+
+    @cached_property
+    def theory_power(self) -> Tensor:
+        """(K, D, D) G_l^a at the theory's exponent a = 1/(L-l+1)."""
+        return self.agop.matrix(self.theory_exponent)
+
+    @cached_property
+    def change(self) -> Tensor:
+        """(K, H, D) W minus the weights at step 0."""
+        return self.weight - self.network.initial[self.layer - 1].to(torch.float64)
+
+    @property
+    def preactivation_factor(self) -> Tensor:
+        """(K, R, H) factor of the outer products of df/dz."""
+        return self.network.preactivation_factors[self.layer]
+
+    @property
+    def agop_rank(self) -> Tensor:
+        """(K,) 0 where the AGOP is zero; NaN where it is not finite."""
+        return torch.where(self.agop.finite, self.agop.rank.to(torch.float64), torch.nan)
