@@ -40,7 +40,7 @@ def best_exponent(pair: LayerPair) -> BestExponent:
     upper = _top_cosine(pair, logs, kept)
     peak, place = scanned.nan_to_num(nan=-1.0).max(-1)
     place = place.clamp(1, _SCAN_POINTS - 2)
-    root = _root(pair, logs, kept, exponents[place - 1], exponents[place + 1])
+    root = _root(pair, logs, kept, exponents[place - 1], exponents[place + 1], pair.gram_norm.isfinite() & ~flat)
     at_root = _cosines(pair, logs, kept, root[:, None])[:, 0]
     best = torch.stack([torch.maximum(at_root, peak), lower, upper])
     # a limit wins a tie: approaching it the cosine is constant to rounding
@@ -76,10 +76,14 @@ def _top_cosine(pair: LayerPair, logs: Tensor, kept: Tensor) -> Tensor:
     return (top * pair.projections).sum(-1) / (pair.gram_norm * top.sum(-1).sqrt())
 
 
-def _root(pair: LayerPair, logs: Tensor, kept: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Root of the derivative of log cos in [low, high], (K,), by Newton steps kept inside a shrinking bracket."""
-    low, high = low.clone(), high.clone()
+def _root(pair: LayerPair, logs: Tensor, kept: Tensor, low: Tensor, high: Tensor, wanted: Tensor) -> Tensor:
+    """Root of the derivative of log cos in [low, high], (K,), by Newton steps kept inside a shrinking bracket.
+
+    A lane that is not wanted, or whose cosine rises or falls throughout, has no root and is not waited for.
+    """
     point = (low * high).sqrt()
+    ends = (_derivatives(pair, logs, kept, end)[0] for end in (low, high))
+    hopeless = ~wanted | (next(ends) <= 0) | (next(ends) >= 0)
     for _ in range(60):
         slope, curvature = _derivatives(pair, logs, kept, point)
         rising = slope > 0
@@ -89,7 +93,7 @@ def _root(pair: LayerPair, logs: Tensor, kept: Tensor, low: Tensor, high: Tensor
         following = torch.where(inside, newton, (low + high) / 2)
         done = (following - point).abs() <= 1e-14 * point
         point = following
-        if bool((done | ~pair.gram_norm.isfinite()).all()):
+        if bool((done | hopeless).all()):
             break
     return point
 
