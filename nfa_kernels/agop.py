@@ -108,7 +108,7 @@ def _swept(
         for start in range(0, samples, size):
             block = inputs[:, start : start + size]
             for layer, rows in _jacobian_rows(architecture, some, block, layers, before_layer=before_layer).items():
-                factors[layer] = _folded(factors.get(layer), rows)
+                factors[layer] = folded(factors.get(layer), rows)
         for layer, factor in factors.items():
             parts[layer].append(factor / samples**0.5)
     return {layer: torch.cat(found) for layer, found in parts.items()}
@@ -137,8 +137,8 @@ def _jacobian_rows(
     return {layer: rows.expand(stack, samples, -1, -1).flatten(1, 2) for layer, rows in found.items()}
 
 
-def _folded(factor: Tensor | None, rows: Tensor) -> Tensor:
-    """A factor of factor^T factor + rows^T rows with at most D rows, once there are more than D."""
+def folded(factor: Tensor | None, rows: Tensor) -> Tensor:
+    """A factor of factor^T factor + rows^T rows, each (K, R, D), with at most D rows once there are more than D."""
     stacked = rows if factor is None else torch.cat([factor, rows], 1)
     if stacked.shape[1] <= stacked.shape[2]:
         return stacked
