@@ -60,7 +60,7 @@ def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 def _read_table(read: object) -> dict[str, np.ndarray]:
     try:
-        frame: pl.DataFrame = read()  # ty: ignore[call-non-callable]
+        frame: pl.DataFrame = read()  # ty: ignore[not-callable]
         _bound(frame.height * frame.width, frame.width)
         arrays = {}
         for name in ("x", "y"):

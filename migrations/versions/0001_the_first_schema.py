@@ -4,6 +4,8 @@ Why: settings are stored once per grid point and shared by its seeds; trials are
 by experiments; measurements are plain rows, one column per metric. All tables are STRICT on SQLite.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -40,6 +42,7 @@ TABLES = (
     "trial",
     "experiment",
     "experiment_trial",
+    "attempt",
     "final",
     "measurement",
     "layer_measurement",
@@ -48,6 +51,14 @@ TABLES = (
     "dataset",
     "idempotency",
 )
+
+
+WAITS = "state = 'queued' AND queued_for IS NOT NULL"
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Options of an index on the rows that meet a condition."""
+    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
 
 
 def _reals(names: tuple[str, ...]) -> list[sa.Column]:
@@ -99,7 +110,6 @@ def _create_trials() -> None:
         sa.Column("owner", sa.Text),
         sa.Column("lease_until", Real),
         sa.Column("lease_clock", sa.Text),
-        sa.Column("not_before", Real, nullable=False, server_default=sa.text("0")),
         sa.Column("last_step", Key),
         sa.Column("error", sa.Text),
         sa.Column("provenance", Json),
@@ -109,11 +119,9 @@ def _create_trials() -> None:
         sqlite_strict=True,
         sqlite_autoincrement=True,
     )
-    queued = {"sqlite_where": sa.text("state = 'queued'"), "postgresql_where": sa.text("state = 'queued'")}
-    running = {"sqlite_where": sa.text("state = 'running'"), "postgresql_where": sa.text("state = 'running'")}
-    op.create_index("ix_trial_queue", "trial", ["priority", "queued_for", "id"], **queued)
-    op.create_index("ix_trial_stack_queue", "trial", ["stack_key", "priority", "queued_for", "id"], **queued)
-    op.create_index("ix_trial_running", "trial", ["lease_until"], **running)
+    op.create_index("ix_trial_queue", "trial", ["priority", "queued_for", "id"], **_where(WAITS))
+    op.create_index("ix_trial_stack_queue", "trial", ["stack_key", "priority", "queued_for", "id"], **_where(WAITS))
+    op.create_index("ix_trial_running", "trial", ["queued_for"], **_where("state = 'running'"))
 
 
 def _create_experiments() -> None:
@@ -131,6 +139,7 @@ def _create_experiments() -> None:
         sa.Column("claims", Json, nullable=False),
         sa.Column("trials", Key, nullable=False),
         sa.Column("created_at", UtcTime, nullable=False),
+        sa.Column("leased_at", UtcTime),
         sqlite_strict=True,
         sqlite_autoincrement=True,
     )
@@ -146,6 +155,19 @@ def _create_experiments() -> None:
 
 
 def _create_measurements() -> None:
+    op.create_table(
+        "attempt",
+        _trial_key(),
+        sa.Column("number", Key, primary_key=True, autoincrement=False),
+        sa.Column("dispatcher", sa.Text, nullable=False),
+        sa.Column("host", sa.Text),
+        sa.Column("started_at", UtcTime, nullable=False),
+        sa.Column("ended_at", UtcTime),
+        sa.Column("outcome", sa.Text),
+        sa.Column("error", sa.Text),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
     op.create_table("final", _trial_key(), sa.Column("layer", Small), *_reals(NETWORK + LAYER), sqlite_strict=True)
     rowless = {"sqlite_strict": True, "sqlite_with_rowid": False}
     op.create_table("measurement", _trial_key(), _step(), sa.Column("time", Real), *_reals(NETWORK), **rowless)

@@ -13,7 +13,7 @@ from service.api.grid_bodies import OPENAPI_BODY, BodyDep, GridDep
 from service.grids import Expansion
 from service.schemas import ExperimentBody, ExperimentDetail, Page, Preview, Submitted, TrialCounts
 from service.states import ExperimentState
-from service.store import cluster, experiments, submissions
+from service.store import cluster, control, experiments, submissions
 from service.store.ids import experiment_number
 from service.store.session import Store
 from service.store.step_counts import count_steps
@@ -100,7 +100,7 @@ def get_experiment(experiment_id: str, store: StoreDep) -> dict[str, Any]:
 def cancel(experiment_id: str, store: StoreDep) -> dict[str, Any]:
     """Stop its unfinished trials, unless another experiment wants them; what was measured is kept."""
     experiment_number(experiment_id)
-    return _detail(store, experiments.cancel_experiment(store, experiment_id))
+    return _detail(store, control.cancel_experiment(store, experiment_id))
 
 
 def _detail(store: Store, one: experiments.Experiment) -> dict[str, Any]:

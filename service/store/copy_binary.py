@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 BIGINT: Final = ">i8"
 SMALLINT: Final = ">i2"
 DOUBLE: Final = ">f8"
+BOOLEAN: Final = "?"
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)

@@ -1,18 +1,18 @@
-"""Experiments as they stand: look at one or all, cancel, and say on whose behalf queued trials wait."""
+"""Experiments as they stand: one, or all of them by page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, literal, select, update
+from sqlalchemy import Connection, Select, case, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from service.errors import NotFound
 from service.states import ENDED, ExperimentState, TrialState, experiment_state
 from service.store.ids import experiment_id, experiment_number
 from service.store.models import experiment, experiment_trial, trial
-from service.store.session import Store, utc_now
+from service.store.session import Store
 
 
 @dataclass(frozen=True)
@@ -85,73 +85,12 @@ def list_experiments(
             before = rows[-1]["id"]
 
 
-def cancel_experiment(store: Store, public_id: str) -> Experiment:
-    """Stop wanting every unfinished trial; those that nobody else wants are cancelled, running ones within 2 s."""
-    number = experiment_number(public_id)
-    with store.write() as connection:
-        _require(connection, number, public_id)
-        unfinished = select(trial.c.id).where(trial.c.state.in_([TrialState.QUEUED, TrialState.RUNNING]))
-        connection.execute(
-            update(experiment_trial)
-            .where(experiment_trial.c.experiment_id == number, experiment_trial.c.trial_id.in_(unfinished))
-            .values(wanted=False)
-        )
-        links = select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number)
-        other = experiment_trial.alias()
-        wanted = (
-            select(other.c.trial_id).where(other.c.trial_id == trial.c.id, other.c.wanted == literal(True)).exists()
-        )
-        connection.execute(
-            update(trial)
-            .where(trial.c.id.in_(links), trial.c.state.in_([TrialState.QUEUED, TrialState.RUNNING]), ~wanted)
-            .values(
-                state=TrialState.CANCELLED,
-                ended_at=utc_now(),
-                owner=None,
-                lease_until=None,
-                queued_for=None,
-            )
-        )
-        assign_queue(connection, number)
-    return get_experiment(store, public_id)
-
-
-def assign_queue(connection: Connection, number: int) -> None:
-    """Note on every queued trial of an experiment on whose behalf it waits, and at which priority.
-
-    That is the unpaused experiment of highest priority, then lowest id, that wants it. With this on the trial itself,
-    leasing reads an index instead of sorting the queue.
-    """
-    link, holder = experiment_trial.alias(), experiment.alias()
-
-    def best(column: Any) -> Any:
-        return (
-            select(column)
-            .select_from(link.join(holder, holder.c.id == link.c.experiment_id))
-            .where(link.c.trial_id == trial.c.id, link.c.wanted == literal(True), holder.c.paused == literal(False))
-            .order_by(holder.c.priority.desc(), holder.c.id)
-            .limit(1)
-            .scalar_subquery()
-        )
-
-    links = select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number)
-    connection.execute(
-        update(trial)
-        .where(trial.c.id.in_(links), trial.c.state == TrialState.QUEUED)
-        .values(queued_for=best(holder.c.id), priority=func.coalesce(best(holder.c.priority), 0))
-    )
-
-
 def require(connection: Connection, public_id: str) -> int:
     """The key of an experiment that exists. Raises NotFound."""
     number = experiment_number(public_id)
-    _require(connection, number, public_id)
-    return number
-
-
-def _require(connection: Connection, number: int, public_id: str) -> None:
     if connection.scalar(select(experiment.c.id).where(experiment.c.id == number)) is None:
         raise NotFound(f"no experiment {public_id}: GET /experiments lists them")
+    return number
 
 
 def _filtered(query: Select[Any], connection: Connection, tag: str | None, q: str | None) -> Select[Any]:

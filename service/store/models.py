@@ -6,7 +6,19 @@ row of fixed width.
 
 from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Index, LargeBinary, MetaData, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    and_,
+    literal_column,
+    text,
+)
 
 from nfa_kernels import names
 from service.store.columns import Flag, Json, Key, Real, Small, UtcTime
@@ -32,6 +44,8 @@ def _table(name: str, *parts: Any, **options: Any) -> Table:
 def _metric_columns(metrics: tuple[str, ...]) -> list[Column[Any]]:
     return [Column(name, Real) for name in metrics]
 
+
+_WAITS, _RUNS = text("state = 'queued' AND queued_for IS NOT NULL"), text("state = 'running'")
 
 settings = _table(
     "settings",
@@ -59,38 +73,29 @@ trial = _table(
     Column("owner", Text),
     Column("lease_until", Real),
     Column("lease_clock", Text),
-    Column("not_before", Real, nullable=False, server_default=text("0")),
     Column("last_step", Key),
     Column("error", Text),
     Column("provenance", Json),
     Column("created_at", UtcTime, nullable=False),
     Column("started_at", UtcTime),
     Column("ended_at", UtcTime),
-    Index(
-        "ix_trial_queue",
-        "priority",
-        "queued_for",
-        "id",
-        sqlite_where=text("state = 'queued'"),
-        postgresql_where=text("state = 'queued'"),
-    ),
+    # what waits and may be leased; queries must spell these conditions out as the models' `waits` and `runs` do
+    Index("ix_trial_queue", "priority", "queued_for", "id", sqlite_where=_WAITS, postgresql_where=_WAITS),
     Index(
         "ix_trial_stack_queue",
-        "stack_key",
-        "priority",
-        "queued_for",
-        "id",
-        sqlite_where=text("state = 'queued'"),
-        postgresql_where=text("state = 'queued'"),
+        *("stack_key", "priority", "queued_for", "id"),
+        sqlite_where=_WAITS,
+        postgresql_where=_WAITS,
     ),
-    Index(
-        "ix_trial_running",
-        "lease_until",
-        sqlite_where=text("state = 'running'"),
-        postgresql_where=text("state = 'running'"),
-    ),
+    Index("ix_trial_running", "queued_for", sqlite_where=_RUNS, postgresql_where=_RUNS),
     sqlite_autoincrement=True,
 )
+
+waits = and_(trial.c.state == literal_column("'queued'"), trial.c.queued_for.is_not(None))
+"""Trials that may be leased. Literal, since neither database matches a bound value with an index's condition."""
+
+runs = trial.c.state == literal_column("'running'")
+"""Trials under a lease."""
 
 experiment = _table(
     "experiment",
@@ -106,6 +111,8 @@ experiment = _table(
     Column("claims", Json, nullable=False),
     Column("trials", Key, nullable=False),
     Column("created_at", UtcTime, nullable=False),
+    # when a dispatcher last leased on its behalf, for taking turns
+    Column("leased_at", UtcTime),
     sqlite_autoincrement=True,
 )
 
@@ -116,6 +123,20 @@ experiment_trial = _table(
     Column("trial_id", Key, ForeignKey("trial.id"), nullable=False, index=True),
     Column("wanted", Flag, nullable=False),
     UniqueConstraint("experiment_id", "trial_id"),
+)
+
+attempt = _table(
+    "attempt",
+    Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
+    Column("number", Key, primary_key=True, autoincrement=False),
+    Column("dispatcher", Text, nullable=False),
+    Column("host", Text),
+    Column("started_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime),
+    # a state it ended in, or what took the trial from its holder
+    Column("outcome", Text),
+    Column("error", Text),
+    sqlite_with_rowid=False,
 )
 
 final = _table(

@@ -5,20 +5,24 @@ partitioned or presumed dead finds that its number is no longer the trial's, and
 rows share one transaction. docs/trial_states.md draws the states.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
 from service.states import TrialState
+from service.store.attempts import close_attempts, open_attempts
+from service.store.keys import among
 from service.store.measurements import delete_measurements, insert_finals, insert_measurements
-from service.store.models import dispatcher, settings, trial
+from service.store.models import dispatcher, runs, settings, trial, waits
 from service.store.session import Store, lease_clock, utc_now
+from service.store.turns import end_turn, next_turn
+from service.store.wanting import lock_trials
 
-_COUNTED = 100_000
+_COUNTED = 20_000
 """Waiting trials are counted up to here; more make no difference to the size of a stack."""
 
 
@@ -109,58 +113,70 @@ def lease_stack(
         The leased trials in queue order; empty when nothing waits.
     """
     with store.write() as connection:
-        now, clock = lease_clock(connection)
-        due = and_(trial.c.state == TrialState.QUEUED, trial.c.queued_for.is_not(None), trial.c.not_before <= now)
+        turn = next_turn(connection)
+        if turn is None:
+            return []
+        mine = and_(waits, trial.c.priority == turn.priority, trial.c.queued_for == turn.experiment)
         head = connection.execute(
-            select(trial.c.stack_key, trial.c.priority, settings.c.document)
+            select(trial.c.stack_key, settings.c.document)
             .join(settings, settings.c.id == trial.c.settings_id)
-            .where(due)
-            .order_by(trial.c.priority.desc(), trial.c.queued_for, trial.c.id)
+            .where(mine)
+            .order_by(trial.c.id)
             .limit(1)
         ).one_or_none()
         if head is None:
             return []
-        same = and_(due, trial.c.stack_key == head.stack_key, trial.c.priority == head.priority)
-        waiting = connection.scalar(
-            select(func.count()).select_from(select(trial.c.id).where(same).limit(_COUNTED).subquery())
-        )
-        wanted = choose(head.document, int(waiting or 1))
-        picked = (
-            select(trial.c.id)
-            .where(same)
-            .order_by(trial.c.queued_for, trial.c.id)
-            .limit(wanted)
-            .with_for_update(skip_locked=True)
-        )
+        same = and_(waits, trial.c.priority == turn.priority, trial.c.stack_key == head.stack_key)
+        counted = select(trial.c.queued_for).where(same).limit(_COUNTED).subquery()
+        wanted = choose(head.document, int(connection.scalar(select(func.count()).select_from(counted)) or 1))
         # picked first, then updated: a LIMIT inside the UPDATE may be evaluated twice and lease too many
-        keys = list(connection.scalars(picked))
-        return _lease(connection, keys, owner, now + lease_seconds, clock)
+        keys = _pick(connection, and_(same, trial.c.queued_for == turn.experiment), wanted)
+        # others of the same shape ride along: their turn is not used up
+        keys += _pick(connection, and_(same, trial.c.queued_for != turn.experiment), wanted - len(keys))
+        if not keys:
+            return []
+        end_turn(connection, turn)
+        return _lease(connection, keys, owner, lease_seconds)
 
 
-def _lease(connection: Connection, keys: Sequence[int], owner: str, until: float, clock: str) -> list[Leased]:
-    if not keys:
+def _pick(connection: Connection, condition: ColumnElement[bool], most: int) -> list[int]:
+    """Lock at most so many waiting trials that nobody else is leasing."""
+    if most <= 0:
         return []
+    query = (
+        select(trial.c.id)
+        .where(condition)
+        .order_by(trial.c.queued_for, trial.c.id)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    return list(connection.scalars(query))
+
+
+def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_seconds: float) -> list[Leased]:
+    now, clock = lease_clock(connection)
     connection.execute(
         update(trial)
-        .where(trial.c.id.in_(keys))
+        .where(among(connection, trial.c.id, keys))
         .values(
             state=TrialState.RUNNING,
             attempt=trial.c.attempt + 1,
             owner=owner,
-            lease_until=until,
+            lease_until=now + lease_seconds,
             lease_clock=clock,
             started_at=utc_now(),
             ended_at=None,
             error=None,
         )
     )
+    open_attempts(connection, keys, owner)
     rows = connection.execute(
         select(trial.c.id, trial.c.attempt, settings.c.document, trial.c.seed, trial.c.stack_key, trial.c.queued_for)
         .join(settings, settings.c.id == trial.c.settings_id)
-        .where(trial.c.id.in_(keys))
-        .order_by(trial.c.queued_for, trial.c.id)
+        .where(among(connection, trial.c.id, keys))
     )
-    return [Leased(*row) for row in rows]
+    place = {key: index for index, key in enumerate(keys)}
+    return sorted((Leased(*row) for row in rows), key=lambda one: place[one.trial_id])
 
 
 def renew(store: Store, held: Sequence[tuple[int, int]], lease_seconds: float) -> frozenset[int]:
@@ -177,10 +193,14 @@ def restart(
     """Lease held trials once more to the same holder; answers the new attempt of each that was still the holder's."""
     with store.write() as connection:
         now, clock = lease_clock(connection)
-        # RETURNING, not a second look: that could find the same attempt number on a successor's lease
+        kept = _hold(connection, held)
+        owner = connection.scalar(select(trial.c.owner).where(among(connection, trial.c.id, kept)).limit(1))
+        if owner is None:
+            return {}
+        close_attempts(connection, kept, "restarted", error)
         rows = connection.execute(
             update(trial)
-            .where(_holds(held))
+            .where(among(connection, trial.c.id, kept))
             .values(
                 attempt=trial.c.attempt + 1,
                 failures=trial.c.failures + int(charge),
@@ -190,13 +210,15 @@ def restart(
             )
             .returning(trial.c.id, trial.c.attempt)
         )
-        return {row.id: row.attempt for row in rows}
+        attempts = {row.id: row.attempt for row in rows}
+        open_attempts(connection, kept, owner)
+        return attempts
 
 
 def release(store: Store, held: Sequence[tuple[int, int]]) -> None:
     """Hand running trials back to the queue, uncharged."""
     with store.write() as connection:
-        connection.execute(update(trial).where(_holds(held)).values(**_REQUEUED))
+        _requeue(connection, _hold(connection, held), "released")
 
 
 def sweep(store: Store) -> int:
@@ -204,10 +226,22 @@ def sweep(store: Store) -> int:
     with store.write() as connection:
         now, clock = lease_clock(connection)
         expired = or_(trial.c.lease_until < now, trial.c.lease_clock != clock)
-        result = connection.execute(
-            update(trial).where(trial.c.state == TrialState.RUNNING, expired).values(**_REQUEUED)
-        )
-        return result.rowcount
+        # a row that is locked is being reported, prolonged or swept at this moment
+        keys = lock_trials(connection, and_(runs, expired), skip_locked=True)
+        _requeue(connection, keys, "expired")
+    return len(keys)
+
+
+def _requeue(connection: Connection, keys: Sequence[int], outcome: str) -> None:
+    """Put trials, locked in this transaction, back into the queue."""
+    if keys:
+        _update(connection, keys, **_REQUEUED)
+        close_attempts(connection, keys, outcome)
+
+
+def _update(connection: Connection, keys: Collection[int], **values: Any) -> None:
+    """Change trials that are locked in this transaction."""
+    connection.execute(update(trial).where(among(connection, trial.c.id, keys)).values(**values))
 
 
 _REQUEUED: dict[str, Any] = {
@@ -219,21 +253,28 @@ _REQUEUED: dict[str, Any] = {
 }
 
 
-def _holds(held: Sequence[tuple[int, int]]) -> ColumnElement[bool]:
-    """The fence: these trials, running, under these attempts."""
-    return and_(
-        tuple_(trial.c.id, trial.c.attempt).in_(sorted(held)),
-        trial.c.state == TrialState.RUNNING,
+def _hold(connection: Connection, held: Collection[tuple[int, int]]) -> list[int]:
+    """The fence: which of these trials still run under these attempts; nobody changes them until the transaction ends.
+
+    Locked in key order before anything is written, so that nobody waits in a circle.
+    """
+    if not held:
+        return []
+    query = (
+        select(trial.c.id, trial.c.attempt)
+        .where(among(connection, trial.c.id, [key for key, _ in held]), runs)
+        .order_by(trial.c.id)
+        .with_for_update()
     )
+    ours = frozenset(held)
+    return [row.id for row in connection.execute(query) if (row.id, row.attempt) in ours]
 
 
 def _prolong(connection: Connection, held: Sequence[tuple[int, int]], until: float, clock: str) -> frozenset[int]:
     """Prolong those leases that still hold; their trials."""
-    if not held:
-        return frozenset()
-    kept = connection.scalars(
-        update(trial).where(_holds(held)).values(lease_until=until, lease_clock=clock).returning(trial.c.id)
-    )
+    kept = _hold(connection, held)
+    if kept:
+        _update(connection, kept, lease_until=until, lease_clock=clock)
     return frozenset(kept)
 
 
@@ -273,7 +314,7 @@ def _first_step(report: Report) -> int:
 def fail(store: Store, trial_id: int, attempt: int, end: End) -> frozenset[int]:
     """End a trial that could not be trained, charged; what earlier blocks measured stays."""
     with store.write() as connection:
-        if not connection.scalars(select(trial.c.id).where(_holds([(trial_id, attempt)]))).all():
+        if not _hold(connection, [(trial_id, attempt)]):
             return frozenset({trial_id})
         connection.execute(update(trial).where(trial.c.id == trial_id).values(failures=trial.c.failures + 1))
         _finish(connection, [end])
@@ -287,9 +328,11 @@ def _finish(connection: Connection, ends: Sequence[End]) -> None:
         groups.setdefault((end.state, end.step, end.error), []).append(end)
     now = utc_now()
     for (state, step, error), members in groups.items():
+        keys = [end.trial_id for end in members]
+        close_attempts(connection, keys, state, error)
         connection.execute(
             update(trial)
-            .where(trial.c.id.in_([end.trial_id for end in members]))
+            .where(among(connection, trial.c.id, keys))
             .values(
                 state=TrialState(state),
                 last_step=step,

@@ -5,19 +5,23 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
+import numpy as np
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import IdempotencyMismatch
 from service.grids import Expansion
 from service.states import ExperimentState, TrialState, experiment_state
-from service.store.experiments import assign_queue, count_states
+from service.store.control import AS_NEW
+from service.store.copy_binary import BIGINT, BOOLEAN
+from service.store.experiments import count_states
 from service.store.ids import experiment_id
+from service.store.measurements import insert_columns
 from service.store.models import experiment, experiment_trial, idempotency, settings, trial
 from service.store.session import Store, utc_now
+from service.store.wanting import one_at_a_time, settle
 
 _CHUNK = 5_000
-_SUBMIT_LOCK = 715_225_742
 T = TypeVar("T")
 
 
@@ -50,17 +54,17 @@ def create_experiment(
         IdempotencyMismatch: the key was used with another body.
     """
     with store.write() as connection:
-        _one_at_a_time(connection)
+        one_at_a_time(connection)
         if idempotency_key is not None:
             before = _replayed(connection, owner, idempotency_key, body_digest)
             if before is not None:
                 return before
         number = _insert_experiment(connection, expansion, owner, document)
         setting_ids = _insert_settings(connection, expansion)
-        new = _insert_trials(connection, expansion, setting_ids)
+        new = _insert_trials(connection, number, expansion, setting_ids)
         _insert_links(connection, number, expansion)
         revived = _revive_cancelled(connection, number)
-        assign_queue(connection, number)
+        settle(connection, number)
         total = len(expansion)
         created = Created(
             experiment_id(number),
@@ -134,8 +138,8 @@ def _insert_settings(connection: Connection, expansion: Expansion) -> dict[str, 
     return found
 
 
-def _insert_trials(connection: Connection, expansion: Expansion, setting_ids: Mapping[str, int]) -> int:
-    """Insert those trials that the store has not; answers how many."""
+def _insert_trials(connection: Connection, number: int, expansion: Expansion, setting_ids: Mapping[str, int]) -> int:
+    """Insert those trials that the store has not, waiting for this experiment; answers how many."""
     now, new = utc_now(), 0
     for chunk in _chunks(expansion.trials()):
         rows: list[dict[str, Any]] = [
@@ -145,6 +149,8 @@ def _insert_trials(connection: Connection, expansion: Expansion, setting_ids: Ma
                 "seed": seed,
                 "stack_key": point.stack_key,
                 "state": TrialState.QUEUED,
+                "queued_for": number,
+                "priority": expansion.grid.priority,
                 "created_at": now,
             }
             for _, point, seed, fingerprint in chunk
@@ -165,13 +171,13 @@ def _insert_links(connection: Connection, number: int, expansion: Expansion) -> 
         prints = [fingerprint for *_, fingerprint in chunk]
         query = select(trial.c.fingerprint, trial.c.id).where(trial.c.fingerprint.in_(prints))
         keys = {row.fingerprint: row.id for row in connection.execute(query)}
-        connection.execute(
-            insert(experiment_trial),
-            [
-                {"experiment_id": number, "position": position, "trial_id": keys[fingerprint], "wanted": True}
-                for position, _, _, fingerprint in chunk
-            ],
-        )
+        columns = {
+            "experiment_id": np.full(len(chunk), number),
+            "position": np.array([position for position, *_ in chunk]),
+            "trial_id": np.array([keys[fingerprint] for fingerprint in prints]),
+            "wanted": np.ones(len(chunk), bool),
+        }
+        insert_columns(connection, experiment_trial, columns, [BIGINT, BIGINT, BIGINT, BOOLEAN])
 
 
 def _insert_missing(connection: Connection, table: Any, unique: str) -> Any:
@@ -184,21 +190,9 @@ def _revive_cancelled(connection: Connection, number: int) -> int:
     """Queue the experiment's cancelled trials again: somebody wants them now."""
     links = select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number)
     result = connection.execute(
-        update(trial)
-        .where(trial.c.id.in_(links), trial.c.state == TrialState.CANCELLED)
-        .values(state=TrialState.QUEUED, ended_at=None, error=None, not_before=0.0)
+        update(trial).where(trial.c.id.in_(links), trial.c.state == TrialState.CANCELLED).values(**AS_NEW)
     )
     return result.rowcount
-
-
-def _one_at_a_time(connection: Connection) -> None:
-    """Let submissions wait for each other, as SQLite's writers do anyway.
-
-    Overlapping grids then cannot deadlock on each other's trials, what is new is counted exactly, repeats of an
-    Idempotency-Key find the first, and the ids of new trials follow the grid's order.
-    """
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(_SUBMIT_LOCK)))
 
 
 def _replayed(connection: Connection, owner: str, key: str, body_digest: str) -> Created | None:

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, func, make_url, select, text
 from service.grids import expand
 from service.measured_steps import measured_steps
 from service.states import TrialState
-from service.store import cluster, experiments, submissions, trials
+from service.store import cluster, control, experiments, submissions, trials
 from service.store.models import layer_measurement, measurement, trial
 from workers.blocks import Lane, Stack
 from workers.training import train
@@ -169,7 +169,7 @@ def test_sigterm_hands_unfinished_trials_back_within_ten_seconds(store, dispatch
 def test_cancelling_frees_the_trainers_for_other_work(store, dispatchers, submitted, tiny_grid):
     dispatchers.start()
     wait_until(lambda: rows(store) > 50)
-    experiments.cancel_experiment(store, submitted)
+    control.cancel_experiment(store, submitted)
     other = submissions.create_experiment(store, expand(tiny_grid())).id
     wait_until(lambda: ended(store, other), seconds=10)
     kept = rows(store)

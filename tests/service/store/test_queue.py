@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, func, select, update
 
 from service.states import TrialState
-from service.store import experiments, queue, submissions, trials
+from service.store import control, experiments, queue, submissions, trials
 from service.store.ids import trial_id
 from service.store.models import final, layer_measurement, measurement, trial
 from service.store.queue import End, Report
@@ -65,7 +65,7 @@ def test_a_lease_takes_the_head_of_the_queue_and_others_of_its_shape(store, expa
     assert _lease(store) == []
 
 
-def test_higher_priority_is_leased_first_and_within_one_the_older_experiment(store, tiny_grid):
+def test_higher_priority_is_leased_first_and_within_one_each_experiment_in_turn(store, tiny_grid):
     from service.grids import expand
 
     low = submissions.create_experiment(store, expand(tiny_grid(seeds=[1], axes={})))
@@ -168,7 +168,7 @@ def test_a_cancelled_trials_report_is_refused_and_its_earlier_rows_stay(store, e
     created = submissions.create_experiment(store, expansion)
     leased = _lease(store)
     queue.record(store, _report(leased, [0]), LEASE)
-    experiments.cancel_experiment(store, created.id)
+    control.cancel_experiment(store, created.id)
     assert queue.record(store, _report(leased, [20], ends=True, first=False), LEASE) == {o.trial_id for o in leased}
     assert {row.step for row in _rows(store)} == {0}
     assert experiments.get_experiment(store, created.id).counts[TrialState.CANCELLED] == 6

@@ -1,0 +1,132 @@
+"""Cancel, pause, resume, retry, change and delete experiments; a trial that others want stays as it is."""
+
+from typing import Any, Literal
+
+from sqlalchemy import Connection, delete, literal, select, update
+
+from service.states import TrialState
+from service.store.experiments import Experiment, get_experiment, require
+from service.store.models import (
+    MEASUREMENT_TABLES,
+    attempt,
+    experiment,
+    experiment_trial,
+    final,
+    idempotency,
+    settings,
+    trial,
+)
+from service.store.session import Store
+from service.store.wanting import one_at_a_time, settle
+
+
+def cancel_experiment(store: Store, public_id: str) -> Experiment:
+    """Stop wanting every unfinished trial; those that nobody else wants are cancelled, running ones too.
+
+    What was measured is kept. Raises NotFound.
+    """
+    with store.write() as connection:
+        _cancel(connection, _begin(connection, public_id))
+    return get_experiment(store, public_id)
+
+
+def pause_experiment(store: Store, public_id: str) -> Experiment:
+    """Lease nothing on its behalf; what runs for it alone goes back to the queue. Raises NotFound."""
+    return _change(store, public_id, {"paused": True})
+
+
+def resume_experiment(store: Store, public_id: str) -> Experiment:
+    """Go on after a pause. Raises NotFound."""
+    return _change(store, public_id, {"paused": False})
+
+
+def change_experiment(store: Store, public_id: str, changes: dict[str, Any]) -> Experiment:
+    """Change name, notes, tags or priority; a new priority holds for what still waits. Raises NotFound."""
+    unknown = set(changes) - {"name", "notes", "tags", "priority"}
+    if unknown:
+        raise ValueError(f"cannot change {sorted(unknown)}")
+    return _change(store, public_id, changes)
+
+
+def retry_experiment(store: Store, public_id: str, which: Literal["failed", "diverged", "cancelled"]) -> Experiment:
+    """Queue its failed, diverged or cancelled trials again, for every experiment that holds them. Raises NotFound."""
+    with store.write() as connection:
+        number = _begin(connection, public_id)
+        if which == "cancelled":
+            connection.execute(
+                update(experiment_trial).where(experiment_trial.c.experiment_id == number).values(wanted=True)
+            )
+        links = select(experiment_trial.c.trial_id).where(
+            experiment_trial.c.experiment_id == number, experiment_trial.c.wanted == literal(True)
+        )
+        again = select(trial.c.id).where(trial.c.id.in_(links), trial.c.state == TrialState(which))
+        connection.execute(delete(final).where(final.c.trial_id.in_(again)))
+        connection.execute(update(trial).where(trial.c.id.in_(again)).values(**AS_NEW))
+        settle(connection, number)
+    return get_experiment(store, public_id)
+
+
+AS_NEW: dict[str, Any] = {
+    "state": TrialState.QUEUED,
+    "failures": 0,
+    "error": None,
+    "last_step": None,
+    "provenance": None,
+    "started_at": None,
+    "ended_at": None,
+}
+"""A trial that is to be run again. Its attempt number stays: it only ever grows."""
+
+
+def delete_experiment(store: Store, public_id: str) -> None:
+    """Delete it and every trial that no other experiment holds, with all that was measured. Raises NotFound."""
+    with store.write() as connection:
+        number = _begin(connection, public_id)
+        _cancel(connection, number)
+        links = select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number)
+        other = experiment_trial.alias()
+        is_held = select(other.c.trial_id).where(other.c.trial_id == trial.c.id, other.c.experiment_id != number)
+        orphans = list(connection.scalars(select(trial.c.id).where(trial.c.id.in_(links), ~is_held.exists())))
+        connection.execute(delete(experiment_trial).where(experiment_trial.c.experiment_id == number))
+        connection.execute(delete(idempotency).where(idempotency.c.experiment_id == number))
+        connection.execute(delete(experiment).where(experiment.c.id == number))
+        for start in range(0, len(orphans), _CHUNK):
+            _delete_trials(connection, orphans[start : start + _CHUNK])
+
+
+_CHUNK = 5_000
+
+
+def _delete_trials(connection: Connection, keys: list[int]) -> None:
+    of_them = set(connection.scalars(select(trial.c.settings_id).where(trial.c.id.in_(keys))))
+    for table in (*MEASUREMENT_TABLES, final, attempt):
+        connection.execute(delete(table).where(table.c.trial_id.in_(keys)))
+    connection.execute(delete(trial).where(trial.c.id.in_(keys)))
+    is_used = select(trial.c.id).where(trial.c.settings_id == settings.c.id).exists()
+    connection.execute(delete(settings).where(settings.c.id.in_(of_them), ~is_used))
+
+
+def _begin(connection: Connection, public_id: str) -> int:
+    """The experiment's key, with nobody else changing who wants what."""
+    one_at_a_time(connection)
+    return require(connection, public_id)
+
+
+def _cancel(connection: Connection, number: int) -> None:
+    unfinished = select(trial.c.id).where(trial.c.state.in_([TrialState.QUEUED, TrialState.RUNNING]))
+    connection.execute(
+        update(experiment_trial)
+        .where(experiment_trial.c.experiment_id == number, experiment_trial.c.trial_id.in_(unfinished))
+        .values(wanted=False)
+    )
+    settle(connection, number)
+
+
+def _change(store: Store, public_id: str, values: dict[str, Any]) -> Experiment:
+    with store.write() as connection:
+        number = _begin(connection, public_id)
+        if values:
+            connection.execute(update(experiment).where(experiment.c.id == number).values(**values))
+        if values.keys() & {"priority", "paused"}:
+            settle(connection, number)
+    return get_experiment(store, public_id)

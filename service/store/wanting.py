@@ -1,0 +1,107 @@
+"""Which experiments want a trial, and what follows: on whose behalf it waits, or that nobody wants it any more.
+
+A link (experiment, trial) is wanted until the experiment is cancelled. A trial may be leased while some unpaused
+experiment wants it. What follows from links, pauses and priorities is noted on the trial itself, so that leasing
+reads an index instead of joining the queue with them.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, and_, case, func, literal, or_, select, update
+from sqlalchemy.sql import ColumnElement
+
+from service.states import TrialState
+from service.store.attempts import close_attempts
+from service.store.models import experiment, experiment_trial, trial
+from service.store.session import utc_now
+
+_CONTROL_LOCK = 715_225_742
+_UNFINISHED = (TrialState.QUEUED, TrialState.RUNNING)
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """Let everything that changes who wants what wait for each other, as SQLite's writers do anyway.
+
+    Overlapping grids then cannot deadlock on each other's trials, a cancel cannot miss that another experiment is
+    about to want the trial, what is new is counted exactly, repeats of an Idempotency-Key find the first, and the ids
+    of new trials follow the grid's order.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_CONTROL_LOCK)))
+
+
+def lock_trials(connection: Connection, condition: ColumnElement[bool], *, skip_locked: bool = False) -> list[int]:
+    """Lock trials until the transaction ends, and answer their keys; in key order, so that nobody waits in a circle."""
+    query = select(trial.c.id).where(condition).order_by(trial.c.id).with_for_update(skip_locked=skip_locked)
+    return list(connection.scalars(query))
+
+
+def settle(connection: Connection, number: int) -> None:
+    """Draw the consequences of a change of an experiment's links, pause or priority for its unfinished trials.
+
+    Each is noted to wait for the unpaused experiment of highest priority that wants it, among those the smallest:
+    a small sweep does not wait for a large one that it overlaps. A trial that only paused experiments want goes back
+    to the queue and rests there; one that nobody wants is cancelled.
+    """
+    links = select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number)
+    unfinished = and_(trial.c.id.in_(links), trial.c.state.in_(_UNFINISHED))
+    if connection.dialect.name == "postgresql":
+        lock_trials(connection, unfinished)
+    best = _best_holders(number)
+    is_changed = or_(
+        trial.c.queued_for.is_distinct_from(best.c.holder), trial.c.priority != func.coalesce(best.c.priority, 0)
+    )
+    connection.execute(
+        update(trial)
+        .where(trial.c.id == best.c.trial_id, best.c.place == 1, trial.c.state.in_(_UNFINISHED), is_changed)
+        .values(queued_for=best.c.holder, priority=func.coalesce(best.c.priority, 0))
+    )
+    left = and_(unfinished, trial.c.queued_for.is_(None))
+    other = experiment_trial.alias()
+    is_wanted = select(other.c.trial_id).where(other.c.trial_id == trial.c.id, other.c.wanted == literal(True)).exists()
+    _take(connection, and_(left, ~is_wanted), TrialState.CANCELLED, "cancelled")
+    _take(connection, and_(left, trial.c.state == TrialState.RUNNING), TrialState.QUEUED, "paused")
+
+
+def _best_holders(number: int) -> Any:
+    """Of each of the experiment's trials its holders by place; a holder that may not have it run is NULL and last."""
+    mine, link = experiment_trial.alias(), experiment_trial.alias()
+    may_run = and_(
+        experiment.c.id == link.c.experiment_id,
+        link.c.wanted == literal(True),
+        experiment.c.paused == literal(False),
+    )
+    order = (
+        case((experiment.c.id.is_(None), 1), else_=0),
+        experiment.c.priority.desc(),
+        experiment.c.trials,
+        experiment.c.id,
+    )
+    return (
+        select(
+            mine.c.trial_id,
+            experiment.c.id.label("holder"),
+            experiment.c.priority,
+            func.row_number().over(partition_by=mine.c.trial_id, order_by=order).label("place"),
+        )
+        .select_from(mine.join(link, link.c.trial_id == mine.c.trial_id).outerjoin(experiment, may_run))
+        .where(mine.c.experiment_id == number)
+        .subquery()
+    )
+
+
+def _take(connection: Connection, condition: ColumnElement[bool], state: TrialState, outcome: str) -> None:
+    """Take trials from whoever runs them; their attempts end with this outcome."""
+    taken = connection.scalars(
+        update(trial)
+        .where(condition)
+        .values(
+            state=state,
+            ended_at=utc_now() if state == TrialState.CANCELLED else None,
+            owner=None,
+            lease_until=None,
+            lease_clock=None,
+        )
+        .returning(trial.c.id)
+    ).all()
+    close_attempts(connection, taken, outcome)
