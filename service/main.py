@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 
 from fastapi import FastAPI
 
-from service.api import catalogue, datasets, experiments, health, results, trials
-from service.api.limits import BodyLimit
+from service.api import catalogue, control, datasets, experiments, health, results, trials
+from service.api.limits import BodyLimit, NoNul
 from service.api.problems import PROBLEM_RESPONSES, add_handlers, document_problems
 from service.settings import Settings
 from service.store.session import Store, open_store
@@ -47,8 +47,9 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     )
     app.state.settings = settings
     add_handlers(app)
+    app.add_middleware(NoNul)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)
-    for module in (experiments, trials, results, catalogue, datasets):
+    for module in (experiments, control, trials, results, catalogue, datasets):
         app.include_router(module.router, prefix="/api/v1")
     app.include_router(health.cluster_router, prefix="/api/v1")
     app.include_router(health.router)

@@ -1,10 +1,14 @@
 """Request and response bodies of the REST API, each field described: what /docs shows and the client reads."""
 
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from service.errors import InvalidRequest
+from service.grid_document import check_plain
+from service.grids import Seed, Tag
+from service.problems import Problems
 from service.states import ExperimentState, TrialState
 
 T = TypeVar("T")
@@ -78,6 +82,45 @@ class ExperimentBody(Body):
     counts: dict[TrialState, int] = Field(description="Its trials by state.")
     progress: float = Field(description="Share of its trials that have ended, 0 to 1.")
     eta_seconds: float | None = Field(description="Until it ends, at its rate so far; null before the first end.")
+
+
+class Request(BaseModel):
+    """Base of every small JSON request: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _storable(cls, written: Any) -> Any:
+        """What no database can hold is refused here as it is in grids."""
+        problems = Problems()
+        check_plain(written, problems)
+        problems.raise_as(InvalidRequest)
+        return written
+
+
+class Retry(Request):
+    """Which ended trials to run again."""
+
+    which: Literal["failed", "diverged", "cancelled"]
+
+
+class Extension(Request):
+    """What to add to a grid."""
+
+    axes: dict[str, Any] = Field({}, max_length=64, description="Path -> further values, as on a grid's axes.")
+    seeds: Annotated[int, Field(ge=0, le=1_000_000)] | Annotated[list[Seed], Field(max_length=1_000_000)] = Field(
+        0, description="Further seeds; n for 0 .. n-1, or a list."
+    )
+
+
+class Changes(Request):
+    """What to change of an experiment; what is left out stays."""
+
+    name: str | None = Field(None, min_length=1, max_length=200)
+    notes: str | None = Field(None, max_length=20_000)
+    tags: list[Tag] | None = Field(None, max_length=50)
+    priority: int | None = Field(None, ge=-1_000_000, le=1_000_000, description="Higher runs first.")
 
 
 class StepCountsBody(Body):

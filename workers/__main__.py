@@ -4,8 +4,7 @@ import faulthandler
 import sys
 import threading
 
-import structlog
-
+from service.logs import log_as_json_lines
 from workers.environment import prepare
 from workers.settings import WorkerSettings
 
@@ -13,7 +12,7 @@ from workers.settings import WorkerSettings
 def main() -> int:
     """Run a dispatcher; the exit code is 0 after a stop that was asked for."""
     faulthandler.enable()
-    _log_as_json_lines()
+    log_as_json_lines()
     settings = WorkerSettings()
     stop = threading.Event()
     prepare(settings.token_path)
@@ -21,17 +20,6 @@ def main() -> int:
     from workers.run import run  # noqa: PLC0415
 
     return run(settings, stop)
-
-
-def _log_as_json_lines() -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Submit, preview, list, look at and cancel experiments."""
+"""Submit, preview, list and look at experiments."""
 
 import hashlib
 import os
@@ -13,8 +13,7 @@ from service.api.grid_bodies import OPENAPI_BODY, BodyDep, GridDep
 from service.grids import Expansion
 from service.schemas import ExperimentBody, ExperimentDetail, Page, Preview, Submitted, TrialCounts
 from service.states import ExperimentState
-from service.store import cluster, control, experiments, submissions
-from service.store.ids import experiment_number
+from service.store import cluster, experiments, submissions
 from service.store.session import Store
 from service.store.step_counts import count_steps
 
@@ -45,6 +44,11 @@ def submit(
     response.headers["Location"] = f"/api/v1/experiments/{created.id}"
     if created.is_replay:
         response.headers["Idempotency-Replayed"] = "true"
+    return submitted(created)
+
+
+def submitted(created: submissions.Created) -> Submitted:
+    """What is answered to a submission or an extension."""
     counts = TrialCounts(total=created.total, new=created.new, reused=created.reused)
     return Submitted(id=created.id, name=created.name, state=created.state, trials=counts)
 
@@ -93,15 +97,9 @@ def list_experiments(
 @router.get("/{experiment_id}", summary="One experiment", response_model=ExperimentDetail)
 def get_experiment(experiment_id: str, store: StoreDep) -> dict[str, Any]:
     """An experiment with its grid, counts and progress."""
-    return _detail(store, experiments.get_experiment(store, experiment_id))
+    return detail(store, experiments.get_experiment(store, experiment_id))
 
 
-@router.post("/{experiment_id}/cancel", summary="Cancel an experiment", response_model=ExperimentDetail)
-def cancel(experiment_id: str, store: StoreDep) -> dict[str, Any]:
-    """Stop its unfinished trials, unless another experiment wants them; what was measured is kept."""
-    experiment_number(experiment_id)
-    return _detail(store, control.cancel_experiment(store, experiment_id))
-
-
-def _detail(store: Store, one: experiments.Experiment) -> dict[str, Any]:
+def detail(store: Store, one: experiments.Experiment) -> dict[str, Any]:
+    """What is answered about one experiment."""
     return asdict(one) | {"steps": asdict(count_steps(store, one.id))}

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from service.api.deps import SettingsDep, StoreDep
-from service.grids import Expansion, Grid, expand, parse_document
+from service.grids import Expansion, Grid, dataset_ids, expand, parse_document
 from service.store.datasets import dataset_shapes
 
 EXAMPLE = {
@@ -63,25 +63,7 @@ def read_grid(
 ) -> tuple[Expansion, dict[str, Any]]:
     """The expanded grid of a body, and the document as it was written."""
     document = parse_document(body, media)
-    return expand(document, settings.limits, dataset_shapes(store, _dataset_ids(document))), document
-
-
-def _dataset_ids(document: Any) -> list[str]:
-    """Every id of a dataset that a document names anywhere."""
-    found: list[str] = []
-    waiting: list[Any] = [document]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                is_id = str(key).endswith(("weights_id", "dataset_id"))
-                found += [
-                    one for one in (inner if isinstance(inner, list) else [inner]) if is_id and isinstance(one, str)
-                ]
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-    return list(dict.fromkeys(found))
+    return expand(document, settings.limits, dataset_shapes(store, dataset_ids(document))), document
 
 
 GridDep = Annotated[tuple[Expansion, dict[str, Any]], Depends(read_grid)]

@@ -1,11 +1,26 @@
-"""Bounds request bodies before anything parses them."""
+"""Refuses requests that no route should see: bodies over their limit, and addresses that hold a NUL."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import problem
-from service.errors import TooLarge
+from service.errors import InvalidRequest, TooLarge
 
 UPLOAD_PATH = "/api/v1/datasets"
+
+
+class NoNul:
+    """ASGI middleware: answers 422 to a path or query with a NUL, which PostgreSQL's text cannot hold."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Look at the address only."""
+        if scope["type"] == "http" and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
+            error = InvalidRequest("the address holds a NUL character (%00): leave it out")
+            await problem(error.status, error.code, error.title, error.detail)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 class BodyLimit:

@@ -8,11 +8,13 @@ import sys
 
 import uvicorn
 
+from service.logs import log_as_json_lines
 from service.main import create_app
 
 
 def main(descriptor: int) -> None:
     """Serve until SIGTERM; requests that have begun get five seconds to end."""
+    log_as_json_lines()
     bound = socket.socket(fileno=descriptor)
     config = uvicorn.Config(
         create_app(), log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False

@@ -1,7 +1,7 @@
 """Uploaded arrays, addressed by the SHA-256 of their content."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -57,7 +57,7 @@ def list_datasets(store: Store, *, limit: int, after: str | None) -> tuple[list[
     return found[:limit], found[limit - 1].sha256 if len(found) > limit else None
 
 
-def dataset_shapes(store: Store, ids: Sequence[str]) -> dict[str, dict[str, tuple[int, ...]]]:
+def dataset_shapes(store: Store, ids: Collection[str]) -> dict[str, dict[str, tuple[int, ...]]]:
     """Shapes of the arrays of those of these datasets that exist."""
     if not ids:
         return {}

@@ -6,15 +6,15 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from service.errors import IdempotencyMismatch
+from service.errors import Conflict, IdempotencyMismatch
 from service.grids import Expansion
 from service.states import ExperimentState, TrialState, experiment_state
 from service.store.control import AS_NEW
 from service.store.copy_binary import BIGINT, BOOLEAN
-from service.store.experiments import count_states
+from service.store.experiments import count_states, require
 from service.store.ids import experiment_id
 from service.store.measurements import insert_columns
 from service.store.models import experiment, experiment_trial, idempotency, settings, trial
@@ -77,6 +77,44 @@ def create_experiment(
         if idempotency_key is not None:
             _remember(connection, owner, idempotency_key, body_digest, number, created)
     return created
+
+
+def extend_experiment(
+    store: Store, public_id: str, expansion: Expansion, before: Mapping[str, Any], document: Mapping[str, Any]
+) -> Created:
+    """Add those trials of a wider grid that the experiment has not; all of it or nothing.
+
+    Args:
+        store: where it is.
+        public_id: the experiment.
+        expansion: of the wider grid.
+        before: the grid that was widened.
+        document: the wider grid.
+    Raises:
+        NotFound: there is no such experiment.
+        Conflict: somebody else has changed its grid since it was read.
+    """
+    with store.write() as connection:
+        one_at_a_time(connection)
+        number = require(connection, public_id)
+        row = connection.execute(select(experiment).where(experiment.c.id == number)).mappings().one()
+        if row["grid"] != before:
+            raise Conflict("the experiment was extended by somebody else at the same moment: look, and try again")
+        setting_ids = _insert_settings(connection, expansion)
+        new = _insert_trials(connection, number, expansion, setting_ids)
+        _insert_links(connection, number, expansion)
+        total = int(
+            connection.scalar(
+                select(func.count()).select_from(experiment_trial).where(experiment_trial.c.experiment_id == number)
+            )
+            or 0
+        )
+        changed = {"grid": dict(document), "axes": list(expansion.axes), "trials": total}
+        connection.execute(update(experiment).where(experiment.c.id == number).values(**changed))
+        revived = _revive_cancelled(connection, number)
+        settle(connection, number)
+        state = experiment_state(count_states(connection, [number])[number], paused=bool(row["paused"]))
+    return Created(public_id, row["name"], state, total, new + revived, total - new - revived)
 
 
 def known_fingerprints(store: Store, expansion: Expansion) -> frozenset[str]:
@@ -167,17 +205,23 @@ def _count_present(connection: Connection, fingerprints: Sequence[str]) -> int:
 
 
 def _insert_links(connection: Connection, number: int, expansion: Expansion) -> None:
+    """Link the grid's trials in its order; those that an extended experiment has already keep their places."""
+    own = experiment_trial.c.experiment_id == number
+    linked = frozenset(connection.scalars(select(experiment_trial.c.trial_id).where(own)))
+    following = int(connection.scalar(select(func.coalesce(func.max(experiment_trial.c.position) + 1, 0)).where(own)))
     for chunk in _chunks(expansion.trials()):
         prints = [fingerprint for *_, fingerprint in chunk]
         query = select(trial.c.fingerprint, trial.c.id).where(trial.c.fingerprint.in_(prints))
         keys = {row.fingerprint: row.id for row in connection.execute(query)}
+        missing = [keys[fingerprint] for fingerprint in prints if keys[fingerprint] not in linked]
         columns = {
-            "experiment_id": np.full(len(chunk), number),
-            "position": np.array([position for position, *_ in chunk]),
-            "trial_id": np.array([keys[fingerprint] for fingerprint in prints]),
-            "wanted": np.ones(len(chunk), bool),
+            "experiment_id": np.full(len(missing), number),
+            "position": np.arange(following, following + len(missing)),
+            "trial_id": np.array(missing, np.int64),
+            "wanted": np.ones(len(missing), bool),
         }
         insert_columns(connection, experiment_trial, columns, [BIGINT, BIGINT, BIGINT, BOOLEAN])
+        following += len(missing)
 
 
 def _insert_missing(connection: Connection, table: Any, unique: str) -> Any:
@@ -188,7 +232,9 @@ def _insert_missing(connection: Connection, table: Any, unique: str) -> Any:
 
 def _revive_cancelled(connection: Connection, number: int) -> int:
     """Queue the experiment's cancelled trials again: somebody wants them now."""
-    links = select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number)
+    links = select(experiment_trial.c.trial_id).where(
+        experiment_trial.c.experiment_id == number, experiment_trial.c.wanted == literal(True)
+    )
     result = connection.execute(
         update(trial).where(trial.c.id.in_(links), trial.c.state == TrialState.CANCELLED).values(**AS_NEW)
     )

@@ -1,0 +1,61 @@
+"""Cancel, pause, resume, retry, extend, change and delete experiments."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from service.api.deps import SettingsDep, StoreDep
+from service.api.experiments import detail, submitted
+from service.extension import extended
+from service.grids import dataset_ids, expand
+from service.schemas import Changes, ExperimentDetail, Extension, Retry, Submitted
+from service.store import control, submissions
+from service.store.datasets import dataset_shapes
+from service.store.experiments import get_experiment
+
+router = APIRouter(prefix="/experiments/{experiment_id}", tags=["experiments"])
+
+
+@router.post("/cancel", summary="Cancel an experiment", response_model=ExperimentDetail)
+def cancel(experiment_id: str, store: StoreDep) -> dict[str, Any]:
+    """Stop its unfinished trials, unless another experiment wants them; what was measured is kept."""
+    return detail(store, control.cancel_experiment(store, experiment_id))
+
+
+@router.post("/pause", summary="Pause an experiment", response_model=ExperimentDetail)
+def pause(experiment_id: str, store: StoreDep) -> dict[str, Any]:
+    """Start no more trials for it; those that run for it alone go back to the queue."""
+    return detail(store, control.pause_experiment(store, experiment_id))
+
+
+@router.post("/resume", summary="Go on after a pause", response_model=ExperimentDetail)
+def resume(experiment_id: str, store: StoreDep) -> dict[str, Any]:
+    """Let its queued trials run again; no change where it was not paused."""
+    return detail(store, control.resume_experiment(store, experiment_id))
+
+
+@router.post("/retry", summary="Run some of its ended trials again", response_model=ExperimentDetail)
+def retry(experiment_id: str, body: Retry, store: StoreDep) -> dict[str, Any]:
+    """Queue its failed, diverged or cancelled trials again, for every experiment that shares them."""
+    return detail(store, control.retry_experiment(store, experiment_id, body.which))
+
+
+@router.post("/extend", summary="Add axis values or seeds", response_model=Submitted)
+def extend(experiment_id: str, body: Extension, store: StoreDep, settings: SettingsDep) -> Submitted:
+    """Widen its grid to the union of its own and the given values and seeds; only what is new is run."""
+    before = get_experiment(store, experiment_id).grid
+    document = extended(before, body.axes, body.seeds)
+    expansion = expand(document, settings.limits, dataset_shapes(store, dataset_ids(document)))
+    return submitted(submissions.extend_experiment(store, experiment_id, expansion, before, document))
+
+
+@router.patch("", summary="Change name, tags, notes or priority", response_model=ExperimentDetail)
+def change(experiment_id: str, body: Changes, store: StoreDep) -> dict[str, Any]:
+    """A new priority holds for what still waits."""
+    return detail(store, control.change_experiment(store, experiment_id, body.model_dump(exclude_none=True)))
+
+
+@router.delete("", summary="Delete an experiment", status_code=204)
+def delete(experiment_id: str, store: StoreDep) -> None:
+    """Delete it, and every trial that no other experiment holds with all that was measured of it."""
+    control.delete_experiment(store, experiment_id)

@@ -1,0 +1,69 @@
+"""Widens a grid: more values on its axes, more seeds; what it had stays in its place."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.axes import read_factors
+from service.errors import InvalidGrid
+from service.grid_sections import value_at
+from service.problems import Problems
+from service.trial_settings import spaced
+
+
+def extended(document: Mapping[str, Any], axes: Mapping[str, Any], seeds: int | Sequence[int]) -> dict[str, Any]:
+    """A grid's document with the union of its own and of further axis values and seeds, its own first.
+
+    Args:
+        document: the grid as it was submitted, which is valid.
+        axes: path of one of its axes -> further values: a list, or {log: ..} or {linear: ..}. A path that is no axis
+            yet becomes one, beginning with the value that the grid has had for it.
+        seeds: further seeds; n stands for 0 .. n-1.
+    Raises:
+        InvalidGrid: with one entry per wrong field.
+    """
+    problems = Problems()
+    own_axes = dict(document.get("axes") or {})
+    read_factors(axes, [], problems)
+    problems.raise_as(InvalidGrid)
+    for path, written in axes.items():
+        own = _own_values(document, path, problems)
+        own_axes[path] = _union(own, list(spaced(written)))
+    problems.raise_as(InvalidGrid)
+    return {**document, "axes": own_axes, "seeds": _compact(_union(_listed(document.get("seeds")), _listed(seeds)))}
+
+
+def _listed(seeds: int | Sequence[int] | None) -> list[int]:
+    """Seeds as a list: n stands for 0 .. n-1, nothing for one seed."""
+    if seeds is None:
+        return [0]
+    return list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+
+
+def _compact(seeds: list[int]) -> int | list[int]:
+    return len(seeds) if seeds == list(range(len(seeds))) else seeds
+
+
+def _own_values(document: Mapping[str, Any], path: str, problems: Problems) -> list[Any]:
+    """What the grid has on this path: its axis, or the one value under `trial`."""
+    own_axes = document.get("axes") or {}
+    if path in own_axes:
+        return list(spaced(own_axes[path]))
+    zipped = [key for group in document.get("zip") or () for key in group]
+    if path in zipped:
+        problems.add(f"axes.{path}", "moves together with others in a zip group: submit the new points as a grid")
+        return []
+    section = path.partition(".")[0]
+    if path == section:
+        problems.add(f"axes.{path}", "is no axis of this grid: name one of its axes, or a single setting")
+        return []
+    return [value_at(None, (document.get("trial") or {}).get(section) or {}, section, path)]
+
+
+def _union(own: list[Any], further: list[Any]) -> list[Any]:
+    """Own values in their order, then those of the further ones that are new; 1 and 1.0 are the same, true is not."""
+    found = {_key(value): value for value in reversed([*own, *further])}
+    return [found[key] for key in dict.fromkeys(_key(value) for value in [*own, *further])]
+
+
+def _key(value: Any) -> str:
+    return repr(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
