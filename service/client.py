@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import polars as pl
 
@@ -221,6 +221,47 @@ class Client:
         """Stop its unfinished trials, unless another experiment wants them; what was measured is kept."""
         return ExperimentDetail.model_validate(self._call("POST", f"/experiments/{experiment}/cancel"))
 
+    def pause(self, experiment: str) -> ExperimentDetail:
+        """Start no more of its trials; those that run for it alone go back to the queue."""
+        return ExperimentDetail.model_validate(self._call("POST", f"/experiments/{experiment}/pause"))
+
+    def resume(self, experiment: str) -> ExperimentDetail:
+        """Go on after a pause."""
+        return ExperimentDetail.model_validate(self._call("POST", f"/experiments/{experiment}/resume"))
+
+    def retry(self, experiment: str, which: Literal["failed", "diverged", "cancelled"] = "failed") -> ExperimentDetail:
+        """Run its failed, diverged or cancelled trials again."""
+        found = self._send("POST", f"/experiments/{experiment}/retry", {"which": which})
+        return ExperimentDetail.model_validate(found)
+
+    def extend(
+        self,
+        experiment: str,
+        axes: Mapping[str, Sequence[Any] | Mapping[str, Any]] | None = None,
+        seeds: int | Sequence[int] = 0,
+    ) -> Submitted:
+        """Add axis values and seeds to its grid; only what is new runs. Seeds: n for 0 .. n-1, or a list."""
+        body = {"axes": dict(axes or {}), "seeds": seeds if isinstance(seeds, int) else list(seeds)}
+        return Submitted.model_validate(self._send("POST", f"/experiments/{experiment}/extend", body))
+
+    def change(
+        self,
+        experiment: str,
+        *,
+        name: str | None = None,
+        notes: str | None = None,
+        tags: Sequence[str] | None = None,
+        priority: int | None = None,
+    ) -> ExperimentDetail:
+        """Change what is given and leave the rest."""
+        given = {"name": name, "notes": notes, "tags": tags and list(tags), "priority": priority}
+        body = {key: value for key, value in given.items() if value is not None}
+        return ExperimentDetail.model_validate(self._send("PATCH", f"/experiments/{experiment}", body))
+
+    def delete(self, experiment: str) -> None:
+        """Delete it, and every trial that no other experiment holds."""
+        self._call("DELETE", f"/experiments/{experiment}")
+
     def presets(self) -> list[PresetBody]:
         """The grids that ship with the service."""
         return [PresetBody.model_validate(item) for item in self._call("GET", "/presets")["items"]]
@@ -257,6 +298,10 @@ class Client:
 
     def _call(self, method: str, path: str, **more: Any) -> Any:
         return self._transport.call(method, f"/api/v1{path}", **more)
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+        headers = {"Content-Type": "application/json"}
+        return self._call(method, path, content=json.dumps(body).encode(), headers=headers)
 
     def _pages(self, path: str, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         cursor: str | None = None

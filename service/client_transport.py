@@ -117,6 +117,8 @@ def _backoff_seconds(attempt: int, retry_after: str | None) -> float:
 
 
 def _decoded(response: httpx.Response) -> Any:
+    if response.status_code == httpx.codes.NO_CONTENT:
+        return None
     try:
         return response.json()
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Commands about experiments: submit, list, show, watch, cancel."""
+"""Commands about experiments: submit, list, show, watch."""
 
 from typing import Annotated
 
@@ -133,18 +133,3 @@ def follow(client: Client, experiment: str, *, as_json: bool) -> None:
     with ExperimentProgress(err) as progress:
         ended = client.wait(experiment, progress=progress.show)
     raise typer.Exit(report(client, ended, as_json=as_json))
-
-
-def cancel(
-    experiment: Annotated[str, typer.Argument(metavar="ID")],
-    url: Url = DEFAULT_URL,
-    token: Token = None,
-    as_json: AsJson = False,
-) -> None:
-    """Stop an experiment's unfinished trials; what was measured is kept."""
-    with connect(url, token) as client:
-        one = client.cancel(experiment)
-    if as_json:
-        print_json(one)
-    else:
-        out.print(f"{one.id}: {counts(one)}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import answers, demo, doctor, experiments, local_run, presets, up
+from service.cli import answers, database, demo, doctor, experiments, local_run, presets, steering, up
 from service.cli.display import print_error, print_problem
 from service.cli.exits import HELP, Exit, Stop
 from service.cli.preflight import package_version
@@ -30,11 +30,17 @@ for name, command in {
     "show": experiments.show,
     "results": answers.results,
     "plot": answers.plot,
-    "cancel": experiments.cancel,
+    "cancel": steering.cancel,
+    "pause": steering.pause,
+    "resume": steering.resume,
+    "retry": steering.retry,
+    "extend": steering.extend,
+    "delete": steering.delete,
     "doctor": doctor.doctor,
 }.items():
     app.command(name, epilog=HELP)(command)
 app.add_typer(presets.app, name="presets")
+app.add_typer(database.app, name="db")
 
 
 @app.callback()

@@ -1,0 +1,123 @@
+"""The `nfa` command as a script sees it: one line on standard error and an exit code for everything that is wrong."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from typer.testing import CliRunner
+
+from service.cli.main import app
+from service.presets import preset_names
+from service.store import schema
+from service.store.session import open_store
+
+NFA = str(Path(sys.executable).with_name("nfa"))
+
+
+def nfa(*arguments: str, environment: dict[str, str] | None = None, body: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command; no service answers at its default address."""
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("NFA_")}
+    return subprocess.run(
+        [NFA, *arguments],
+        env=plain | {"NFA_URL": "http://127.0.0.1:9"} | (environment or {}),
+        input=body,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
+    """What it said on standard error, which is one line, without a traceback."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+def test_a_used_port_is_told_in_one_line(home):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        said = one_line(nfa("up", "--home", str(home), "--port", port), 4)
+    assert port in said and "--port" in said
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    said = one_line(nfa("up", "--home", str(tmp_path / "file" / "home"), "--port", "0"), 4)
+    assert "--home" in said
+
+
+def test_a_database_from_a_newer_version_is_told_in_one_line(home):
+    with open_store(f"sqlite:///{home / 'nfa.db'}") as store:
+        schema.upgrade(store)
+        with store.write() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    said = one_line(nfa("up", "--home", str(home), "--port", "0"), 4)
+    assert "9999" in said and "newer" in said
+    assert "9999" in one_line(nfa("db", "current", "--home", str(home)), 4)
+
+
+def test_a_missing_ray_is_told_in_one_line(home, tmp_path):
+    # a module that hides the installed one from this process and says that it is not there
+    hidden = (
+        "import sys, importlib.util as u; f = u.find_spec; u.find_spec = lambda n, *a: None if n == 'ray' else f(n, *a)"
+    )
+    code = f"{hidden}; sys.argv = ['nfa', 'up', '--home', {str(home)!r}]; from service.cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    said = one_line(done, 4)
+    assert "ray" in said and "nfa doctor" in said
+
+
+def test_an_address_where_nobody_answers_is_told_in_one_line():
+    for command in (["list"], ["cancel", "e1"], ["presets", "run", "depth"]):
+        said = one_line(nfa(*command), 3)
+        assert "127.0.0.1:9" in said and "nfa up" in said
+
+
+def test_a_grid_that_is_no_file_is_told_in_one_line():
+    assert "nothing.yaml" in one_line(nfa("submit", "nothing.yaml"), 2)
+
+
+def test_presets_are_listed_and_shown_without_a_service():
+    listed = json.loads(nfa("presets", "--json").stdout)
+    assert [one["name"] for one in listed] == preset_names()
+    shown = nfa("presets", "show", "weight-decay")
+    assert shown.returncode == 0 and "training.weight_decay" in shown.stdout
+
+
+def test_the_database_is_made_and_upgraded_by_hand(home):
+    assert one_line(nfa("db", "current", "--home", str(home)), 4)
+    assert nfa("db", "upgrade", "--home", str(home)).stdout.strip() == f"schema {schema.head()}"
+    assert nfa("db", "upgrade", "--home", str(home)).returncode == 0
+    assert nfa("db", "current", "--home", str(home)).stdout.strip() == f"schema {schema.head()}"
+    assert (home / "nfa.db").stat().st_mode & 0o077 == 0
+
+
+def test_every_command_has_help_that_names_the_exit_codes():
+    runner = CliRunner()
+    named = [command.name for command in app.registered_commands]
+    assert {"up", "demo", "run", "submit", "watch", "list", "show", "results", "plot", "cancel", "doctor"} <= set(named)
+    for name in named:
+        done = runner.invoke(app, [str(name), "--help"])
+        assert done.exit_code == 0 and "Exit codes" in done.stdout
+
+
+def test_doctor_names_what_it_found_as_json(home):
+    done = nfa("doctor", "--json", environment={"NFA_HOME": str(home)})
+    found = json.loads(done.stdout)
+    assert done.returncode in (0, 1) and found
