@@ -14,6 +14,8 @@ class ServiceError(Exception):
     status: int = 500
     code: str = "internal"
     title: str = "The service failed"
+    retry_after_seconds: float = 1.0
+    """When to try again, where trying again may help (429, 503)."""
 
     def __init__(self, detail: str, *, errors: Sequence[dict[str, Any]] = ()) -> None:
         super().__init__(detail)
@@ -43,6 +45,24 @@ class InvalidDataset(ServiceError):
     """An upload is not a readable file of finite arrays with fitting shapes."""
 
     status, code, title = 422, "invalid_dataset", "The dataset is not valid"
+
+
+class Unauthorised(ServiceError):
+    """No token, or one that opens nothing."""
+
+    status, code, title = 401, "unauthorised", "A token is needed"
+
+
+class Forbidden(ServiceError):
+    """The token does not allow this."""
+
+    status, code, title = 403, "forbidden", "Not allowed"
+
+
+class TooMany(ServiceError):
+    """More requests, or more queued trials, than one owner may have."""
+
+    status, code, title = 429, "too_many", "Too many"
 
 
 class NotFound(ServiceError):

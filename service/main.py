@@ -7,10 +7,13 @@ from collections.abc import AsyncGenerator
 from fastapi import FastAPI
 
 from service.api import catalogue, control, datasets, experiments, health, results, trials
+from service.api.access import Access
 from service.api.limits import BodyLimit, NoNul
 from service.api.problems import PROBLEM_RESPONSES, add_handlers, document_problems
 from service.settings import Settings
 from service.store.session import Store, open_store
+from service.store.tokens import has_tokens
+from service.tokens import is_loopback, refuse_open_address
 
 DESCRIPTION = """
 Sweeps on the **Neural Feature Ansatz**: submit a grid of small networks, have every trial trained and measured, and ask
@@ -32,6 +35,8 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         app.state.store = store or open_store(settings.store_url)
+        if not is_loopback(settings.host):
+            refuse_open_address(settings.host, has_tokens(app.state.store))
         yield
         if store is None:
             app.state.store.close()
@@ -47,8 +52,10 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     )
     app.state.settings = settings
     add_handlers(app)
-    app.add_middleware(NoNul)
+    # the last one added is the first to see a request
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)
+    app.add_middleware(Access, settings=settings)
+    app.add_middleware(NoNul)
     for module in (experiments, control, trials, results, catalogue, datasets):
         app.include_router(module.router, prefix="/api/v1")
     app.include_router(health.cluster_router, prefix="/api/v1")

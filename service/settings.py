@@ -17,6 +17,11 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, description="postgresql://..; unset: SQLite in the home.")
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535)
+    host_names: list[str] = Field([], description="Further names by which an open service may be called.")
+    requests_per_second: float = Field(
+        200.0, gt=0, description="Of one owner, on average; bursts of ten seconds' worth."
+    )
+    max_queued: int = Field(2_000_000, ge=1, description="Unfinished trials of one owner.")
     max_trials: int = Field(100_000, ge=1, description="Trials per experiment.")
     max_parameters: int = Field(10_000_000, ge=1, description="Parameters per network.")
     max_steps: int = Field(10_000_000, ge=1, description="Steps per trial.")

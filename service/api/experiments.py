@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Response
 
 from service import stacking
-from service.api.deps import Cursor, Limit, StoreDep, encode_cursor, number_cursor
+from service.api.access import ActorDep
+from service.api.deps import Cursor, Limit, SettingsDep, StoreDep, encode_cursor, number_cursor
 from service.api.grid_bodies import OPENAPI_BODY, BodyDep, GridDep
 from service.grids import Expansion
 from service.schemas import ExperimentBody, ExperimentDetail, Page, Preview, Submitted, TrialCounts
@@ -30,13 +31,21 @@ IdempotencyKey = Annotated[
 
 @router.post("", status_code=201, summary="Submit a grid", response_model=Submitted, openapi_extra=OPENAPI_BODY)
 def submit(
-    grid: GridDep, body: BodyDep, store: StoreDep, response: Response, idempotency_key: IdempotencyKey = None
+    grid: GridDep,
+    body: BodyDep,
+    store: StoreDep,
+    actor: ActorDep,
+    settings: SettingsDep,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
 ) -> Submitted:
     """Store a grid as an experiment and queue its trials; those that exist already are reused as they are."""
     expansion, document = grid
     created = submissions.create_experiment(
         store,
         expansion,
+        owner=actor.owner,
+        max_queued=settings.max_queued,
         document=document,
         idempotency_key=idempotency_key,
         body_digest=hashlib.sha256(body).hexdigest(),

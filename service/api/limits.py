@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.problems import problem
+from service.api.problems import answer, problem
 from service.errors import InvalidRequest, TooLarge
 
 UPLOAD_PATH = "/api/v1/datasets"
@@ -18,7 +18,7 @@ class NoNul:
         """Look at the address only."""
         if scope["type"] == "http" and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
             error = InvalidRequest("the address holds a NUL character (%00): leave it out")
-            await problem(error.status, error.code, error.title, error.detail)(scope, receive, send)
+            await answer(error)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 

@@ -1,6 +1,7 @@
 """Turns every error into application/problem+json of at most 8 KiB, without echoing what was sent at length."""
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,13 +34,22 @@ def problem(
         kept.pop()
 
 
+def answer(error: ServiceError) -> Response:
+    """The problem document of one of our errors, with the headers that its status asks for."""
+    headers: dict[str, str] = {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if error.status in (429, 503):
+        headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
+    return problem(error.status, error.code, error.title, error.detail, error.errors, headers)
+
+
 def add_handlers(app: FastAPI) -> None:
     """Answer the application's errors as problem documents."""
 
     @app.exception_handler(ServiceError)
     def _service_error(_: Request, error: ServiceError) -> Response:
-        headers = {"Retry-After": "1"} if error.status == 503 else None
-        return problem(error.status, error.code, error.title, error.detail, error.errors, headers)
+        return answer(error)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(_: Request, error: RequestValidationError) -> Response:
@@ -71,10 +81,13 @@ def add_handlers(app: FastAPI) -> None:
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     for status, text in {
+        401: "A token is needed",
+        403: "The token does not allow this",
         404: "No such thing",
         413: "Too large",
         415: "Unsupported content type",
         422: "Not valid; `errors` names every wrong field",
+        429: "Too many requests or queued trials; see Retry-After",
         503: "The store is unavailable; try again",
     }.items()
 }

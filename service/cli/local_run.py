@@ -1,6 +1,7 @@
 """`nfa run`: one grid through a service of its own, which ends with it."""
 
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Generator
@@ -46,12 +47,17 @@ def temporary_service(home: Path | None) -> Generator[tuple[LocalService, Client
     stop_on_sigterm()
     folder = home or Path(tempfile.mkdtemp(prefix="nfa-run-"))
     try:
-        with starting() as tell, running(folder, "127.0.0.1", 0, tell) as service, Client(service.url) as client:
+        with starting() as tell, running(folder, "127.0.0.1", 0, tell) as service, _client(service) as client:
             tell("")
             yield service, client
     finally:
         if home is None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _client(service: LocalService) -> Client:
+    # a database that was named by NFA_DATABASE_URL may have tokens
+    return Client(service.url, os.environ.get("NFA_TOKEN"))
 
 
 def follow(

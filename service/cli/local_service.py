@@ -13,6 +13,10 @@ from service.cli import preflight
 from service.cli.child_process import ChildProcess
 from service.cli.exits import Exit, Stop
 from service.client import Client, ClientError
+from service.errors import StoreUnavailable
+from service.store.cluster import DispatcherRecord, list_dispatchers
+from service.store.session import Store, open_store
+from service.tokens import is_loopback
 
 STOP_SECONDS = 9.0
 _START_SECONDS = 60.0
@@ -46,6 +50,8 @@ class LocalService:
             logs / "api.log",
             keep=[descriptor],
         )
+        self.trainers: int | None = None
+        """How many it has, once it has started."""
         self.dispatcher = ChildProcess("dispatcher", ["-m", "workers"], environment, logs / "dispatcher.log")
 
     @property
@@ -57,20 +63,21 @@ class LocalService:
     @property
     def is_open(self) -> bool:
         """Whether other machines reach it."""
-        return not self._socket.getsockname()[0].startswith(("127.", "::1"))
+        return not is_loopback(self.host)
 
     def start(self, tell: Callable[[str], None]) -> None:
         """Upgrade the database, start both processes and wait until trials can run."""
         tell("Preparing the database")
-        preflight.upgrade_store(self.database_url)
+        preflight.upgrade_store(self.database_url, self.host)
         # Ray takes longer to start than the API
         self.dispatcher.start()
         self.api.start()
         tell("Starting the API")
         with Client(self.url, retries=0, timeout_seconds=5.0) as client:
             self._wait_for(lambda: _answers(client), "the API does not answer")
-            tell("Starting Ray and the dispatcher")
-            self._wait_for(lambda: self._dispatches(client), "the dispatcher does not start")
+        tell("Starting Ray and the dispatcher")
+        with open_store(self.database_url) as store:
+            self._wait_for(lambda: self._dispatches(store), "the dispatcher does not start")
 
     def tend(self) -> list[str]:
         """Restart what has died; answer a line for each."""
@@ -104,11 +111,13 @@ class LocalService:
                 raise Stop(f"{failure} within {_START_SECONDS:g} s; see the logs in {self.home / 'logs'}", Exit.START)
             time.sleep(_LOOK_SECONDS)
 
-    def _dispatches(self, client: Client) -> bool:
-        with contextlib.suppress(ClientError):
-            here = socket.gethostname()
-            return any(one.pid == self.dispatcher.pid and one.host == here for one in client.cluster().dispatchers)
-        return False
+    def _dispatches(self, store: Store) -> bool:
+        with contextlib.suppress(StoreUnavailable):
+            self.trainers = next((one.slots for one in list_dispatchers(store) if self._is_ours(one)), None)
+        return self.trainers is not None
+
+    def _is_ours(self, one: DispatcherRecord) -> bool:
+        return one.pid == self.dispatcher.pid and one.host == socket.gethostname()
 
 
 def _answers(client: Client) -> bool:

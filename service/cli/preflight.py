@@ -11,6 +11,8 @@ from service.cli.exits import Exit, Stop
 from service.errors import ServiceError
 from service.store import schema
 from service.store.session import open_store
+from service.store.tokens import has_tokens
+from service.tokens import refuse_open_address
 
 NEEDED = ("torch", "ray")
 
@@ -75,10 +77,11 @@ def _bind_problem(host: str, port: int, error: OSError) -> str:
     return f"cannot listen on {host} port {port}: {error.strerror}"
 
 
-def upgrade_store(url: str) -> str:
-    """Bring the database to this version's schema; answer its revision."""
+def upgrade_store(url: str, host: str) -> None:
+    """Bring the database to this version's schema, and see that it lets nobody in by accident."""
     try:
         with open_store(url) as store:
-            return schema.upgrade(store)
+            schema.upgrade(store)
+            refuse_open_address(host, has_tokens(store))
     except ServiceError as error:
         raise Stop(error.detail, Exit.START) from error

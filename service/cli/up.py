@@ -13,7 +13,6 @@ from service.cli.display import err, out, print_json
 from service.cli.local_service import LocalService, running
 from service.cli.options import DEFAULT_URL, AsJson, Home
 from service.cli.preflight import package_version
-from service.client import Client
 
 _LOOK_SECONDS = 0.5
 
@@ -64,14 +63,13 @@ class starting:  # noqa: N801
 
 def _welcome(service: LocalService, *, as_json: bool) -> None:
     """One screen: where it is, what it is made of, what to do next."""
-    with Client(service.url) as client:
-        trainers = sum(one.slots for one in client.cluster().dispatchers if one.alive)
+    trainers = service.trainers
     if as_json:
         print_json({"url": service.url, "home": str(service.home), "trainers": trainers, "pid": os.getpid()})
         return
     ray = os.environ.get("NFA_RAY_ADDRESS")
     kept = os.environ.get("NFA_DATABASE_URL")
-    reach = "open to every machine that reaches it" if service.is_open else "open to this machine only"
+    reach = "for every machine that has a token" if service.is_open else "for this machine only"
     facts = {
         "address": f"{service.url} ({reach})",
         "reference": f"{service.url}/docs",

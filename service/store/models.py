@@ -205,3 +205,15 @@ idempotency = _table(
     Column("answer", Json, nullable=False),
     Column("created_at", UtcTime, nullable=False),
 )
+
+token = _table(
+    "token",
+    Column("digest", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("owner", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("last_used_at", UtcTime),
+    Column("revoked_at", UtcTime),
+)

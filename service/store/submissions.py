@@ -6,10 +6,10 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import Connection, func, insert, literal, select, update
+from sqlalchemy import Connection, func, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from service.errors import Conflict, IdempotencyMismatch
+from service.errors import Conflict, IdempotencyMismatch, TooMany
 from service.grids import Expansion
 from service.states import ExperimentState, TrialState, experiment_state
 from service.store.control import AS_NEW
@@ -17,7 +17,7 @@ from service.store.copy_binary import BIGINT, BOOLEAN
 from service.store.experiments import count_states, require
 from service.store.ids import experiment_id
 from service.store.measurements import insert_columns
-from service.store.models import experiment, experiment_trial, idempotency, settings, trial
+from service.store.models import experiment, experiment_trial, idempotency, runs, settings, trial, waits
 from service.store.session import Store, utc_now
 from service.store.wanting import one_at_a_time, settle
 
@@ -44,6 +44,7 @@ def create_experiment(
     expansion: Expansion,
     *,
     owner: str = "local",
+    max_queued: int | None = None,
     document: Mapping[str, Any] | None = None,
     idempotency_key: str | None = None,
     body_digest: str = "",
@@ -52,6 +53,7 @@ def create_experiment(
 
     Raises:
         IdempotencyMismatch: the key was used with another body.
+        TooMany: the owner would have more than `max_queued` unfinished trials.
     """
     with store.write() as connection:
         one_at_a_time(connection)
@@ -65,6 +67,7 @@ def create_experiment(
         _insert_links(connection, number, expansion)
         revived = _revive_cancelled(connection, number)
         settle(connection, number)
+        _check_queue(connection, owner, max_queued)
         total = len(expansion)
         created = Created(
             experiment_id(number),
@@ -80,7 +83,12 @@ def create_experiment(
 
 
 def extend_experiment(
-    store: Store, public_id: str, expansion: Expansion, before: Mapping[str, Any], document: Mapping[str, Any]
+    store: Store,
+    public_id: str,
+    expansion: Expansion,
+    before: Mapping[str, Any],
+    document: Mapping[str, Any],
+    max_queued: int | None = None,
 ) -> Created:
     """Add those trials of a wider grid that the experiment has not; all of it or nothing.
 
@@ -90,8 +98,10 @@ def extend_experiment(
         expansion: of the wider grid.
         before: the grid that was widened.
         document: the wider grid.
+        max_queued: unfinished trials that its owner may have.
     Raises:
         NotFound: there is no such experiment.
+        TooMany: its owner would have more unfinished trials.
         Conflict: somebody else has changed its grid since it was read.
     """
     with store.write() as connection:
@@ -113,8 +123,24 @@ def extend_experiment(
         connection.execute(update(experiment).where(experiment.c.id == number).values(**changed))
         revived = _revive_cancelled(connection, number)
         settle(connection, number)
+        _check_queue(connection, row["owner"], max_queued)
         state = experiment_state(count_states(connection, [number])[number], paused=bool(row["paused"]))
     return Created(public_id, row["name"], state, total, new + revived, total - new - revived)
+
+
+def _check_queue(connection: Connection, owner: str, most: int | None) -> None:
+    """Refuse, and with it undo, a submission that makes an owner's queue too long."""
+    if most is None:
+        return
+    own = select(experiment.c.id).where(experiment.c.owner == owner)
+    waiting = int(
+        connection.scalar(select(func.count()).select_from(trial).where(or_(waits, runs), trial.c.queued_for.in_(own)))
+        or 0
+    )
+    if waiting > most:
+        raise TooMany(
+            f"{owner} would have {waiting} unfinished trials, and may have {most}: wait, cancel some, or ask for more"
+        )
 
 
 def known_fingerprints(store: Store, expansion: Expansion) -> frozenset[str]:

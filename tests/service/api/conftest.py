@@ -22,7 +22,7 @@ Submit = Callable[..., dict[str, Any]]
 def api(store: Store) -> Iterator[TestClient]:
     """Calls the REST API; an unexpected error is answered, as it would be in operation."""
     settings = Settings(max_trials=2_000, max_body_bytes=64 * 1024, max_upload_bytes=256 * 1024)
-    with TestClient(create_app(settings, store), raise_server_exceptions=False) as client:
+    with TestClient(create_app(settings, store), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         yield client
 
 

@@ -42,7 +42,10 @@ def test_health_and_readiness(api, store):
 
 def test_a_store_that_cannot_be_reached_is_a_503_that_may_be_tried_again(tmp_path):
     settings = Settings(database_url="postgresql://nobody@127.0.0.1:1/none")
-    with open_store(settings.store_url) as unreachable, TestClient(create_app(settings, unreachable)) as api:
+    with (
+        open_store(settings.store_url) as unreachable,
+        TestClient(create_app(settings, unreachable), base_url="http://127.0.0.1") as api,
+    ):
         for path in ("/readyz", "/api/v1/experiments"):
             answer = api.get(path)
             assert answer.status_code == 503 and answer.json()["code"] == "store_unavailable"

@@ -1,0 +1,174 @@
+"""Who may do what: every request passes here before any route, page or file sees it.
+
+What a request needs follows from its method and path alone, and what is not listed as open needs a token, so that a
+route that is added later is closed from the start.
+"""
+
+import time
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+import structlog
+from anyio.to_thread import run_sync
+from fastapi import Depends, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.problems import answer
+from service.api.rates import Rates
+from service.errors import Forbidden, ServiceError, TooMany, Unauthorised
+from service.settings import Settings
+from service.store.session import Store
+from service.store.tokens import find_actor, has_tokens
+from service.tokens import LOCAL, Actor, is_loopback, is_well_formed
+from service.tokens import Scope as TokenScope
+
+log = structlog.get_logger()
+COOKIE: Final = "nfa_token"
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/login"})
+OPEN_PREFIXES: Final = ("/static/",)
+READING_PATHS: Final = frozenset({"/api/v1/experiments/preview"})
+"""Answered without storing anything, although the grid comes as a body."""
+_REMEMBERED_SECONDS: Final = 5.0
+_REMEMBERED: Final = 10_000
+
+
+def needed_scope(method: str, path: str) -> TokenScope | None:
+    """What a token must allow for a request; None where none is needed."""
+    if path in OPEN_PATHS or path.startswith(OPEN_PREFIXES):
+        return None
+    if method in READING or path.rstrip("/") in READING_PATHS:
+        return TokenScope.READ
+    return TokenScope.SUBMIT
+
+
+class Access:
+    """ASGI middleware: notes who makes a request, or refuses it; logs every request that may change something."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app, self.settings = app, settings
+        self._known: dict[str, tuple[float, Actor | None]] = {}
+        self._open: tuple[float, bool] = (0.0, False)
+        self._rates = Rates(settings.requests_per_second)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request through with `actor` in its state, or answer why not."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            actor = await self._authorise(scope, headers)
+            if actor and (wait := self._rates.wait_seconds(actor.owner, time.monotonic())) > 0:
+                raise _too_many(actor, wait)
+        except ServiceError as error:
+            await answer(error)(scope, receive, send)
+            return
+        scope.setdefault("state", {})["actor"] = actor
+        if scope["method"] in READING:
+            await self.app(scope, receive, send)
+            return
+        status = 0
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        finally:
+            who = {"owner": actor.owner, "token": actor.token} if actor else {}
+            log.info("request", method=scope["method"], path=scope["path"][:200], status=status, **who)
+
+    async def _authorise(self, scope: Scope, headers: Mapping[str, str]) -> Actor | None:
+        needed = needed_scope(scope["method"], scope["path"])
+        if scope["method"] not in READING:
+            _check_origin(headers)
+        if needed is None:
+            return None
+        store: Store = scope["app"].state.store
+        secret, came_as = _secret(headers)
+        if secret is None:
+            if await self._is_open(store):
+                self._check_host(headers.get("host", ""))
+                return LOCAL
+            raise Unauthorised("send `Authorization: Bearer TOKEN`; who runs the service makes one: nfa token create")
+        actor = await self._actor(store, secret)
+        if actor is None:
+            if await self._is_open(store):
+                return LOCAL
+            raise Unauthorised(f"the token in the {came_as} opens nothing: it was revoked, has expired, or never was")
+        if not actor.scope.includes(needed):
+            raise Forbidden(f"the token {actor.token} has scope {actor.scope}; this call needs {needed}")
+        return actor
+
+    async def _actor(self, store: Store, secret: str) -> Actor | None:
+        """The secret's holder, asked of the store at most every few seconds."""
+        if not is_well_formed(secret):
+            return None
+        now = time.monotonic()
+        known = self._known.get(secret)
+        if known is None or now - known[0] > _REMEMBERED_SECONDS:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[secret] = (now, await run_sync(find_actor, store, secret))
+        return known[1]
+
+    async def _is_open(self, store: Store) -> bool:
+        """Whether requests need no token: on an address of this machine alone, while no token was ever made."""
+        if not is_loopback(self.settings.host):
+            return False
+        now = time.monotonic()
+        if now - self._open[0] > _REMEMBERED_SECONDS or not self._open[1]:
+            self._open = (now, not await run_sync(has_tokens, store))
+        return self._open[1]
+
+    def _check_host(self, host: str) -> None:
+        """On an open service, refuse names that a page elsewhere could point at this machine."""
+        name = urlsplit(f"//{host}").hostname or ""
+        if not (is_loopback(name) or name == self.settings.host or name in self.settings.host_names):
+            raise Forbidden(
+                f"the service is open to this machine only, and was called as {host[:100]!r}: use 127.0.0.1 or "
+                "localhost, or set NFA_HOST_NAMES"
+            )
+
+
+def _check_origin(headers: Mapping[str, str]) -> None:
+    """Refuse changes that a page from elsewhere makes in somebody's browser."""
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        raise Forbidden("changes are accepted from the service's own pages and from programs, not from other pages")
+
+
+def _secret(headers: Mapping[str, str]) -> tuple[str | None, str]:
+    """The token of a request and where it came from."""
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and given.strip():
+        return given.strip(), "Authorization header"
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        morsel = None
+    return (morsel.value or None, "cookie") if morsel is not None else (None, "")
+
+
+def _too_many(actor: Actor, wait_seconds: float) -> TooMany:
+    error = TooMany(f"{actor.owner} makes more requests than NFA_REQUESTS_PER_SECOND allows: wait {wait_seconds:.1f} s")
+    error.retry_after_seconds = wait_seconds
+    return error
+
+
+def _actor(request: Request) -> Actor:
+    return request.state.actor
+
+
+ActorDep = Annotated[Actor, Depends(_actor)]
+
+
+def require_change(actor: Actor, owner: str) -> None:
+    """Refuse to steer somebody else's experiment. Raises Forbidden."""
+    if not actor.may_change(owner):
+        raise Forbidden(f"the experiment belongs to {owner}: only its owner or an admin may change it")

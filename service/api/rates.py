@@ -1,0 +1,32 @@
+"""How many requests each owner may make: a token bucket per owner, in this process's memory."""
+
+from collections import OrderedDict
+
+_REMEMBERED = 10_000
+
+
+class Rates:
+    """Buckets that fill at a rate and hold ten seconds' worth.
+
+    Args:
+        per_second: requests that may go on for ever.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self._rate, self._size = per_second, max(1.0, 10.0 * per_second)
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait_seconds(self, owner: str, now: float) -> float:
+        """Take one request's worth; 0 if it may go on, else in how many seconds it may come again.
+
+        Args:
+            owner: whose bucket.
+            now: a clock that only goes forward, in seconds.
+        """
+        level, seen = self._buckets.pop(owner, (self._size, now))
+        level = min(self._size, level + (now - seen) * self._rate)
+        allowed = level >= 1.0
+        self._buckets[owner] = (level - 1.0 if allowed else level, now)
+        if len(self._buckets) > _REMEMBERED:
+            self._buckets.popitem(last=False)
+        return 0.0 if allowed else (1.0 - level) / self._rate
