@@ -5,6 +5,7 @@ import importlib.metadata
 from collections.abc import AsyncGenerator
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from service.api import catalogue, control, datasets, experiments, health, results, trials
 from service.api.access import Access
@@ -41,7 +42,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
         if store is None:
             app.state.store.close()
 
-    app = FastAPI(
+    app = FastAPIOffline(
         title="NFA service",
         version=importlib.metadata.version("nfa-service"),
         description=DESCRIPTION,
@@ -49,6 +50,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
         responses=PROBLEM_RESPONSES,
         docs_url="/docs",
         redoc_url=None,
+        static_url="/static/docs",
     )
     app.state.settings = settings
     add_handlers(app)
