@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from prometheus_client import CollectorRegistry
 
-from service.api import catalogue, control, datasets, experiments, health, results, trials
+from service.api import catalogue, control, datasets, experiments, health, observation, results, trials
 from service.api.access import Access
 from service.api.limits import BodyLimit, NoNul
 from service.api.problems import PROBLEM_RESPONSES, add_handlers, document_problems
@@ -58,9 +59,12 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(Access, settings=settings)
     app.add_middleware(NoNul)
+    app.state.registry = CollectorRegistry()
+    app.add_middleware(observation.Requests, registry=app.state.registry)
     for module in (experiments, control, trials, results, catalogue, datasets):
         app.include_router(module.router, prefix="/api/v1")
     app.include_router(health.cluster_router, prefix="/api/v1")
     app.include_router(health.router)
+    app.include_router(observation.router)
     document_problems(app)
     return app

@@ -22,6 +22,7 @@ from workers.blocks import Block, Lane, Stack
 from workers.pool import Pool, Seat, TrainerDied
 from workers.recovery import after_failure, backoff_seconds
 from workers.settings import WorkerSettings
+from workers.tally import Tally
 from workers.trainer import Broken
 
 log = structlog.get_logger()
@@ -71,6 +72,7 @@ class Dispatcher:
     crashes_alone: dict[int, int] = field(default_factory=dict)
     shares: dict[str, int] = field(default_factory=dict)
     """Lanes per stack by stack key, kept while trials of that key wait: late stacks are as large as early ones."""
+    tally: Tally = field(default_factory=Tally)
     beaten: float = -1e9
     swept: float = -1e9
 
@@ -108,7 +110,7 @@ class Dispatcher:
         now = time.monotonic()
         if now - self.beaten >= self.settings.heartbeat_seconds:
             self.pool.replace_dead()
-            queue.beat(self.store, self.identity, {"trainers": [seat.about for seat in self.pool.seats if seat.about]})
+            queue.beat(self.store, self.identity, self._resources())
             waiting = [(t.trial_id, t.attempt) for _, trials in self.retries for t in trials]
             held = [pair for seat in self.pool.busy() for pair in seat.payload.held]
             gone = queue.renew(self.store, [*held, *waiting], self.settings.lease_seconds) if held or waiting else set()
@@ -119,6 +121,21 @@ class Dispatcher:
             if requeued:
                 log.warning("leases_expired", trials=requeued)
             self.swept = now
+
+    def _resources(self) -> dict[str, Any]:
+        """Trainers, the stacks they run, and what has been done so far."""
+        stacks = [
+            {
+                "stack": seat.payload.trials[0].stack_key[:12],
+                "experiments": sorted({ids.experiment_id(trial.queued_for) for trial in seat.payload.trials}),
+                "trials": len(seat.payload.open),
+                "node": seat.about and seat.about["node"],
+                "seconds": round(time.monotonic() - seat.payload.started, 1),
+            }
+            for seat in self.pool.busy()
+        ]
+        trainers = [seat.about for seat in self.pool.seats if seat.about]
+        return {"trainers": trainers, "stacks": stacks, "counters": self.tally.as_counters()}
 
     def _drop(self, trials: frozenset[int] | set[int]) -> None:
         """Stop every lane of these trials, wherever it is."""
@@ -167,6 +184,8 @@ class Dispatcher:
         arrays = datasets.arrays_for(self.store, [trial.settings for trial in trials])
         stack = Stack(tuple(Lane(trial.settings, trial.seed) for trial in trials), arrays)
         self.pool.run(seat, stack, Running(trials))
+        self.tally.stacks += 1
+        self.tally.lanes += len(trials)
         log.info("stack_started", **_named(trials), node=seat.about and seat.about["node"])
         return True
 
@@ -181,6 +200,7 @@ class Dispatcher:
                 "trainer_died", reason=str(death), **_named(running.still), node=seat.about and seat.about["node"]
             )
             self.pool.replace(seat)
+            self.tally.trainers_replaced += 1
             self._failed(running, f"the trainer died: {death}", is_final=False)
             return
         if isinstance(item, Broken):
@@ -196,6 +216,9 @@ class Dispatcher:
         running.lane_steps += block.lane_steps
         running.training_seconds += block.training_seconds
         running.measuring_seconds += block.measuring_seconds
+        self.tally.steps += block.lane_steps
+        self.tally.training_seconds += block.training_seconds
+        self.tally.measuring_seconds += block.measuring_seconds
         ends = tuple(
             End(running.trials[end.lane].trial_id, end.state, end.step, end.error, self._provenance(seat, running))
             for end in block.ended
@@ -233,8 +256,11 @@ class Dispatcher:
         """
         until = time.monotonic() + self.settings.lease_seconds * 2 / 3
         while True:
+            began = time.monotonic()
             try:
-                return queue.record(self.store, report, self.settings.lease_seconds)
+                gone = queue.record(self.store, report, self.settings.lease_seconds)
+                self.tally.committed(report, time.monotonic() - began)
+                return gone
             except StoreUnavailable as error:
                 log.warning("store_unavailable", error=error.detail)
                 report = replace(report, is_repeat=True)
@@ -268,6 +294,7 @@ class Dispatcher:
             running = seat.payload
             log.warning("trainer_overdue", **_named(running.still), node=seat.about and seat.about["node"])
             self.pool.replace(seat)
+            self.tally.trainers_replaced += 1
             self._failed(running, "the trainer stopped answering", is_final=False)
 
     def _failed(self, running: Running, error: str, *, is_final: bool) -> None:
@@ -288,6 +315,7 @@ class Dispatcher:
         for part in decision.parts:
             again = self._again([running.trials[lane] for lane in part], charge=decision.is_charged, error=error)
             if again:
+                self.tally.stacks_retried += 1
                 self.retries.append((time.monotonic() + delay, again))
 
     def _again(self, trials: Sequence[Leased], *, charge: bool, error: str) -> tuple[Leased, ...]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, select
 
 from service.states import TrialState
-from service.store.models import dispatcher, trial
+from service.store.models import dispatcher, trial, waits
 from service.store.session import Store, utc_now
 
 ALIVE_SECONDS = 20.0
@@ -52,3 +52,22 @@ def queue_counts(store: Store) -> dict[TrialState, int]:
     with store.read() as connection:
         found = {TrialState(state): count for state, count in connection.execute(query)}
     return {state: found.get(state, 0) for state in open_states}
+
+
+class QueueState(NamedTuple):
+    """All trials by state, and how long the oldest one has waited."""
+
+    counts: dict[TrialState, int]
+    age_seconds: float
+
+
+def queue_state(store: Store) -> QueueState:
+    """The whole queue at a glance."""
+    with store.read() as connection:
+        found = {
+            TrialState(state): n
+            for state, n in connection.execute(select(trial.c.state, func.count()).group_by(trial.c.state))
+        }
+        oldest = connection.scalar(select(func.min(trial.c.created_at)).where(waits))
+    age = 0.0 if oldest is None else (utc_now() - oldest).total_seconds()
+    return QueueState({state: found.get(state, 0) for state in TrialState}, age)
