@@ -10,17 +10,17 @@ import uvicorn
 
 from service.logs import log_as_json_lines
 from service.main import create_app
+from service.settings import Settings
 
 
-def main(descriptor: int) -> None:
+def serve(bound: socket.socket, settings: Settings | None = None) -> None:
     """Serve until SIGTERM; requests that have begun get five seconds to end."""
     log_as_json_lines()
-    bound = socket.socket(fileno=descriptor)
     config = uvicorn.Config(
-        create_app(), log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False
+        create_app(settings), log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False
     )
     uvicorn.Server(config).run(sockets=[bound])
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    serve(socket.socket(fileno=int(sys.argv[1])))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import answers, database, demo, doctor, experiments, local_run, presets, steering, tokens, up
+from service.cli import answers, database, demo, doctor, experiments, local_run, presets, serve, steering, tokens, up
 from service.cli.display import print_error, print_problem
 from service.cli.exits import HELP, Exit, Stop
 from service.cli.preflight import package_version
@@ -37,6 +37,7 @@ for name, command in {
     "extend": steering.extend,
     "delete": steering.delete,
     "doctor": doctor.doctor,
+    "api": serve.api,
 }.items():
     app.command(name, epilog=HELP)(command)
 app.add_typer(presets.app, name="presets")

@@ -1,0 +1,195 @@
+"""docker-compose.yml without Docker: each service's own command and environment, as processes of this machine."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from processes import wait_until
+from ruamel.yaml import YAML
+from sqlalchemy import create_engine, make_url, text
+
+from service.client import Client
+from service.client_transport import ClientError
+from workers.environment import ray_token
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    return YAML(typ="safe").load((ROOT / "docker-compose.yml").read_text())
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Machine:
+    """Runs services of the file: names of hosts, ports and mounted secrets become this machine's own."""
+
+    def __init__(self, services: dict[str, Any], folder: Path, database_url: str) -> None:
+        self.services, self.folder = services, folder
+        self.started: list[subprocess.Popen[bytes]] = []
+        url = make_url(database_url)
+        address = "postgresql://nfa:${NFA_POSTGRES_PASSWORD:?put it into .env}@postgres:5432/nfa"
+        self.changes = {
+            address: url.render_as_string(hide_password=False),
+            "/run/secrets/ray_token": str(ray_token(folder / "ray_token")),
+            "ray-head:6379": (ray := f"127.0.0.1:{_free_port()}"),
+            "127.0.0.1:6379": ray,
+            "--port=6379": f"--port={ray.partition(':')[2]}",
+        }
+
+    def command(self, name: str, **changes: str) -> tuple[list[str], dict[str, str]]:
+        """A service's command and environment here."""
+        service = self.services[name]
+        words = [self._here(changes.get(str(word), str(word))) for word in service["command"]]
+        words[0] = str(BIN / words[0])
+        environment = {key: self._here(str(value)) for key, value in service["environment"].items()}
+        plain = {key: value for key, value in os.environ.items() if not key.startswith(("NFA_", "RAY_"))}
+        return words, plain | environment
+
+    def start(self, name: str, *more: str, **changes: str) -> subprocess.Popen[bytes]:
+        words, environment = self.command(name, **changes)
+        log = (self.folder / f"{name}-{len(self.started)}.log").open("wb")
+        process = subprocess.Popen([*words, *more], env=environment, stdout=log, stderr=log)
+        self.started.append(process)
+        return process
+
+    def is_healthy(self, name: str) -> bool:
+        """What the service's own health check says."""
+        kind, *words = (self._here(word) for word in self.services[name]["healthcheck"]["test"])
+        assert kind == "CMD"
+        _, environment = self.command(name)
+        return (
+            subprocess.run(
+                [str(BIN / words[0]), *words[1:]], env=environment, capture_output=True, check=False
+            ).returncode
+            == 0
+        )
+
+    def stop(self) -> None:
+        for process in reversed(self.started):
+            process.send_signal(signal.SIGTERM)
+        for process in self.started:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def _here(self, word: str) -> str:
+        if word == "/tmp/nfa":
+            return str(self.folder / "home")
+        for there, here in self.changes.items():
+            word = word.replace(there, here)
+        return word
+
+
+@pytest.fixture
+def machine(compose: dict[str, Any], postgresql: str) -> Iterator[Machine]:
+    engine = create_engine(make_url(postgresql).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("CREATE DATABASE nfa_compose"))
+    engine.dispose()
+    # short: paths of Ray's sockets may not pass 107 bytes
+    folder = Path(tempfile.mkdtemp(prefix="nfa-c-", dir="/tmp"))
+    found = Machine(compose["services"], folder, str(make_url(postgresql).set(database="nfa_compose")))
+    yield found
+    found.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_sweep_goes_through_the_services_of_the_compose_file(machine: Machine, tiny_grid: Any) -> None:
+    ray_files = f"--temp-dir={machine.folder}"
+    here = ["--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
+    machine.start("ray-head", ray_files, *here)
+    assert machine.start("migrate").wait(30) == 0
+
+    ports = [_free_port(), _free_port()]
+    early = machine.start("api", **{"8000": str(ports[0])})
+    assert early.wait(30) == 4, "it must not listen on every address before there is a token"
+    words, environment = machine.command("migrate")
+    made = subprocess.run(
+        [words[0], "token", "create", "admin", "--scope", "admin"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    wait_until(lambda: machine.is_healthy("ray-head"))
+    apis = [machine.start("api", **{"8000": str(port)}) for port in ports]
+    for _ in range(2):
+        machine.start("ray-worker", "--num-cpus=1", *here)
+    machine.start("dispatcher")
+
+    clients = [Client(f"http://127.0.0.1:{port}", made.stdout.strip(), retries=6) for port in ports]
+    wait_until(lambda: _trainers(clients[1]) >= 1)
+    submitted = clients[0].submit(tiny_grid())
+    assert clients[1].wait(submitted.id, timeout_seconds=60).state == "completed"
+    assert clients[1].results(submitted.id, agg=["count"])["alignment_count"].to_list() == [3, 3]
+    with pytest.raises(ClientError, match="token"):
+        Client(clients[0].url).experiment(submitted.id)
+    for client in clients:
+        client.close()
+    for api in apis:
+        assert _listens_on(api) == {port for port in ports if port in _listens_on(api)} != set()
+
+
+def _trainers(client: Client) -> int:
+    try:
+        return sum(len(one.resources.get("trainers", ())) for one in client.cluster().dispatchers)
+    except ClientError:
+        return 0
+
+
+def _listens_on(process: subprocess.Popen[bytes]) -> set[int]:
+    connections = psutil.Process(process.pid).net_connections(kind="inet")
+    return {one.laddr.port for one in connections if one.status == psutil.CONN_LISTEN}
+
+
+def test_services_are_checked_confined_and_keep_secrets_out_of_the_file(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert {"postgres", "migrate", "api", "dispatcher", "ray-head", "ray-worker", "ray-worker-gpu"} == set(services)
+    assert services["api"]["deploy"]["replicas"] == 2 and services["ray-worker-gpu"]["profiles"] == ["gpu"]
+    for name, service in services.items():
+        assert "healthcheck" in service or name == "migrate", name
+        published = service.get("ports", [])
+        assert published == [] or (name == "api" and all(port.startswith("127.0.0.1:") for port in published))
+        if name != "postgres":
+            assert service["read_only"] and service["user"] == "10001:10001" and service["cap_drop"] == ["ALL"], name
+        has_database = "NFA_DATABASE_URL" in service.get("environment", {})
+        assert has_database == (name in ("migrate", "api", "dispatcher")), name
+    for name in ("ray-head", "ray-worker", "ray-worker-gpu"):
+        assert services[name]["environment"]["RAY_AUTH_MODE"] == "token"
+    text_ = (ROOT / "docker-compose.yml").read_text()
+    assert set(re.findall(r"(?:PASSWORD: |nfa:)(\S+)", text_)) >= {"${NFA_POSTGRES_PASSWORD:?put"}
+    assert not re.search(r"(?:PASSWORD: |nfa:)(?!\$|0\.1\.0)\S", text_), "a password in the file"
+
+
+def test_the_image_is_built_in_stages_from_pinned_bases_and_runs_as_nobody_special() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    bases = [line.split()[1] for line in lines if line.startswith("FROM ")]
+    assert {"cpu", "cuda"} <= {line.split()[-1] for line in lines if line.startswith("FROM ")}
+    assert all(base in ("${PYTHON}", "base", "build") for base in bases)
+    assert any(re.fullmatch(r"ARG PYTHON=python:\d+\.\d+\.\d+-slim-\w+", line) for line in lines)
+    assert lines.count("USER 10001:10001") == 2
+    copied = {
+        word.rstrip("/")
+        for line in lines
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+    }
+    assert all((ROOT / name).exists() for name in copied)
