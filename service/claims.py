@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nfa_kernels import names
 from service import filters
 from service.claim_fits import decay_rate, log_log_slope, parse_product
 from service.claim_forms import Claim, RateFit, SlopeFit, parse_claims, parse_condition, read_claims
@@ -107,7 +106,7 @@ def _passes_gate(claim: Claim, row: Row, layer: int) -> bool:
     if claim.gate == "none":
         return True
     for metric, condition in claim.gate.items():
-        key = f"{metric}[{layer}]" if metric in names.LAYER_METRICS and f"{metric}[{layer}]" in row.final else metric
+        key = f"{metric}[{layer}]" if f"{metric}[{layer}]" in row.final else metric
         if key in row.final and not parse_condition(condition).holds(row.final[key]):
             return False
     return True

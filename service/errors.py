@@ -71,6 +71,18 @@ class NotFound(ServiceError):
     status, code, title = 404, "not_found", "Not found"
 
 
+class WeightsNotKept(NotFound):
+    """The trial keeps no weights of this step; the message lists those it keeps."""
+
+    code, title = "weights_not_kept", "These weights were not kept"
+
+
+class NotAcceptable(ServiceError):
+    """None of the formats under Accept is one this call answers in."""
+
+    status, code, title = 406, "not_acceptable", "No such format"
+
+
 class Conflict(ServiceError):
     """The request does not fit the present state."""
 

@@ -51,10 +51,10 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
 _TOKEN: Final = re.compile(
     r"""\s*(?:(?P<op>==|!=|<=|>=|<|>)|(?P<mark>[(),])
     |(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))
-    |(?P<quoted>"[^"]*"|'[^']*')|(?P<word>[A-Za-z_][\w.@/-]*(?:\[\d+\])?))""",
+    |(?P<quoted>"[^"]*"|'[^']*')|(?P<word>[A-Za-z_][\w.@/+-]*(?:\[\d+\])?))""",
     re.VERBOSE,
 )
-_FINAL: Final = re.compile(r"final\.(?P<metric>[A-Za-z_]\w*)(?:\[(?P<layer>\d+)\])?")
+_FINAL: Final = re.compile(r"final\.(?P<metric>[A-Za-z_]\w*(?:@[\w.+-]+)?)(?:\[(?P<layer>\d+)\])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,8 +298,8 @@ def check_path(path: str, column: int = 1) -> None:
     if path in SETTINGS or path in ("state", "seed"):
         return
     final = split_final(path)
-    if final is not None and final[0] in names.METRICS:
-        if final[1] is None or (final[1] >= 1 and final[0] in names.LAYER_METRICS):
+    if final is not None and (final[0] in names.METRICS or names.family_member(final[0])):
+        if final[1] is None or (final[1] >= 1 and final[0] not in names.NETWORK_METRICS):
             return
         _refuse(column, "only metrics of layers take a layer, counted from 1", path)
     known = [*SETTINGS, "state", "seed", *(f"final.{name}" for name in names.METRICS)]

@@ -1,16 +1,14 @@
 """Seed-averaged series: one per group, by exact step, never interpolated."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from service import filters
-from service.states import TrialState
 from service.store.experiments import require
-from service.store.models import LAYER_COLUMNS
-from service.store.readings import TrialRow, finals_of, lookup_of, members_of, series_of, trials_of
+from service.store.members import Group, groups_of, keys_of
+from service.store.series import series_of, times_of
 from service.store.session import Store
 from service.store.trials import spread
 
@@ -27,41 +25,47 @@ class CurveQuestion:
     max_points: int | None = None
 
 
-def curves(store: Store, experiment: str, question: CurveQuestion) -> list[dict[str, Any]]:
+def curves(store: Store, experiment: str, question: CurveQuestion, also: Sequence[str] = ()) -> list[dict[str, Any]]:
     """One item per group: its keys, `trials`, `incomplete`, and arrays step, time and METRIC_AGGREGATE.
 
-    Completed trials enter, with their defined values; count says how many there are at each step.
+    Completed trials enter, with their defined values; count says how many there are at each step. With further
+    experiments under `also`, each has groups of its own, told apart by a first key `experiment`.
     """
-    tree = filters.parse(question.where)
     with store.read() as connection:
-        number = require(connection, experiment)
-        finals = finals_of(connection, members_of(number)) if "final." in question.where else {}
-        groups: dict[str, tuple[dict[str, Any], list[TrialRow]]] = {}
-        for row in trials_of(connection, number):
-            lookup = lookup_of(row, finals.get(row.id, {}))
-            if filters.matches(tree, lookup):
-                key = {path: lookup(path) for path in question.group_by}
-                groups.setdefault(repr(key), (key, []))[1].append(row)
-        layer = question.layer if question.metric in LAYER_COLUMNS else None
-        frame = series_of(connection, members_of(number), [question.metric], layer)
-    return [_curve(key, rows, frame, question) for key, rows in groups.values()]
-
-
-def _curve(
-    key: Mapping[str, Any], rows: Sequence[TrialRow], frame: pl.DataFrame, question: CurveQuestion
-) -> dict[str, Any]:
-    completed = [row.id for row in rows if row.state == TrialState.COMPLETED]
-    metric = question.metric
-    by_step = (
-        frame.filter(pl.col("trial_id").is_in(completed), pl.col(metric).is_not_null())
-        .group_by("step")
-        .agg(
-            pl.col("time").mean(), *(_aggregate(metric, name).alias(f"{metric}_{name}") for name in question.aggregates)
-        )
-        .sort("step")
+        numbers = [require(connection, one) for one in (experiment, *also)]
+        groups = groups_of(connection, numbers, question.group_by, question.where, by_experiment=bool(also))
+        members = keys_of(numbers)
+        frame = series_of(connection, members, question.metric, question.layer)
+        timed = frame.join(times_of(connection, members), on=["trial_id", "step"])
+    places = pl.DataFrame(
+        [(key, place) for place, group in enumerate(groups) for key in group.completed],
+        schema={"trial_id": pl.Int64, "group": pl.Int64},
+        orient="row",
     )
+    by_step = (
+        timed.filter(pl.col(question.metric).is_not_null())
+        .join(places, on="trial_id")
+        .group_by("group", "step")
+        .agg(
+            pl.col("time").mean(),
+            *(_aggregate(question.metric, name).alias(f"{question.metric}_{name}") for name in question.aggregates),
+        )
+        .sort("group", "step")
+        .partition_by("group", as_dict=True, include_key=False)
+    )
+    nothing = pl.DataFrame({"step": [], "time": []} | {f"{question.metric}_{name}": [] for name in question.aggregates})
+    return [_curve(group, by_step.get((place,), nothing), question) for place, group in enumerate(groups)]
+
+
+def _curve(group: Group, by_step: pl.DataFrame, question: CurveQuestion) -> dict[str, Any]:
     kept = by_step[spread(by_step.height, question.max_points)]
-    return {**key, "trials": len(rows), "incomplete": len(rows) - len(completed), **kept.to_dict(as_series=False)}
+    trials = len(group.members)
+    return {
+        **group.key,
+        "trials": trials,
+        "incomplete": trials - len(group.completed),
+        **kept.to_dict(as_series=False),
+    }
 
 
 def _aggregate(metric: str, name: str) -> pl.Expr:

@@ -1,15 +1,13 @@
 """What questions about an experiment are answered from: its trials, their final values and their series."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import polars as pl
 from sqlalchemy import Connection, Row, Select, and_, select
 
 from nfa_kernels import names
-from service.reductions import Reduction
 from service.states import TrialState
 from service.store.models import (
     LAYER_COLUMNS,
@@ -17,7 +15,6 @@ from service.store.models import (
     experiment_trial,
     final,
     layer_measurement,
-    measurement,
     parametrised_measurement,
     settings,
     trial,
@@ -174,42 +171,6 @@ def setting(document: Mapping[str, Any], path: str) -> Any:
     if path == "network.width" and isinstance(value, list) and value and len(set(value)) == 1:
         return value[0]
     return value
-
-
-def series_of(connection: Connection, members: Select[Any], metrics: Sequence[str], layer: int | None) -> pl.DataFrame:
-    """Series of metrics of many trials: columns trial_id, step, time, and one per metric; ordered by trial and step.
-
-    Args:
-        connection: a reading transaction.
-        members: a SELECT of trial keys.
-        metrics: all of the network's, or all of a layer's.
-        layer: the layer; None for network metrics.
-    """
-    columns: list[Any] = [measurement.c.trial_id, measurement.c.step, measurement.c.time]
-    query: Select[Any] = select(*columns)
-    if layer is None:
-        query = query.add_columns(*(measurement.c[name] for name in metrics))
-    else:
-        key = and_(
-            layer_measurement.c.trial_id == measurement.c.trial_id, layer_measurement.c.step == measurement.c.step
-        )
-        query = (
-            query.add_columns(*(layer_measurement.c[name] for name in metrics))
-            .join(layer_measurement, key)
-            .where(layer_measurement.c.layer == layer)
-        )
-    query = query.where(measurement.c.trial_id.in_(members)).order_by(measurement.c.trial_id, measurement.c.step)
-    rows = connection.execute(query).all()
-    types = {"trial_id": pl.Int64, "step": pl.Int64, "time": pl.Float64} | dict.fromkeys(metrics, pl.Float64)
-    return pl.DataFrame([tuple(row) for row in rows], schema=types, orient="row")
-
-
-def reduced(frame: pl.DataFrame, metric: str, reduction: Reduction) -> dict[int, float | None]:
-    """One number per trial out of `series_of`."""
-    found: dict[int, float | None] = {}
-    for (key,), part in frame.select("trial_id", "step", metric).group_by("trial_id", maintain_order=True):
-        found[int(str(key))] = reduction.apply(part["step"].to_list(), part[metric].to_list())
-    return found
 
 
 def members_of(number: int) -> Select[Any]:

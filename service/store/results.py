@@ -12,14 +12,13 @@ import numpy as np
 from sqlalchemy import Connection
 
 from nfa_kernels import names
-from service import filters
 from service.claims import Claim, Row, Series
 from service.reductions import Reduction
-from service.states import TrialState
 from service.store.experiments import require
 from service.store.ids import trial_id
-from service.store.models import LAYER_COLUMNS
-from service.store.readings import TrialRow, finals_of, lookup_of, members_of, reduced, series_of, trials_of
+from service.store.members import Group, groups_of, keys_of
+from service.store.readings import TrialRow, finals_of, lookup_of, members_of, trials_of
+from service.store.series import reduced_values, series_of, times_of
 from service.store.session import Store
 
 BOOTSTRAP_DRAWS = 2_000
@@ -28,7 +27,7 @@ _BOOTSTRAP_SEED = 0
 
 @dataclass(frozen=True)
 class Question:
-    """A group-by question about an experiment; names are checked by the caller."""
+    """A group-by question; names are checked by the caller."""
 
     group_by: tuple[str, ...]
     metrics: tuple[str, ...]
@@ -38,33 +37,29 @@ class Question:
     where: str = ""
 
 
-def group_table(store: Store, experiment: str, question: Question) -> list[dict[str, Any]]:
-    """One row per group: its keys, `trials`, `incomplete`, and METRIC_AGGREGATE; ordered by the keys."""
-    tree = filters.parse(question.where)
+def group_table(store: Store, experiment: str, question: Question, also: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """One row per group: its keys, `trials`, `incomplete`, and METRIC_AGGREGATE; ordered by the keys.
+
+    With further experiments under `also`, each has groups of its own, told apart by a first key `experiment`.
+    """
     with store.read() as connection:
-        number = require(connection, experiment)
-        finals = finals_of(connection, members_of(number))
+        numbers = [require(connection, one) for one in (experiment, *also)]
+        groups = groups_of(connection, numbers, question.group_by, question.where, by_experiment=bool(also))
         values = {
-            m: _values(connection, number, m, question.layer, question.reduction, finals) for m in question.metrics
+            metric: reduced_values(connection, keys_of(numbers), metric, question.layer, question.reduction)
+            for metric in question.metrics
         }
-        groups: dict[str, tuple[dict[str, Any], list[TrialRow]]] = {}
-        for row in trials_of(connection, number):
-            lookup = lookup_of(row, finals.get(row.id, {}))
-            if filters.matches(tree, lookup):
-                key = {path: lookup(path) for path in question.group_by}
-                groups.setdefault(repr(key), (key, []))[1].append(row)
-    table = [_summary(key, members, values, question.aggregates) for key, members in groups.values()]
-    return sorted(table, key=lambda row: tuple(_order(row[path]) for path in question.group_by))
+    table = [_summary(group, values, question.aggregates) for group in groups]
+    keys = [*(["experiment"] if also else []), *question.group_by]
+    return sorted(table, key=lambda row: tuple(order(row[path]) for path in keys))
 
 
 def _summary(
-    key: Mapping[str, Any],
-    members: Sequence[TrialRow],
-    values: Mapping[str, Mapping[int, float | None]],
-    aggregates: Sequence[str],
+    group: Group, values: Mapping[str, Mapping[int, float | None]], aggregates: Sequence[str]
 ) -> dict[str, Any]:
-    completed = [row.id for row in members if row.state == TrialState.COMPLETED]
-    summary = {**key, "trials": len(members), "incomplete": len(members) - len(completed)}
+    completed = group.completed
+    trials = len(group.members)
+    summary = {**group.key, "trials": trials, "incomplete": trials - len(completed)}
     for metric, by_trial in values.items():
         numbers = np.array([v for v in (by_trial.get(key) for key in completed) if v is not None], dtype=np.float64)
         for aggregate in aggregates:
@@ -105,25 +100,7 @@ def _bootstrap(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _values(
-    connection: Connection,
-    number: int,
-    metric: str,
-    layer: int,
-    reduction: Reduction,
-    finals: Mapping[int, Mapping[str, Any]],
-) -> Mapping[int, float | None]:
-    """The metric reduced, by trial."""
-    is_layered = metric in LAYER_COLUMNS
-    if reduction.kind == "final":
-        name = f"{metric}[{layer}]" if is_layered else metric
-        return {key: values.get(name) for key, values in finals.items()}
-    return reduced(
-        series_of(connection, members_of(number), [metric], layer if is_layered else None), metric, reduction
-    )
-
-
-def _order(value: Any) -> tuple[int, Any]:
+def order(value: Any) -> tuple[int, Any]:
     """Numbers first, then words, then what has no value."""
     if isinstance(value, bool | int | float):
         return 0, value
@@ -151,12 +128,13 @@ def _rows_for(
     series: dict[int, dict[int, Series]] = {row.id: {} for row in rows}
     for layer in layers:
         if claim.needs_series:
-            frame = series_of(connection, members_of(number), [claim.metric], layer or None)
-            for (key,), part in frame.group_by("trial_id", maintain_order=True):
+            frame = series_of(connection, members_of(number), claim.metric, layer)
+            timed = frame.join(times_of(connection, members_of(number)), on=["trial_id", "step"], maintain_order="left")
+            for (key,), part in timed.group_by("trial_id", maintain_order=True):
                 found = Series(part["step"].to_list(), part["time"].to_list(), part[claim.metric].to_list())
                 series[int(str(key))][layer] = found
         else:
-            found_values = _values(connection, number, claim.metric, layer, claim.reduction, finals)
+            found_values = reduced_values(connection, members_of(number), claim.metric, layer, claim.reduction)
             for key, value in found_values.items():
                 values[key][layer] = value
     return [

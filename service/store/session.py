@@ -35,7 +35,9 @@ class Store:
         if self.dialect == "sqlite":
             self._writer, self._reader = _sqlite_engine(self.url, "IMMEDIATE"), _sqlite_engine(self.url, "DEFERRED")
         else:
-            self._writer = self._reader = _postgresql_engine(self.url)
+            self._writer = _postgresql_engine(self.url)
+            # the same pool; several statements of one reader see one snapshot, as they do on SQLite
+            self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     def __enter__(self) -> Self:
         return self

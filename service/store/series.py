@@ -1,0 +1,81 @@
+"""Series of metrics of many trials, and the one number per trial that a reduction makes of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, Select, func, select
+from sqlalchemy.sql import ColumnElement
+
+from service.reductions import Reduction
+from service.store.bulk_reads import read_columns
+from service.store.finals import final_values
+from service.store.metric_sources import Source, source_of
+from service.store.models import measurement
+
+
+def series_of(connection: Connection, members: Select[Any], metric: str, layer: int | None) -> pl.DataFrame:
+    """Series of a metric: columns trial_id, step and the metric, null where undefined; by trial and step.
+
+    Args:
+        connection: a reading transaction.
+        members: a SELECT of trial keys.
+        metric: its id.
+        layer: whose, for a metric of layers.
+    """
+    source = source_of(metric, layer)
+    rows = source.table.c
+    query = select(rows.trial_id, rows.step, source.value.label("value")).where(
+        rows.trial_id.in_(members), source.condition
+    )
+    columns = read_columns(connection, query, {"trial_id": "i8", "step": "i8", "value": "f8"})
+    frame = pl.DataFrame(columns).with_columns(pl.col("value").fill_nan(None).alias(metric)).drop("value")
+    return frame.sort("trial_id", "step")
+
+
+def times_of(connection: Connection, members: Select[Any]) -> pl.DataFrame:
+    """When every step was: columns trial_id, step, time."""
+    rows = measurement.c
+    query = select(rows.trial_id, rows.step, rows.time).where(rows.trial_id.in_(members))
+    return pl.DataFrame(read_columns(connection, query, {"trial_id": "i8", "step": "i8", "time": "f8"}))
+
+
+def reduced_values(
+    connection: Connection, members: Select[Any], metric: str, layer: int | None, reduction: Reduction
+) -> Mapping[int, float | None]:
+    """The metric reduced to one number per trial, in the database where it can be said in SQL."""
+    if reduction.kind == "final":
+        return final_values(connection, members, metric, layer)
+    source = source_of(metric, layer)
+    if reduction.kind == "mean_last":
+        return _mean_last(series_of(connection, members, metric, layer), metric, int(reduction.number or 1))
+    rows = source.table.c
+    own = [rows.trial_id.in_(members), source.condition]
+    if reduction.kind == "first":
+        first = select(rows.trial_id, func.min(rows.step).label("step")).where(*own).group_by(rows.trial_id).subquery()
+        query = select(rows.trial_id, source.value).join(
+            first, (first.c.trial_id == rows.trial_id) & (first.c.step == rows.step)
+        )
+        query = query.where(source.condition)
+    else:
+        found, condition = _extreme(source, reduction)
+        query = select(rows.trial_id, found).where(*own, condition).group_by(rows.trial_id)
+    return {key: None if value is None else float(value) for key, value in connection.execute(query)}
+
+
+def _extreme(source: Source, reduction: Reduction) -> tuple[Any, ColumnElement[bool]]:
+    """The aggregate and the rows of min, max, first_above and first_below."""
+    value, level = source.value, reduction.number or 0.0
+    match reduction.kind:
+        case "min":
+            return func.min(value), value.is_not(None)
+        case "max":
+            return func.max(value), value.is_not(None)
+        case "first_above":
+            return func.min(source.table.c.step), value > level
+    return func.min(source.table.c.step), value < level
+
+
+def _mean_last(frame: pl.DataFrame, metric: str, count: int) -> dict[int, float | None]:
+    last = frame.group_by("trial_id", maintain_order=True).agg(pl.col(metric).tail(count).mean())
+    return dict(zip(last["trial_id"].to_list(), last[metric].to_list(), strict=True))

@@ -1,0 +1,204 @@
+"""A whole sweep, every measurement of every trial, a piece at a time: what an export streams.
+
+Each piece is read in a transaction of its own, which is over before the piece is handed on: whoever reads slowly, or
+goes away, holds nothing.
+"""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from sqlalchemy import Connection, case, select
+
+from nfa_kernels import names
+from service.store.bulk_reads import read_columns
+from service.store.experiments import require
+from service.store.ids import trial_id
+from service.store.keys import among
+from service.store.members import Member, documents_of, members_in
+from service.store.models import (
+    LAYER_COLUMNS,
+    NETWORK_COLUMNS,
+    experiment,
+    layer_measurement,
+    measurement,
+    parametrised_measurement,
+)
+from service.store.readings import setting
+from service.store.session import Store
+from service.tables import column, column_type
+
+Level = Literal["layer", "network"]
+PIECE_ROWS = 100_000
+_PIECE_TRIALS = 5_000
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the table of a sweep looks like, the same for every piece of it."""
+
+    number: int
+    level: Level
+    axes: Mapping[str, pl.DataType]
+    """Path -> type of its column."""
+    network: tuple[str, ...]
+    layers: tuple[str, ...]
+    parametrised: tuple[str, ...]
+
+    @property
+    def schema(self) -> dict[str, pl.DataType]:
+        """Columns and their types."""
+        keys: dict[str, pl.DataType] = {"trial_id": pl.String(), "seed": pl.Int64(), **self.axes}
+        keys |= {"step": pl.Int64(), "time": pl.Float64()}
+        if self.level == "layer":
+            keys["layer"] = pl.Int16()
+        metrics = (*self.network, *self.layers, *self.parametrised)
+        return keys | {name: _type(name) for name in metrics}
+
+
+def open_sweep(store: Store, public_id: str, level: Level) -> Sweep:
+    """Look at every trial's settings for the columns of its sweep. Raises NotFound."""
+    with store.read() as connection:
+        number = require(connection, public_id)
+        axes = connection.scalar(select(experiment.c.axes).where(experiment.c.id == number)) or []
+    values: dict[str, dict[str, Any]] = {path: {} for path in axes}
+    measured: set[str] = set()
+    for _, documents in _pieces(store, number, _PIECE_TRIALS, None):
+        for document in documents.values():
+            measured |= set(document["measure"]["metrics"])
+            measured |= {names.alignment_id(exponent) for exponent in document["measure"].get("exponents", ())}
+            for path in axes:
+                value = setting(document, path)
+                # one of each kind decides the type
+                values[path].setdefault(type(value).__name__, value)
+    is_layer = level == "layer"
+    return Sweep(
+        number,
+        level,
+        {path: column_type(list(found.values())) for path, found in values.items() if path not in ("seed", "state")},
+        tuple(name for name in NETWORK_COLUMNS if name in measured),
+        tuple(name for name in LAYER_COLUMNS if name in measured) if is_layer else (),
+        tuple(sorted((name for name in measured if names.family_member(name)), key=_by_parameter)) if is_layer else (),
+    )
+
+
+def pieces(store: Store, sweep: Sweep) -> Generator[pl.DataFrame]:
+    """The rows of a sweep, ordered by trial (as in the grid), step and layer."""
+    for members, documents in _pieces(store, sweep.number, _PIECE_TRIALS, sweep):
+        with store.read() as connection:
+            found = _read(connection, sweep, [member.id for member in members])
+        yield _assembled(sweep, members, documents, *found)
+
+
+def _pieces(
+    store: Store, number: int, most: int, sweep: Sweep | None
+) -> Iterator[tuple[list[Member], Mapping[int, Mapping[str, Any]]]]:
+    """The trials in order, so many at a time that their rows fit a piece."""
+    after = -1
+    while True:
+        with store.read() as connection:
+            members = members_in(connection, [number], after=after, limit=most)
+            documents = documents_of(connection, {member.settings_id for member in members})
+        if not members:
+            return
+        after = members[-1].position
+        if sweep is None:
+            yield members, documents
+            continue
+        rows = {key: _rows(document, sweep.level) for key, document in documents.items()}
+        start = total = 0
+        for place, member in enumerate(members):
+            total += rows[member.settings_id]
+            if total > PIECE_ROWS and place > start:
+                yield members[start:place], documents
+                start, total = place, rows[member.settings_id]
+        yield members[start:], documents
+
+
+def _rows(document: Mapping[str, Any], level: Level) -> int:
+    """About how many rows a trial has."""
+    measure = document["measure"]
+    if "steps" in measure:
+        points = len(measure["steps"])
+    elif "every" in measure:
+        points = document["training"].get("steps", 0) // measure["every"] + 1
+    else:
+        points = measure["points"]
+    return (points + 1) * (len(measure["layers"]) if level == "layer" else 1)
+
+
+def _read(connection: Connection, sweep: Sweep, keys: Sequence[int]) -> tuple[pl.DataFrame, ...]:
+    """The network's, the layers' and the parametrised rows of some trials, in any order."""
+    table = measurement.c
+    query = select(table.trial_id, table.step, table.time, *(table[name] for name in sweep.network))
+    types = {"id": "i8", "step": "i8", "time": "f8"} | dict.fromkeys(sweep.network, "f8")
+    network = _frame(read_columns(connection, query.where(among(connection, table.trial_id, keys)), types))
+    if sweep.level == "network":
+        return network, pl.DataFrame(), pl.DataFrame()
+    table = layer_measurement.c
+    query = select(table.trial_id, table.step, table.layer, *(table[name] for name in sweep.layers))
+    types = {"id": "i8", "step": "i8", "layer": "i2"} | dict.fromkeys(sweep.layers, "f8")
+    layers = _frame(read_columns(connection, query.where(among(connection, table.trial_id, keys)), types))
+    if not sweep.parametrised:
+        return network, layers, pl.DataFrame()
+    table = parametrised_measurement.c
+    place = case({name: number for number, name in enumerate(sweep.parametrised)}, value=table.name, else_=-1)
+    query = select(table.trial_id, table.step, table.layer, place, table.value)
+    types = {"id": "i8", "step": "i8", "layer": "i2", "place": "i4", "value": "f8"}
+    found = read_columns(connection, query.where(among(connection, table.trial_id, keys)), types)
+    return network, layers, _frame(found)
+
+
+def _frame(columns: Mapping[str, np.ndarray]) -> pl.DataFrame:
+    """Columns as a frame, NaN as null."""
+    return pl.DataFrame([pl.Series(name, array, nan_to_null=True) for name, array in columns.items()])
+
+
+def _assembled(
+    sweep: Sweep,
+    members: Sequence[Member],
+    documents: Mapping[int, Mapping[str, Any]],
+    network: pl.DataFrame,
+    layers: pl.DataFrame,
+    parametrised: pl.DataFrame,
+) -> pl.DataFrame:
+    """One piece of the table: rows in order, each with what is known of its trial."""
+    places = pl.DataFrame({"id": [member.id for member in members], "member": range(len(members))})
+    rows = network.join(places, on="id").sort("member", "step")
+    if sweep.level == "layer":
+        layers = layers.sort("id", "step", "layer")
+        for number, name in enumerate(sweep.parametrised):
+            own = parametrised.filter(pl.col("place") == number).select("id", "step", "layer", value=pl.col("value"))
+            layers = layers.join(own.rename({"value": name}), on=["id", "step", "layer"], how="left")
+        rows = rows.join(layers, on=["id", "step"], how="left", maintain_order="left_right")
+    known = _known(sweep, members, documents)[rows["member"]]
+    words = {name: names.METRICS[name].words for name in sweep.layers if names.METRICS[name].words}
+    rows = rows.with_columns(_worded(rows[name], found) for name, found in words.items())
+    return pl.concat([known, rows.drop("id", "member")], how="horizontal").select(
+        pl.col(name).cast(kind) for name, kind in sweep.schema.items()
+    )
+
+
+def _known(sweep: Sweep, members: Sequence[Member], documents: Mapping[int, Mapping[str, Any]]) -> pl.DataFrame:
+    """What the rows of a trial have in common, a row per trial."""
+    ids = [trial_id(member.id) for member in members]
+    found = [pl.Series("trial_id", ids, dtype=pl.String), pl.Series("seed", [member.seed for member in members])]
+    for path, kind in sweep.axes.items():
+        found.append(column(path, [setting(documents[member.settings_id], path) for member in members], kind))
+    return pl.DataFrame(found)
+
+
+def _worded(codes: pl.Series, words: Sequence[str]) -> pl.Series:
+    """Words by their stored places."""
+    return pl.Series(words, dtype=pl.String).gather(codes.cast(pl.UInt32)).alias(codes.name)
+
+
+def _type(metric: str) -> pl.DataType:
+    return pl.String() if metric in names.METRICS and names.METRICS[metric].words else pl.Float64()
+
+
+def _by_parameter(metric: str) -> tuple[str, float]:
+    member = names.family_member(metric)
+    return (member.family, member.parameter) if member else (metric, 0.0)

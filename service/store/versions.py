@@ -1,0 +1,51 @@
+"""Whether what an answer is made from can still change, and a short text that changes when it does."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from sqlalchemy import Integer, and_, cast, func, literal, select
+
+from service.states import TrialState
+from service.store.experiments import require
+from service.store.models import experiment, experiment_trial, trial
+from service.store.readings import trial_by_key
+from service.store.session import Store
+
+_UNFINISHED = (TrialState.QUEUED, TrialState.RUNNING)
+
+
+def version_of(store: Store, experiments: Sequence[str]) -> str | None:
+    """The version of all that was measured for experiments and of their claims; None while a trial is unfinished."""
+    link = experiment_trial.c
+    is_open = and_(link.wanted == literal(True), trial.c.state.in_(_UNFINISHED))
+    with store.read() as connection:
+        numbers = [require(connection, one) for one in experiments]
+        parts = []
+        for number in numbers:
+            row = connection.execute(
+                select(
+                    func.count(),
+                    func.coalesce(func.sum(cast(is_open, Integer)), 0),
+                    func.sum(trial.c.attempt),
+                    func.max(trial.c.ended_at),
+                    func.sum(cast(link.wanted, Integer)),
+                )
+                .select_from(experiment_trial.join(trial, trial.c.id == link.trial_id))
+                .where(link.experiment_id == number)
+            ).one()
+            if row[1]:
+                return None
+            claims, axes = connection.execute(
+                select(experiment.c.claims, experiment.c.axes).where(experiment.c.id == number)
+            ).one()
+            digest = hashlib.sha256(json.dumps([claims, axes]).encode()).hexdigest()[:16]
+            parts.append(f"{number}:{row[0]}:{row[2]}:{row[3]}:{row[4]}:{digest}")
+    return " ".join(parts)
+
+
+def trial_version(store: Store, key: int) -> str | None:
+    """The version of what was measured of a trial; None while it is unfinished or where there is none."""
+    with store.read() as connection:
+        row = trial_by_key(connection, key)
+    return None if row is None or row.state in _UNFINISHED else f"{key}:{row.attempt}:{row.ended_at}"

@@ -1,0 +1,44 @@
+"""Values of any kind as table columns: one type per column, the same in CSV, Arrow, Parquet and data frames. Pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+
+def column_type(values: Sequence[Any]) -> pl.DataType:
+    """Boolean, whole number, number, or text where kinds are mixed; nothing but nulls are numbers."""
+    kinds = {type(value) for value in values if value is not None}
+    if not kinds:
+        return pl.Float64()
+    if kinds == {bool}:
+        return pl.Boolean()
+    if kinds == {int}:
+        return pl.Int64()
+    return pl.Float64() if kinds <= {int, float} else pl.String()
+
+
+def column(name: str, values: Sequence[Any], type_: pl.DataType | None = None) -> pl.Series:
+    """A column of one type; in a text column, what is no text is written as JSON."""
+    type_ = type_ or column_type(values)
+    if type_ == pl.String:
+        values = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    return pl.Series(name, values, dtype=type_, strict=False)
+
+
+def table(rows: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None) -> pl.DataFrame:
+    """A row per mapping; columns in the order of their first appearance, or as given."""
+    known = list(names or dict.fromkeys(name for row in rows for name in row))
+    return pl.DataFrame([column(name, [row.get(name) for row in rows]) for name in known])
+
+
+def long_table(items: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """A row per group and step: what stands before `step` in an item belongs to every row, the rest are columns."""
+    rows = []
+    for item in items:
+        names = list(item)
+        fixed = {name: item[name] for name in names[: names.index("step")]}
+        series = {name: item[name] for name in names[names.index("step") :]}
+        rows += [fixed | dict(zip(series, values, strict=True)) for values in zip(*series.values(), strict=True)]
+    return table(rows)
