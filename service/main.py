@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
+from starlette.middleware.gzip import GZipMiddleware
 
-from service.api import catalogue, control, datasets, experiments, health, observation, results, trials
+from service.api import catalogue, control, datasets, experiments, exports, health, observation, results, trials
 from service.api.access import Access
 from service.api.limits import BodyLimit, NoNul
 from service.api.problems import PROBLEM_RESPONSES, add_handlers, document_problems
@@ -56,12 +57,13 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     app.state.settings = settings
     add_handlers(app)
     # the last one added is the first to see a request
+    app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=4)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(Access, settings=settings)
     app.add_middleware(NoNul)
     app.state.registry = CollectorRegistry()
     app.add_middleware(observation.Requests, registry=app.state.registry)
-    for module in (experiments, control, trials, results, catalogue, datasets):
+    for module in (experiments, control, trials, results, exports, catalogue, datasets):
         app.include_router(module.router, prefix="/api/v1")
     app.include_router(health.cluster_router, prefix="/api/v1")
     app.include_router(health.router)

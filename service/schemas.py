@@ -158,6 +158,30 @@ class TrialBody(Body):
     ended_at: datetime | None
 
 
+class PhaseMatrix(Body):
+    """The same diagram of another experiment."""
+
+    experiment: str
+    values: list[list[float | None]]
+    counts: list[list[int]]
+
+
+class Phase(Body):
+    """Two paths as a matrix."""
+
+    x: str
+    y: str
+    x_values: list[Any]
+    y_values: list[Any]
+    values: list[list[float | None]] = Field(description="One row per value of y; an empty cell is null.")
+    counts: list[list[int]] = Field(description="How many trials entered each cell.")
+    metric: str
+    layer: int
+    reduce: str
+    agg: str
+    also: list[PhaseMatrix] = Field([], description="With `also`: further experiments, on the same axes.")
+
+
 class VerdictBody(Body):
     """A claim, judged."""
 

@@ -10,7 +10,6 @@ from service.reductions import Reduction, parse_reduction
 
 AGGREGATES = ("mean", "std", "sem", "min", "max", "median", "count", "q05", "q25", "q75", "q95", "ci95")
 _QUANTILE = re.compile(r"q[0-9]{2}")
-_PARAMETRISED = re.compile(r"(alignment|agop_singular_value)@[0-9.eE+-]+")
 
 
 def _split(text: str) -> list[str]:
@@ -18,22 +17,36 @@ def _split(text: str) -> list[str]:
 
 
 def known_metrics(text: str) -> list[str]:
-    """Metric ids out of a comma-separated list."""
-    chosen, problems = _split(text), Problems()
+    """Metric ids out of a comma-separated list; members of families in the form they are stored under."""
+    chosen, problems = [_stored_id(name) for name in _split(text)], Problems()
     for name in chosen:
-        if name not in names.METRICS and not _PARAMETRISED.fullmatch(name):
-            problems.unknown("metric", "metric", name, names.METRICS)
+        if name not in names.METRICS and names.family_member(name) is None:
+            problems.unknown("metric", "metric", name, [*names.METRICS, *names.METRIC_FAMILIES])
     problems.raise_as(InvalidRequest)
     return chosen
 
 
-def known_paths(text: str) -> list[str]:
-    """Settings paths, or seed, out of a comma-separated list."""
+def numeric_metrics(text: str) -> list[str]:
+    """Metric ids whose value is a number; at least one."""
+    metrics = known_metrics(text)
+    if not metrics or any(name in names.METRICS and names.METRICS[name].words for name in metrics):
+        raise InvalidRequest(f"metric: received {text[:100]!r}; name metrics whose value is a number")
+    return metrics
+
+
+def _stored_id(name: str) -> str:
+    """alignment@0.250 is stored as alignment@0.25."""
+    member = names.family_member(name)
+    return names.alignment_id(member.parameter) if member and member.family == "alignment" else name
+
+
+def known_paths(text: str, parameter: str = "group_by") -> list[str]:
+    """Settings paths, seed or state out of a comma-separated list."""
     chosen, problems = _split(text), Problems()
     allowed = (*filters.PATHS, "seed", "state")
     for path in chosen:
         if path not in allowed:
-            problems.unknown("group_by", "path", path, allowed)
+            problems.unknown(parameter, "path", path, allowed)
     problems.raise_as(InvalidRequest)
     return chosen
 

@@ -1,37 +1,48 @@
-"""Group-by tables and verdicts."""
+"""Group-by tables, curves, phase diagrams and verdicts."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 
-from nfa_kernels import names
 from service.api.deps import StoreDep, Where
-from service.api.names import known_aggregates, known_metrics, known_paths, known_reduction
+from service.api.etags import etag_of, unchanged
+from service.api.formats import FORMAT_RESPONSES, TableFormat, table_answer
+from service.api.names import known_aggregates, known_paths, known_reduction, numeric_metrics
 from service.claims import judge, parse_claims
 from service.errors import InvalidRequest
-from service.schemas import Page, Verdicts
-from service.store import curves, results
+from service.schemas import Page, Phase, Verdicts
+from service.store import curves, phase, results
 from service.store.experiments import get_experiment
+from service.store.session import Store
+from service.store.versions import version_of
+from service.tables import long_table, table
 
 router = APIRouter(prefix="/experiments/{experiment_id}", tags=["results"])
 GroupBy = Annotated[str | None, Query(max_length=2000, description="Comma-separated paths; default: the grid's axes.")]
+Also = Annotated[
+    str | None, Query(max_length=2000, description="Further experiments, comma-separated, to compare with.")
+]
+LayerNumber = Annotated[int, Query(ge=1, le=64, description="For metrics of layers.")]
+Reduce = Annotated[
+    str,
+    Query(
+        max_length=100,
+        description="From a series to a number: first, final, min, max, mean_last:n, first_above:x, first_below:x.",
+    ),
+]
 
 
-@router.get("/results", summary="Group-by table", response_model=Page[dict[str, Any]])
+@router.get("/results", summary="Group-by table", response_model=Page[dict[str, Any]], responses=FORMAT_RESPONSES)
 def get_results(
     experiment_id: str,
     store: StoreDep,
+    request: Request,
+    form: TableFormat,
     group_by: GroupBy = None,
     metric: Annotated[str, Query(max_length=2000, description="Comma-separated metric ids.")] = "alignment",
-    layer: Annotated[int, Query(ge=1, le=64)] = 1,
-    reduce: Annotated[
-        str,
-        Query(
-            max_length=100,
-            description="From a series to a number: first, final, min, max, mean_last:n, first_above:x, first_below:x.",
-        ),
-    ] = "final",
+    layer: LayerNumber = 1,
+    reduce: Reduce = "final",
     agg: Annotated[
         str,
         Query(
@@ -41,52 +52,130 @@ def get_results(
         ),
     ] = "mean,std,count",
     where: Where = "",
-) -> dict[str, Any]:
-    """One row per group: its keys, `trials`, `incomplete`, and METRIC_AGG.
+    also: Also = None,
+) -> Response:
+    """One row per group: its keys, `trials`, `incomplete`, and METRIC_AGG; with `also`, a first key `experiment`.
 
     Only completed trials with a defined value enter; count says how many did. A metric whose value is a word has no
     mean and is refused.
     """
-    keys = get_experiment(store, experiment_id).axes if group_by is None else known_paths(group_by)
-    metrics = _numeric_metrics(metric)
+    others = _others(also)
+    keys = _axes(store, [experiment_id, *others]) if group_by is None else known_paths(group_by)
     question = results.Question(
-        tuple(keys), tuple(metrics), layer, known_reduction(reduce), tuple(known_aggregates(agg)), where
+        tuple(keys),
+        tuple(numeric_metrics(metric)),
+        layer,
+        known_reduction(reduce),
+        tuple(known_aggregates(agg)),
+        where,
     )
-    return {"items": results.group_table(store, experiment_id, question), "next_cursor": None}
+    headers = etag_of(request, form, version_of(store, [experiment_id, *others]))
+    if (same := unchanged(request, headers)) is not None:
+        return same
+    rows = results.group_table(store, experiment_id, question, others)
+    answer = {"items": rows, "next_cursor": None}
+    return table_answer(form, answer, lambda: table(rows), f"{experiment_id}-results", headers)
 
 
-@router.get("/curves", summary="Seed-averaged series", response_model=Page[dict[str, Any]])
+@router.get("/curves", summary="Seed-averaged series", response_model=Page[dict[str, Any]], responses=FORMAT_RESPONSES)
 def get_curves(
     experiment_id: str,
     store: StoreDep,
+    request: Request,
+    form: TableFormat,
     group_by: GroupBy = None,
     metric: Annotated[str, Query(max_length=100, description="One metric id.")] = "alignment",
-    layer: Annotated[int, Query(ge=1, le=64)] = 1,
+    layer: LayerNumber = 1,
     agg: Annotated[str, Query(max_length=500, description="As for results, without ci95.")] = "mean,std,count",
     max_points: Annotated[int | None, Query(ge=1, le=1_000_000)] = None,
     where: Where = "",
-) -> dict[str, Any]:
-    """One item per group: its keys, `trials`, `incomplete`, and arrays step, time and METRIC_AGG by exact step."""
-    keys = get_experiment(store, experiment_id).axes if group_by is None else known_paths(group_by)
-    metrics = _numeric_metrics(metric)
+    also: Also = None,
+) -> Response:
+    """One item per group: its keys, `trials`, `incomplete`, and arrays step, time and METRIC_AGG by exact step.
+
+    As a table (CSV, Arrow, Parquet, NDJSON): one row per group and step.
+    """
+    others = _others(also)
+    keys = _axes(store, [experiment_id, *others]) if group_by is None else known_paths(group_by)
+    metrics = numeric_metrics(metric)
     aggregates = known_aggregates(agg)
     if len(metrics) != 1 or "ci95" in aggregates:
         raise InvalidRequest("curves take one metric, and any aggregate but ci95")
     question = curves.CurveQuestion(tuple(keys), metrics[0], layer, tuple(aggregates), where, max_points)
-    return {"items": curves.curves(store, experiment_id, question), "next_cursor": None}
+    headers = etag_of(request, form, version_of(store, [experiment_id, *others]))
+    if (same := unchanged(request, headers)) is not None:
+        return same
+    items = curves.curves(store, experiment_id, question, others)
+    answer = {"items": items, "next_cursor": None}
+    return table_answer(form, answer, lambda: long_table(items), f"{experiment_id}-curves", headers)
 
 
-def _numeric_metrics(text: str) -> list[str]:
-    """Metrics that have a column and a mean."""
-    metrics = known_metrics(text)
-    if not metrics or any(name not in names.METRICS or names.METRICS[name].words for name in metrics):
-        raise InvalidRequest(f"metric: received {text[:100]!r}; name metrics whose value is a number")
-    return metrics
+@router.get("/phase", summary="Two axes as a matrix", response_model=Phase, responses=FORMAT_RESPONSES)
+def get_phase(
+    experiment_id: str,
+    store: StoreDep,
+    request: Request,
+    form: TableFormat,
+    x: Annotated[str | None, Query(max_length=200, description="Path along a row; default: the first axis.")] = None,
+    y: Annotated[str | None, Query(max_length=200, description="Path down a column; default: the second axis.")] = None,
+    metric: Annotated[str, Query(max_length=100, description="One metric id.")] = "alignment",
+    layer: LayerNumber = 1,
+    reduce: Reduce = "final",
+    agg: Annotated[str, Query(max_length=20, description="One aggregate, as for results, without ci95.")] = "mean",
+    where: Where = "",
+    also: Also = None,
+) -> Response:
+    """`values` and `counts` have one row per value of y; an empty cell is null and 0. As a table: one row per cell.
+
+    With `also`, further experiments' matrices stand under `also`, on the same axes.
+    """
+    others = _others(also)
+    axes = [path for path in _axes(store, [experiment_id]) if path not in (x, y)]
+    paths = [_one_path(given, name, axes) for given, name in ((x, "x"), (y, "y"))]
+    metrics, aggregates = numeric_metrics(metric), known_aggregates(agg)
+    if len(metrics) != 1 or len(aggregates) != 1 or "ci95" in aggregates or paths[0] == paths[1]:
+        raise InvalidRequest("phase takes two different paths x and y, one metric, and one aggregate but ci95")
+    question = results.Question(
+        tuple(paths), tuple(metrics), layer, known_reduction(reduce), (*dict.fromkeys((aggregates[0], "count")),), where
+    )
+    headers = etag_of(request, form, version_of(store, [experiment_id, *others]))
+    if (same := unchanged(request, headers)) is not None:
+        return same
+    found = phase.phase(store, experiment_id, question, others)
+    return table_answer(
+        form, found, lambda: table(phase.cells(found, experiment_id)), f"{experiment_id}-phase", headers
+    )
 
 
 @router.get("/verdicts", summary="The claims, judged", response_model=Verdicts)
-def get_verdicts(experiment_id: str, store: StoreDep) -> dict[str, Any]:
+def get_verdicts(experiment_id: str, store: StoreDep, request: Request) -> Any:
     """Each claim of the experiment with the value that decides, and how many trials were left out and why."""
+    headers = etag_of(request, "json", version_of(store, [experiment_id]))
+    if (same := unchanged(request, headers)) is not None:
+        return same
     claims = parse_claims(get_experiment(store, experiment_id).claims)
     rows = results.claim_rows(store, experiment_id, claims)
-    return {"items": [asdict(judge(claim, rows[claim.id])) for claim in claims]}
+    answer = {"items": [asdict(judge(claim, rows[claim.id])) for claim in claims]}
+    return table_answer("json", answer, lambda: table(answer["items"]), "", headers)
+
+
+def _others(also: str | None) -> list[str]:
+    """Ids under `also`."""
+    return list(dict.fromkeys(part.strip() for part in (also or "").split(",") if part.strip()))
+
+
+def _axes(store: Store, experiments: list[str]) -> list[str]:
+    """The paths that vary in any of the experiments."""
+    return list(dict.fromkeys(path for one in experiments for path in get_experiment(store, one).axes))
+
+
+def _one_path(given: str | None, name: str, axes: list[str]) -> str:
+    """The path of one side of a phase diagram; an axis where none is given."""
+    if given is None:
+        if not axes:
+            raise InvalidRequest(f"{name}: the grid has no further axis to take; name a path")
+        return axes.pop(0)
+    paths = known_paths(given, name)
+    if len(paths) != 1:
+        raise InvalidRequest(f"{name}: received {given[:100]!r}; name one path")
+    return paths[0]

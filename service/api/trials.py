@@ -2,17 +2,22 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+import polars as pl
+from fastapi import APIRouter, Query, Request, Response
 
 from nfa_kernels import names
 from service import filters
 from service.api.deps import Cursor, Limit, StoreDep, Where, encode_cursor, number_cursor
+from service.api.etags import etag_of, unchanged
+from service.api.formats import FORMAT_RESPONSES, TableFormat, table_answer
 from service.api.names import known_metrics
 from service.errors import InvalidRequest
 from service.schemas import Page, TrialBody
 from service.states import TrialState
 from service.store import trials
-from service.store.ids import trial_id
+from service.store.ids import trial_id, trial_number
+from service.store.versions import trial_version
+from service.tables import column
 
 router = APIRouter(tags=["trials"])
 
@@ -51,10 +56,17 @@ def get_trial(trial_id: str, store: StoreDep) -> dict[str, Any]:
     return _body(trials.get_trial(store, trial_id))
 
 
-@router.get("/trials/{trial_id}/measurements", summary="A trial's measurements, as columns")
+@router.get(
+    "/trials/{trial_id}/measurements",
+    summary="A trial's measurements, as columns",
+    response_model=dict[str, list[Any]],
+    responses=FORMAT_RESPONSES,
+)
 def get_measurements(
     trial_id: str,
     store: StoreDep,
+    request: Request,
+    form: TableFormat,
     metrics: Annotated[
         str | None, Query(max_length=2000, description="Comma-separated ids; default: every measured one.")
     ] = None,
@@ -64,13 +76,21 @@ def get_measurements(
     max_points: Annotated[
         int | None, Query(ge=1, le=1_000_000, description="Thin to so many steps, first and last kept.")
     ] = None,
-) -> dict[str, list[Any]]:
+) -> Response:
     """Arrays of equal length by column: `step` and `time` always, then metrics; undefined is null."""
     chosen = None if metrics is None else known_metrics(metrics)
     layered = [name for name in chosen or () if name not in names.NETWORK_METRICS]
     if layered and layer is None:
         raise InvalidRequest(f"metrics: {', '.join(layered)} belong to a layer: add layer=1, or the layer you mean")
-    return trials.trial_series(store, trial_id, chosen, layer, max_points)
+    headers = etag_of(request, form, trial_version(store, trial_number(trial_id)))
+    if (same := unchanged(request, headers)) is not None:
+        return same
+    found = trials.trial_series(store, trial_id, chosen, layer, max_points)
+    return table_answer(form, found, lambda: _frame(found), f"{trial_id}-measurements", headers)
+
+
+def _frame(columns: dict[str, list[Any]]) -> pl.DataFrame:
+    return pl.DataFrame([column(name, values) for name, values in columns.items()])
 
 
 def _body(one: trials.Trial) -> dict[str, Any]:

@@ -1,0 +1,234 @@
+"""Tables in every format, phase diagrams, comparisons, parametrised metrics and the whole-sweep export."""
+
+import io
+import json
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = "/api/v1/experiments"
+FORMATS = {
+    "csv": pl.read_csv,
+    "ndjson": pl.read_ndjson,
+    "arrow": pl.read_ipc_stream,
+    "parquet": pl.read_parquet,
+}
+TRIAL = {
+    "data": {"samples": 20, "inputs": 4, "outputs": 2, "spectrum": [2, 1]},
+    "network": {"depth": 2, "width": 4},
+    "training": {"steps": 20},
+    "measure": {
+        "points": 5,
+        "layers": [1, 2],
+        "metrics": ["train_loss", "alignment", "best_exponent_kind", "agop_singular_value@1"],
+        "exponents": [0.25],
+    },
+}
+
+
+@pytest.fixture
+def swept(submit, train_queue):
+    """A completed experiment of six trials on two axes, with metrics that have a parameter."""
+    made = submit(trial=TRIAL, axes={"training.weight_decay": [0, 0.1], "training.learning_rate": [0.01]})
+    train_queue()
+    return made["id"]
+
+
+def read(response):
+    form = response.headers["content-disposition"].split(".")[-1].rstrip('"')
+    return FORMATS[form](io.BytesIO(response.content))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_export_has_every_row_in_order_and_its_means_are_those_of_the_table(api, swept, form):
+    found = api.get(f"{ROOT}/{swept}/measurements", params={"format": form})
+    assert found.status_code == 200, found.text
+    table = read(found)
+    trials = api.get(f"{ROOT}/{swept}/trials").json()["items"]
+    keys = [(one["id"], step, layer) for one in trials for step in (0, 1, 3, 7, 20) for layer in (1, 2)]
+    assert table.select("trial_id", "step", "layer").rows() == keys
+    assert table.columns[:7] == [
+        "trial_id",
+        "seed",
+        "training.weight_decay",
+        "training.learning_rate",
+        "step",
+        "time",
+        "layer",
+    ]
+    assert set(table["best_exponent_kind"].drop_nulls()) <= {"interior", "lower", "upper", "flat"}
+    for metric in ("alignment", "alignment@0.25", "agop_singular_value@1", "train_loss"):
+        rows = api.get(f"{ROOT}/{swept}/results", params={"metric": metric, "layer": 2}).json()["items"]
+        for row in rows:
+            own = table.filter(
+                pl.col("training.weight_decay") == row["training.weight_decay"],
+                pl.col("layer") == 2,
+                pl.col("step") == 20,
+            )
+            assert row[f"{metric}_mean"] == pytest.approx(np.mean(own[metric].to_numpy()), rel=1e-12)
+            assert row[f"{metric}_count"] == 3
+
+
+def test_an_export_by_network_has_one_row_per_step(api, swept):
+    table = read(api.get(f"{ROOT}/{swept}/measurements", params={"format": "csv", "level": "network"}))
+    assert table.height == 6 * 5 and "layer" not in table.columns and "alignment" not in table.columns
+    assert "train_loss" in table.columns
+
+
+def test_an_export_of_what_has_not_been_measured_is_an_empty_table(api, submit):
+    made = submit()["id"]
+    table = read(api.get(f"{ROOT}/{made}/measurements", params={"format": "parquet"}))
+    assert table.height == 0 and "alignment" in table.columns
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("question", ["results", "curves", "phase"])
+def test_every_table_is_answered_in_every_format_with_the_same_names(api, swept, question, form):
+    path = f"{ROOT}/{swept}/{question}"
+    table = read(api.get(path, params={"format": form}))
+    assert {"training.weight_decay", "alignment_mean", "alignment_count"} <= set(table.columns)
+    answer = api.get(path).json()
+    if question == "results":
+        assert table.to_dicts() == [pytest.approx(row) for row in answer["items"]]
+    if question == "curves":
+        assert table["alignment_mean"].to_list() == pytest.approx(
+            [value for item in answer["items"] for value in item["alignment_mean"]]
+        )
+
+
+def test_the_accept_header_chooses_the_format_and_an_unknown_one_is_refused_with_the_known(api, swept):
+    path = f"{ROOT}/{swept}/results"
+    wanted = {"Accept": "text/html, application/vnd.apache.parquet;q=0.9, */*;q=0.1"}
+    found = api.get(path, headers=wanted)
+    assert found.headers["content-type"] == "application/vnd.apache.parquet"
+    assert pq.read_table(io.BytesIO(found.content)).num_rows == 2
+    assert api.get(path, headers={"Accept": "image/png"}).status_code == 406
+    refused = api.get(path, params={"format": "parquett"}).json()
+    assert refused["errors"][0]["nearest"] == "parquet" and "csv" in refused["errors"][0]["allowed"]
+
+
+def test_a_phase_diagram_has_a_row_per_y_and_counts_its_trials(api, swept):
+    found = api.get(f"{ROOT}/{swept}/phase", params={"x": "training.weight_decay", "y": "seed"}).json()
+    assert found["x_values"] == [0, 0.1] and found["y_values"] == [0, 1, 2]
+    assert found["counts"] == [[1, 1]] * 3 and np.shape(found["values"]) == (3, 2)
+    trials = api.get(f"{ROOT}/{swept}/trials").json()["items"]
+    by_key = {(t["seed"], t["settings"]["training"]["weight_decay"]): t["final"]["alignment"] for t in trials}
+    assert found["values"][1][0] == by_key[1, 0]
+    default = api.get(f"{ROOT}/{swept}/phase").json()
+    assert (default["x"], default["y"]) == ("training.weight_decay", "training.learning_rate")
+
+
+def test_a_cell_without_trials_is_null(api, submit, train_queue):
+    made = submit(
+        axes={"training.weight_decay": [0, 0.1], "network.depth": [2, 3]},
+        exclude=[{"training.weight_decay": 0.1, "network.depth": 3}],
+    )["id"]
+    train_queue()
+    found = api.get(f"{ROOT}/{made}/phase").json()
+    assert found["values"][1][1] is None and found["counts"] == [[3, 3], [3, 0]]
+
+
+def test_further_experiments_are_told_apart_and_share_the_axes_of_a_diagram(api, submit, train_queue, swept):
+    other = submit(axes={"training.weight_decay": [0.1, 0.2], "training.learning_rate": [0.01]}, seeds=2)["id"]
+    train_queue()
+    rows = api.get(f"{ROOT}/{swept}/results", params={"also": other}).json()["items"]
+    assert [(row["experiment"], row["training.weight_decay"], row["trials"]) for row in rows] == [
+        (swept, 0, 3),
+        (swept, 0.1, 3),
+        (other, 0.1, 2),
+        (other, 0.2, 2),
+    ]
+    curves = api.get(f"{ROOT}/{swept}/curves", params={"also": other}).json()["items"]
+    assert {item["experiment"] for item in curves} == {swept, other}
+    both = api.get(f"{ROOT}/{swept}/phase", params={"also": other}).json()
+    assert both["x_values"] == [0, 0.1, 0.2] and both["counts"] == [[3, 3, 0]]
+    assert both["also"][0]["experiment"] == other and both["also"][0]["counts"] == [[0, 2, 2]]
+    assert api.get(f"{ROOT}/{swept}/results", params={"also": "e999"}).status_code == 404
+
+
+def test_metrics_with_a_parameter_have_curves_filters_and_verdicts(api, submit, train_queue):
+    claim = {"id": "c", "metric": "alignment@0.25", "layer": 2, "every_trial": ">= 0", "gate": "none"}
+    made = submit(trial=TRIAL, claims=[claim])["id"]
+    train_queue()
+    curve = api.get(f"{ROOT}/{made}/curves", params={"metric": "alignment@0.250", "layer": 2}).json()["items"][0]
+    assert curve["step"] == [0, 1, 3, 7, 20] and curve["alignment@0.25_count"] == [3] * 5
+    verdict = api.get(f"{ROOT}/{made}/verdicts").json()["items"][0]
+    assert verdict["holds"] is True and verdict["trials"] == 6 and 0 <= verdict["worst"] <= 1
+    where = f"final.alignment@0.25[2] <= {verdict['worst'] + 1e-12}"
+    rows = api.get(f"{ROOT}/{made}/results", params={"where": where}).json()["items"]
+    assert sum(row["trials"] for row in rows) == 1
+    refused = api.get(f"{ROOT}/{made}/results", params={"metric": "alignement@0.25"})
+    assert refused.status_code == 422 and refused.json()["errors"][0]["nearest"]
+
+
+@pytest.mark.parametrize("reduce", ["first", "min", "max", "mean_last:2", "first_above:0.2", "first_below:0.5"])
+def test_a_reduction_is_what_the_series_say(api, swept, reduce):
+    table = read(api.get(f"{ROOT}/{swept}/measurements", params={"format": "parquet"})).filter(pl.col("layer") == 1)
+    kind, _, number = reduce.partition(":")
+    expected = {}
+    for (key,), part in table.group_by("training.weight_decay"):
+        values = []
+        for _, series in part.group_by("trial_id", maintain_order=True):
+            steps, v = series["step"].to_numpy(), series["alignment"].to_numpy()
+            level = float(number or 0)
+            hits = steps[v > level] if kind == "first_above" else steps[v < level]
+            found = {"first": v[:1], "min": [v.min()], "max": [v.max()], "mean_last": [v[-2:].mean()]}
+            values += list(found.get(kind, hits[:1]))
+        expected[key] = np.array(values, float)
+    for row in api.get(f"{ROOT}/{swept}/results", params={"reduce": reduce}).json()["items"]:
+        values = expected[row["training.weight_decay"]]
+        assert row["alignment_count"] == len(values)
+        if len(values):
+            assert row["alignment_mean"] == pytest.approx(values.mean(), rel=1e-12)
+
+
+def test_what_no_longer_changes_has_an_etag_until_trials_run_again(api, submit, train_queue):
+    made = submit()["id"]
+    path = f"{ROOT}/{made}/results"
+    assert "etag" not in api.get(path).headers
+    train_queue()
+    tag = api.get(path).headers["etag"]
+    same = api.get(path, headers={"If-None-Match": tag})
+    assert same.status_code == 304 and same.content == b"" and same.headers["etag"] == tag
+    assert api.get(path, params={"agg": "max"}).headers["etag"] != tag
+    assert api.get(path, params={"format": "csv"}, headers={"If-None-Match": tag}).status_code == 200
+    api.post(f"{ROOT}/{made}/extend", json={"seeds": 4})
+    assert "etag" not in api.get(path).headers
+    train_queue()
+    assert api.get(path, headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_answers_are_compressed_unless_they_are_packed_already(api, swept):
+    path = f"{ROOT}/{swept}/measurements"
+    packed = {"Accept-Encoding": "gzip"}
+    assert api.get(path, params={"format": "csv"}, headers=packed).headers["content-encoding"] == "gzip"
+    assert api.get(path, params={"format": "parquet"}, headers=packed).headers["content-encoding"] == "identity"
+    lines = api.get(path, params={"format": "ndjson"}, headers=packed).text.splitlines()
+    assert len(lines) == 60 and json.loads(lines[0])["step"] == 0
+
+
+def test_a_group_of_three_hundred_seeds_counts_three_hundred(api, submit, train_queue):
+    made = submit(axes={}, seeds=300)["id"]
+    train_queue()
+    row = api.get(f"{ROOT}/{made}/results", params={"agg": "mean,std,count"}).json()["items"][0]
+    table = read(api.get(f"{ROOT}/{made}/measurements", params={"format": "parquet"}))
+    last = table.filter(pl.col("step") == 20)["alignment"].to_numpy()
+    assert row["trials"] == row["alignment_count"] == len(last) == 300
+    assert row["alignment_mean"] == pytest.approx(last.mean(), rel=1e-12)
+    assert row["alignment_std"] == pytest.approx(last.std(ddof=1), rel=1e-12)
+
+
+def test_an_export_that_nobody_reads_on_holds_no_connection(store, swept, monkeypatch):
+    from service.store import sweeps
+
+    monkeypatch.setattr(sweeps, "PIECE_ROWS", 20)
+    found = sweeps.pieces(store, sweeps.open_sweep(store, swept, "layer"))
+    assert next(found).height == 10
+    with store.write() as connection:
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+        if store.dialect == "postgresql":
+            query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'"
+            assert connection.exec_driver_sql(query).scalar() == 1
+    found.close()
