@@ -10,7 +10,7 @@ Source: Radhakrishnan et al. 2024, doi:10.1126/science.adi5639. Departure: facto
 import torch
 from torch import Tensor
 
-from nfa_kernels.networks import Architecture, Params
+from nfa_kernels.networks import Architecture, Params, hidden_layers
 from nfa_kernels.spectra import Spectrum, spectrum
 
 BLOCK_ELEMENTS = 1 << 24
@@ -49,7 +49,7 @@ def agop_factors(
 
     Args:
         architecture: shared by the stack.
-        weights: (K, H, D) per layer.
+        weights: parameters of the stack, biases included.
         x: (K, N, D) inputs over which the outer products are averaged.
         layers: numbers from 1.
         block_elements: bound on the numbers in one block's Jacobians.
@@ -58,21 +58,22 @@ def agop_factors(
     """
     _check_layers(architecture, layers)
     if architecture.is_linear:
-        return linear_agop_factors(weights, layers)
+        return linear_agop_factors(architecture.effective(weights), layers)
     return _swept(architecture, weights, x, layers, block_elements, before_layer=True)
 
 
 def preactivation_factors(
     architecture: Architecture, weights: Params, x: Tensor, layers: list[int], block_elements: int = BLOCK_ELEMENTS
 ) -> dict[int, Tensor]:
-    """A factor P_l (K, R, H) of the outer products of df/dz_l, z_l = W_l h_{l-1}, averaged over the samples.
+    """A factor P_l (K, R, H) of the outer products of df/dz_l, z_l = c_l W_l h_{l-1}, averaged over the samples.
 
-    P_l W_l is a factor of the AGOP at the layer's input. Arguments and errors as in `agop_factors`.
+    P_l c_l W_l is a factor of the AGOP at the layer's input. Arguments and errors as in `agop_factors`.
     """
     _check_layers(architecture, layers)
     if architecture.is_linear:
-        above = linear_agop_factors(weights, [layer + 1 for layer in layers])
-        return {layer: above.get(layer + 1, _identity(weights[-1])) for layer in layers}
+        above = linear_agop_factors(architecture.effective(weights), [layer + 1 for layer in layers])
+        last = architecture.weights(weights)[-1]
+        return {layer: above.get(layer + 1, _identity(last)) for layer in layers}
     return _swept(architecture, weights, x, layers, block_elements, before_layer=False)
 
 
@@ -118,11 +119,8 @@ def _jacobian_rows(
     architecture: Architecture, weights: Params, x: Tensor, layers: list[int], *, before_layer: bool
 ) -> dict[int, Tensor]:
     """Jacobians df/dh_{l-1}, or df/dz_l, of every sample and output as (K, N C, ..): one sweep for all outputs."""
-    slopes, hidden = [], x
-    for weight in weights[:-1]:
-        before = torch.bmm(hidden, weight.mT)
-        slopes.append(architecture.phi.derivative(before))
-        hidden = architecture.phi.function(before)
+    slopes = [architecture.phi.derivative(before) for before, _ in hidden_layers(architecture, weights, x)]
+    weights = architecture.effective(weights)
     stack, samples = x.shape[:2]
     # with respect to the outputs themselves the Jacobian is the identity, for every sample: (K, 1, C, C)
     back, found = _identity(weights[-1]).unsqueeze(1), {}

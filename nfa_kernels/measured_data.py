@@ -50,7 +50,7 @@ def measured_data(
     zero_loss = loss_of(loss).value(torch.zeros_like(y), y)
     classified = slice(None) if bool(names_classes(y).any()) else slice(0)
     classified_x, classified_y = x[:, classified], y[:, classified]
-    if architecture.is_linear and loss in LOSS_FACTORS:
+    if architecture.is_product and loss in LOSS_FACTORS:
         x, y = compressed(x, y)
         if x_test.shape[1]:
             x_test, y_test = compressed(x_test, y_test)

@@ -53,11 +53,11 @@ def measure(
 
     Args:
         architecture: shared by the stack.
-        weights: (K, H, D) per layer, any float dtype, at least one lane.
+        weights: parameters of the stack, biases included, any float dtype, at least one lane.
         data: from `measured_data`, for the same lanes.
         request: metric ids, layers and exponents.
         loss: name of the training loss.
-        initial: weights at step 0; only what `needs_initial` names reads them.
+        initial: parameters at step 0; only what `needs_initial` names reads them.
         weight_decay: (K,) the configured decay; only fact_alignment reads it.
     Raises:
         ValueError: an unknown metric, a layer outside 1..L, weights that do not fit, or an argument that is missing.
@@ -109,7 +109,7 @@ METRICS: dict[str, Callable[[NetworkView], Tensor]] = {
     "train_loss": lambda network: network.train_loss,
     "test_loss": lambda network: network.test_loss,
     "relative_loss": lambda network: network.relative_loss,
-    "gradient_norm": lambda network: _norm(network.gradients_and_loss[0]),
+    "gradient_norm": lambda network: _norm(network.architecture.weights(network.gradients_and_loss[0])),
     "weight_norm": lambda network: _norm(network.weights),
     "imbalance": lambda network: network.imbalance.absolute,
     "imbalance_relative": lambda network: network.imbalance.relative,
@@ -122,7 +122,7 @@ LAYER_METRICS: dict[str, Callable[[LayerView], Tensor]] = {
     "alignment": lambda layer: pair_alignment(layer.pair, layer.theory_exponent),
     "alignment_half": lambda layer: pair_alignment(layer.pair, 0.5),
     "alignment_one": lambda layer: pair_alignment(layer.pair, 1.0),
-    "residual": lambda layer: residual(layer.pair, layer.theory_exponent),
+    "residual": lambda layer: residual(layer.pair, layer.theory_exponent, layer.gamma),
     "scale": lambda layer: scale(layer.pair, layer.theory_exponent),
     "best_exponent": lambda layer: layer.best.exponent,
     "best_exponent_kind": lambda layer: layer.best.kind,

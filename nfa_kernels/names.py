@@ -128,7 +128,12 @@ METRICS: Final[dict[str, MetricName]] = {
     "alignment_half": MetricName("cos(W_l^T W_l, G_l^(1/2))", "layer", _RADHAKRISHNAN, range="[0, 1]", default=True),
     "alignment_one": MetricName("cos(W_l^T W_l, G_l)", "layer", _RADHAKRISHNAN, range="[0, 1]", default=True),
     "residual": MetricName(
-        "|W_l^T W_l - G_l^a|_F / |W_l^T W_l|_F at unit scale, a = 1/(L-l+1)", "layer", _NFA, range=">= 0", default=True
+        "|W_l^T W_l - G_l^a / gamma|_F / |W_l^T W_l|_F, a = 1/(L-l+1), gamma = (prod_{j>=l} c_j^2)^a, 1 in the "
+        "standard parameterisation",
+        "layer",
+        _NFA,
+        range=">= 0",
+        default=True,
     ),
     "scale": MetricName(
         "best c in W_l^T W_l ~ c G_l^a: <W_l^T W_l, G_l^a> / |G_l^a|_F^2, a = 1/(L-l+1)",

@@ -1,6 +1,7 @@
 """Stacked fully connected networks: forward pass and hand-derived gradients, no autograd graph.
 
-f(x) = W_L phi(W_{L-1} .. phi(W_1 x)), no activation on the output. The K networks of a stack differ in weights and
+f(x) = c_L W_L phi(c_{L-1} W_{L-1} .. phi(c_1 W_1 x + b_1) ..) + b_L, no activation on the output; the c_l are 1 unless
+the parameterisation says otherwise, and biases are there if asked for. The K networks of a stack differ in weights and
 data and share their architecture; each batched product computes one layer of all of them.
 """
 
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from nfa_kernels.activations import Activation, activation
 from nfa_kernels.losses import Loss
+from nfa_kernels.parameterizations import multipliers
 
 Params = tuple[Tensor, ...]
-"""Weights W_1 .. W_L of a stack, each (K, H, D)."""
+"""Weights W_1 .. W_L of a stack, each (K, H, D); then, with biases, b_1 .. b_L, each (K, H, 1)."""
 
 
 @dataclass(frozen=True)
@@ -21,18 +23,21 @@ class Architecture:
     """What the networks of a stack share.
 
     Raises:
-        ValueError: fewer than two widths, a width below 1, or an unknown activation.
+        ValueError: fewer than two widths, a width below 1, or an unknown activation or parameterisation.
     """
 
     widths: tuple[int, ...]
     """(d_0, .., d_L)."""
     activation: str = "linear"
     slope: float = 0.1
+    bias: bool = False
+    parameterization: str = "standard"
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or min(self.widths) < 1:
             raise ValueError(f"widths: received {self.widths}, allowed are at least two positive numbers d_0 .. d_L")
         activation(self.activation, self.slope)
+        multipliers(self.parameterization, self.widths)
 
     @property
     def depth(self) -> int:
@@ -41,73 +46,128 @@ class Architecture:
 
     @property
     def is_linear(self) -> bool:
-        """Whether the network is a product of matrices."""
+        """Whether no activation bends the network: its Jacobian is the same product of matrices everywhere."""
         return self.activation == "linear" or self.depth == 1
+
+    @property
+    def is_product(self) -> bool:
+        """Whether the network is a product of matrices: linear and without biases."""
+        return self.is_linear and not self.bias
+
+    @property
+    def multipliers(self) -> tuple[float, ...]:
+        """(c_1, .., c_L)."""
+        return multipliers(self.parameterization, self.widths)
 
     @property
     def phi(self) -> Activation:
         """The activation of the hidden layers."""
         return activation(self.activation, self.slope)
 
+    def weights(self, params: Params) -> Params:
+        """W_1 .. W_L alone."""
+        return params[: self.depth]
 
-def check_stack(architecture: Architecture, weights: Params, x: Tensor, y: Tensor | None = None) -> None:
-    """Refuse weights or data that do not fit the architecture, or each other.
+    def biases(self, params: Params) -> Params:
+        """b_1 .. b_L; empty without biases."""
+        return params[self.depth :]
+
+    def effective(self, params: Params) -> Params:
+        """c_l W_l for every layer: what the network computes with."""
+        if self.parameterization == "standard":
+            return self.weights(params)
+        return tuple(weight * c for weight, c in zip(self.weights(params), self.multipliers, strict=True))
+
+    def pulled_back(self, gradients: Params) -> Params:
+        """Gradients with respect to W_l from those with respect to c_l W_l; biases' gradients behind them stay."""
+        if self.parameterization == "standard":
+            return gradients
+        scaled = (gradient * c for gradient, c in zip(self.weights(gradients), self.multipliers, strict=True))
+        return (*scaled, *self.biases(gradients))
+
+    def zero_biases(self, weights: Params) -> Params:
+        """b_l = 0 for every layer of a stack, as networks begin; empty without biases."""
+        return tuple(weight.new_zeros(weight.shape[0], weight.shape[1], 1) for weight in weights if self.bias)
+
+
+def check_stack(architecture: Architecture, params: Params, x: Tensor, y: Tensor | None = None) -> None:
+    """Refuse parameters or data that do not fit the architecture, or each other.
 
     Raises:
         ValueError: names the argument, its shape or dtype, and what it should be.
     """
-    stack = x.shape[0]
-    if len(weights) != architecture.depth:
-        raise ValueError(f"weights: received {len(weights)} layers, needed are {architecture.depth}")
-    for layer, weight in enumerate(weights, start=1):
-        needed = (stack, architecture.widths[layer], architecture.widths[layer - 1])
-        if tuple(weight.shape) != needed:
-            raise ValueError(f"weights: layer {layer} has shape {tuple(weight.shape)}, needed is {needed}")
-        if weight.dtype != x.dtype:
-            raise ValueError(f"weights: layer {layer} is {weight.dtype}, x is {x.dtype}; they must be equal")
+    stack, depth = x.shape[0], architecture.depth
+    if len(params) != depth * (1 + architecture.bias):
+        arrays = "weights and biases" if architecture.bias else "weights"
+        raise ValueError(f"weights: received {len(params)} arrays, needed are {arrays} of {depth} layers")
+    for index, array in enumerate(params):
+        layer = index % depth + 1
+        kind, fan_in = ("weights", architecture.widths[layer - 1]) if index < depth else ("biases", 1)
+        needed = (stack, architecture.widths[layer], fan_in)
+        if tuple(array.shape) != needed:
+            raise ValueError(f"{kind}: layer {layer} has shape {tuple(array.shape)}, needed is {needed}")
+        if array.dtype != x.dtype:
+            raise ValueError(f"{kind}: layer {layer} is {array.dtype}, x is {x.dtype}; they must be equal")
     for name, array, width in (("x", x, architecture.widths[0]), ("y", y, architecture.widths[-1])):
         if array is not None and (array.ndim != 3 or array.shape[1] == 0 or array.shape[-1] != width):
             raise ValueError(f"{name}: received shape {tuple(array.shape)}, needed is (K, N >= 1, {width})")
 
 
-def forward(architecture: Architecture, weights: Params, x: Tensor) -> Tensor:
+def forward(architecture: Architecture, params: Params, x: Tensor) -> Tensor:
     """Outputs (K, N, C) for inputs x (K, N, D)."""
-    hidden, phi = x, architecture.phi
-    for weight in weights[:-1]:
-        hidden = torch.bmm(hidden, weight.mT)
-        hidden = hidden if architecture.is_linear else phi.function(hidden)
-    return torch.bmm(hidden, weights[-1].mT)
+    return layers(architecture, params, x)[-1][0]
 
 
-def gradients(architecture: Architecture, weights: Params, x: Tensor, y: Tensor, loss: Loss) -> tuple[Params, Tensor]:
-    """Gradients of the data loss with respect to every layer, and the loss (K,).
+def hidden_layers(architecture: Architecture, params: Params, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """As `layers`, without the last one, whose output is not needed."""
+    return layers(architecture, params, x, architecture.depth - 1)
+
+
+def layers(
+    architecture: Architecture, params: Params, x: Tensor, count: int | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """(pre-activation, input) of the first `count` layers, or all, each (K, N, ..); the last ends in the outputs."""
+    weights, biases = architecture.effective(params), architecture.biases(params)
+    hidden, found = x, []
+    for index, weight in enumerate(weights[:count]):
+        if index:
+            hidden = found[-1][0] if architecture.is_linear else architecture.phi.function(found[-1][0])
+        before = torch.baddbmm(biases[index].mT, hidden, weight.mT) if biases else torch.bmm(hidden, weight.mT)
+        found.append((before, hidden))
+    return found
+
+
+def gradients(architecture: Architecture, params: Params, x: Tensor, y: Tensor, loss: Loss) -> tuple[Params, Tensor]:
+    """Gradients of the data loss with respect to every parameter, and the loss (K,).
 
     Args:
         architecture: shared by the stack.
-        weights: (K, H, D) per layer.
+        params: weights, and biases if the architecture has them.
         x: (K, N, D) inputs.
         y: (K, N, C) targets.
         loss: value and output gradient.
     Returns:
-        The gradients in the weights' shapes, and the loss at the given weights.
+        The gradients in the parameters' shapes, and the loss at the given parameters.
     """
-    if architecture.is_linear:
-        return _linear_gradients(weights, x, y, loss)
-    phi = architecture.phi
-    hidden, before = [x], []
-    for weight in weights[:-1]:
-        before.append(torch.bmm(hidden[-1], weight.mT))
-        hidden.append(phi.function(before[-1]))
-    outputs = torch.bmm(hidden[-1], weights[-1].mT)
-    delta = loss.gradient(outputs, y)
-    found = [torch.bmm(delta.mT, hidden[-1])]
-    for layer in range(architecture.depth - 2, -1, -1):
-        delta = torch.bmm(delta, weights[layer + 1]).mul_(phi.derivative(before[layer]))
-        found.append(torch.bmm(delta.mT, hidden[layer]))
-    return tuple(reversed(found)), loss.value(outputs, y)
+    weights = architecture.effective(params)
+    if architecture.is_product:
+        found, value = _product_gradients(weights, x, y, loss)
+        return architecture.pulled_back(found), value
+    passed = layers(architecture, params, x)
+    outputs = passed[-1][0]
+    delta, of_weights, of_biases = loss.gradient(outputs, y), [], []
+    for index in range(architecture.depth - 1, -1, -1):
+        of_weights.append(torch.bmm(delta.mT, passed[index][1]))
+        if architecture.bias:
+            of_biases.append(delta.sum(1).unsqueeze(-1))
+        if index:
+            delta = torch.bmm(delta, weights[index])
+            if not architecture.is_linear:
+                delta.mul_(architecture.phi.derivative(passed[index - 1][0]))
+    return architecture.pulled_back((*reversed(of_weights), *reversed(of_biases))), loss.value(outputs, y)
 
 
-def _linear_gradients(weights: Params, x: Tensor, y: Tensor, loss: Loss) -> tuple[Params, Tensor]:
+def _product_gradients(weights: Params, x: Tensor, y: Tensor, loss: Loss) -> tuple[Params, Tensor]:
     """The same for a product of matrices, through the end-to-end gradient: no (K, N, H) array is formed."""
     products = prefix_products(weights)
     outputs = torch.bmm(x, products[-1].mT)

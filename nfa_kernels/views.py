@@ -1,5 +1,6 @@
 """What the metrics of one measurement share, computed when first asked for and then kept."""
 
+import math
 from functools import cached_property
 
 import torch
@@ -33,14 +34,15 @@ class NetworkView:
         initial: Params | None,
         weight_decay: Tensor | None,
     ) -> None:
-        self.architecture, self.weights, self.data = architecture, weights, data
+        self.architecture, self.params, self.data = architecture, weights, data
+        self.weights = architecture.weights(weights)
         self.loss_name, self.loss = loss, loss_of(loss)
         self.layers, self._initial, self._weight_decay = layers, initial, weight_decay
 
     @cached_property
     def gradients_and_loss(self) -> tuple[Params, Tensor]:
         """Gradients of the data loss on the whole training set, and the loss (K,)."""
-        return gradients(self.architecture, self.weights, self.data.x, self.data.y, self.loss)
+        return gradients(self.architecture, self.params, self.data.x, self.data.y, self.loss)
 
     @cached_property
     def imbalance(self) -> Imbalance:
@@ -51,12 +53,12 @@ class NetworkView:
     def spectra(self) -> dict[int, Spectrum]:
         """Spectrum of the AGOP at every asked layer; of a linear network always also at the first."""
         layers = {*self.layers, 1} if self.architecture.is_linear else set(self.layers)
-        return agop_spectra(self.architecture, self.weights, self.data.x, sorted(layers))
+        return agop_spectra(self.architecture, self.params, self.data.x, sorted(layers))
 
     @cached_property
     def preactivation_factors(self) -> dict[int, Tensor]:
         """Factors of the outer products of df/dz_l at every asked layer."""
-        return preactivation_factors(self.architecture, self.weights, self.data.x, list(self.layers))
+        return preactivation_factors(self.architecture, self.params, self.data.x, list(self.layers))
 
     @property
     def train_loss(self) -> Tensor:
@@ -73,7 +75,7 @@ class NetworkView:
         """(K,); NaN without a test set."""
         if self.data.x_test.shape[1] == 0:
             return torch.full_like(self.train_loss, torch.nan)
-        return self.loss.value(forward(self.architecture, self.weights, self.data.x_test), self.data.y_test)
+        return self.loss.value(forward(self.architecture, self.params, self.data.x_test), self.data.y_test)
 
     @property
     def accuracy(self) -> Tensor:
@@ -81,7 +83,7 @@ class NetworkView:
         x, y = self.data.classified_x, self.data.classified_y
         if x.shape[1] == 0:
             return torch.full_like(self.train_loss, torch.nan)
-        return accuracy(forward(self.architecture, self.weights, x), y, logits=self.loss_name == "logistic")
+        return accuracy(forward(self.architecture, self.params, x), y, logits=self.loss_name == "logistic")
 
     @property
     def modes(self) -> Tensor:
@@ -121,6 +123,8 @@ class LayerView:
         self.network, self.layer = network, layer
         self.weight = network.weights[layer - 1]
         self.theory_exponent = 1 / (network.architecture.depth - layer + 1)
+        self.gamma = math.prod(c * c for c in network.architecture.multipliers[layer - 1 :]) ** self.theory_exponent
+        """W^T W = G^a / gamma is what the theorem states."""
 
     @property
     def agop(self) -> Spectrum:

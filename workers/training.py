@@ -65,9 +65,16 @@ class _Run:
         data = [_data(lane, stack.arrays) for lane in stack.lanes]
         x, y, x_test, y_test = (torch.stack(parts).to(device) for parts in zip(*data, strict=True))
         widths = (x.shape[-1], *network["width"], y.shape[-1])
-        self.architecture = Architecture(widths, network.get("activation", "linear"), network.get("slope", 0.1))
+        self.architecture = Architecture(
+            widths,
+            network.get("activation", "linear"),
+            network.get("slope", 0.1),
+            network["bias"],
+            network["parameterization"],
+        )
         initial = [_weights(lane, widths, stack.arrays) for lane in stack.lanes]
-        self.weights: Params = tuple(torch.stack(layer).to(device, dtype) for layer in zip(*initial, strict=True))
+        weights = tuple(torch.stack(layer).to(device, dtype) for layer in zip(*initial, strict=True))
+        self.weights: Params = (*weights, *self.architecture.zero_biases(weights))
         self.loss_name, self.loss = training["loss"], loss_of(training["loss"])
         self.data = measured_data(self.architecture, x, y, x_test, y_test, self.loss_name)
         self.x, self.y = x.to(dtype), y.to(dtype)
@@ -76,7 +83,7 @@ class _Run:
         if "batch_size" in training:
             seeds = [lane.seed for lane in stack.lanes]
             self.batches = Batches(seeds, x.shape[1], training["batch_size"], training["batch_order"])
-        elif self.architecture.is_linear and self.loss_name in LOSS_FACTORS:
+        elif self.architecture.is_product and self.loss_name in LOSS_FACTORS:
             self.moments = Moments(*(part.to(dtype) for part in moments(x, y, self.loss_name)))
         self.rule = OPTIMIZERS[training["optimizer"]]
         self.state = self.rule.init(self.weights)
@@ -132,7 +139,8 @@ class _Run:
 
     def _step(self) -> None:
         if self.moments is not None:
-            found = moment_gradients(self.weights, self.moments)
+            found = moment_gradients(self.architecture.effective(self.weights), self.moments)
+            found = self.architecture.pulled_back(found)
         else:
             x, y = self._batch()
             found, _ = gradients(self.architecture, self.weights, x, y, self.loss)

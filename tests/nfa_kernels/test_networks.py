@@ -134,7 +134,7 @@ def test_a_stack_that_does_not_fit_is_refused_by_name():
     weights, (x, y) = stacked("he", (5, 7, 3), range(2)), data(2, 11, 5, 3)
     architecture = Architecture((5, 7, 3))
     check_stack(architecture, weights, x, y)
-    with pytest.raises(ValueError, match="weights: received 1 layers"):
+    with pytest.raises(ValueError, match="weights: received 1 arrays, needed are weights of 2 layers"):
         check_stack(architecture, weights[:1], x)
     with pytest.raises(ValueError, match=r"weights: layer 1 has shape \(2, 3, 7\)"):
         check_stack(architecture, weights[::-1], x)
