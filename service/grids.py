@@ -120,7 +120,7 @@ def expand(
     points = _build_points(build, factors, included)
     if len(points) * len(seeds) > limits.trials_per_experiment:
         _too_many(len(points) * len(seeds), limits, problems)
-    _check_claims(claims, points, problems)
+    check_claims(claims, [point.settings["measure"] for point in points], problems)
     problems.raise_as(InvalidGrid)
     axes = _axes(points, _varying_paths(factors, included))
     unused = tuple(f"exclude[{index}]" for index in sorted(build.unused_exclusions))
@@ -205,17 +205,16 @@ def _build_points(build: _Build, factors: Sequence[Factor], included: Sequence[C
     return tuple(points.values())
 
 
-def _check_claims(claims: Sequence[Claim], points: Sequence[Point], problems: Problems) -> None:
-    """Refuse claims about a metric or a layer that no point measures."""
-    measured = [point.settings["measure"] for point in points]
+def check_claims(claims: Sequence[Claim], measured: Sequence[Mapping[str, Any]], problems: Problems) -> None:
+    """Refuse claims about a metric or a layer that no point measures; without any point nothing is refused."""
     metrics = {name for measure in measured for name in measure["metrics"]}
     metrics |= {names.alignment_id(a) for measure in measured for a in measure.get("exponents", ())}
-    layers = {layer for point in points for layer in point.settings["measure"]["layers"]}
+    layers = {layer for measure in measured for layer in measure["layers"]}
     for index, claim in enumerate(claims):
-        if points and claim.metric not in metrics:
+        if measured and claim.metric not in metrics:
             message = "is not measured: add it to measure.metrics"
             problems.add(f"claims[{index}].metric", message, received=claim.metric, allowed=sorted(metrics))
-        if points and isinstance(claim.layers, int) and claim.layers not in layers:
+        if measured and isinstance(claim.layers, int) and claim.layers not in layers:
             message = "is not measured: add it to measure.layers"
             problems.add(f"claims[{index}].layer", message, received=claim.layer, allowed=sorted(layers))
 

@@ -114,6 +114,12 @@ class Extension(Request):
     )
 
 
+class NewClaims(Request):
+    """Statements to add to an experiment, as under a grid's `claims`."""
+
+    claims: list[dict[str, Any]] = Field(min_length=1, max_length=200)
+
+
 class Changes(Request):
     """What to change of an experiment; what is left out stays."""
 

@@ -1,4 +1,4 @@
-"""Cancel, pause, resume, retry, extend, change and delete experiments."""
+"""Cancel, pause, resume, retry, extend, change and delete experiments; add claims to them."""
 
 from typing import Any
 
@@ -7,9 +7,14 @@ from fastapi import APIRouter, Depends
 from service.api.access import ActorDep, require_change
 from service.api.deps import SettingsDep, StoreDep
 from service.api.experiments import detail, submitted
+from service.api.results import verdicts
+from service.claims import parse_claims
+from service.errors import InvalidGrid
 from service.extension import extended
-from service.grids import dataset_ids, expand
-from service.schemas import Changes, ExperimentDetail, Extension, Retry, Submitted
+from service.grids import check_claims, dataset_ids, expand
+from service.problems import Problems
+from service.schemas import Changes, ExperimentDetail, Extension, NewClaims, Retry, Submitted, Verdicts
+from service.store import claims as claim_store
 from service.store import control, submissions
 from service.store.datasets import dataset_shapes
 from service.store.experiments import get_experiment
@@ -56,6 +61,15 @@ def extend(experiment_id: str, body: Extension, store: StoreDep, settings: Setti
     return submitted(
         submissions.extend_experiment(store, experiment_id, expansion, before, document, settings.max_queued)
     )
+
+
+@router.post("/claims", summary="Add claims", response_model=Verdicts)
+def add_claims(experiment_id: str, body: NewClaims, store: StoreDep) -> dict[str, Any]:
+    """Add statements to be judged, also when everything has ended; answers all verdicts. A repeat adds nothing."""
+    claims, problems = parse_claims(body.claims), Problems()
+    check_claims(claims, claim_store.measured_in(store, experiment_id), problems)
+    problems.raise_as(InvalidGrid)
+    return verdicts(store, claim_store.add_claims(store, experiment_id, body.claims))
 
 
 @router.patch("", summary="Change name, tags, notes or priority", response_model=ExperimentDetail)

@@ -13,7 +13,7 @@ from service.claims import judge, parse_claims
 from service.errors import InvalidRequest
 from service.schemas import Page, Phase, Verdicts
 from service.store import curves, phase, results
-from service.store.experiments import get_experiment
+from service.store.experiments import Experiment, get_experiment
 from service.store.session import Store
 from service.store.versions import version_of
 from service.tables import long_table, table
@@ -153,10 +153,15 @@ def get_verdicts(experiment_id: str, store: StoreDep, request: Request) -> Any:
     headers = etag_of(request, "json", version_of(store, [experiment_id]))
     if (same := unchanged(request, headers)) is not None:
         return same
-    claims = parse_claims(get_experiment(store, experiment_id).claims)
-    rows = results.claim_rows(store, experiment_id, claims)
-    answer = {"items": [asdict(judge(claim, rows[claim.id])) for claim in claims]}
+    answer = verdicts(store, get_experiment(store, experiment_id))
     return table_answer("json", answer, lambda: table(answer["items"]), "", headers)
+
+
+def verdicts(store: Store, experiment: Experiment) -> dict[str, Any]:
+    """All claims of an experiment, judged."""
+    claims = parse_claims(experiment.claims)
+    rows = results.claim_rows(store, experiment.id, claims)
+    return {"items": [asdict(judge(claim, rows[claim.id])) for claim in claims]}
 
 
 def _others(also: str | None) -> list[str]:

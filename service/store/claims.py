@@ -1,0 +1,44 @@
+"""The claims of an experiment: more may be added at any time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import select, update
+
+from service.errors import Conflict, TooLarge
+from service.store.experiments import Experiment, get_experiment, require
+from service.store.models import experiment
+from service.store.session import Store
+from service.store.settings_columns import settings_of
+from service.store.wanting import one_at_a_time
+
+MAX_CLAIMS: Final = 200
+
+
+def measured_in(store: Store, public_id: str) -> list[Mapping[str, Any]]:
+    """What the trials of an experiment measure, once per settings. Raises NotFound."""
+    with store.read() as connection:
+        return settings_of(connection, require(connection, public_id)).column(connection, "measure")
+
+
+def add_claims(store: Store, public_id: str, claims: Sequence[Mapping[str, Any]]) -> Experiment:
+    """Add claims that were checked; one that is there already, word for word, is not added again.
+
+    Raises:
+        NotFound: no such experiment.
+        Conflict: another claim has the id.
+        TooLarge: there would be too many.
+    """
+    with store.write() as connection:
+        one_at_a_time(connection)
+        number = require(connection, public_id)
+        kept = list(connection.scalar(select(experiment.c.claims).where(experiment.c.id == number)) or [])
+        for claim in claims:
+            same = [one for one in kept if one["id"] == claim["id"]]
+            if same and same[0] != claim:
+                raise Conflict(f"experiment {public_id} has another claim {claim['id']!r}: choose another id")
+            kept += [] if same else [dict(claim)]
+        if len(kept) > MAX_CLAIMS:
+            raise TooLarge(f"{len(kept)} claims are over the limit of {MAX_CLAIMS} for an experiment")
+        connection.execute(update(experiment).where(experiment.c.id == number).values(claims=kept))
+    return get_experiment(store, public_id)
