@@ -1,5 +1,6 @@
 """Trials of an experiment, one trial, and its measurements."""
 
+import json
 from typing import Annotated, Any
 
 import polars as pl
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from nfa_kernels import names
 from service import filters
-from service.api.deps import Cursor, Limit, StoreDep, Where, encode_cursor, number_cursor
+from service.api.deps import Cursor, Limit, StoreDep, Where, decode_cursor, encode_cursor
 from service.api.etags import etag_of, unchanged
 from service.api.formats import FORMAT_RESPONSES, TableFormat, table_answer
 from service.api.names import known_metrics
@@ -37,17 +38,27 @@ def list_trials(
     """Trials with their settings and final values."""
     if sort is not None:
         filters.check_path(sort.removeprefix("-"))
-    after = number_cursor("trials", cursor)
+    kind = f"trials {sort or ''}"
     found, following = trials.list_trials(
-        store,
-        experiment_id,
-        state=state,
-        where=where,
-        sort=sort,
-        limit=limit,
-        after=-1 if after is None else after,
+        store, experiment_id, state=state, where=where, sort=sort, limit=limit, after=_after(kind, cursor)
     )
-    return {"items": [_body(one) for one in found], "next_cursor": encode_cursor("trials", following)}
+    key = None if following is None else json.dumps(following, separators=(",", ":"))
+    return {"items": [_body(one) for one in found], "next_cursor": encode_cursor(kind, key)}
+
+
+def _after(kind: str, cursor: str | None) -> trials.After | None:
+    """Where the page before ended. Raises InvalidRequest for a cursor of another order, or made up."""
+    key = decode_cursor(kind, cursor)
+    if key is None:
+        return None
+    try:
+        value, position = json.loads(key)
+    except (ValueError, TypeError):
+        value, position = "", -1
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
+    if not (value is None or is_number) or type(position) is not int or not 0 <= position < 2**62:
+        raise InvalidRequest("cursor: give the `next_cursor` of the page before with the same sort, or none")
+    return trials.After(value, position)
 
 
 @router.get("/trials/{trial_id}", summary="One trial", response_model=TrialBody)

@@ -1,12 +1,14 @@
 """Conditions on many keys at once, sent as one parameter: both databases limit how many a statement may have."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, any_, func, literal, select
+from sqlalchemy import BigInteger, Connection, any_, column, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql import ColumnElement
+
+from service.store.columns import Key
 
 
 def among(connection: Connection, column: ColumnElement[Any], keys: Collection[int]) -> ColumnElement[bool]:
@@ -15,3 +17,14 @@ def among(connection: Connection, column: ColumnElement[Any], keys: Collection[i
         return column == any_(literal(list(keys), ARRAY(BigInteger)))
     each = func.json_each(json.dumps(list(keys))).table_valued("value")
     return column.in_(select(each.c.value))
+
+
+def numbered(connection: Connection, pairs: Sequence[tuple[int, int]]) -> Any:
+    """A subquery with the columns `key` and `number`, a row per pair; to join."""
+    if connection.dialect.name == "postgresql":
+        keys, numbers = ([pair[place] for pair in pairs] for place in (0, 1))
+        arrays = (literal(keys, ARRAY(BigInteger)), literal(numbers, ARRAY(BigInteger)))
+        return func.unnest(*arrays).table_valued(column("key", Key), column("number", Key)).render_derived()
+    each = func.json_each(json.dumps([list(pair) for pair in pairs])).table_valued("value")
+    part = [func.json_extract(each.c.value, path) for path in ("$[0]", "$[1]")]
+    return select(part[0].label("key"), part[1].label("number")).cte()

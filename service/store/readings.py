@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, Select, and_, select
 
 from nfa_kernels import names
 from service.states import TrialState
+from service.store.keys import among
 from service.store.models import (
     LAYER_COLUMNS,
     NETWORK_COLUMNS,
@@ -51,6 +52,12 @@ def trials_of(connection: Connection, number: int, *, after: int = -1, limit: in
         .limit(limit)
     )
     return [_trial_row(row, row.position, wanted=bool(row.wanted)) for row in connection.execute(query)]
+
+
+def trials_by_key(connection: Connection, keys: Mapping[int, tuple[int, bool]]) -> dict[int, TrialRow]:
+    """Trials by their keys, given each one's position in an experiment and whether that wants it."""
+    rows = connection.execute(_trial_query().where(among(connection, trial.c.id, keys)))
+    return {row.id: _trial_row(row, keys[row.id][0], wanted=keys[row.id][1]) for row in rows}
 
 
 def trial_by_key(connection: Connection, key: int) -> TrialRow | None:

@@ -1,28 +1,31 @@
 """Trials: lists with filter and order, one trial, one trial's series."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import and_, null, or_, select
+from sqlalchemy.sql import ColumnElement
 
 from nfa_kernels import names
 from service import filters
 from service.errors import NotFound
+from service.store.conditions import condition_of, order_by, state_column
 from service.store.experiments import require
 from service.store.ids import trial_number
 from service.store.models import (
     LAYER_COLUMNS,
     NETWORK_COLUMNS,
+    experiment_trial,
+    final,
     layer_measurement,
     measurement,
     parametrised_measurement,
+    trial,
 )
-from service.store.readings import TrialRow, finals_of, lookup_of, members_of, only, trial_by_key, trials_of, word_of
+from service.store.readings import TrialRow, finals_of, only, trial_by_key, trials_by_key, word_of
 from service.store.session import Store
-
-_CHUNK = 1000
+from service.store.settings_columns import settings_of
 
 
 @dataclass(frozen=True)
@@ -33,65 +36,69 @@ class Trial:
     final: Mapping[str, Any]
 
 
+class After(NamedTuple):
+    """Where a page ended: what its last trial was sorted by, and its position in the grid."""
+
+    value: float | int | None
+    position: int
+
+
 def list_trials(
-    store: Store, experiment: str, *, state: str | None, where: str, sort: str | None, limit: int, after: int
-) -> tuple[list[Trial], int | None]:
-    """Trials of an experiment in order, and the key to go on from (null at the end).
+    store: Store, experiment: str, *, state: str | None, where: str, sort: str | None, limit: int, after: After | None
+) -> tuple[list[Trial], After | None]:
+    """Trials of an experiment in order, and where to go on from (null at the end).
 
     Args:
         store: where they are.
         experiment: public id.
         state: only trials in this state.
         where: filter expression; blank for all.
-        sort: path, or -path for descending; None for the grid's order. Undefined values come last.
+        sort: path, or -path for descending; None for the grid's order. Undefined values come last, ties by position.
         limit: at most so many.
-        after: the key of the last trial seen; -1 to begin.
+        after: where the page before ended; None to begin.
     """
     tree = filters.parse(where)
     with store.read() as connection:
         number = require(connection, experiment)
-        if sort is None:
-            return _in_order(connection, number, tree, state, limit, after)
-        finals = finals_of(connection, members_of(number))
-        found = [
-            Trial(row, finals.get(row.id, {}))
-            for row in trials_of(connection, number)
-            if state in (None, row.state) and filters.matches(tree, lookup_of(row, finals.get(row.id, {})))
-        ]
-    found.sort(key=lambda one: one.row.position)
-    path, is_descending = sort.removeprefix("-"), sort.startswith("-")
-    found.sort(key=lambda one: _sort_key(lookup_of(one.row, one.final)(path), is_descending))
-    page = found[after + 1 : after + 1 + limit]
-    return page, after + limit if after + 1 + limit < len(found) else None
+        link = experiment_trial.c
+        known = settings_of(connection, number)
+        rows = experiment_trial.join(trial, trial.c.id == link.trial_id)
+        value: ColumnElement[Any] = null()
+        is_descending = False
+        if sort is not None:
+            path = sort.removeprefix("-")
+            value, ranked, is_descending = order_by(connection, path, known, is_descending=sort.startswith("-"))
+            if ranked is not None:
+                rows = rows.outerjoin(ranked, ranked.c.key == trial.c.settings_id)
+        if sort is not None or tree != filters.EVERYTHING:
+            rows = rows.outerjoin(final, final.c.trial_id == trial.c.id)
+        query = (
+            select(link.trial_id, link.position, link.wanted, value.label("value"))
+            .select_from(rows)
+            .where(link.experiment_id == number, condition_of(connection, tree, known))
+            .limit(limit + 1)
+        )
+        if state is not None:
+            query = query.where(state_column() == state)
+        if sort is not None:
+            query = query.order_by(value.is_(None), value.desc() if is_descending else value.asc())
+        if after is not None:
+            query = query.where(_beyond(value, after, is_descending) if sort is not None else link.position > after[1])
+        picked = connection.execute(query.order_by(link.position)).all()
+        page = picked[:limit]
+        found = trials_by_key(connection, {row.trial_id: (row.position, bool(row.wanted)) for row in page})
+        finals = finals_of(connection, only(row.trial_id for row in page))
+    following = After(page[-1].value, page[-1].position) if len(picked) > limit else None
+    return [Trial(found[row.trial_id], finals.get(row.trial_id, {})) for row in page], following
 
 
-def _in_order(
-    connection: Any, number: int, tree: filters.Filter, state: str | None, limit: int, after: int
-) -> tuple[list[Trial], int | None]:
-    """The next page in the grid's order, looking at chunks of trials until it is full."""
-    page: list[Trial] = []
-    while True:
-        rows = trials_of(connection, number, after=after, limit=_CHUNK)
-        finals = finals_of(connection, only(row.id for row in rows))
-        for row in rows:
-            one = Trial(row, finals.get(row.id, {}))
-            if state in (None, row.state) and filters.matches(tree, lookup_of(row, one.final)):
-                if len(page) == limit:
-                    return page, page[-1].row.position
-                page.append(one)
-        if len(rows) < _CHUNK:
-            return page, None
-        after = rows[-1].position
-
-
-def _sort_key(value: Any, is_descending: bool) -> tuple[bool, bool, Any]:
-    """Order numbers before words and undefined last, in either direction."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return True, True, 0
-    if isinstance(value, bool | int | float):
-        return False, False, -value if is_descending else value
-    text = str(value)
-    return False, True, tuple(-ord(letter) for letter in text) if is_descending else text
+def _beyond(value: ColumnElement[Any], after: After, is_descending: bool) -> ColumnElement[bool]:
+    """Rows that come after one, undefined values last."""
+    later = experiment_trial.c.position > after.position
+    if after.value is None:
+        return and_(value.is_(None), later)
+    further = value < after.value if is_descending else value > after.value
+    return or_(further, value.is_(None), and_(value == after.value, later))
 
 
 def get_trial(store: Store, public_id: str) -> Trial:

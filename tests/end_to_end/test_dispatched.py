@@ -41,7 +41,7 @@ WEIGHT_DECAY = {
 
 
 def _trials(store, experiment):
-    listed, _ = trials.list_trials(store, experiment, state=None, where="", sort=None, limit=1000, after=-1)
+    listed, _ = trials.list_trials(store, experiment, state=None, where="", sort=None, limit=1000, after=None)
     return [one.row for one in listed]
 
 

@@ -49,7 +49,7 @@ def _undisturbed() -> dict[str, dict[int, float]]:
 
 def _assert_as_undisturbed(store, experiment):
     """Every trial completed, with exactly the rows and the values of an undisturbed run."""
-    listed, _ = trials.list_trials(store, experiment, state=None, where="", sort=None, limit=100, after=-1)
+    listed, _ = trials.list_trials(store, experiment, state=None, where="", sort=None, limit=100, after=None)
     assert {one.row.state for one in listed} == {TrialState.COMPLETED}
     steps = measured_steps(listed[0].row.settings)
     for one in listed:

@@ -60,7 +60,7 @@ def test_a_trial_that_takes_trainers_down_is_found_and_ends_failed_without_charg
     killed: set[int] = set()
     while not ended(store, submitted):
         wait_until(lambda: _kill_whoever_trains(store, dispatcher, "t3", killed) or ended(store, submitted))
-    rows, _ = trials.list_trials(store, submitted, state=None, where="", sort=None, limit=9, after=-1)
+    rows, _ = trials.list_trials(store, submitted, state=None, where="", sort=None, limit=9, after=None)
     assert [one.row.state for one in rows] == [TrialState.FAILED if n == 2 else TrialState.COMPLETED for n in range(4)]
     assert [one.row.failures for one in rows] == [0, 0, 3, 0]
     assert "the trainer died: ActorDiedError" in (rows[2].row.error or "")

@@ -21,7 +21,7 @@ def _count(store, table):
 def test_a_submission_stores_one_trial_per_point_and_seed_in_the_grids_order(store, expansion):
     created = submissions.create_experiment(store, expansion)
     assert (created.total, created.new, created.reused, created.state) == (6, 6, 0, ExperimentState.QUEUED)
-    listed, following = trials.list_trials(store, created.id, state=None, where="", sort=None, limit=10, after=-1)
+    listed, following = trials.list_trials(store, created.id, state=None, where="", sort=None, limit=10, after=None)
     assert following is None
     assert [(one.row.settings["training"]["weight_decay"], one.row.seed) for one in listed] == [
         (decay, seed) for decay in (0.0, 0.1) for seed in (0, 1, 2)

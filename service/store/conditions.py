@@ -1,0 +1,161 @@
+"""Filters and orders of trials, said in SQL.
+
+A part of a filter that reads settings alone is decided here, once per settings, and becomes a list of keys; the rest
+becomes conditions on the trial and its final values. Both decide as `filters.matches` does: a comparison is true or
+false, never unknown.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, case, false, func, literal, not_, or_, select, true
+from sqlalchemy.sql import ColumnElement
+
+from nfa_kernels import names
+from service import filters
+from service.filters import And, Compare, Filter, In, IsNull, Not, Or, compares
+from service.states import TrialState
+from service.store.keys import among, numbered
+from service.store.metric_sources import final_column, is_layered, source_of
+from service.store.models import experiment_trial, final, trial
+from service.store.settings_columns import SettingsColumns
+
+Condition = ColumnElement[bool]
+_LARGEST = 10**300
+_COMPARISONS = {"==": "__eq__", "!=": "__ne__", "<": "__lt__", "<=": "__le__", ">": "__gt__", ">=": "__ge__"}
+
+
+def state_column() -> ColumnElement[str]:
+    """A trial's state as its experiment sees it: cancelled where it is not wanted any more."""
+    return case((experiment_trial.c.wanted == literal(False), TrialState.CANCELLED.value), else_=trial.c.state)
+
+
+def condition_of(connection: Connection, tree: Filter, known: SettingsColumns) -> Condition:
+    """A filter on rows of experiment_trial, trial and, outer-joined, final."""
+    read = filters.paths(tree)
+    if read and all(_is_setting(path) for path in read):
+        columns = {path: known.column(connection, path) for path in read}
+        passing = [
+            key
+            for place, key in enumerate(known.keys)
+            if filters.matches(tree, lambda path, at=place: columns[path][at])
+        ]
+        return true() if len(passing) == len(known.keys) else among(connection, trial.c.settings_id, passing)
+    match tree:
+        case And(facts):
+            found = and_(true(), *(condition_of(connection, fact, known) for fact in _together(facts, And)))
+        case Or(terms):
+            found = or_(false(), *(condition_of(connection, term, known) for term in _together(terms, Or)))
+        case Not(fact):
+            found = not_(condition_of(connection, fact, known))
+        case Compare(path, op, value):
+            found = _compared(path, op, value)
+        case In(path, values):
+            found = or_(false(), *(_compared(path, "==", value) for value in values))
+        case IsNull(path):
+            found = value_of(path).is_(None) if path.startswith("final.") else false()
+    return found
+
+
+def _together(facts: Sequence[Filter], kind: type[And] | type[Or]) -> list[Filter]:
+    """The facts with those about settings alone joined into one, so that they become one list of keys."""
+    own = [fact for fact in facts if all(_is_setting(path) for path in filters.paths(fact))]
+    rest = [fact for fact in facts if fact not in own]
+    return [*([kind(tuple(own))] if own else []), *rest] if rest else list(facts)
+
+
+def _is_setting(path: str) -> bool:
+    return path not in ("seed", "state") and not path.startswith("final.")
+
+
+def _compared(path: str, op: str, value: filters.Value) -> Condition:
+    """path op value, for what is not a setting."""
+    words = [state.value for state in TrialState] if path == "state" else _words(path)
+    if words:
+        chosen = [place for place, word in enumerate(words) if compares(word, op, value)]
+        if path == "state":
+            return state_column().in_([words[place] for place in chosen])
+        return func.coalesce(value_of(path).in_(chosen), false())
+    if isinstance(value, bool | str):
+        return false()
+    if abs(value) >= _LARGEST:
+        # beyond every number that is stored, and what a database takes as one
+        return value_of(path).is_not(None) if filters.OPERATORS[op](0, value) else false()
+    return func.coalesce(getattr(value_of(path), _COMPARISONS[op])(_storable(value)), false())
+
+
+def _storable(value: float) -> float:
+    """A number that both databases take as a parameter."""
+    return value if abs(value) < 2**62 else float(value)
+
+
+def _words(path: str) -> Sequence[str]:
+    metric = (filters.split_final(path) or ("", None))[0]
+    return names.METRICS[metric].words if metric in names.METRICS else ()
+
+
+def value_of(path: str) -> ColumnElement[Any]:
+    """The number behind seed or final.METRIC[layer]; a word by its place among the metric's words."""
+    if path == "seed":
+        return trial.c.seed
+    found = filters.split_final(path)
+    assert found is not None
+    metric, layer = found
+    column = final_column(metric)
+    if column is not None and (layer is None or not is_layered(metric)):
+        return column
+    source = source_of(metric, layer)
+    if layer is None:
+        source = source_of(metric, 0)
+        rows = source.table.c
+        at_first = and_(rows.layer == final.c.layer, rows.name == metric)
+        return _at_last_step(source.table, source.value, at_first)
+    stored = _at_last_step(source.table, source.value, source.condition)
+    return stored if column is None else case((final.c.layer == layer, column), else_=stored)
+
+
+def _at_last_step(table: Any, value: ColumnElement[Any], condition: Condition) -> ColumnElement[Any]:
+    rows = table.c
+    return (
+        select(value)
+        .where(rows.trial_id == trial.c.id, rows.step == trial.c.last_step, final.c.trial_id.is_not(None), condition)
+        .correlate(trial, final)
+        .scalar_subquery()
+    )
+
+
+def order_by(
+    connection: Connection, path: str, known: SettingsColumns, *, is_descending: bool
+) -> tuple[ColumnElement[Any], Any, bool]:
+    """What to sort by: a column that is null where undefined, a subquery to join on settings if any, the direction.
+
+    Words are sorted by rank, numbers before words in either direction.
+    """
+    if path == "state":
+        ranks = {word: rank for rank, word in enumerate(sorted(state.value for state in TrialState))}
+        return case(ranks, value=state_column()), None, is_descending
+    if words := _words(path):
+        ranks = {places: rank for rank, places in enumerate(sorted(range(len(words)), key=lambda at: words[at]))}
+        return case(ranks, value=value_of(path)), None, is_descending
+    if not _is_setting(path):
+        return value_of(path), None, is_descending
+    values = [_sortable(value) for value in known.column(connection, path)]
+    numbers = sorted({value for value in values if value is not None and not isinstance(value, str)})
+    texts = sorted({value for value in values if isinstance(value, str)})
+    ordered = [*(reversed(numbers) if is_descending else numbers), *(reversed(texts) if is_descending else texts)]
+    ranks = {(isinstance(value, str), value): rank for rank, value in enumerate(ordered)}
+    pairs = [
+        (key, ranks[isinstance(value, str), value])
+        for key, value in zip(known.keys, values, strict=True)
+        if value is not None
+    ]
+    ranked = numbered(connection, pairs)
+    return ranked.c.number, ranked, False
+
+
+def _sortable(value: Any) -> float | str | None:
+    """A number, a word, or None; whatever else there is sorts as text."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return value if isinstance(value, bool | int | float) else str(value)
