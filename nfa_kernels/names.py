@@ -47,6 +47,9 @@ OPTIMIZERS: Final[dict[str, OptimizerName]] = {
     "sgd": OptimizerName(minibatches="required", flops_per_parameter=4),
     "momentum": OptimizerName(("momentum",), state_copies=1, flops_per_parameter=6),
     "adam": OptimizerName(("beta1", "beta2", "epsilon"), state_copies=2, flops_per_parameter=14),
+    "gradient_flow": OptimizerName(
+        ("horizon", "rtol", "atol"), minibatches="never", state_copies=8, flops_per_parameter=60
+    ),
     "adamw": OptimizerName(("beta1", "beta2", "epsilon"), decay="decoupled", state_copies=2, flops_per_parameter=14),
 }
 

@@ -18,6 +18,8 @@ MEASUREMENT_SECONDS: Final = 3e-3
 START_SECONDS: Final = 5e-3
 LANE_START_SECONDS: Final = 3e-4
 FLOPS_PER_SECOND: Final = 7e9
+FLOW_EVALUATIONS: Final = 3_000
+"""Gradients that gradient flow takes to its horizon: known only afterwards, and of this order."""
 
 
 def shape_of(settings: Mapping[str, Any]) -> DataShape | None:
@@ -58,7 +60,7 @@ def step_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: int) -> f
 
 def stack_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: int) -> float:
     """Seconds of training and measuring a stack from its start to its end."""
-    steps = settings["training"].get("steps", 10_000)
+    steps = settings["training"].get("steps", FLOW_EVALUATIONS)
     measured = len(measured_steps(settings)) if "steps" in settings["training"] else settings["measure"]["points"]
     layers = len(settings["measure"]["layers"])
     flops = cost.measurement_flops(cost_shape(settings, shape), layers, shape.samples)

@@ -230,6 +230,12 @@ class TrainingSettings(Section):
             raise ValueError(f"{self.optimizer} needs a batch_size; gd is the full-batch rule")
         return self
 
+    @model_validator(mode="after")
+    def _flow_is_exact(self) -> Self:
+        if self.optimizer == "gradient_flow" and self.dtype != "float64":
+            raise ValueError("gradient_flow needs dtype float64: its tolerances lie below the rounding of float32")
+        return self
+
 
 class MeasureSettings(Section):
     """When and what to measure. Give at most one of points, every and steps."""

@@ -1,0 +1,259 @@
+"""How a stack moves from one measured point to the next: by steps of an optimiser, or along gradient flow."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from nfa_kernels import flow, names
+from nfa_kernels.batches import Batches
+from nfa_kernels.linear import LOSS_FACTORS, Moments, moment_gradients, moments
+from nfa_kernels.losses import loss_of
+from nfa_kernels.networks import Architecture, Params, gradients
+from nfa_kernels.optimizers import OPTIMIZERS
+from nfa_kernels.schedules import factor
+from service.measured_steps import measured_steps, measured_times
+
+CHECK_STEPS = 64
+"""Optimiser steps between two looks at whether a network has diverged."""
+
+Training = Mapping[str, Any]
+
+
+class Motion(Protocol):
+    """A stack that moves; measured points are numbered from 0."""
+
+    @property
+    def weights(self) -> Params:
+        """Weights and biases, in the training's dtype."""
+        ...
+
+    @property
+    def points(self) -> int:
+        """How many measured points there are."""
+        ...
+
+    @property
+    def at_check(self) -> bool:
+        """Whether the last `advance` ended where divergence is to be looked for."""
+        ...
+
+    @property
+    def step(self) -> int:
+        """What the rows measured now are numbered."""
+        ...
+
+    @property
+    def time(self) -> Tensor:
+        """(K,) sum of learning rates, or flow time."""
+        ...
+
+    def reached(self, number: int) -> bool:
+        """Whether the stack is at a measured point."""
+        ...
+
+    def advance(self, number: int) -> int:
+        """Move a little towards a measured point; how many steps that were, summed over the networks."""
+        ...
+
+    def stuck(self) -> list[tuple[int, str]]:
+        """Places in the stack of networks that cannot move any more, and why."""
+        ...
+
+    def keep(self, index: Tensor) -> None:
+        """Keep the networks at these places."""
+        ...
+
+
+class Data:
+    """The training data, and the gradient of the loss on all of it or on a minibatch."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        x: Tensor,
+        y: Tensor,
+        training: Training,
+        seeds: Sequence[int],
+        dtype: torch.dtype,
+    ) -> None:
+        self._architecture, self._loss = architecture, loss_of(training["loss"])
+        self._x, self._y = x.to(dtype), y.to(dtype)
+        self._moments: Moments | None = None
+        self._batches: Batches | None = None
+        if "batch_size" in training:
+            self._batches = Batches(seeds, x.shape[1], training["batch_size"], training["batch_order"])
+        elif architecture.is_product and training["loss"] in LOSS_FACTORS:
+            self._moments = Moments(*(part.to(dtype) for part in moments(x, y, training["loss"])))
+
+    def gradients(self, params: Params) -> Params:
+        """Of the next minibatch, or of the whole set."""
+        architecture = self._architecture
+        if self._moments is not None:
+            return architecture.pulled_back(moment_gradients(architecture.effective(params), self._moments))
+        x, y = self._x, self._y
+        if self._batches is not None:
+            rows = self._batches.next().to(x.device)
+            lanes = torch.arange(rows.shape[0], device=rows.device)[:, None]
+            x, y = x[lanes, rows], y[lanes, rows]
+        return gradients(architecture, params, x, y, self._loss)[0]
+
+    def keep(self, index: Tensor) -> None:
+        """Keep the networks at these places."""
+        self._x, self._y = self._x[index], self._y[index]
+        if self._moments is not None:
+            self._moments = Moments(self._moments.xx[index], self._moments.yx[index])
+        if self._batches is not None:
+            self._batches.select(index.cpu())
+
+
+class Stepping:
+    """Motion by the steps of an optimiser."""
+
+    def __init__(self, weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequence[Training]) -> None:
+        self.weights, self._data = weights, data
+        self._training = settings["training"]
+        self._goals = measured_steps(settings)
+        self.points = len(self._goals)
+        self._rule = OPTIMIZERS[self._training["optimizer"]]
+        self._state = self._rule.init(weights)
+        self._hyperparameters = _hyperparameters(lanes, weights[0])
+        self._rate = _numbers(lanes, "learning_rate", weights[0].device)
+        self.step, self._factors = 0, 0.0
+        self.at_check = False
+
+    @property
+    def time(self) -> Tensor:
+        """(K,) sum of the learning rates."""
+        return self._rate * self._factors
+
+    def reached(self, number: int) -> bool:
+        """Whether that many steps are done."""
+        return self.step >= self._goals[number]
+
+    def advance(self, number: int) -> int:
+        """Step once; at multiples of 64 steps divergence is looked for, whatever the stack or the measured points."""
+        self._step()
+        self.at_check = self.step % CHECK_STEPS == 0
+        return len(self._rate)
+
+    def stuck(self) -> list[tuple[int, str]]:
+        """Never: an optimiser always has a next step."""
+        return []
+
+    def keep(self, index: Tensor) -> None:
+        """Keep the networks at these places."""
+        self.weights = tuple(weight[index] for weight in self.weights)
+        self._data.keep(index)
+        self._state = _selected(self._state, index)
+        self._hyperparameters = {name: value[index] for name, value in self._hyperparameters.items()}
+        self._rate = self._rate[index]
+
+    def _step(self) -> None:
+        now, hyperparameters = 1.0, self._hyperparameters
+        if self._training["schedule"] != "constant":
+            training = self._training
+            now = factor(
+                training["schedule"],
+                self.step,
+                training["steps"],
+                training.get("schedule_steps", 1),
+                training.get("schedule_factor", 1.0),
+            )
+            hyperparameters = {**hyperparameters, "learning_rate": hyperparameters["learning_rate"] * now}
+        self._factors += now
+        found = self._data.gradients(self.weights)
+        self.weights, self._state = self._rule.step(self.weights, found, self._state, hyperparameters)
+        self.step += 1
+
+
+class Flowing:
+    """Motion along gradient flow; measured points are times."""
+
+    at_check = False
+
+    def __init__(self, weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequence[Training]) -> None:
+        training = settings["training"]
+        self._data = data
+        self._goals = measured_times(settings)
+        self.points = len(self._goals)
+        self._problem = flow.Problem(
+            data.gradients,
+            tuple(weight.shape[1:] for weight in weights),
+            _numbers(lanes, "weight_decay", weights[0].device),
+            training["rtol"],
+            training["atol"],
+        )
+        self._flow = flow.start(self._problem, weights)
+        self.step = 0
+
+    @property
+    def weights(self) -> Params:
+        """W_1 .. W_L, and biases."""
+        return flow.params_of(self._problem, self._flow)
+
+    @property
+    def time(self) -> Tensor:
+        """(K,) flow time."""
+        return self._flow.time
+
+    def reached(self, number: int) -> bool:
+        """Whether every network is at that time, or stuck before it."""
+        return flow.arrived(self._flow, self._goals[number])
+
+    def advance(self, number: int) -> int:
+        """Try one step of every network that is not there yet."""
+        self.step = number
+        before = self._flow.taken.sum()
+        self._flow = flow.step(self._problem, self._flow, self._goals[number])
+        return int(self._flow.taken.sum() - before)
+
+    def stuck(self) -> list[tuple[int, str]]:
+        """Networks whose step size has underflowed."""
+        places = self._flow.failed.nonzero().flatten().tolist()
+        return [
+            (place, f"the step size of gradient flow fell below rounding at time {self._flow.time[place]:.6g}")
+            for place in places
+        ]
+
+    def keep(self, index: Tensor) -> None:
+        """Keep the networks at these places."""
+        self._data.keep(index)
+        self._flow = flow.Flow(*(part[index] for part in self._flow))
+        self._problem = self._problem._replace(weight_decay=self._problem.weight_decay[index])
+
+
+def motion(weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequence[Training]) -> Motion:
+    """The motion that the settings ask for.
+
+    Args:
+        weights: initial parameters of the stack.
+        data: what the gradients are taken on.
+        settings: canonical settings that the stack shares.
+        lanes: canonical `training` settings of every network, which may differ in numbers.
+    """
+    kind = Flowing if settings["training"]["optimizer"] == "gradient_flow" else Stepping
+    return kind(weights, data, settings, lanes)
+
+
+def _numbers(lanes: Sequence[Training], name: str, device: torch.device) -> Tensor:
+    """(K,) one setting of every network, float64."""
+    return torch.tensor([training[name] for training in lanes], dtype=torch.float64, device=device)
+
+
+def _hyperparameters(lanes: Sequence[Training], like: Tensor) -> dict[str, Tensor]:
+    """(K, 1, 1) per hyper-parameter that the rule reads, in the training's dtype."""
+    rule = names.OPTIMIZERS[lanes[0]["optimizer"]]
+    wanted = ("learning_rate", "weight_decay", *rule.hyperparameters)
+    return {name: _numbers(lanes, name, like.device).to(like.dtype).view(-1, 1, 1) for name in wanted}
+
+
+def _selected(state: Any, index: Tensor) -> Any:
+    """The networks `index` of an optimiser state: tensors are indexed, tuples entered, numbers kept."""
+    if isinstance(state, Tensor):
+        return state[index]
+    if isinstance(state, tuple):
+        parts = [_selected(part, index) for part in state]
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    return state
