@@ -53,3 +53,5 @@ class Block:
     """Wall time spent on measuring since the last block."""
     last: bool
     """The explicit end marker: without it a stream that stops was cut off."""
+    weights: tuple[tuple[int, int, bytes], ...] = ()
+    """(lane, step, .safetensors file) of weights to keep."""

@@ -232,6 +232,7 @@ class Dispatcher:
             block.layers,
             block.parametrised,
             ends,
+            block.weights,
         )
         gone = self._commit(report)
         running.is_first = False

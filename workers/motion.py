@@ -22,7 +22,7 @@ Training = Mapping[str, Any]
 
 
 class Motion(Protocol):
-    """A stack that moves; measured points are numbered from 0."""
+    """A stack that moves; the points where it is measured or its weights are kept are numbered from 0."""
 
     @property
     def weights(self) -> Params:
@@ -31,7 +31,7 @@ class Motion(Protocol):
 
     @property
     def points(self) -> int:
-        """How many measured points there are."""
+        """How many points there are; the last one is measured."""
         ...
 
     @property
@@ -49,12 +49,20 @@ class Motion(Protocol):
         """(K,) sum of learning rates, or flow time."""
         ...
 
+    def is_measured(self, number: int) -> bool:
+        """Whether the stack is measured at a point."""
+        ...
+
+    def keeps_weights(self, number: int) -> bool:
+        """Whether its weights at a point are kept."""
+        ...
+
     def reached(self, number: int) -> bool:
-        """Whether the stack is at a measured point."""
+        """Whether the stack is at a point."""
         ...
 
     def advance(self, number: int) -> int:
-        """Move a little towards a measured point; how many steps that were, summed over the networks."""
+        """Move a little towards a point; how many steps that were, summed over the networks."""
         ...
 
     def stuck(self) -> list[tuple[int, str]]:
@@ -114,7 +122,10 @@ class Stepping:
     def __init__(self, weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequence[Training]) -> None:
         self.weights, self._data = weights, data
         self._training = settings["training"]
-        self._goals = measured_steps(settings)
+        self._measured = set(measured_steps(settings))
+        self._kept = {step for step in settings["measure"].get("weights", ()) if step <= max(self._measured)}
+        # stopping once more changes no number: divergence is looked for where it always is
+        self._goals = sorted(self._measured | self._kept)
         self.points = len(self._goals)
         self._rule = OPTIMIZERS[self._training["optimizer"]]
         self._state = self._rule.init(weights)
@@ -127,6 +138,14 @@ class Stepping:
     def time(self) -> Tensor:
         """(K,) sum of the learning rates."""
         return self._rate * self._factors
+
+    def is_measured(self, number: int) -> bool:
+        """Whether a point is one of the measured steps."""
+        return self._goals[number] in self._measured
+
+    def keeps_weights(self, number: int) -> bool:
+        """Whether a point is one of the steps under `measure.weights`."""
+        return self._goals[number] in self._kept
 
     def reached(self, number: int) -> bool:
         """Whether that many steps are done."""
@@ -177,6 +196,7 @@ class Flowing:
         training = settings["training"]
         self._data = data
         self._goals = measured_times(settings)
+        self._kept = settings["measure"].get("weights", ())
         self.points = len(self._goals)
         self._problem = flow.Problem(
             data.gradients,
@@ -197,6 +217,14 @@ class Flowing:
     def time(self) -> Tensor:
         """(K,) flow time."""
         return self._flow.time
+
+    def is_measured(self, number: int) -> bool:
+        """Always: every point is a measured time."""
+        return True
+
+    def keeps_weights(self, number: int) -> bool:
+        """Whether the number of a measured time is under `measure.weights`."""
+        return number in self._kept
 
     def reached(self, number: int) -> bool:
         """Whether every network is at that time, or stuck before it."""

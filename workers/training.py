@@ -19,6 +19,7 @@ from nfa_kernels.measured_data import measured_data
 from nfa_kernels.metrics import Measured, Request, measure, needs_initial
 from nfa_kernels.networks import Architecture, forward
 from workers.blocks import Block, Lane, LaneEnd, Stack
+from workers.kept_weights import KeptWeights, kept_weights
 from workers.motion import Data, motion
 from workers.rows import Rows
 
@@ -88,6 +89,7 @@ class _Run:
 
     def _reset(self) -> None:
         self.ended: list[LaneEnd] = []
+        self.kept: list[KeptWeights] = []
         self.lane_steps, self.training_seconds, self.measuring_seconds = 0, 0.0, 0.0
         self.yielded = self.listened = time.monotonic()
 
@@ -103,7 +105,12 @@ class _Run:
             self._end_stuck()
             if not self.lanes:
                 break
-            self._measure(is_last=number == self.motion.points - 1)
+            if self.motion.keeps_weights(number):
+                params = self.motion.weights
+                weights, biases = self.architecture.weights(params), self.architecture.biases(params)
+                self.kept += kept_weights(self.lanes, self.motion.step, weights, biases)
+            if self.motion.is_measured(number):
+                self._measure(is_last=number == self.motion.points - 1)
         yield self._block(last=True)
 
     def _advance(self, number: int) -> None:
@@ -200,6 +207,7 @@ class _Run:
             self.training_seconds,
             self.measuring_seconds,
             last,
+            tuple(self.kept),
         )
         self._reset()
         return block

@@ -47,6 +47,7 @@ TABLES = (
     "measurement",
     "layer_measurement",
     "parametrised_measurement",
+    "kept_weights",
     "dispatcher",
     "dataset",
     "idempotency",
@@ -181,6 +182,13 @@ def _create_measurements() -> None:
         sa.Column("name", sa.Text, primary_key=True),
         sa.Column("value", Real),
         **rowless,
+    )
+    op.create_table(
+        "kept_weights",
+        _trial_key(),
+        _step(),
+        sa.Column("content", sa.LargeBinary, nullable=False),
+        sqlite_strict=True,
     )
 
 

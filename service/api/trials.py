@@ -18,6 +18,7 @@ from service.states import TrialState
 from service.store import trials
 from service.store.ids import trial_id, trial_number
 from service.store.versions import trial_version
+from service.store.weights import weights_at
 from service.tables import column
 
 router = APIRouter(tags=["trials"])
@@ -44,6 +45,33 @@ def list_trials(
     )
     key = None if following is None else json.dumps(following, separators=(",", ":"))
     return {"items": [_body(one) for one in found], "next_cursor": encode_cursor(kind, key)}
+
+
+@router.get(
+    "/trials/{trial_id}/weights",
+    summary="A trial's weights at a kept step",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
+        304: {"description": "Not changed since the ETag given under If-None-Match"},
+    },
+)
+def get_weights(
+    trial_id: str,
+    store: StoreDep,
+    request: Request,
+    step: Annotated[int | None, Query(ge=0, le=2**53, description="One of measure.weights; default: the last.")] = None,
+) -> Response:
+    """A .safetensors file: `w1` .. `wL` of shape (d_l, d_{l-1}) and, with biases, `b1` .. `bL`, in the trial's dtype.
+
+    404 with code `weights_not_kept` lists the steps that are kept.
+    """
+    headers = etag_of(request, "safetensors", trial_version(store, trial_number(trial_id)))
+    if (same := unchanged(request, headers)) is not None:
+        return same
+    found, content = weights_at(store, trial_id, step)
+    headers |= {"Content-Disposition": f'attachment; filename="{trial_id}-{found}.safetensors"'}
+    return Response(content, media_type="application/octet-stream", headers=headers)
 
 
 def _after(kind: str, cursor: str | None) -> trials.After | None:

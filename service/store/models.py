@@ -174,7 +174,15 @@ parametrised_measurement = _table(
     sqlite_with_rowid=False,
 )
 
-MEASUREMENT_TABLES = (measurement, layer_measurement, parametrised_measurement)
+kept_weights = _table(
+    "kept_weights",
+    Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
+    Column("step", Key, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+MEASUREMENT_TABLES = (measurement, layer_measurement, parametrised_measurement, kept_weights)
+"""What a trial's attempt writes, by trial and step."""
 
 dispatcher = _table(
     "dispatcher",

@@ -21,6 +21,7 @@ from service.store.models import dispatcher, runs, settings, trial, waits
 from service.store.session import Store, lease_clock, utc_now
 from service.store.turns import end_turn, next_turn
 from service.store.wanting import lock_trials
+from service.store.weights import insert_weights
 
 _COUNTED = 20_000
 """Waiting trials are counted up to here; more make no difference to the size of a stack."""
@@ -62,6 +63,8 @@ class Report:
     layers: pa.RecordBatch
     parametrised: pa.RecordBatch
     ends: tuple[End, ...]
+    weights: tuple[tuple[int, int, bytes], ...] = ()
+    """(lane, step, file) of weights to keep."""
     is_repeat: bool = False
     """An earlier call with this report was not answered, and may have been committed."""
 
@@ -299,6 +302,7 @@ def record(store: Store, report: Report, lease_seconds: float) -> frozenset[int]
         elif report.is_repeat:
             delete_measurements(connection, sorted(kept), _first_step(report))
         insert_measurements(connection, lanes, report.network, report.layers, report.parametrised)
+        insert_weights(connection, lanes, report.weights)
         ends = [end for end in report.ends if end.trial_id in kept]
         insert_finals(connection, lanes, {end.trial_id: end.step for end in ends}, report.network, report.layers)
         _finish(connection, ends)
@@ -308,7 +312,7 @@ def record(store: Store, report: Report, lease_seconds: float) -> frozenset[int]
 def _first_step(report: Report) -> int:
     """The first step of a report's rows; the network's rows name every measured step."""
     steps = report.network.column("step").to_numpy()
-    return int(steps.min()) if len(steps) else 1 << 62
+    return min([step for _, step, _ in report.weights] + ([int(steps.min())] if len(steps) else []), default=1 << 62)
 
 
 def fail(store: Store, trial_id: int, attempt: int, end: End) -> frozenset[int]:

@@ -59,6 +59,7 @@ def train_queue(store: Store) -> Callable[[], None]:
                     block.layers,
                     block.parametrised,
                     ends,
+                    block.weights,
                 )
                 assert queue.record(store, report, 600.0) == frozenset()
                 is_first = False

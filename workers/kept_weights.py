@@ -1,0 +1,54 @@
+"""Weights of one network as the bytes of a .safetensors file.
+
+Format: the header's length (8 bytes, little-endian), the header (JSON: name -> dtype, shape, data_offsets), the arrays.
+Source: huggingface.co/docs/safetensors, "Format".
+"""
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+_DTYPES: Final = {"float64": "F64", "float32": "F32"}
+
+
+class KeptWeights(NamedTuple):
+    """The weights of one lane at one step, as a file."""
+
+    lane: int
+    step: int
+    content: bytes
+
+
+def kept_weights(lanes: Sequence[int], step: int, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Any]:
+    """The weights of every lane of a stack.
+
+    Args:
+        lanes: their numbers.
+        step: updates done so far.
+        weights: (K, d_l, d_{l-1}) per layer: `w1` .. `wL` of the file, as an .npz of initial weights has them.
+        biases: (K, d_l, 1) per layer, or none: `b1` .. `bL`, each (d_l,).
+    """
+    arrays = {f"w{layer}": weight.cpu().numpy() for layer, weight in enumerate(weights, 1)}
+    arrays |= {f"b{layer}": bias.squeeze(-1).cpu().numpy() for layer, bias in enumerate(biases, 1)}
+    return [
+        KeptWeights(lane, step, encoded({name: array[place] for name, array in arrays.items()}, {"step": str(step)}))
+        for place, lane in enumerate(lanes)
+    ]
+
+
+def encoded(arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> bytes:
+    """A .safetensors file of float64 or float32 arrays."""
+    header: dict[str, Any] = {"__metadata__": dict(about)}
+    offset = 0
+    for name, array in arrays.items():
+        ends = [offset, offset + array.nbytes]
+        header[name] = {"dtype": _DTYPES[str(array.dtype)], "shape": list(array.shape), "data_offsets": ends}
+        offset = ends[1]
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    data = (array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() for array in arrays.values())
+    return b"".join([struct.pack("<Q", len(text)), text, *data])
