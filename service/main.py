@@ -9,7 +9,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.middleware.gzip import GZipMiddleware
 
-from service.api import catalogue, control, datasets, experiments, exports, health, observation, results, trials
+from service.api import catalogue, control, datasets, events, experiments, exports, health, observation, results, trials
 from service.api.access import Access
 from service.api.limits import BodyLimit, NoNul
 from service.api.problems import PROBLEM_RESPONSES, add_handlers, document_problems
@@ -63,7 +63,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     app.add_middleware(NoNul)
     app.state.registry = CollectorRegistry()
     app.add_middleware(observation.Requests, registry=app.state.registry)
-    for module in (experiments, control, trials, results, exports, catalogue, datasets):
+    for module in (experiments, control, events, trials, results, exports, catalogue, datasets):
         app.include_router(module.router, prefix="/api/v1")
     app.include_router(health.cluster_router, prefix="/api/v1")
     app.include_router(health.router)
