@@ -99,3 +99,15 @@ def test_deleting_an_experiment_deletes_its_weights(api, submit, train_queue, st
     assert api.delete(f"/api/v1/experiments/{made}").status_code == 204
     with store.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM kept_weights").scalar() == 0
+
+
+def test_gradient_flow_keeps_weights_at_the_numbers_of_its_measured_times(api, submit, train_queue):
+    training = {"optimizer": "gradient_flow", "horizon": 1.0}
+    made = submit(trial=TRIAL | {"training": training, "measure": {"points": 4, "weights": [0, 2]}}, seeds=1)["id"]
+    train_queue()
+    one = listed(api, made)[0]
+    series = api.get(f"/api/v1/trials/{one['id']}/measurements").json()
+    for step in (0, 2):
+        arrays = read(api.get(f"/api/v1/trials/{one['id']}/weights", params={"step": step}).content)
+        norm = np.sqrt(sum(float((array**2).sum()) for array in arrays.values()))
+        assert norm == pytest.approx(series["weight_norm"][series["step"].index(step)], rel=1e-12)
