@@ -1,6 +1,8 @@
 """Activations with their exact first derivatives: name -> (function, derivative), elementwise on any tensor.
 
-ReLU'(0) = 0 and leaky ReLU'(0) = slope. GELU is the exact one, x Phi(x).
+ReLU'(0) = 0 and leaky ReLU'(0) = slope. GELU is the exact one, x Phi(x). Sigmoid and softplus are written with exp
+and log1p: torch's own round an element differently by its place in an array, so that a network's numbers would depend
+on what it is stacked with.
 """
 
 import math
@@ -36,17 +38,21 @@ def _normal_cdf(z: Tensor) -> Tensor:
     return torch.special.erfc(-z * _SQRT_HALF) / 2
 
 
+def _sigmoid(z: Tensor) -> Tensor:
+    return 1 / (1 + torch.exp(-z))
+
+
 def _silu_derivative(z: Tensor) -> Tensor:
-    gate = torch.sigmoid(z)
+    gate = _sigmoid(z)
     return gate * (1 + z * (1 - gate))
 
 
 def _softplus(z: Tensor) -> Tensor:
-    return torch.logaddexp(z, torch.zeros_like(z))
+    return z.clamp_min(0) + torch.log1p(torch.exp(-z.abs()))
 
 
 def _sigmoid_derivative(z: Tensor) -> Tensor:
-    return torch.sigmoid(z) * torch.sigmoid(-z)
+    return _sigmoid(z) * _sigmoid(-z)
 
 
 def _leaky(z: Tensor, slope: float) -> Tensor:
@@ -63,9 +69,9 @@ ACTIVATIONS: dict[str, Activation] = {
     "relu": Activation(torch.relu, lambda z: (z > 0).to(z.dtype)),
     "tanh": Activation(torch.tanh, lambda z: 1 - torch.tanh(z).square()),
     "gelu": Activation(_gelu, _gelu_derivative),
-    "silu": Activation(lambda z: z * torch.sigmoid(z), _silu_derivative),
-    "softplus": Activation(_softplus, torch.sigmoid),
-    "sigmoid": Activation(torch.sigmoid, _sigmoid_derivative),
+    "silu": Activation(lambda z: z * _sigmoid(z), _silu_derivative),
+    "softplus": Activation(_softplus, _sigmoid),
+    "sigmoid": Activation(_sigmoid, _sigmoid_derivative),
     "erf": Activation(torch.erf, lambda z: _TWO_OVER_SQRT_PI * torch.exp(-z.square())),
     "quadratic": Activation(torch.square, lambda z: 2 * z),
 }

@@ -131,8 +131,10 @@ def step(problem: Problem, flow: Flow, until: float) -> Flow:
 
 def _factor(error: Tensor, before: Tensor, accepted: Tensor) -> Tensor:
     """By how much the step size changes."""
-    controlled = _SAFETY * error.clamp_min(1e-10) ** -_PROPORTIONAL * before**_INTEGRAL
-    after_rejection = (_SAFETY * error**-0.2).clamp(_LEAST, 1.0)
+    # powers by exp and log, whose rounding does not depend on an element's place in the stack
+    small = error.clamp_min(1e-10).log()
+    controlled = _SAFETY * torch.exp(_INTEGRAL * before.log() - _PROPORTIONAL * small)
+    after_rejection = (_SAFETY * torch.exp(-0.2 * small)).clamp(_LEAST, 1.0)
     factor = torch.where(accepted, controlled.clamp(_LEAST, _MOST), after_rejection)
     return torch.where(factor.isfinite(), factor, _LEAST)
 

@@ -46,11 +46,18 @@ OPTIMIZERS: Final[dict[str, OptimizerName]] = {
     "gd": OptimizerName(minibatches="never", flops_per_parameter=4),
     "sgd": OptimizerName(minibatches="required", flops_per_parameter=4),
     "momentum": OptimizerName(("momentum",), state_copies=1, flops_per_parameter=6),
+    "nesterov": OptimizerName(("momentum",), state_copies=1, flops_per_parameter=8),
     "adam": OptimizerName(("beta1", "beta2", "epsilon"), state_copies=2, flops_per_parameter=14),
+    "rmsprop": OptimizerName(("rho", "epsilon"), state_copies=1, flops_per_parameter=11),
+    "adagrad": OptimizerName(("epsilon",), state_copies=1, flops_per_parameter=9),
+    "adamw": OptimizerName(("beta1", "beta2", "epsilon"), decay="decoupled", state_copies=2, flops_per_parameter=14),
+    "sgdw": OptimizerName(("momentum",), decay="decoupled", state_copies=1, flops_per_parameter=6),
+    "lion": OptimizerName(("beta1", "beta2"), decay="decoupled", state_copies=1, flops_per_parameter=9),
+    # and five times three products of matrices, here as for a width of 64
+    "muon": OptimizerName(("momentum",), decay="decoupled", state_copies=1, flops_per_parameter=2_000),
     "gradient_flow": OptimizerName(
         ("horizon", "rtol", "atol"), minibatches="never", state_copies=8, flops_per_parameter=60
     ),
-    "adamw": OptimizerName(("beta1", "beta2", "epsilon"), decay="decoupled", state_copies=2, flops_per_parameter=14),
 }
 
 INITIALISATIONS: Final[dict[str, tuple[str, ...]]] = {

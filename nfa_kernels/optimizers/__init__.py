@@ -1,6 +1,6 @@
 """Update rules: name -> pure pair (init, step) on stacked weights."""
 
-from nfa_kernels.optimizers import adam, gd, momentum
+from nfa_kernels.optimizers import adagrad, adam, gd, lion, momentum, muon, nesterov, rmsprop, sgdw
 from nfa_kernels.optimizers.rule import Hyperparameters, Rule
 
 __all__ = ["OPTIMIZERS", "Hyperparameters", "Rule"]
@@ -9,6 +9,12 @@ OPTIMIZERS: dict[str, Rule] = {
     "gd": Rule(gd.init, gd.step),
     "sgd": Rule(gd.init, gd.step),
     "momentum": Rule(momentum.init, momentum.step),
+    "nesterov": Rule(nesterov.init, nesterov.step),
     "adam": Rule(adam.init, adam.step),
+    "rmsprop": Rule(rmsprop.init, rmsprop.step),
+    "adagrad": Rule(adagrad.init, adagrad.step),
     "adamw": Rule(adam.init, adam.step_decoupled),
+    "sgdw": Rule(sgdw.init, sgdw.step),
+    "lion": Rule(lion.init, lion.step),
+    "muon": Rule(muon.init, muon.step),
 }

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.networks import Params
-from nfa_kernels.optimizers.rule import Hyperparameters, decayed
+from nfa_kernels.optimizers.rule import Hyperparameters, decayed, shrunk
 
 
 class State(NamedTuple):
@@ -35,8 +35,7 @@ def step_decoupled(
     weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters
 ) -> tuple[Params, State]:
     """One update of AdamW: W <- (1 - lr lambda) W before Adam's step without decay."""
-    keep = 1 - hyperparameters["learning_rate"] * hyperparameters["weight_decay"]
-    return _moved(tuple(weight * keep for weight in weights), gradients, state, hyperparameters)
+    return _moved(shrunk(weights, hyperparameters), gradients, state, hyperparameters)
 
 
 def _moved(weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters) -> tuple[Params, State]:

@@ -25,3 +25,9 @@ def decayed(weights: Params, gradients: Params, hyperparameters: Hyperparameters
     """Gradients of the coupled objective: g + lambda W."""
     decay = hyperparameters["weight_decay"]
     return tuple(g.addcmul(w, decay) for w, g in zip(weights, gradients, strict=True))
+
+
+def shrunk(weights: Params, hyperparameters: Hyperparameters) -> Params:
+    """Weights after decoupled decay: (1 - lr lambda) W."""
+    keep = 1 - hyperparameters["learning_rate"] * hyperparameters["weight_decay"]
+    return tuple(weight * keep for weight in weights)

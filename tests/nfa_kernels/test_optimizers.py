@@ -1,5 +1,6 @@
 """Every update rule against torch.optim, with other hyper-parameters in each lane of one stack."""
 
+import numpy as np
 import pytest
 import torch
 from builders import data, stacked
@@ -8,15 +9,64 @@ from nfa_kernels import names
 from nfa_kernels.losses import loss_of
 from nfa_kernels.networks import Architecture, gradients
 from nfa_kernels.optimizers import OPTIMIZERS
+from nfa_kernels.optimizers.muon import newton_schulz
 
 RATES = (0.03, 0.01, 0.002)
 DECAYS = (0.0, 0.1, 0.3)
 LANE_NUMBERS = {
+    "rho": (0.99, 0.97, 0.95),
     "momentum": (0.9, 0.5, 0.0),
     "beta1": (0.9, 0.8, 0.5),
     "beta2": (0.999, 0.99, 0.9),
     "epsilon": (1e-8, 1e-6, 1e-4),
 }
+
+
+class Decoupled(torch.optim.SGD):
+    """torch's SGD behind a decay of the weights themselves: SGDW as its paper has it."""
+
+    def __init__(self, params, lr, decay, momentum):
+        super().__init__(params, lr=lr, momentum=momentum)
+        self.keep = 1 - lr * decay
+
+    def step(self):
+        with torch.no_grad():
+            for param in self.param_groups[0]["params"]:
+                param.mul_(self.keep)
+        super().step()
+
+
+class ByHand(torch.optim.Optimizer):
+    """Rules that torch lacks, written out for one matrix at a time in NumPy."""
+
+    def __init__(self, params, update, numbers):
+        super().__init__(params, {})
+        self.update, self.numbers = update, numbers
+
+    def step(self):
+        for param in self.param_groups[0]["params"]:
+            state = self.state[param]
+            weight, momentum = self.update(
+                param.data.numpy(), param.grad.numpy(), state.get("m", np.zeros(param.shape)), **self.numbers
+            )
+            state["m"] = momentum
+            param.data.copy_(torch.from_numpy(weight))
+
+
+def lion(weight, gradient, m, learning_rate, weight_decay, beta1, beta2):
+    update = np.sign(beta1 * m + (1 - beta1) * gradient) + weight_decay * weight
+    return weight - learning_rate * update, beta2 * m + (1 - beta2) * gradient
+
+
+def muon(weight, gradient, m, learning_rate, weight_decay, momentum):
+    m = momentum * m + gradient
+    x = gradient + momentum * m
+    x = x / (np.linalg.norm(x) + 1e-7)
+    for _ in range(5):
+        x = 3.4445 * x - 4.7750 * x @ x.T @ x + 2.0315 * x @ x.T @ x @ x.T @ x
+    spread = max(1, weight.shape[0] / weight.shape[1]) ** 0.5
+    return (1 - learning_rate * weight_decay) * weight - learning_rate * spread * x, m
+
 
 TORCH = {
     "gd": lambda params, n: torch.optim.SGD(params, lr=n["learning_rate"], weight_decay=n["weight_decay"]),
@@ -24,6 +74,22 @@ TORCH = {
     "momentum": lambda params, n: torch.optim.SGD(
         params, lr=n["learning_rate"], weight_decay=n["weight_decay"], momentum=n["momentum"]
     ),
+    "nesterov": lambda params, n: torch.optim.SGD(
+        params,
+        lr=n["learning_rate"],
+        weight_decay=n["weight_decay"],
+        momentum=n["momentum"],
+        nesterov=n["momentum"] > 0,
+    ),
+    "rmsprop": lambda params, n: torch.optim.RMSprop(
+        params, lr=n["learning_rate"], weight_decay=n["weight_decay"], alpha=n["rho"], eps=n["epsilon"]
+    ),
+    "adagrad": lambda params, n: torch.optim.Adagrad(
+        params, lr=n["learning_rate"], weight_decay=n["weight_decay"], eps=n["epsilon"]
+    ),
+    "sgdw": lambda params, n: Decoupled(params, n["learning_rate"], n["weight_decay"], n["momentum"]),
+    "lion": lambda params, n: ByHand(params, lion, n),
+    "muon": lambda params, n: ByHand(params, muon, n),
     "adam": lambda params, n: torch.optim.Adam(
         params, lr=n["learning_rate"], weight_decay=n["weight_decay"], betas=(n["beta1"], n["beta2"]), eps=n["epsilon"]
     ),
@@ -76,3 +142,11 @@ def test_a_rule_keeps_shape_and_dtype_and_changes_no_argument(name, dtype):
     rule.step(after, found, state, numbers)
     assert [(a.shape, a.dtype) for a in after] == [(w.shape, w.dtype) for w in weights]
     assert all(torch.equal(now, then) for now, then in zip((*weights, *found), before, strict=True))
+
+
+def test_muon_moves_along_nearly_orthogonal_matrices():
+    weight = stacked("he", (6, 9), range(3))[0]
+    for matrix in (weight, weight.mT, 1e-3 * weight):
+        singular = torch.linalg.svdvals(newton_schulz(matrix))
+        assert singular.min() > 0.6 and singular.max() < 1.3
+    assert newton_schulz(torch.zeros(1, 3, 4)).abs().max() == 0

@@ -4,13 +4,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+import torch
 
 from nfa_kernels import names
 from service.canonical import canonical
 from service.measured_steps import measured_steps
 from service.trial_settings import TrialSettings
 from workers.blocks import Lane, Stack
-from workers.training import train
+from workers.training import _Run, train
 
 
 def _lane(seed=0, **training):
@@ -182,3 +183,37 @@ def test_given_weights_and_uploaded_data_are_taken_from_the_stacks_arrays():
 def _run_stack(stack):
     blocks = list(train(stack))
     return pa.Table.from_batches([block.network for block in blocks]), None, None
+
+
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="only MKL promises the same bits")
+@pytest.mark.parametrize("activation", names.ACTIVATIONS)
+@pytest.mark.parametrize("optimizer", names.OPTIMIZERS)
+def test_a_network_has_the_same_bits_alone_and_in_a_stack(optimizer, activation):
+    more = {"batch_size": 7} if names.OPTIMIZERS[optimizer].minibatches == "required" else {}
+    network = {"depth": 3, "width": 7, "activation": activation, "bias": True}
+    lanes = [
+        _lane(
+            seed,
+            optimizer=optimizer,
+            learning_rate=0.003,
+            steps=40,
+            horizon=0.05,
+            network=network,
+            init={"scale": 0.4},
+            **more,
+        )
+        for seed in (0, 1, 2)
+    ]
+
+    def weights(of):
+        run = _Run(Stack(tuple(of)), torch.device("cpu"), 1e9, frozenset)
+        for number in range(run.motion.points):
+            while not run.motion.reached(number):
+                run.motion.advance(number)
+        return run.motion.weights
+
+    with torch.inference_mode():
+        together = weights(lanes)
+        for index, lane in enumerate(lanes):
+            for one, other in zip(together, weights([lane]), strict=True):
+                assert torch.equal(one[index], other[0])
