@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nfa_kernels.classification import names_classes
 from nfa_kernels.linear import LOSS_FACTORS, compressed
-from nfa_kernels.losses import loss_of
+from nfa_kernels.losses import check_targets, loss_of
 from nfa_kernels.networks import Architecture
 
 
@@ -42,10 +42,13 @@ def measured_data(
         y_test: (K, T, C).
         loss: name of the training loss.
     Raises:
-        ValueError: a shape that does not fit, no samples, a number that is not finite, or an unknown loss.
+        ValueError: a shape that does not fit, no samples, a number that is not finite, an unknown loss, or
+            targets that it cannot read.
     """
     _check(architecture, x, y, "", at_least=1)
     _check(architecture, x_test, y_test, "_test", at_least=0)
+    check_targets(loss, y)
+    check_targets(loss, y_test)
     x, y, x_test, y_test = (part.to(torch.float64) for part in (x, y, x_test, y_test))
     zero_loss = loss_of(loss).value(torch.zeros_like(y), y)
     classified = slice(None) if bool(names_classes(y).any()) else slice(0)

@@ -24,7 +24,7 @@ ACTIVATIONS: Final = (
     "quadratic",
 )
 PARAMETERIZATIONS: Final = ("standard", "ntk", "mean_field")
-LOSSES: Final = ("half", "sum", "mse")
+LOSSES: Final = ("half", "sum", "mse", "cross_entropy", "logistic")
 SCHEDULES: Final = ("constant", "cosine", "step", "warmup")
 DTYPES: Final = ("float64", "float32")
 
@@ -63,10 +63,13 @@ OPTIMIZERS: Final[dict[str, OptimizerName]] = {
 INITIALISATIONS: Final[dict[str, tuple[str, ...]]] = {
     "he": ("scale",),
     "xavier": ("scale",),
+    "xavier_uniform": ("scale",),
     "lecun": ("scale",),
+    "normal": ("scale",),
     "orthogonal": ("scale",),
     "uniform": ("scale",),
     "layer_scales": ("scale", "first", "last"),
+    "neuron_balanced": ("scale",),
     "balanced": ("scale",),
     "given": ("scale", "weights_id"),
 }
@@ -74,9 +77,17 @@ INITIALISATIONS: Final[dict[str, tuple[str, ...]]] = {
 
 DATA_KINDS: Final[dict[str, tuple[str, ...]]] = {
     "linear_teacher": ("samples", "inputs", "outputs", "spectrum", "noise", "covariance", "test_samples", "seed"),
+    "clusters": ("strengths", "counts", "offset", "radius"),
+    "single_index": ("samples", "inputs", "link", "noise", "test_samples", "seed"),
+    "multi_index": ("samples", "inputs", "outputs", "directions", "link", "noise", "test_samples", "seed"),
+    "sparse_parity": ("samples", "inputs", "order", "test_samples", "seed"),
+    "digits": ("samples", "test_samples", "seed"),
     "uploaded": ("dataset_id",),
 }
 """Kind -> the settings under `data` that it reads."""
+
+LINKS: Final = ("relu", "tanh", "quadratic", "hermite2", "hermite3")
+"""Link functions of index models."""
 
 STREAM_PURPOSES: Final = ("data", "teacher", "noise", "test", "init", "batches")
 """Purposes of the random streams; `init` is drawn per layer as `init/<layer>`."""

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from service.trial_settings import DataSettings, NetworkSettings, TrialSettings
 
@@ -37,10 +37,24 @@ class DataShape(NamedTuple):
     test_samples: int
 
 
+def known_shape(data: Mapping[str, Any]) -> DataShape:
+    """The sizes of data that are made from their settings; `data` has at least those that its kind reads."""
+    match data["kind"]:
+        case "clusters":
+            width = len(data["strengths"])
+            return DataShape(sum(data["counts"]), width, width, 0)
+        case "digits":
+            return DataShape(data["samples"], 64, 10, data["test_samples"])
+        case "single_index" | "sparse_parity":
+            return DataShape(data["samples"], data["inputs"], 1, data["test_samples"])
+        case _:
+            return DataShape(data["samples"], data["inputs"], data["outputs"], data["test_samples"])
+
+
 def data_shape(data: DataSettings, datasets: Mapping[str, Arrays]) -> DataShape | Misfit:
     """The sizes of the data, or why an uploaded dataset cannot be trained on."""
     if data.kind != "uploaded":
-        return DataShape(data.samples, data.inputs, data.outputs, data.test_samples)
+        return known_shape(data.model_dump())
     arrays = datasets.get(data.dataset_id or "")
     if arrays is None:
         return Misfit("data.dataset_id", "no such dataset: upload it with POST /datasets and give its id")
@@ -67,6 +81,7 @@ def misfits(
     yield from _over_limits(settings, shape, limits)
     yield from _layers(settings)
     yield from _times(settings)
+    yield from _targets(settings, shape)
     size = settings.training.batch_size
     if size is not None and size > shape.samples:
         yield Misfit("training.batch_size", f"a batch of {size} is larger than the {shape.samples} training samples")
@@ -118,6 +133,19 @@ def _times(settings: TrialSettings) -> Iterator[Misfit]:
     late = [step for step in measure.weights if step > training.steps]
     if late:
         yield Misfit("measure.weights", f"step {late[0]} is never reached: training.steps is {training.steps}")
+
+
+_CLASS_KINDS = {"cross_entropy": ("digits",), "logistic": ("digits", "sparse_parity")}
+
+
+def _targets(settings: TrialSettings, shape: DataShape) -> Iterator[Misfit]:
+    """Classification losses need targets that name classes; of uploaded ones only the trainer sees the values."""
+    loss, kind = settings.training.loss, settings.data.kind
+    if loss in _CLASS_KINDS and kind not in (*_CLASS_KINDS[loss], "uploaded"):
+        allowed = ", ".join((*_CLASS_KINDS[loss], "uploaded"))
+        yield Misfit("training.loss", f"{loss} needs targets that name classes, as {allowed} have; data.kind is {kind}")
+    elif loss == "cross_entropy" and shape.outputs < 2:
+        yield Misfit("training.loss", "cross_entropy needs at least two outputs: use logistic for one")
 
 
 def _given_weights(settings: TrialSettings, widths: Sequence[int], datasets: Mapping[str, Arrays]) -> Iterator[Misfit]:

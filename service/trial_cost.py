@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from nfa_kernels import cost
-from service.fitting import DataShape
+from service.fitting import DataShape, known_shape
 from service.measured_steps import measured_steps
 
 STEP_SECONDS: Final = 15e-6
@@ -24,11 +24,7 @@ FLOW_EVALUATIONS: Final = 3_000
 
 def shape_of(settings: Mapping[str, Any]) -> DataShape | None:
     """Sizes of the data of canonical settings; None for uploaded data, which only their arrays know."""
-    data = settings["data"]
-    try:
-        return DataShape(data["samples"], data["inputs"], data["outputs"], data["test_samples"])
-    except KeyError:
-        return None
+    return None if settings["data"]["kind"] == "uploaded" else known_shape(settings["data"])
 
 
 def cost_shape(settings: Mapping[str, Any], shape: DataShape) -> cost.Shape:

@@ -15,6 +15,8 @@ from pydantic_core import PydanticCustomError
 from nfa_kernels import names
 
 MAX_DEPTH = 64
+DIGITS = 1797
+"""Samples of scikit-learn's digits."""
 ALWAYS_MEASURED = ("train_loss", "relative_loss")
 
 
@@ -44,6 +46,7 @@ Activation = Annotated[str, AfterValidator(one_of(names.ACTIVATIONS))]
 DataKind = Annotated[str, AfterValidator(one_of(names.DATA_KINDS))]
 Dtype = Annotated[str, AfterValidator(one_of(names.DTYPES))]
 Initialisation = Annotated[str, AfterValidator(one_of(names.INITIALISATIONS))]
+Link = Annotated[str, AfterValidator(one_of(names.LINKS))]
 Loss = Annotated[str, AfterValidator(one_of(names.LOSSES))]
 MetricId = Annotated[str, AfterValidator(_metric_id)]
 Optimizer = Annotated[str, AfterValidator(one_of(names.OPTIMIZERS))]
@@ -105,6 +108,17 @@ class DataSettings(Section):
         "identity",
         description="Inputs: N(0, I), exactly whitened (X^T X / n = I), or N(0, diag(variances)) from a list of d.",
     )
+    strengths: Annotated[list[Annotated[Real, Field(gt=0)]], Field(min_length=1, max_length=4096)] = Field(
+        default=[4.0, 1.0, 1.0], description="clusters: target s_j along axis j; as many as inputs and outputs."
+    )
+    counts: Annotated[list[Annotated[Count, Field(ge=1, le=1_000_000)]], Field(min_length=1, max_length=4096)] = Field(
+        default=[1, 64, 64], description="clusters: how often each point occurs."
+    )
+    offset: Real = Field(0.25, ge=0, description="clusters: x^(j) = radius (e_j - offset sum_{i != j} e_i).")
+    radius: Real = Field(1.0, gt=0, description="clusters: multiplies points and targets.")
+    link: Link = Field("hermite2", description="single_index, multi_index: function of the projections.")
+    directions: Count = Field(2, ge=1, le=4_096, description="multi_index: number of directions.")
+    order: Count = Field(3, ge=1, le=65_536, description="sparse_parity: number of coordinates in the product.")
     test_samples: Count = Field(0, ge=0, le=1_000_000, description="Number of held-out samples; 0: no test set.")
     seed: Count | None = Field(
         None, ge=0, le=2**63 - 1, description="Fixes the data for every trial; null: each trial's own seed."
@@ -119,6 +133,22 @@ class DataSettings(Section):
     def _dataset_named(self) -> Self:
         if self.kind == "uploaded" and self.dataset_id is None:
             raise ValueError("kind uploaded needs dataset_id: upload the data with POST /datasets and name its id")
+        return self
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> Self:
+        if self.kind == "clusters" and len(self.counts) != len(self.strengths):
+            raise ValueError(
+                f"counts lists {len(self.counts)} numbers for {len(self.strengths)} strengths: give as many"
+            )
+        if self.kind == "multi_index" and self.directions > self.inputs:
+            raise ValueError(f"directions must be at most inputs = {self.inputs}, not {self.directions}")
+        if self.kind == "sparse_parity" and self.order > self.inputs:
+            raise ValueError(f"order must be at most inputs = {self.inputs}, not {self.order}")
+        if self.kind == "digits" and self.samples + self.test_samples > DIGITS:
+            raise ValueError(
+                f"digits has {DIGITS} samples: samples + test_samples is {self.samples + self.test_samples}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -203,7 +233,10 @@ class TrainingSettings(Section):
     steps: Count = Field(6000, ge=0, le=1_000_000_000, description="Updates; 0 measures the initial weights.")
     batch_size: Count | None = Field(None, ge=1, description="Minibatch size; null: the full batch.")
     batch_order: Literal["shuffle", "cyclic"] = Field("shuffle", description="Order of the minibatches.")
-    loss: Loss = Field("half", description="half, sum, mse: 1/2, 1, 1/k times mean |f - y|^2.")
+    loss: Loss = Field(
+        "half",
+        description="half, sum, mse: 1/2, 1, 1/k times mean |f - y|^2; cross_entropy, logistic: targets name classes.",
+    )
     dtype: Dtype = Field("float64", description="Of training; metrics are always float64.")
     momentum: Real = Field(0.9, ge=0, lt=1)
     beta1: Real = Field(0.9, ge=0, lt=1)

@@ -2,11 +2,23 @@
 
 from collections.abc import Callable
 
+from nfa_kernels.data.clusters import clusters
 from nfa_kernels.data.dataset import Data
+from nfa_kernels.data.digits import digits
+from nfa_kernels.data.index_models import multi_index, single_index
 from nfa_kernels.data.linear_teacher import linear_teacher
+from nfa_kernels.data.sparse_parity import sparse_parity
 from nfa_kernels.data.uploaded import uploaded
 
-DATA: dict[str, Callable[..., Data]] = {"linear_teacher": linear_teacher, "uploaded": uploaded}
+DATA: dict[str, Callable[..., Data]] = {
+    "linear_teacher": linear_teacher,
+    "clusters": clusters,
+    "single_index": single_index,
+    "multi_index": multi_index,
+    "sparse_parity": sparse_parity,
+    "digits": digits,
+    "uploaded": uploaded,
+}
 
 
 def make_data(kind: str, seed: int, **settings: object) -> Data:

@@ -9,21 +9,25 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from nfa_kernels.initialisations.balanced import balanced
-from nfa_kernels.initialisations.gaussian import he, lecun, xavier
+from nfa_kernels.initialisations.gaussian import he, lecun, standard_normal, xavier
 from nfa_kernels.initialisations.given import given
 from nfa_kernels.initialisations.layer_scales import layer_scales
+from nfa_kernels.initialisations.neuron_balanced import neuron_balanced
 from nfa_kernels.initialisations.orthogonal import orthogonal
-from nfa_kernels.initialisations.uniform import uniform
+from nfa_kernels.initialisations.uniform import uniform, xavier_uniform
 
 Initialisation = Callable[..., list[Tensor]]
 
 INITIALISATIONS: dict[str, Initialisation] = {
     "he": he,
     "xavier": xavier,
+    "xavier_uniform": xavier_uniform,
     "lecun": lecun,
+    "normal": standard_normal,
     "orthogonal": orthogonal,
     "uniform": uniform,
     "layer_scales": layer_scales,
+    "neuron_balanced": neuron_balanced,
     "balanced": balanced,
     "given": given,
 }

@@ -1,4 +1,4 @@
-"""Independent Gaussian weights: he, xavier, lecun."""
+"""Independent Gaussian weights: he, xavier, lecun, and N(0, 1)."""
 
 import itertools
 import math
@@ -30,3 +30,8 @@ def xavier(widths: Sequence[int], seed: int, scale: float = 1.0) -> list[Tensor]
 def lecun(widths: Sequence[int], seed: int, scale: float = 1.0) -> list[Tensor]:
     """N(0, 1/fan_in). Source: LeCun et al. 1998, Efficient BackProp."""
     return gaussian(widths, seed, scale, lambda fan_in, _: 1 / fan_in)
+
+
+def standard_normal(widths: Sequence[int], seed: int, scale: float = 1.0) -> list[Tensor]:
+    """N(0, 1), as the ntk and mean_field parameterisations want it."""
+    return gaussian(widths, seed, scale, lambda _, __: 1.0)

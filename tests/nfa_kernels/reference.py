@@ -27,6 +27,18 @@ ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]
 FACTORS = {"half": lambda k: 0.5, "sum": lambda k: 1.0, "mse": lambda k: 1 / k}
 
 
+def loss_of_sample(output: Array, target: Array, loss: str) -> tuple[float, Array]:
+    """Loss of one sample and its gradient with respect to the output."""
+    if loss == "cross_entropy":
+        softmax = np.exp(output) / np.sum(np.exp(output))
+        return -float(np.sum(target * np.log(softmax))), softmax * np.sum(target) - target
+    if loss == "logistic":
+        share = np.maximum(target, 0)
+        return float(np.sum(np.log1p(np.exp(output)) - share * output)), 1 / (1 + np.exp(-output)) - share
+    factor = FACTORS[loss](len(target))
+    return factor * float(np.sum((output - target) ** 2)), 2 * factor * (output - target)
+
+
 def forward(weights: Sequence[Array], x: Array, activation: str) -> tuple[Array, list[Array]]:
     """Output of one sample and its pre-activations."""
     before, hidden = [], x
@@ -41,12 +53,12 @@ def loss_and_gradients(
 ) -> tuple[float, list[Array]]:
     """Loss and its gradients, sample by sample."""
     phi, slope = ACTIVATIONS[activation]
-    factor, total = FACTORS[loss](ys.shape[1]), 0.0
+    total = 0.0
     found = [np.zeros_like(weight) for weight in weights]
     for x, y in zip(xs, ys, strict=True):
         output, before = forward(weights, x, activation)
-        total += factor * np.sum((output - y) ** 2) / len(xs)
-        delta = 2 * factor * (output - y) / len(xs)
+        value, delta = loss_of_sample(output, y, loss)
+        total, delta = total + value / len(xs), delta / len(xs)
         for layer in range(len(weights) - 1, -1, -1):
             below = phi(before[layer - 1]) if layer else x
             found[layer] += np.outer(delta, below)

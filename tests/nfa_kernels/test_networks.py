@@ -8,7 +8,7 @@ from builders import data, lane, stacked
 from nfa_kernels import names
 from nfa_kernels.activations import activation
 from nfa_kernels.balance import imbalance, imbalance_matrices
-from nfa_kernels.linear import compressed, moment_gradients, moments
+from nfa_kernels.linear import LOSS_FACTORS, compressed, moment_gradients, moments
 from nfa_kernels.losses import LOSSES, loss_of
 from nfa_kernels.networks import Architecture, check_stack, forward, gradients
 from nfa_kernels.optimizers import OPTIMIZERS
@@ -47,7 +47,7 @@ def test_gradients_equal_the_reference_for_every_activation_and_loss(name, loss)
             torch.testing.assert_close(gradient[index], torch.from_numpy(wanted[layer]), rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", LOSS_FACTORS)
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_sufficient_statistics_give_the_gradients_and_losses_of_the_samples(depth, loss):
     widths = (6, *[8] * (depth - 1), 3)

@@ -29,11 +29,11 @@ class Decoupled(torch.optim.SGD):
         super().__init__(params, lr=lr, momentum=momentum)
         self.keep = 1 - lr * decay
 
-    def step(self):
+    def step(self, closure=None):
         with torch.no_grad():
             for param in self.param_groups[0]["params"]:
                 param.mul_(self.keep)
-        super().step()
+        return super().step(closure)
 
 
 class ByHand(torch.optim.Optimizer):
@@ -43,7 +43,7 @@ class ByHand(torch.optim.Optimizer):
         super().__init__(params, {})
         self.update, self.numbers = update, numbers
 
-    def step(self):
+    def step(self, closure=None):
         for param in self.param_groups[0]["params"]:
             state = self.state[param]
             weight, momentum = self.update(
