@@ -21,18 +21,22 @@ from service.reductions import Reduction, parse_reduction
 from service.trial_settings import MAX_DEPTH, MetricId
 
 DEFAULT_GATE: Final = {"relative_loss": "< 0.5", "agop_rank": ">= 2"}
-_CONDITION: Final = re.compile(r"\s*(<=|>=|==|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
+_NUMBER: Final = r"(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_CONDITION: Final = re.compile(rf"\s*(<=|>=|==|<|>)\s*([-+]?{_NUMBER})\s*(?:\+-\s*({_NUMBER})\s*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """OP number."""
+    """OP number, or == number +- tolerance."""
 
     op: str
     number: float
+    tolerance: float = 0.0
 
     def holds(self, value: float | None) -> bool:
         """Whether the value satisfies it; an undefined one does not."""
+        if self.tolerance:
+            return value is not None and abs(value - self.number) <= self.tolerance
         return compares(value, self.op, self.number)
 
     def lack(self, value: float | None) -> float:
@@ -45,11 +49,11 @@ class Condition:
 
 
 def parse_condition(text: str) -> Condition:
-    """Parse "OP number"."""
+    """Parse "OP number", or "== number +- tolerance"."""
     found = _CONDITION.fullmatch(text)
-    if found is None:
-        raise ValueError('must be "OP number" with OP out of <= >= < > ==, as in ">= 0.999"')
-    return Condition(found[1], float(found[2]))
+    if found is None or (found[3] and found[1] != "=="):
+        raise ValueError('must be "OP number" with OP out of <= >= < > ==, as in ">= 0.999", or "== 2.25 +- 0.001"')
+    return Condition(found[1], float(found[2]), float(found[3] or 0.0))
 
 
 def _check_condition(text: str) -> str:

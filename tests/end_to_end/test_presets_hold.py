@@ -63,8 +63,11 @@ def train_stack(members: Sequence[tuple[int, Point, int]]) -> list[Trained]:
     for block in train(Stack(tuple(Lane(point.settings, seed) for _, point, seed in members), {})):
         for row in block.network.to_pylist():
             rows[row["lane"]][0].append(row)
+        extra: dict[tuple[int, int, int], dict[str, float]] = defaultdict(dict)
+        for row in block.parametrised.to_pylist():
+            extra[row["lane"], row["layer"], row["step"]][row["name"]] = row["value"]
         for row in block.layers.to_pylist():
-            rows[row["lane"]][row["layer"]].append(row)
+            rows[row["lane"]][row["layer"]].append(row | extra[row["lane"], row["layer"], row["step"]])
         states |= {end.lane: TrialState(end.state) for end in block.ended}
     for lane in rows:
         for series in lane.values():

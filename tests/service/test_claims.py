@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from service.claim_fits import decay_rate, log_log_slope, parse_product
+from service.claim_forms import parse_condition
 from service.claims import Claim, Row, Series, Verdict, judge, parse_claims
 from service.errors import InvalidGrid
 from service.states import TrialState
@@ -233,3 +234,23 @@ def test_two_claims_of_one_id_are_refused() -> None:
     one = {"id": "a", "metric": "alignment", "any_trial": "> 0"}
     with pytest.raises(InvalidGrid, match="another claim has this id"):
         parse_claims([one, one])
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "holds"),
+    [
+        ("== 2.25 +- 0.001", 2.2509, True),
+        ("== 2.25 +- 0.001", 2.2491, True),
+        ("== 2.25 +- 1e-3", 2.2511, False),
+        ("==2.25+-.1", None, False),
+        ("== 2.25", 2.2500001, False),
+    ],
+)
+def test_an_equality_may_have_a_tolerance(text, value, holds):
+    assert parse_condition(text).holds(value) is holds
+
+
+@pytest.mark.parametrize("text", [">= 2 +- 0.1", "== 2 +- -1", "== 2 +-", "2.25 +- 0.1"])
+def test_a_tolerance_belongs_to_an_equality_and_is_a_number(text):
+    with pytest.raises(ValueError, match=r"== 2\.25 \+- 0\.001"):
+        parse_condition(text)
