@@ -1,0 +1,130 @@
+"""The kernels against the way published code measures the ansatz, on one core, side by side.
+
+The peer takes one network at a time: autograd and torch.optim.SGD for a step; vmap(jacrev), einsum and eigh for the
+AGOP and its power; the cosine of two matrices. The stack is 64 networks, L = 3, width 64, d = 32, k = 4, n = 256.
+
+    python benchmarks/kernels.py
+"""
+
+import os
+
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+
+import torch
+from timing import best_seconds, gemm_rate, machine
+from torch import Tensor
+
+from nfa_kernels import cost
+from nfa_kernels.initialisations import initial_weights
+from nfa_kernels.linear import moment_gradients, moments
+from nfa_kernels.losses import loss_of
+from nfa_kernels.measured_data import measured_data
+from nfa_kernels.metrics import Request, measure
+from nfa_kernels.networks import Architecture, gradients
+
+STACK, WIDTHS, SAMPLES, RATE = 64, (32, 64, 64, 4), 256, 0.01
+ASKED = Request(("train_loss", "alignment", "residual", "imbalance"), (1,))
+
+
+class Peer:
+    """One network the usual way."""
+
+    def __init__(self, weights: list[Tensor], x: Tensor, y: Tensor, activation: str) -> None:
+        self.weights = [torch.nn.Parameter(weight.clone()) for weight in weights]
+        self.x, self.y = x, y
+        self.phi = torch.relu if activation == "relu" else lambda z: z
+        self.optimizer = torch.optim.SGD(self.weights, lr=RATE)
+
+    def output(self, x: Tensor) -> Tensor:
+        """f(x) for one sample or many."""
+        first, second, third = self.weights
+        return self.phi(self.phi(x @ first.T) @ second.T) @ third.T
+
+    def step(self) -> None:
+        """One step of gradient descent."""
+        self.optimizer.zero_grad()
+        (0.5 * (self.output(self.x) - self.y).square().sum(1).mean()).backward()
+        self.optimizer.step()
+
+    def measure(self) -> Tensor:
+        """Loss and alignment of layer 1 with the AGOP's power 1/3."""
+        with torch.no_grad():
+            loss = 0.5 * (self.output(self.x) - self.y).square().sum(1).mean()
+        jacobians = torch.func.vmap(torch.func.jacrev(self.output))(self.x).detach()
+        agop = torch.einsum("nki,nkj->ij", jacobians, jacobians) / len(self.x)
+        values, vectors = torch.linalg.eigh(agop)
+        power = vectors * values.clamp_min(0) ** (1 / 3) @ vectors.T
+        gram = self.weights[0].detach().T @ self.weights[0].detach()
+        return (gram * power).sum() / gram.norm() / power.norm() + 0 * loss
+
+
+class Stack:
+    """All networks at once, the way of this package."""
+
+    def __init__(self, weights: tuple[Tensor, ...], x: Tensor, y: Tensor, activation: str) -> None:
+        self.architecture, self.weights, self.x, self.y = Architecture(WIDTHS, activation), weights, x, y
+        self.prepared = measured_data(self.architecture, x, y, x[:, :0], y[:, :0], "half")
+        self.moments = moments(x, y, "half") if activation == "linear" else None
+
+    def step(self) -> None:
+        """One step of gradient descent of every network."""
+        if self.moments is not None:
+            found = moment_gradients(self.weights, self.moments)
+        else:
+            found, _ = gradients(self.architecture, self.weights, self.x, self.y, loss_of("half"))
+        self.weights = tuple(w.add(g, alpha=-RATE) for w, g in zip(self.weights, found, strict=True))
+
+    def measure(self) -> Tensor:
+        """Loss, alignment, residual and imbalance."""
+        return measure(self.architecture, self.weights, self.prepared, ASKED, "half").layers[1]["alignment"]
+
+
+def sides(activation: str) -> tuple[Stack, list[Peer]]:
+    """The same networks and data for both."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(STACK, SAMPLES, WIDTHS[0], generator=generator, dtype=torch.float64)
+    y = torch.randn(STACK, SAMPLES, WIDTHS[-1], generator=generator, dtype=torch.float64)
+    lanes = [initial_weights("he", WIDTHS, seed) for seed in range(STACK)]
+    weights = tuple(torch.stack(layer) for layer in zip(*lanes, strict=True))
+    peers = [Peer(lane, x[index], y[index], activation) for index, lane in enumerate(lanes)]
+    return Stack(weights, x, y, activation), peers
+
+
+def main() -> None:
+    """Print seconds, ratios and rates."""
+    torch.set_num_threads(1)
+    print(f"{machine()}; one thread, float64")
+    print(f"{STACK} networks, widths {WIDTHS}, n = {SAMPLES}\n")
+    print(f"{'':34} {'ours':>10} {'peer':>10}  ratio")
+    for activation in ("linear", "relu"):
+        stack, peers = sides(activation)
+        together, alone = stack.measure(), torch.stack([peer.measure() for peer in peers[:4]])
+        # null eigenvalues of the matrix that the peer forms come out at eps and enter its power 1/3 as 5e-6
+        difference = (together[:4] - alone).abs().max().item()
+        assert difference < 1e-3, "the two sides measure different things"
+        few = peers[:8]
+        found = best_seconds(
+            {
+                "step": stack.step,
+                "measure": stack.measure,
+                "peer step": lambda few=few: [peer.step() for peer in few],
+                "peer measure": lambda few=few: [peer.measure() for peer in few],
+            }
+        )
+        peer_step, peer_measure = (found[name] * STACK / len(few) for name in ("peer step", "peer measure"))
+        rows = {
+            "step": (found["step"], peer_step),
+            "measurement": (found["measure"], peer_measure),
+            "step + measurement": (found["step"] + found["measure"], peer_step + peer_measure),
+        }
+        for name, (ours, theirs) in rows.items():
+            print(f"{activation + ', ' + name:34} {1e3 * ours:8.2f} ms {1e3 * theirs:8.2f} ms {theirs / ours:5.1f}x")
+        shape = cost.Shape(WIDTHS, SAMPLES, activation == "linear", full_batch=True)
+        rate, limit = STACK * cost.step_flops(shape) / found["step"], gemm_rate(torch.float64)
+        told = f"{rate / 1e9:.1f} of {limit / 1e9:.1f} GFLOP/s of a large GEMM, {rate / limit:.0%}"
+        print(f"{activation + ', step':34} {told}")
+        print(f"{activation + ', alignment':34} differs by {difference:.1e} from the peer's\n")
+
+
+if __name__ == "__main__":
+    main()
