@@ -16,11 +16,13 @@ from torch import Tensor
 
 from nfa_kernels import cost
 from nfa_kernels.initialisations import initial_weights
-from nfa_kernels.linear import moment_gradients, moments
+from nfa_kernels.linear import factored_gradients, moments
 from nfa_kernels.losses import loss_of
 from nfa_kernels.measured_data import measured_data
 from nfa_kernels.metrics import Request, measure
 from nfa_kernels.networks import Architecture, gradients
+from nfa_kernels.optimizers import gd
+from workers.allocation import keep_freed_memory
 
 STACK, WIDTHS, SAMPLES, RATE = 64, (32, 64, 64, 4), 256, 0.01
 ASKED = Request(("train_loss", "alignment", "residual", "imbalance"), (1,))
@@ -65,14 +67,17 @@ class Stack:
         self.architecture, self.weights, self.x, self.y = Architecture(WIDTHS, activation), weights, x, y
         self.prepared = measured_data(self.architecture, x, y, x[:, :0], y[:, :0], "half")
         self.moments = moments(x, y, "half") if activation == "linear" else None
+        full = {"learning_rate": RATE, "weight_decay": 0.0}
+        self.numbers = {name: torch.full((STACK, 1, 1), value, dtype=x.dtype) for name, value in full.items()}
 
     def step(self) -> None:
         """One step of gradient descent of every network."""
         if self.moments is not None:
-            found = moment_gradients(self.weights, self.moments)
+            thin = factored_gradients(self.weights, self.moments)
+            self.weights, _ = gd.step_factored(self.weights, thin, gd.State(), self.numbers)
         else:
             found, _ = gradients(self.architecture, self.weights, self.x, self.y, loss_of("half"))
-        self.weights = tuple(w.add(g, alpha=-RATE) for w, g in zip(self.weights, found, strict=True))
+            self.weights, _ = gd.step(self.weights, found, gd.State(), self.numbers)
 
     def measure(self) -> Tensor:
         """Loss, alignment, residual and imbalance."""
@@ -93,6 +98,7 @@ def sides(activation: str) -> tuple[Stack, list[Peer]]:
 def main() -> None:
     """Print seconds, ratios and rates."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     print(f"{machine()}; one thread, float64")
     print(f"{STACK} networks, widths {WIDTHS}, n = {SAMPLES}\n")
     print(f"{'':34} {'ours':>10} {'peer':>10}  ratio")

@@ -38,10 +38,12 @@ def step_flops(shape: Shape) -> int:
         # forward, weight gradients, and backward through all layers but the first
         products = 3 * parameters(shape.widths) - shape.widths[0] * shape.widths[1]
         return 2 * shape.samples * products + update
-    prefix = sum(fan_in * fan_out * inputs for fan_in, fan_out in pairwise(shape.widths[1:]))
-    spread = sum((fan_in * fan_out + fan_in * outputs) * inputs for fan_in, fan_out in pairwise(shape.widths[1:]))
+    # partial products, the gradient's way back, and outer products, all through the thin side; see products.py
+    pairs = list(pairwise(shape.widths))
+    thin, inner = (outputs, pairs[:-1]) if outputs <= inputs else (inputs, pairs[1:])
+    chains = 3 * thin * sum(fan_in * fan_out for fan_in, fan_out in inner)
     residual = outputs * inputs * (inputs if shape.full_batch else 2 * shape.samples)
-    return 2 * (prefix + spread + residual) + update
+    return 2 * (chains + residual) + update
 
 
 def measurement_flops(shape: Shape, layers: int, samples: int) -> int:

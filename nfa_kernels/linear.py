@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nfa_kernels.networks import Params, prefix_products, spread_gradient
+from nfa_kernels.networks import Params
+from nfa_kernels.products import Factored, chain, layer_gradients
 
 
 class Moments(NamedTuple):
@@ -48,6 +49,11 @@ def compressed(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def moment_gradients(weights: Params, data: Moments) -> Params:
     """Gradients of the data loss with respect to every layer, in the weights' shapes."""
-    products = prefix_products(weights)
-    end_to_end = torch.baddbmm(data.yx, products[-1], data.xx, beta=-1)
-    return spread_gradient(weights, products, end_to_end)
+    return tuple(one.dense() for one in factored_gradients(weights, data))
+
+
+def factored_gradients(weights: Params, data: Moments) -> list[Factored]:
+    """The same as thin factors, whose product an update need not form."""
+    products = chain(weights)
+    end_to_end = torch.baddbmm(data.yx, products.end_to_end, data.xx, beta=-1)
+    return layer_gradients(weights, products, end_to_end)

@@ -13,6 +13,7 @@ from torch import Tensor
 from nfa_kernels.activations import Activation, activation
 from nfa_kernels.losses import Loss
 from nfa_kernels.parameterizations import multipliers
+from nfa_kernels.products import chain, layer_gradients
 
 Params = tuple[Tensor, ...]
 """Weights W_1 .. W_L of a stack, each (K, H, D); then, with biases, b_1 .. b_L, each (K, H, 1)."""
@@ -149,11 +150,30 @@ def gradients(architecture: Architecture, params: Params, x: Tensor, y: Tensor, 
     Returns:
         The gradients in the parameters' shapes, and the loss at the given parameters.
     """
-    weights = architecture.effective(params)
     if architecture.is_product:
-        found, value = _product_gradients(weights, x, y, loss)
+        found, value = _product_gradients(architecture.effective(params), x, y, loss)
         return architecture.pulled_back(found), value
-    passed = layers(architecture, params, x)
+    stack, samples = x.shape[:2]
+    size = max(1, _CACHED_ELEMENTS // (samples * sum(architecture.widths)))
+    if stack <= size:
+        return _backpropagated(architecture, params, x, y, loss)
+    parts = [
+        _backpropagated(architecture, tuple(array[some] for array in params), x[some], y[some], loss)
+        for some in (slice(first, first + size) for first in range(0, stack, size))
+    ]
+    found = tuple(torch.cat(arrays) for arrays in zip(*(part[0] for part in parts), strict=True))
+    return found, torch.cat([value for _, value in parts])
+
+
+_CACHED_ELEMENTS = 1 << 17
+"""Numbers in the activations of the networks that are swept at once, so that they stay in a core's cache."""
+
+
+def _backpropagated(
+    architecture: Architecture, params: Params, x: Tensor, y: Tensor, loss: Loss
+) -> tuple[Params, Tensor]:
+    """`gradients` of a few networks that are no product of matrices."""
+    weights, passed = architecture.effective(params), layers(architecture, params, x)
     outputs = passed[-1][0]
     delta, of_weights, of_biases = loss.gradient(outputs, y), [], []
     for index in range(architecture.depth - 1, -1, -1):
@@ -163,34 +183,14 @@ def gradients(architecture: Architecture, params: Params, x: Tensor, y: Tensor, 
         if index:
             delta = torch.bmm(delta, weights[index])
             if not architecture.is_linear:
-                delta.mul_(architecture.phi.derivative(passed[index - 1][0]))
+                delta = architecture.phi.backward(delta, passed[index - 1][0])
     return architecture.pulled_back((*reversed(of_weights), *reversed(of_biases))), loss.value(outputs, y)
 
 
 def _product_gradients(weights: Params, x: Tensor, y: Tensor, loss: Loss) -> tuple[Params, Tensor]:
     """The same for a product of matrices, through the end-to-end gradient: no (K, N, H) array is formed."""
-    products = prefix_products(weights)
-    outputs = torch.bmm(x, products[-1].mT)
+    products = chain(weights)
+    outputs = torch.bmm(x, products.end_to_end.mT)
     end_to_end = torch.bmm(loss.gradient(outputs, y).mT, x)
-    return spread_gradient(weights, products, end_to_end), loss.value(outputs, y)
-
-
-def prefix_products(weights: Params) -> list[Tensor]:
-    """[W_1, W_2 W_1, .., W_L .. W_1], each (K, H, d_0)."""
-    products = [weights[0]]
-    for weight in weights[1:]:
-        products.append(torch.bmm(weight, products[-1]))
-    return products
-
-
-def spread_gradient(weights: Params, products: list[Tensor], end_to_end: Tensor) -> Params:
-    """Layer gradients of a linear network from the gradient (K, C, D) with respect to its end-to-end matrix.
-
-    dloss/dW_l = (W_L .. W_{l+1})^T E (W_{l-1} .. W_1)^T.
-    """
-    found, back = [], end_to_end
-    for layer in range(len(weights) - 1, 0, -1):
-        found.append(torch.bmm(back, products[layer - 1].mT))
-        back = torch.bmm(weights[layer].mT, back)
-    found.append(back)
-    return tuple(reversed(found))
+    found = layer_gradients(weights, products, end_to_end)
+    return tuple(one.dense() for one in found), loss.value(outputs, y)

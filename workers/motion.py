@@ -8,10 +8,11 @@ from torch import Tensor
 
 from nfa_kernels import flow, names
 from nfa_kernels.batches import Batches
-from nfa_kernels.linear import LOSS_FACTORS, Moments, moment_gradients, moments
+from nfa_kernels.linear import LOSS_FACTORS, Moments, factored_gradients, moment_gradients, moments
 from nfa_kernels.losses import loss_of
 from nfa_kernels.networks import Architecture, Params, gradients
 from nfa_kernels.optimizers import OPTIMIZERS
+from nfa_kernels.products import Factored
 from nfa_kernels.schedules import factor
 from service.measured_steps import measured_steps, measured_times
 
@@ -94,6 +95,12 @@ class Data:
             self._batches = Batches(seeds, x.shape[1], training["batch_size"], training["batch_order"])
         elif architecture.is_product and training["loss"] in LOSS_FACTORS:
             self._moments = Moments(*(part.to(dtype) for part in moments(x, y, training["loss"])))
+
+    def factored(self, params: Params) -> list[Factored] | None:
+        """Thin factors of the gradients, where the network and the loss allow them."""
+        if self._moments is None or self._architecture.parameterization != "standard":
+            return None
+        return factored_gradients(params, self._moments)
 
     def gradients(self, params: Params) -> Params:
         """Of the next minibatch, or of the whole set."""
@@ -182,9 +189,15 @@ class Stepping:
             )
             hyperparameters = {**hyperparameters, "learning_rate": hyperparameters["learning_rate"] * now}
         self._factors += now
+        self.step += 1
+        if self._rule.step_factored is not None:
+            thin = self._data.factored(self.weights)
+            if thin is not None:
+                moved = self._rule.step_factored(self.weights, thin, self._state, hyperparameters)
+                self.weights, self._state = moved
+                return
         found = self._data.gradients(self.weights)
         self.weights, self._state = self._rule.step(self.weights, found, self._state, hyperparameters)
-        self.step += 1
 
 
 class Flowing:

@@ -15,6 +15,7 @@ from typing import Any
 
 import ray
 
+from workers.allocation import keep_freed_memory
 from workers.blocks import Block, Stack
 
 BACKPRESSURE = 8
@@ -39,6 +40,7 @@ class Trainer:
         import torch  # noqa: PLC0415  (the dispatcher loads this module and has no use for torch)
 
         torch.set_num_threads(1)
+        keep_freed_memory()
         self._torch = torch.__version__
         self._stopped: frozenset[int] = frozenset()
 

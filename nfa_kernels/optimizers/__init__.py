@@ -6,8 +6,8 @@ from nfa_kernels.optimizers.rule import Hyperparameters, Rule
 __all__ = ["OPTIMIZERS", "Hyperparameters", "Rule"]
 
 OPTIMIZERS: dict[str, Rule] = {
-    "gd": Rule(gd.init, gd.step),
-    "sgd": Rule(gd.init, gd.step),
+    "gd": Rule(gd.init, gd.step, gd.step_factored),
+    "sgd": Rule(gd.init, gd.step, gd.step_factored),
     "momentum": Rule(momentum.init, momentum.step),
     "nesterov": Rule(nesterov.init, nesterov.step),
     "adam": Rule(adam.init, adam.step),

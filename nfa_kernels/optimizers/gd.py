@@ -1,9 +1,11 @@
 """Gradient descent with coupled decay: W - lr (g + lambda W); on minibatches it is SGD. Follows torch.optim.SGD."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from nfa_kernels.networks import Params
-from nfa_kernels.optimizers.rule import Hyperparameters, decayed
+from nfa_kernels.optimizers.rule import Hyperparameters, decayed, shrunk
+from nfa_kernels.products import Factored
 
 
 class State(NamedTuple):
@@ -20,3 +22,15 @@ def step(weights: Params, gradients: Params, state: State, hyperparameters: Hype
     rate = hyperparameters["learning_rate"]
     descent = decayed(weights, gradients, hyperparameters)
     return tuple(w.addcmul(g, rate, value=-1) for w, g in zip(weights, descent, strict=True)), state
+
+
+def step_factored(
+    weights: Params, gradients: Sequence[Factored], state: State, hyperparameters: Hyperparameters
+) -> tuple[Params, State]:
+    """The same from thin factors: each weight is read and written once, and no gradient is formed."""
+    rate = hyperparameters["learning_rate"]
+    after = []
+    for kept, (left, right) in zip(shrunk(weights, hyperparameters), gradients, strict=True):
+        # `kept` is ours: shrunk() made it
+        after.append(kept.sub_(right * rate) if left is None else kept.baddbmm_(left, right * rate, alpha=-1))
+    return tuple(after), state

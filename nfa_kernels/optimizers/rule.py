@@ -1,11 +1,12 @@
 """What an update rule is: a pure pair of functions on stacked weights."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from nfa_kernels.networks import Params
+from nfa_kernels.products import Factored
 
 Hyperparameters = Mapping[str, Tensor]
 """Name -> (K, 1, 1), one number per network: learning_rate, weight_decay and what the rule reads."""
@@ -19,6 +20,8 @@ class Rule(NamedTuple):
 
     init: Callable[[Params], Any]
     step: Callable[[Params, Params, Any, Hyperparameters], tuple[Params, Any]]
+    step_factored: Callable[[Params, Sequence[Factored], Any, Hyperparameters], tuple[Params, Any]] | None = None
+    """The same step from thin factors of the gradients, where the rule need not see the gradients themselves."""
 
 
 def decayed(weights: Params, gradients: Params, hyperparameters: Hyperparameters) -> Params:
