@@ -175,6 +175,22 @@ class Client:
         series = [name for name, kind in table.schema.items() if isinstance(kind, pl.List)]
         return table.explode(series) if series else table
 
+    def phase(
+        self,
+        experiment: str,
+        *,
+        x: str,
+        y: str,
+        metric: str = "alignment",
+        layer: int = 1,
+        reduce: str = "final",
+        agg: str = "mean",
+        where: str | None = None,
+    ) -> dict[str, Any]:
+        """A metric over two settings: x_values, y_values, and `values` and `counts` with one row per y."""
+        params = {"x": x, "y": y, "metric": metric, "layer": layer, "reduce": reduce, "agg": agg, "where": where}
+        return self._call("GET", f"/experiments/{experiment}/phase", params=params)
+
     def verdicts(self, experiment: str) -> list[VerdictBody]:
         """Each claim of the experiment, judged."""
         found = self._call("GET", f"/experiments/{experiment}/verdicts")

@@ -1,7 +1,8 @@
 """Commands that ask questions: results and plot."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -52,38 +53,54 @@ def results(
         out.print(results_table(found, hidden))
 
 
+class Figure(StrEnum):
+    """What `nfa plot` draws."""
+
+    CURVES = "curves"
+    IMBALANCE = "imbalance"
+    PHASE = "phase"
+    EXPONENT = "exponent"
+    PROFILE = "profile"
+
+
 def plot(
     experiment: ExperimentId = None,
-    file: Annotated[Path, typer.Option("--out", help=".png, .svg, .pdf, .html or .json")] = Path("alignment.png"),
+    figure: Annotated[Figure, typer.Argument(help="What to draw.")] = Figure.CURVES,
+    file: Annotated[Path | None, typer.Option("--out", help=".png, .svg, .pdf, .html or .json")] = None,
     color: Annotated[str | None, typer.Option(help="Setting told apart by colour; default: the last axis.")] = None,
     facet: Annotated[str | None, typer.Option(help="Setting told apart by panel; default: the axis before.")] = None,
+    metric: Annotated[str, typer.Option(help="Metric of curves and phase.")] = "alignment",
     layer: Layer = 1,
-    complement: Annotated[bool, typer.Option("--complement", help="Draw 1 - alignment, on a log axis.")] = False,
+    against: Annotated[Literal["step", "time"], typer.Option(help="What curves run along.")] = "step",
+    complement: Annotated[bool, typer.Option("--complement", help="Draw 1 - metric, on a log axis.")] = False,
     title: Annotated[str | None, typer.Option(help="Default: the experiment's name.")] = None,
     where: Where = None,
     url: Url = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw alignment against step: median over seeds with a band from least to largest."""
+    """Draw an experiment: curves, imbalance, phase (colour by panel), exponent by depth, or alignment by exponent."""
     # Altair takes half a second to import, which only the commands that draw should wait for
     from service.web import figures  # noqa: PLC0415
 
-    if file.suffix not in figures.FORMATS:
-        raise Stop(f"--out {file}: figures are drawn as {', '.join(figures.FORMATS)}", Exit.USAGE)
+    target = file or Path(f"{figure}.png")
+    if target.suffix not in figures.FORMATS:
+        raise Stop(f"--out {target}: figures are drawn as {', '.join(figures.FORMATS)}", Exit.USAGE)
+    from service.web import drawing  # noqa: PLC0415
+
     with connect(url, token) as client:
         one = client.experiment(newest(client, experiment))
         hue, panel = _told_apart(one.axes, moving_together(one.grid), color, facet)
-        keys = [hue, panel] if panel else [hue]
-        curves = client.curves(one.id, group_by=keys, layer=layer, where=where)
-    if not curves.height or "step" not in curves.columns:
-        raise Stop(f"{one.id} has no completed trial with an alignment in layer {layer} to draw", Exit.REFUSED)
-    chart = figures.alignment_curves(curves, color=hue, facet=panel, complement=complement, title=title or one.name)
-    figures.save(chart, file)
+        wish = drawing.Wish(str(figure), hue, panel, metric, layer, against, complement, title or one.name, where or "")
+        try:
+            chart = drawing.draw(wish, drawing.ClientSource(client, one.id, one.grid))
+        except drawing.NothingToDraw as nothing:
+            raise Stop(f"{one.id} has {nothing}", Exit.REFUSED) from nothing
+    figures.save(chart, target)
     if as_json:
-        print_json({"file": str(file), "color": hue, "facet": panel})
+        print_json({"file": str(target), "figure": str(figure), "color": hue, "facet": panel})
     else:
-        out.print(f"{file}: {hue} by colour" + (f", {panel} by panel" if panel else ""), soft_wrap=True)
+        out.print(f"{target}: {hue} by colour" + (f", {panel} by panel" if panel else ""), soft_wrap=True)
 
 
 def _told_apart(axes: list[str], hidden: list[str], color: str | None, facet: str | None) -> tuple[str, str | None]:

@@ -1,0 +1,139 @@
+"""From a wish (which figure, which settings, which metric) to a chart; asks a source for the data it needs.
+
+The command line asks the service over REST, the web page asks the store: both through one protocol.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import polars as pl
+
+from service.client import Client
+from service.web import figures
+from service.web.figures.curves import CurveLook
+
+FIGURES = ("curves", "imbalance", "phase", "exponent", "profile")
+BANDS = ("median", "min", "max", "count")
+DEPTH = "network.depth"
+
+
+class NothingToDraw(Exception):
+    """There is no completed trial with what was asked for, or too few settings vary."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Which figure, and its choices."""
+
+    figure: str = "curves"
+    color: str = "seed"
+    facet: str | None = None
+    metric: str = "alignment"
+    layer: int = 1
+    against: Literal["step", "time"] = "step"
+    complement: bool = False
+    title: str = ""
+    where: str = ""
+
+
+class Source(Protocol):
+    """Where a figure's data come from."""
+
+    def curves(self, metric: str, group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:
+        """One row per group and step, with METRIC_median, _min, _max, _count."""
+        ...
+
+    def results(self, metrics: Sequence[str], group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:
+        """One row per group, with METRIC_median, _min, _max, _count of final values."""
+        ...
+
+    def phase(self, x: str, y: str, metric: str, layer: int, where: str) -> Mapping[str, Any]:
+        """The matrix of a metric over two settings."""
+        ...
+
+    def exponents(self) -> list[float]:
+        """Exponents that were recorded beside the usual ones."""
+        ...
+
+
+def draw(wish: Wish, source: Source) -> Any:
+    """The chart of a wish. Raises NothingToDraw, with what is missing."""
+    return {"phase": _phase, "exponent": _exponent, "profile": _profile}.get(wish.figure, _curves)(wish, source)
+
+
+def _curves(wish: Wish, source: Source) -> Any:
+    metric = "imbalance" if wish.figure == "imbalance" else wish.metric
+    against = "time" if wish.figure == "imbalance" else wish.against
+    table = source.curves(metric, _keys(wish), wish.layer, wish.where)
+    _require(table, metric, wish.layer)
+    look = CurveLook(wish.color, wish.facet, against, wish.complement, wish.title, wish.layer)
+    return figures.metric_curves(table, metric, look)
+
+
+def _phase(wish: Wish, source: Source) -> Any:
+    if wish.facet is None:
+        raise NothingToDraw("a single axis: a phase diagram needs two settings, for --color and --facet")
+    found = source.phase(wish.color, wish.facet, wish.metric, wish.layer, wish.where)
+    if not any(sum(line) for line in found["counts"]):
+        raise NothingToDraw(f"no completed trial with {wish.metric} in layer {wish.layer} to draw")
+    return figures.phase_diagram(found, wish.title)
+
+
+def _exponent(wish: Wish, source: Source) -> Any:
+    color = next((path for path in (wish.color, wish.facet) if path not in (None, DEPTH, "seed")), None)
+    table = source.results(["best_exponent"], list(dict.fromkeys([DEPTH, *([color] if color else [])])), 1, wish.where)
+    _require(table, "best_exponent", 1)
+    return figures.exponent_by_depth(table, color=color, title=wish.title)
+
+
+def _profile(wish: Wish, source: Source) -> Any:
+    asked = [f"alignment@{exponent:g}" for exponent in source.exponents()]
+    if not asked:
+        raise NothingToDraw("no exponents recorded: name them under measure.exponents of the grid")
+    table = source.results(asked, _keys(wish), wish.layer, wish.where)
+    _require(table, asked[0], wish.layer)
+    return figures.exponent_profile(table, color=wish.color, facet=wish.facet, title=wish.title)
+
+
+def _keys(wish: Wish) -> list[str]:
+    return list(dict.fromkeys(path for path in (wish.color, wish.facet) if path))
+
+
+def _require(table: pl.DataFrame, metric: str, layer: int) -> None:
+    column = f"{metric}_median"
+    if not table.height or column not in table.columns or table[column].null_count() == table.height:
+        raise NothingToDraw(f"no completed trial with {metric} in layer {layer} to draw")
+
+
+class ClientSource:
+    """The service over REST."""
+
+    def __init__(self, client: Client, experiment: str, grid: Mapping[str, Any]) -> None:
+        self.client, self.experiment, self.grid = client, experiment, grid
+
+    def curves(self, metric: str, group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:
+        """GET /curves."""
+        return self.client.curves(
+            self.experiment, metric, group_by=group_by, layer=layer, agg=BANDS, where=where or None
+        )
+
+    def results(self, metrics: Sequence[str], group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:
+        """GET /results."""
+        return self.client.results(
+            self.experiment, group_by=group_by, metric=metrics, layer=layer, agg=BANDS, where=where or None
+        )
+
+    def phase(self, x: str, y: str, metric: str, layer: int, where: str) -> Mapping[str, Any]:
+        """GET /phase."""
+        return self.client.phase(self.experiment, x=x, y=y, metric=metric, layer=layer, where=where or None)
+
+    def exponents(self) -> list[float]:
+        """Of the grid's trial block."""
+        return recorded_exponents(self.grid)
+
+
+def recorded_exponents(grid: Mapping[str, Any]) -> list[float]:
+    """measure.exponents of a grid, ascending; empty where it records none."""
+    measure = (grid.get("trial") or {}).get("measure") or {}
+    return sorted(float(exponent) for exponent in measure.get("exponents") or ())

@@ -1,0 +1,19 @@
+"""The one definition of every figure: the web page, the command line and notebooks draw the same chart."""
+
+from service.web.figures.curves import alignment_curves, metric_curves
+from service.web.figures.exponent import exponent_by_depth
+from service.web.figures.phase import phase_diagram
+from service.web.figures.profile import exponent_profile
+from service.web.figures.spectra import spectra
+from service.web.figures.style import FORMATS, save
+
+__all__ = [
+    "FORMATS",
+    "alignment_curves",
+    "exponent_by_depth",
+    "exponent_profile",
+    "metric_curves",
+    "phase_diagram",
+    "save",
+    "spectra",
+]

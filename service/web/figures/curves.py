@@ -1,0 +1,126 @@
+"""Any metric against step or time: median over seeds, band from the least to the largest, and what theory says.
+
+A line is drawn through measured steps only, and breaks where nothing is defined.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import altair as alt
+import polars as pl
+
+from service.web.figures.style import hue, label, metric_label, named, panels, rule_color, seeds, styled
+
+LOGARITHMIC = frozenset(
+    {"residual", "imbalance", "imbalance_relative", "layer_imbalance", "train_loss", "test_loss", "relative_loss"}
+    | {"gradient_norm"}
+)
+"""Metrics whose decay is what one looks at."""
+_ALIGNMENTS = frozenset({"alignment", "alignment_half", "alignment_one", "best_alignment", "fact_alignment"})
+_FLOOR = 1e-16
+_DECAY = "training.weight_decay"
+
+
+@dataclass(frozen=True)
+class CurveLook:
+    """How curves are drawn: by which colours and panels, against what, and as what."""
+
+    color: str
+    facet: str | None = None
+    against: Literal["step", "time"] = "step"
+    complement: bool = False
+    """Draw 1 - metric on a logarithmic axis, where an ansatz holds at 0."""
+    title: str = ""
+    layer: int = 1
+
+
+def alignment_curves(
+    curves: pl.DataFrame, *, color: str, facet: str | None = None, complement: bool = False, title: str = ""
+) -> Any:
+    """Alignment of layer 1 against step, a line per colour; see metric_curves."""
+    look = CurveLook(color, facet, complement=complement, title=title or "Alignment")
+    return metric_curves(curves, "alignment", look)
+
+
+def metric_curves(curves: pl.DataFrame, metric: str, look: CurveLook) -> Any:
+    """A metric against step or time, one line per colour and one panel per value of the facet.
+
+    Args:
+        curves: columns step, time, METRIC_median, METRIC_min, METRIC_max, METRIC_count, and the settings.
+        metric: its id.
+        look: colours, panels, axes, title.
+    """
+    frame = _prepared(curves, metric, look)
+    is_log = look.complement or metric in LOGARITHMIC
+    y_title = f"1 − {metric_label(metric)}" if look.complement else metric_label(metric)
+    x, y = _x(look.against), _y(y_title, is_log, metric)
+    base: Any = alt.Chart().encode(x=x, color=hue(frame, label(look.color)))
+    band = base.mark_area(opacity=0.22, invalid="break-paths-filter-domains").encode(
+        y=alt.Y("low:Q", title=y_title), y2="high:Q"
+    )
+    line = base.mark_line(strokeWidth=1.8, invalid="break-paths-filter-domains").encode(y=y)
+    theory, note = _theory(metric, look, x)
+    chart = alt.layer(band, line, *theory, data=alt.Data(values=frame.to_dicts())).properties(width=250, height=220)
+    seeds_text = seeds(curves[f"{metric}_count"])
+    subtitle = f"layer {look.layer}, " if metric.startswith(("align", "best", "resid", "fact")) else ""
+    subtitle += f"median of {seeds_text}, band from least to largest{note}"
+    return styled(panels(chart, frame), look.title or metric_label(metric), subtitle)
+
+
+def _x(against: str) -> Any:
+    if against == "time":
+        axis = alt.Axis(format="~g", tickCount=6)
+        return alt.X("x:Q", title="time t (sum of learning rates, or flow time)", axis=axis)
+    axis = alt.Axis(format="~s", values=[10**power for power in range(10)])
+    return alt.X("x:Q", title="step + 1", scale=alt.Scale(type="log", nice=False), axis=axis)
+
+
+def _y(title: str, is_log: bool, metric: str) -> Any:
+    if is_log:
+        return alt.Y("median:Q", title=title, scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e", tickCount=6))
+    if metric in _ALIGNMENTS:
+        scale = alt.Scale(domain=[0, 1.02], nice=False)
+        return alt.Y("median:Q", title=title, scale=scale, axis=alt.Axis(format=".1f", tickCount=6))
+    return alt.Y("median:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g", tickCount=6))
+
+
+def _theory(metric: str, look: CurveLook, x: Any) -> tuple[list[Any], str]:
+    """The dashed lines of theory, and what the subtitle says of them."""
+    if metric == "imbalance" and _DECAY in (look.color, look.facet):
+        dashed: Any = alt.Chart().mark_line(
+            strokeDash=[2, 3], strokeWidth=1.4, color=rule_color(), invalid="break-paths-filter-domains"
+        )
+        return [dashed.encode(x=x, y=alt.Y("theory:Q"), detail="color:N")], "; dashed: D(0) e^(−2λt), gradient flow"
+    if metric in _ALIGNMENTS and not look.complement:
+        rule: Any = alt.Chart().mark_rule(strokeDash=[4, 3], color=rule_color())
+        return [rule.encode(y=alt.datum(1.0))], "; dashed: the ansatz holds exactly"
+    return [], ""
+
+
+def _prepared(curves: pl.DataFrame, metric: str, look: CurveLook) -> pl.DataFrame:
+    """Rows to draw. What is undefined stays null, so that the line breaks there."""
+    median, low, high = (pl.col(f"{metric}_{name}") for name in ("median", "min", "max"))
+    if look.complement:
+        # below 1e-16 a cosine in float64 says nothing
+        median, low, high = ((1 - part).clip(_FLOOR) for part in (median, high, low))
+    elif metric in LOGARITHMIC:
+        median, low, high = (pl.when(part > 0).then(part) for part in (median, low, high))
+    place = pl.col("time") if look.against == "time" else pl.col("step") + 1
+    facet = pl.lit("").alias("facet")
+    if look.facet is not None:
+        facet = (pl.lit(f"{label(look.facet)} = ") + named(look.facet, "facet")).alias("facet")
+    columns = [
+        place.alias("x"),
+        median.alias("median"),
+        low.alias("low"),
+        high.alias("high"),
+        named(look.color, "color"),
+        facet,
+    ]
+    if metric == "imbalance" and _DECAY in (look.color, look.facet):
+        keys = [path for path in (look.color, look.facet) if path]
+        start = pl.col("imbalance_median").sort_by("step").first().over(keys)
+        decayed = start * (-2 * pl.col(_DECAY).cast(pl.Float64) * pl.col("time")).exp()
+        # where nobody measures so little, the line would only stretch the axis
+        columns.append(pl.when(decayed > pl.col("imbalance_min").min() / 10).then(decayed).alias("theory"))
+    return curves.select(columns).sort("x").drop_nulls("x")

@@ -1,0 +1,79 @@
+"""Every figure: what it draws, in which order, and what it leaves out."""
+
+import polars as pl
+import pytest
+
+from service.web import figures
+from service.web.figures.curves import CurveLook
+
+CURVES = pl.DataFrame(
+    {
+        "training.weight_decay": [0.1, 0.1, 0.1, 0.02, 0.02, 0.02],
+        "step": [0, 1, 2, 0, 1, 2],
+        "time": [0.0, 0.1, 0.2, 0.0, 0.1, 0.2],
+        "imbalance_median": [1.0, 0.9, 0.8, 1.0, None, 0.9],
+        "imbalance_min": [0.5, 0.4, 0.3, 0.5, None, 0.4],
+        "imbalance_max": [1.5, 1.4, 1.3, 1.5, None, 1.4],
+        "imbalance_count": [3, 3, 3, 3, 0, 3],
+    }
+)
+PHASE = {
+    "x": "training.weight_decay",
+    "y": "network.depth",
+    "x_values": [0.02, 0.1],
+    "y_values": [2, 3],
+    "values": [[0.5, None], [0.7, 1.0]],
+    "counts": [[3, 0], [2, 3]],
+    "metric": "alignment",
+    "layer": 1,
+    "reduce": "final",
+    "agg": "mean",
+}
+
+
+def test_a_line_breaks_where_nothing_is_defined_and_theory_starts_where_it_does():
+    chart = figures.metric_curves(CURVES, "imbalance", CurveLook("training.weight_decay", against="time")).to_dict()
+    rows = chart["data"]["values"]
+    assert [row["median"] for row in rows if row["color"] == "0.02"] == [1.0, None, 0.9]
+    assert [row["theory"] for row in rows if row["color"] == "0.1"] == pytest.approx([1.0, 0.9802, 0.96079], rel=1e-4)
+    assert chart["layer"][1]["mark"]["invalid"] == "break-paths-filter-domains"
+    assert chart["title"]["subtitle"].startswith("median of 3 seeds")
+
+
+def test_the_legend_is_ordered_by_value():
+    chart = figures.metric_curves(CURVES, "imbalance", CurveLook("training.weight_decay")).to_dict()
+    assert chart["layer"][0]["encoding"]["color"]["scale"]["domain"] == ["0.02", "0.1"]
+
+
+def test_an_empty_cell_of_a_phase_diagram_stays_empty():
+    chart = figures.phase_diagram(PHASE).to_dict()
+    cells = {(cell["x"], cell["y"]): cell["count"] for cell in chart["data"]["values"]}
+    assert cells == {("0.02", "2"): "n = 3", ("0.02", "3"): "n = 2", ("0.1", "3"): "n = 3"}
+
+
+def test_best_exponents_stand_beside_one_over_depth():
+    table = pl.DataFrame(
+        {"network.depth": [2, 4]} | {f"best_exponent_{n}": [0.5, 0.25] for n in ("median", "min", "max")}
+    )
+    chart = figures.exponent_by_depth(table.with_columns(pl.lit(3).alias("best_exponent_count"))).to_dict()
+    assert [row["theory"] for row in chart["layer"][0]["data"]["values"]] == [1 / 2, 1 / 3, 1 / 4]
+
+
+def test_a_profile_has_a_point_for_every_exponent():
+    names = [f"alignment@{exponent}_{part}" for exponent in ("0.5", "1") for part in ("median", "count")]
+    table = pl.DataFrame({"network.depth": [2, 3]} | {name: [1, 1] for name in names})
+    chart = figures.exponent_profile(table, color="network.depth").to_dict()
+    assert len(chart["data"]["values"]) == 4
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])
+def test_figures_are_written_without_a_network(ending, tmp_path):
+    file = figures.save(figures.phase_diagram(PHASE, "<script>"), tmp_path / f"phase{ending}")
+    assert file.stat().st_size > 1_000
+
+
+def test_a_spectrum_needs_singular_values():
+    series = pl.DataFrame({"step": [0, 1], "agop_singular_value@1": [1.0, 2.0], "agop_singular_value@2": [0.0, 0.1]})
+    assert len(figures.spectra(series).to_dict()["data"]["values"]) == 4
+    with pytest.raises(ValueError, match="measure"):
+        figures.spectra(series.select("step"))
