@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nfa_kernels.spectra import Spectrum
+from nfa_kernels.spectra import Spectrum, all_finite, zeroed
 
 
 class LayerPair(NamedTuple):
@@ -35,8 +35,8 @@ def layer_pair(weight: Tensor, agop: Spectrum) -> LayerPair:
             f"weight: received shape {tuple(weight.shape)}, needed is (K, H, {agop.vectors.shape[1]}) as the spectrum"
         )
     weight = weight.to(torch.float64)
-    finite = agop.valid & weight.isfinite().all(-1).all(-1)
-    weight = torch.where(finite[:, None, None], weight, 0.0)
+    finite = agop.valid & all_finite(weight)
+    weight = zeroed(weight, finite)
     projections = torch.bmm(weight, agop.vectors).square().sum(1)
     smaller = torch.bmm(weight, weight.mT) if weight.shape[1] < weight.shape[2] else torch.bmm(weight.mT, weight)
     norm = torch.linalg.matrix_norm(smaller)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from nfa_kernels.spectra import all_finite, zeroed
+
 
 def gram_norm(weight: Tensor) -> Tensor:
     """|W^T W|_F, (K,), in float64: 0 for a collapsed layer, NaN for one that is not finite."""
@@ -21,6 +23,6 @@ def gram_stable_rank(weight: Tensor) -> Tensor:
 def _squared_singular_values(weight: Tensor) -> Tensor:
     """(K, R) eigenvalues of the Gram matrix, decreasing; NaN where W is not finite."""
     weight = weight.to(torch.float64)
-    finite = weight.isfinite().all(-1).all(-1)
-    values = torch.linalg.svdvals(torch.where(finite[:, None, None], weight, 0.0)).square()
+    finite = all_finite(weight)
+    values = torch.linalg.svdvals(zeroed(weight, finite)).square()
     return torch.where(finite[:, None], values, torch.nan)

@@ -65,7 +65,16 @@ def measure(
     members = _members(request)
     weights = tuple(weight.to(torch.float64) for weight in weights)
     check_stack(architecture, weights, data.x)
-    network = NetworkView(architecture, weights, data, loss, request.layers, initial, weight_decay)
+    network = NetworkView(
+        architecture,
+        weights,
+        data,
+        loss,
+        request.layers,
+        initial,
+        weight_decay,
+        needs_gradients=not {"gradient_norm", "fact_alignment"}.isdisjoint(request.metrics),
+    )
     found = {name: METRICS[name](network) for name in request.metrics if name in METRICS}
     asked = [name for name in request.metrics if name in LAYER_METRICS]
     layers: dict[int, dict[str, Tensor]] = {}

@@ -116,6 +116,8 @@ def check_stack(architecture: Architecture, params: Params, x: Tensor, y: Tensor
 
 def forward(architecture: Architecture, params: Params, x: Tensor) -> Tensor:
     """Outputs (K, N, C) for inputs x (K, N, D)."""
+    if architecture.is_product:
+        return torch.bmm(x, chain(architecture.effective(params)).end_to_end.mT)
     return layers(architecture, params, x)[-1][0]
 
 

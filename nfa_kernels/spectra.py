@@ -65,6 +65,16 @@ class Spectrum(NamedTuple):
         return torch.where(self.log_values.isfinite(), values, 0.0)
 
 
+def all_finite(matrices: Tensor) -> Tensor:
+    """(K,) whether every number of (K, H, D) is finite: 0 times it is 0."""
+    return (matrices * 0).sum((-2, -1)) == 0
+
+
+def zeroed(matrices: Tensor, kept: Tensor) -> Tensor:
+    """(K, H, D) with zeros in the lanes that are not kept; the argument itself where all are."""
+    return matrices if bool(kept.all()) else torch.where(kept[:, None, None], matrices, 0.0)
+
+
 def spectrum(factor: Tensor, rows: int | None = None, rank: int | None = None) -> Spectrum:
     """Spectrum of F^T F from a factor F; a bad lane is masked and disturbs no other.
 
@@ -79,9 +89,9 @@ def spectrum(factor: Tensor, rows: int | None = None, rank: int | None = None) -
     if factor.ndim != 3 or 0 in factor.shape:
         raise ValueError(f"factor: received shape {tuple(factor.shape)}, needed is (K, R, D), none of them 0")
     factor = factor.to(torch.float64)
-    finite = factor.isfinite().all(-1).all(-1)
+    finite = all_finite(factor)
     # one NaN lane fails a whole batched factorisation
-    factor = torch.where(finite[:, None, None], factor, 0.0)
+    factor = zeroed(factor, finite)
     rows = max(rows or 0, *factor.shape[1:])
     if factor.shape[1] > factor.shape[2]:
         factor = torch.linalg.qr(factor, mode="r").R

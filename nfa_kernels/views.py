@@ -33,11 +33,14 @@ class NetworkView:
         layers: tuple[int, ...],
         initial: Params | None,
         weight_decay: Tensor | None,
+        *,
+        needs_gradients: bool,
     ) -> None:
         self.architecture, self.params, self.data = architecture, weights, data
         self.weights = architecture.weights(weights)
         self.loss_name, self.loss = loss, loss_of(loss)
         self.layers, self._initial, self._weight_decay = layers, initial, weight_decay
+        self._needs_gradients = needs_gradients
 
     @cached_property
     def gradients_and_loss(self) -> tuple[Params, Tensor]:
@@ -60,10 +63,12 @@ class NetworkView:
         """Factors of the outer products of df/dz_l at every asked layer."""
         return preactivation_factors(self.architecture, self.params, self.data.x, list(self.layers))
 
-    @property
+    @cached_property
     def train_loss(self) -> Tensor:
-        """(K,)."""
-        return self.gradients_and_loss[1]
+        """(K,); from the gradients' sweep where somebody needs that too."""
+        if self._needs_gradients:
+            return self.gradients_and_loss[1]
+        return self.loss.value(forward(self.architecture, self.params, self.data.x), self.data.y)
 
     @property
     def relative_loss(self) -> Tensor:
