@@ -13,7 +13,7 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(
 ENV  := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check format clean
+.PHONY: help install demo up test test-gpu check format clean
 
 help: ## List these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ up: $(VENV)/.runtime ## Start the service on this machine (SQLite, local Ray); C
 
 test: $(VENV)/.test check ## Run every check and every test
 	@$(ENV) $(BIN)/pytest --durations=15
+
+test-gpu: $(VENV)/.test ## Hold the kernels on every CUDA device against the CPU; says which devices ran
+	@$(ENV) $(BIN)/pytest tests/nfa_kernels/test_devices.py -q -s
 
 check: $(VENV)/.test ## Lint, types and import contracts
 	@$(BIN)/ruff check .
