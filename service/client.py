@@ -29,6 +29,7 @@ from service.schemas import (
     Preview,
     Submitted,
     TrialBody,
+    TrialDetail,
     VerdictBody,
 )
 from service.states import ExperimentState
@@ -113,9 +114,9 @@ class Client:
         for item in self._pages(f"/experiments/{experiment}/trials", {"state": state, "where": where, "sort": sort}):
             yield TrialBody.model_validate(item)
 
-    def trial(self, trial: str) -> TrialBody:
-        """One trial with its settings, final values and provenance."""
-        return TrialBody.model_validate(self._call("GET", f"/trials/{trial}"))
+    def trial(self, trial: str) -> TrialDetail:
+        """One trial with its settings, final values, provenance and attempts."""
+        return TrialDetail.model_validate(self._call("GET", f"/trials/{trial}"))
 
     def measurements(
         self,

@@ -164,6 +164,27 @@ class TrialBody(Body):
     ended_at: datetime | None
 
 
+class AttemptBody(Body):
+    """One attempt at a trial."""
+
+    number: int
+    dispatcher: str
+    host: str | None = Field(description="Where that dispatcher ran.")
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None = Field(
+        description="completed, diverged, failed, cancelled, paused, expired, released, restarted or interrupted; "
+        "null while it runs."
+    )
+    error: str | None
+
+
+class TrialDetail(TrialBody):
+    """A trial with the history of its attempts."""
+
+    attempts: list[AttemptBody]
+
+
 class PhaseMatrix(Body):
     """The same diagram of another experiment."""
 

@@ -20,7 +20,7 @@ from service.store.queue import End, Leased, Report
 from service.store.session import Store
 from workers.blocks import Block, Lane, Stack
 from workers.pool import Pool, Seat, TrainerDied
-from workers.recovery import after_failure, backoff_seconds
+from workers.recovery import INTERRUPTIONS, after_failure, backoff_seconds
 from workers.settings import WorkerSettings
 from workers.tally import Tally
 from workers.trainer import Broken
@@ -69,7 +69,6 @@ class Dispatcher:
     stop: threading.Event = field(default_factory=threading.Event)
     retries: list[tuple[float, tuple[Leased, ...]]] = field(default_factory=list)
     """Stacks to try again, each with the monotonic time from which on."""
-    crashes_alone: dict[int, int] = field(default_factory=dict)
     shares: dict[str, int] = field(default_factory=dict)
     """Lanes per stack by stack key, kept while trials of that key wait: late stacks are as large as early ones."""
     tally: Tally = field(default_factory=Tally)
@@ -201,7 +200,10 @@ class Dispatcher:
             )
             self.pool.replace(seat)
             self.tally.trainers_replaced += 1
-            self._failed(running, f"the trainer died: {death}", is_final=False)
+            if death.is_node_lost:
+                self._interrupted(running, str(death))
+            else:
+                self._failed(running, f"the trainer died: {death}", is_final=False)
             return
         if isinstance(item, Broken):
             running = seat.payload
@@ -304,26 +306,45 @@ class Dispatcher:
         if not lanes:
             return
         first = running.trials[lanes[0]]
-        decision = after_failure(lanes, self.crashes_alone.get(first.trial_id, 0), is_final)
-        if decision.is_charged:
-            self.crashes_alone[first.trial_id] = self.crashes_alone.get(first.trial_id, 0) + 1
+        decision = after_failure(lanes, first.failures, is_final)
         if not decision.parts:
             end = End(first.trial_id, "failed", None, error, {**self.provenance})
             queue.fail(self.store, first.trial_id, first.attempt, end)
             log.error("trial_failed", error=error, **_named([first]))
             return
-        delay = backoff_seconds(self.crashes_alone.get(first.trial_id, 0)) if decision.is_charged else 0.0
+        delay = backoff_seconds(first.failures) if decision.is_charged else 0.0
         for part in decision.parts:
             again = self._again([running.trials[lane] for lane in part], charge=decision.is_charged, error=error)
             if again:
                 self.tally.stacks_retried += 1
                 self.retries.append((time.monotonic() + delay, again))
 
-    def _again(self, trials: Sequence[Leased], *, charge: bool, error: str) -> tuple[Leased, ...]:
+    def _interrupted(self, running: Running, error: str) -> None:
+        """Try a stack again whose node was lost: whole, later, charged to nobody."""
+        again = [trial for trial in running.still if trial.interruptions < INTERRUPTIONS]
+        for trial in running.still:
+            if trial not in again:
+                end = End(trial.trial_id, "failed", None, f"interrupted too often, last: {error}", {**self.provenance})
+                queue.fail(self.store, trial.trial_id, trial.attempt, end, charge=False)
+                log.error("trial_failed", error=end.error, **_named([trial]))
+        if restarted := self._again(again, charge=False, error=error, lost=True):
+            self.tally.stacks_retried += 1
+            delay = backoff_seconds(max(trial.interruptions for trial in again))
+            self.retries.append((time.monotonic() + delay, restarted))
+
+    def _again(self, trials: Sequence[Leased], *, charge: bool, error: str, lost: bool = False) -> tuple[Leased, ...]:
         """The same trials under new attempt numbers, less those that are no longer ours."""
         held = [(trial.trial_id, trial.attempt) for trial in trials]
-        attempts = queue.restart(self.store, held, self.settings.lease_seconds, charge=charge, error=error)
-        return tuple(trial._replace(attempt=attempts[trial.trial_id]) for trial in trials if trial.trial_id in attempts)
+        attempts = queue.restart(self.store, held, self.settings.lease_seconds, charge=charge, error=error, lost=lost)
+        return tuple(
+            trial._replace(
+                attempt=attempts[trial.trial_id],
+                failures=trial.failures + int(charge),
+                interruptions=trial.interruptions + int(lost),
+            )
+            for trial in trials
+            if trial.trial_id in attempts
+        )
 
     def _hand_back(self) -> None:
         """Requeue whatever is unfinished, uncharged."""

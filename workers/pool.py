@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 import structlog
-from ray.exceptions import RayError
+from ray.exceptions import NodeDiedError, RayError
 
 from workers.blocks import Block, Stack
 from workers.trainer import BACKPRESSURE, Broken, start_trainer
@@ -20,6 +20,11 @@ START_SECONDS = 60.0
 
 class TrainerDied(Exception):
     """The trainer ended, or its stream stopped without an end marker; the message says how."""
+
+    def __init__(self, reason: str, *, is_node_lost: bool = False) -> None:
+        super().__init__(reason)
+        self.is_node_lost = is_node_lost
+        """Whether its whole node is gone, which says nothing about what it trained."""
 
 
 @dataclass
@@ -117,7 +122,8 @@ class Pool:
         except StopIteration:
             raise TrainerDied("its stream stopped without an end marker") from None
         except RayError as error:
-            raise TrainerDied(f"{type(error).__name__}: {_first_line(error)}") from error
+            reason = f"{type(error).__name__}: {_first_line(error)}"
+            raise TrainerDied(reason, is_node_lost=_is_node_lost(error)) from error
 
     def free(self, seat: Seat) -> None:
         """The seat's stack has ended in good order."""
@@ -148,6 +154,11 @@ class Pool:
     def stop_lanes(self, seat: Seat, lanes: frozenset[int]) -> None:
         """Ask the seat's trainer to drop lanes; it answers with its next block."""
         seat.trainer.stop.remote(lanes)
+
+
+def _is_node_lost(error: RayError) -> bool:
+    """Ray says it by type for tasks, and only in words for actors."""
+    return isinstance(error, NodeDiedError) or "node has died" in str(error) or "node was terminated" in str(error)
 
 
 def _first_line(error: RayError) -> str:

@@ -1,4 +1,4 @@
-"""What to do with a stack whose trainer died or raised. Pure."""
+"""What to do with a stack whose trainer died or raised, or whose node was lost. Pure."""
 
 import random
 from collections.abc import Sequence
@@ -8,6 +8,10 @@ T = TypeVar("T")
 
 ALONE_CRASHES = 3
 """A trial that takes its trainer down this often while alone ends failed."""
+
+
+INTERRUPTIONS = 10
+"""A trial whose node was lost more often than this ends failed, uncharged."""
 
 
 class Decision(NamedTuple):

@@ -107,6 +107,8 @@ def _create_trials() -> None:
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("attempt", Key, nullable=False, server_default=sa.text("0")),
         sa.Column("failures", Key, nullable=False, server_default=sa.text("0")),
+        sa.Column("interruptions", Key, nullable=False, server_default=sa.text("0")),
+        sa.Column("stack_limit", Key, nullable=False, server_default=sa.text("0")),
         sa.Column("queued_for", Key),
         sa.Column("priority", Key, nullable=False, server_default=sa.text("0")),
         sa.Column("owner", sa.Text),

@@ -13,9 +13,9 @@ from service.api.etags import etag_of, unchanged
 from service.api.formats import FORMAT_RESPONSES, TableFormat, table_answer
 from service.api.names import known_metrics
 from service.errors import InvalidRequest
-from service.schemas import Page, TrialBody
+from service.schemas import Page, TrialBody, TrialDetail
 from service.states import TrialState
-from service.store import trials
+from service.store import attempts, trials
 from service.store.ids import trial_id, trial_number
 from service.store.versions import trial_version
 from service.store.weights import weights_at
@@ -89,10 +89,11 @@ def _after(kind: str, cursor: str | None) -> trials.After | None:
     return trials.After(value, position)
 
 
-@router.get("/trials/{trial_id}", summary="One trial", response_model=TrialBody)
+@router.get("/trials/{trial_id}", summary="One trial", response_model=TrialDetail)
 def get_trial(trial_id: str, store: StoreDep) -> dict[str, Any]:
-    """A trial with its settings, final values and provenance."""
-    return _body(trials.get_trial(store, trial_id))
+    """A trial with its settings, final values, provenance and attempts."""
+    one = _body(trials.get_trial(store, trial_id))
+    return one | {"attempts": [record._asdict() for record in attempts.list_attempts(store, trial_id)]}
 
 
 @router.get(

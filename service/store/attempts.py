@@ -18,7 +18,7 @@ class AttemptRecord(NamedTuple):
     """One attempt; `outcome` is null while it runs.
 
     Outcomes: completed, diverged, failed, cancelled, paused; expired (its lease ran out), released (its dispatcher
-    stopped), restarted (its dispatcher tries again, `error` says why).
+    stopped), restarted (its trainer crashed) and interrupted (its node was lost): its dispatcher tries again.
     """
 
     number: int

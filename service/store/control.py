@@ -69,6 +69,8 @@ def retry_experiment(store: Store, public_id: str, which: Literal["failed", "div
 AS_NEW: dict[str, Any] = {
     "state": TrialState.QUEUED,
     "failures": 0,
+    "interruptions": 0,
+    "stack_limit": 0,
     "error": None,
     "last_step": None,
     "provenance": None,

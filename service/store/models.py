@@ -66,7 +66,12 @@ trial = _table(
     Column("state", Text, nullable=False),
     # the fence: raised by every lease, checked by every write
     Column("attempt", Key, nullable=False, server_default=text("0")),
+    # charged: crashes while alone, refused settings
     Column("failures", Key, nullable=False, server_default=text("0")),
+    # not charged: nodes lost under it
+    Column("interruptions", Key, nullable=False, server_default=text("0")),
+    # at most so many lanes in its next stack, since a larger one crashed; 0: any number
+    Column("stack_limit", Key, nullable=False, server_default=text("0")),
     # on whose behalf it is queued: the unpaused experiment of highest priority that wants it; null: nobody's
     Column("queued_for", Key),
     Column("priority", Key, nullable=False, server_default=text("0")),

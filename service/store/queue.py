@@ -36,6 +36,10 @@ class Leased(NamedTuple):
     seed: int
     stack_key: str
     queued_for: int
+    failures: int = 0
+    """Charged so far: how often it crashed alone, under whichever dispatcher."""
+    interruptions: int = 0
+    """Nodes lost under it so far."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,9 @@ def lease_stack(
 ) -> list[Leased]:
     """Lease trials of one shape: the head of the queue and others with its stack key.
 
+    Trials of a stack that crashed are leased only together with such trials, in stacks of half its size: what is known
+    of a trial that kills its trainers outlives the dispatcher that learnt it.
+
     Args:
         store: where the queue is.
         owner: the dispatcher's identity.
@@ -121,7 +128,7 @@ def lease_stack(
             return []
         mine = and_(waits, trial.c.priority == turn.priority, trial.c.queued_for == turn.experiment)
         head = connection.execute(
-            select(trial.c.stack_key, settings.c.document)
+            select(trial.c.stack_key, trial.c.stack_limit, settings.c.document)
             .join(settings, settings.c.id == trial.c.settings_id)
             .where(mine)
             .order_by(trial.c.id)
@@ -129,9 +136,11 @@ def lease_stack(
         ).one_or_none()
         if head is None:
             return []
-        same = and_(waits, trial.c.priority == turn.priority, trial.c.stack_key == head.stack_key)
+        shape = and_(trial.c.stack_key == head.stack_key, trial.c.stack_limit == head.stack_limit)
+        same = and_(waits, trial.c.priority == turn.priority, shape)
         counted = select(trial.c.queued_for).where(same).limit(_COUNTED).subquery()
-        wanted = choose(head.document, int(connection.scalar(select(func.count()).select_from(counted)) or 1))
+        waiting = int(connection.scalar(select(func.count()).select_from(counted)) or 1)
+        wanted = head.stack_limit or choose(head.document, waiting)
         # picked first, then updated: a LIMIT inside the UPDATE may be evaluated twice and lease too many
         keys = _pick(connection, and_(same, trial.c.queued_for == turn.experiment), wanted)
         # others of the same shape ride along: their turn is not used up
@@ -174,7 +183,16 @@ def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_second
     )
     open_attempts(connection, keys, owner)
     rows = connection.execute(
-        select(trial.c.id, trial.c.attempt, settings.c.document, trial.c.seed, trial.c.stack_key, trial.c.queued_for)
+        select(
+            trial.c.id,
+            trial.c.attempt,
+            settings.c.document,
+            trial.c.seed,
+            trial.c.stack_key,
+            trial.c.queued_for,
+            trial.c.failures,
+            trial.c.interruptions,
+        )
         .join(settings, settings.c.id == trial.c.settings_id)
         .where(among(connection, trial.c.id, keys))
     )
@@ -191,22 +209,35 @@ def renew(store: Store, held: Sequence[tuple[int, int]], lease_seconds: float) -
 
 
 def restart(
-    store: Store, held: Sequence[tuple[int, int]], lease_seconds: float, *, charge: bool, error: str
+    store: Store, held: Sequence[tuple[int, int]], lease_seconds: float, *, charge: bool, error: str, lost: bool = False
 ) -> dict[int, int]:
-    """Lease held trials once more to the same holder; answers the new attempt of each that was still the holder's."""
+    """Lease held trials once more to the same holder, as one stack.
+
+    Args:
+        store: where they are.
+        held: (trial id, attempt) of the next stack; after a crash, no later stack of theirs will be larger.
+        lease_seconds: how long the new leases hold unless renewed.
+        charge: count a failure.
+        error: why the attempts ended.
+        lost: their node was lost, which says nothing about them: count an interruption.
+    Returns:
+        The new attempt of each trial that was still the holder's.
+    """
     with store.write() as connection:
         now, clock = lease_clock(connection)
         kept = _hold(connection, held)
         owner = connection.scalar(select(trial.c.owner).where(among(connection, trial.c.id, kept)).limit(1))
         if owner is None:
             return {}
-        close_attempts(connection, kept, "restarted", error)
+        close_attempts(connection, kept, "interrupted" if lost else "restarted", error)
         rows = connection.execute(
             update(trial)
             .where(among(connection, trial.c.id, kept))
             .values(
                 attempt=trial.c.attempt + 1,
                 failures=trial.c.failures + int(charge),
+                interruptions=trial.c.interruptions + int(lost),
+                stack_limit=trial.c.stack_limit if lost else len(held),
                 error=error,
                 lease_until=now + lease_seconds,
                 lease_clock=clock,
@@ -315,12 +346,13 @@ def _first_step(report: Report) -> int:
     return min([step for _, step, _ in report.weights] + ([int(steps.min())] if len(steps) else []), default=1 << 62)
 
 
-def fail(store: Store, trial_id: int, attempt: int, end: End) -> frozenset[int]:
-    """End a trial that could not be trained, charged; what earlier blocks measured stays."""
+def fail(store: Store, trial_id: int, attempt: int, end: End, *, charge: bool = True) -> frozenset[int]:
+    """End a trial that could not be trained; what earlier blocks measured stays."""
     with store.write() as connection:
         if not _hold(connection, [(trial_id, attempt)]):
             return frozenset({trial_id})
-        connection.execute(update(trial).where(trial.c.id == trial_id).values(failures=trial.c.failures + 1))
+        charged = trial.c.failures + int(charge)
+        connection.execute(update(trial).where(trial.c.id == trial_id).values(failures=charged))
         _finish(connection, [end])
     return frozenset()
 

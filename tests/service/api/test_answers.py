@@ -34,6 +34,9 @@ def test_a_trial_shows_settings_finals_and_provenance(api, swept):
     assert one["state"] == "completed" and one["attempt"] == 1 and one["error"] is None
     assert one["settings"]["training"]["steps"] == 20 and one["last_step"] == 20
     assert one["provenance"] == {"node": "here"} and len(one["fingerprint"]) == 64
+    (attempt,) = one["attempts"]
+    assert (attempt["number"], attempt["dispatcher"], attempt["outcome"]) == (1, "here", "completed")
+    assert attempt["started_at"] <= attempt["ended_at"] and attempt["error"] is None
     final = one["final"]
     assert 0 <= final["alignment"] <= 1 + 1e-12 and final["train_loss"] > 0
     assert final["best_exponent_kind"] in names.METRICS["best_exponent_kind"].words

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import event, func, select, update
 
+from service.grids import expand
 from service.states import TrialState
-from service.store import control, experiments, queue, submissions, trials
+from service.store import attempts, control, experiments, queue, submissions, trials
 from service.store.ids import trial_id
 from service.store.models import final, layer_measurement, measurement, trial
 from service.store.queue import End, Report
@@ -233,3 +234,52 @@ def test_an_error_in_the_middle_of_a_report_leaves_nothing_of_it(store, expansio
         assert set(connection.scalars(select(trial.c.state))) == {"running"}
     assert queue.record(store, _report(leased, [0, 20], ends=True), LEASE) == frozenset()
     assert len(_rows(store)) == 12
+
+
+def _crash(store, leased):
+    """Restart a stack in halves, as a dispatcher does; the halves as (trial id, attempt)."""
+    half = (len(leased) + 1) // 2
+    parts = [part for part in (leased[:half], leased[half:]) if part]
+    for part in parts:
+        pairs = [(one.trial_id, one.attempt) for one in part]
+        queue.restart(store, pairs, LEASE, charge=len(leased) == 1, error="died")
+
+
+def _end_all(store, leased):
+    queue.record(store, _report(leased, [0, 20], ends=True), LEASE)
+
+
+def test_a_poison_trial_among_64_is_found_by_dispatchers_that_die_after_every_crash(store, tiny_grid):
+    submissions.create_experiment(store, expand(tiny_grid(axes={}, seeds=64)))
+    crashes, sizes, poison = 0, [], None
+    while leased := _lease(store, owner=f"d{crashes}"):
+        poison = leased[-1].trial_id if poison is None else poison
+        if poison not in {one.trial_id for one in leased}:
+            _end_all(store, leased)
+            continue
+        crashes += 1
+        sizes.append((len(leased), next(one.failures for one in leased if one.trial_id == poison)))
+        if len(leased) == 1 and leased[0].failures == 2:
+            end = End(poison, "failed", None, "died", {})
+            assert queue.fail(store, poison, leased[0].attempt, end) == frozenset()
+            continue
+        _crash(store, leased)
+        _expire(store)
+        queue.sweep(store)
+    assert sizes == [(64, 0), (32, 0), (16, 0), (8, 0), (4, 0), (2, 0), (1, 0), (1, 1), (1, 2)]
+    with store.read() as connection:
+        ended = connection.execute(select(trial.c.id, trial.c.state, trial.c.failures)).all()
+    assert {(row.state, row.failures) for row in ended if row.id != poison} == {("completed", 0)}
+    assert [(row.state, row.failures) for row in ended if row.id == poison] == [("failed", 3)]
+
+
+def test_a_lost_node_is_charged_to_nobody_and_leaves_stacks_as_large_as_they_were(store, expansion):
+    submissions.create_experiment(store, expansion)
+    leased = _lease(store)
+    pairs = [(one.trial_id, one.attempt) for one in leased]
+    assert set(queue.restart(store, pairs, LEASE, charge=False, error="the node died", lost=True).values()) == {2}
+    queue.release(store, [(one.trial_id, 2) for one in leased])
+    again = _lease(store)
+    assert [(one.attempt, one.failures, one.interruptions) for one in again] == [(3, 0, 1)] * 6
+    found = attempts.list_attempts(store, trial_id(leased[0].trial_id))
+    assert [one.outcome for one in found] == ["interrupted", "released", None]
