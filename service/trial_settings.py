@@ -238,8 +238,8 @@ class TrainingSettings(Section):
         description="half, sum, mse: 1/2, 1, 1/k times mean |f - y|^2; cross_entropy, logistic: targets name classes.",
     )
     dtype: Dtype = Field("float64", description="Of training; metrics are always float64.")
-    momentum: Real = Field(0.9, ge=0, lt=1)
-    beta1: Real = Field(0.9, ge=0, lt=1)
+    momentum: Real = Field(0.9, ge=0, lt=1, description="momentum, nesterov, sgdw, muon.")
+    beta1: Real = Field(0.9, ge=0, lt=1, description="adam, adamw, lion: decay of the running mean.")
     beta2: Real | None = Field(None, ge=0, lt=1, description="Default 0.999; lion 0.99.")
     epsilon: Real | None = Field(None, gt=0, description="Default 1e-8; adagrad 1e-10.")
     rho: Real = Field(0.99, ge=0, lt=1, description="Decay of rmsprop's running mean of squares.")
@@ -274,13 +274,20 @@ class MeasureSettings(Section):
     """When and what to measure. Give at most one of points, every and steps."""
 
     points: Count | None = Field(None, ge=1, le=1_000_000, description="Number of measured steps; default 60.")
-    spacing: Literal["log", "linear"] = Field("log", description="How points are spread over the steps.")
+    spacing: Literal["log", "linear"] = Field(
+        "log",
+        description="log: 0 and round(geomspace(1, steps, points - 1)); linear: round(linspace(0, steps, points)).",
+    )
     every: Count | None = Field(None, ge=1, description="Measure steps 0, n, 2n, ..")
-    steps: list[Annotated[Count, Field(ge=0)]] | None = Field(None, min_length=1, max_length=1_000_000)
+    steps: list[Annotated[Count, Field(ge=0)]] | None = Field(
+        None, min_length=1, max_length=1_000_000, description="Measure these steps; the last one always is."
+    )
     layers: Literal["first", "all"] | list[Annotated[Count, Field(ge=1, le=MAX_DEPTH)]] = Field(
         "first", description="Layers whose metrics are measured: first, all, or a list of numbers from 1."
     )
-    metrics: Literal["default", "all"] | list[MetricId] = Field("default")
+    metrics: Literal["default", "all"] | list[MetricId] = Field(
+        "default", description="default, all, or a list of ids; families as agop_singular_value@1."
+    )
     exponents: list[Annotated[Real, Field(gt=0)]] = Field([], max_length=256, description="For alignment@a.")
     weights: list[Annotated[Count, Field(ge=0)]] = Field([], max_length=64, description="Steps whose weights to keep.")
 

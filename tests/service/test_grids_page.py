@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from nfa_kernels import names
+from service.axes import SECTIONS
 from service.claims import parse_claims
 from service.grid_document import parse_document
 from service.grids import expand
@@ -28,4 +30,26 @@ def test_every_threshold_is_one(text: str) -> None:
 
 
 def test_the_page_has_its_examples() -> None:
-    assert len(EXAMPLES) == 2 and len(THRESHOLDS) == 5
+    assert len(EXAMPLES) == 2 and len(THRESHOLDS) == 6
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_setting_is_on_the_page_with_its_default(section: str) -> None:
+    table = PAGE.partition(f"### `{section}`")[2].partition("###")[0]
+    for name, field in SECTIONS[section].model_fields.items():
+        written = "null" if field.default is None else "false" if field.default is False else field.default
+        assert f"| `{name}` | {written} | " in table
+
+
+def test_every_name_a_setting_takes_is_on_the_page() -> None:
+    taken = (
+        *names.DATA_KINDS,
+        *names.LINKS,
+        *names.ACTIVATIONS,
+        *names.PARAMETERIZATIONS,
+        *names.INITIALISATIONS,
+        *names.OPTIMIZERS,
+        *names.LOSSES,
+        *names.SCHEDULES,
+    )
+    assert [name for name in taken if name not in PAGE] == []
