@@ -70,8 +70,7 @@ class Stack:
         self.architecture, self.weights, self.x, self.y = Architecture(WIDTHS, activation), weights, x, y
         self.prepared = measured_data(self.architecture, x, y, x[:, :0], y[:, :0], "half")
         self.moments = moments(x, y, "half") if activation == "linear" else None
-        full = {"learning_rate": RATE, "weight_decay": 0.0}
-        self.numbers = {name: torch.full((STACK, 1, 1), value, dtype=x.dtype) for name, value in full.items()}
+        self.numbers = {"learning_rate": torch.full((STACK, 1, 1), RATE, dtype=x.dtype)}
 
     @torch.inference_mode()
     def step(self) -> None:

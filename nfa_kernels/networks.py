@@ -157,36 +157,35 @@ def gradients(architecture: Architecture, params: Params, x: Tensor, y: Tensor, 
         return architecture.pulled_back(found), value
     stack, samples = x.shape[:2]
     size = max(1, _CACHED_ELEMENTS // (samples * sum(architecture.widths)))
-    if stack <= size:
-        return _backpropagated(architecture, params, x, y, loss)
-    parts = [
-        _backpropagated(architecture, tuple(array[some] for array in params), x[some], y[some], loss)
-        for some in (slice(first, first + size) for first in range(0, stack, size))
-    ]
-    found = tuple(torch.cat(arrays) for arrays in zip(*(part[0] for part in parts), strict=True))
-    return found, torch.cat([value for _, value in parts])
+    found, value = tuple(torch.empty_like(array) for array in params), x.new_empty(stack)
+    for first in range(0, stack, size):
+        some = slice(first, first + size)
+        into = tuple(array[some] for array in found)
+        _backpropagate(architecture, tuple(array[some] for array in params), x[some], y[some], loss, into, value[some])
+    return architecture.pulled_back(found), value
 
 
 _CACHED_ELEMENTS = 1 << 17
 """Numbers in the activations of the networks that are swept at once, so that they stay in a core's cache."""
 
 
-def _backpropagated(
-    architecture: Architecture, params: Params, x: Tensor, y: Tensor, loss: Loss
-) -> tuple[Params, Tensor]:
-    """`gradients` of a few networks that are no product of matrices."""
+def _backpropagate(
+    architecture: Architecture, params: Params, x: Tensor, y: Tensor, loss: Loss, found: Params, value: Tensor
+) -> None:
+    """Write gradients with respect to c_l W_l and b_l, and losses, of a few networks that are no products."""
     weights, passed = architecture.effective(params), layers(architecture, params, x)
+    of_weights, of_biases = architecture.weights(found), architecture.biases(found)
     outputs = passed[-1][0]
-    delta, of_weights, of_biases = loss.gradient(outputs, y), [], []
+    value.copy_(loss.value(outputs, y))
+    delta = loss.gradient(outputs, y)
     for index in range(architecture.depth - 1, -1, -1):
-        of_weights.append(torch.bmm(delta.mT, passed[index][1]))
+        torch.bmm(delta.mT, passed[index][1], out=of_weights[index])
         if architecture.bias:
-            of_biases.append(delta.sum(1).unsqueeze(-1))
+            torch.sum(delta, 1, out=of_biases[index].squeeze(-1))
         if index:
             delta = torch.bmm(delta, weights[index])
             if not architecture.is_linear:
                 delta = architecture.phi.backward(delta, passed[index - 1][0])
-    return architecture.pulled_back((*reversed(of_weights), *reversed(of_biases))), loss.value(outputs, y)
 
 
 def _product_gradients(weights: Params, x: Tensor, y: Tensor, loss: Loss) -> tuple[Params, Tensor]:

@@ -286,7 +286,8 @@ def _numbers(lanes: Sequence[Training], name: str, device: torch.device) -> Tens
 def _hyperparameters(lanes: Sequence[Training], like: Tensor) -> dict[str, Tensor]:
     """(K, 1, 1) per hyper-parameter that the rule reads, in the training's dtype."""
     rule = names.OPTIMIZERS[lanes[0]["optimizer"]]
-    wanted = ("learning_rate", "weight_decay", *rule.hyperparameters)
+    decays = any(training["weight_decay"] for training in lanes)
+    wanted = ("learning_rate", *(("weight_decay",) if decays else ()), *rule.hyperparameters)
     return {name: _numbers(lanes, name, like.device).to(like.dtype).view(-1, 1, 1) for name in wanted}
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
+
 from nfa_kernels.networks import Params
 from nfa_kernels.optimizers.rule import Hyperparameters, decayed, shrunk
 from nfa_kernels.products import Factored
@@ -27,10 +29,10 @@ def step(weights: Params, gradients: Params, state: State, hyperparameters: Hype
 def step_factored(
     weights: Params, gradients: Sequence[Factored], state: State, hyperparameters: Hyperparameters
 ) -> tuple[Params, State]:
-    """The same from thin factors: each weight is read and written once, and no gradient is formed."""
+    """The same from thin factors: no gradient is formed."""
     rate = hyperparameters["learning_rate"]
     after = []
     for kept, (left, right) in zip(shrunk(weights, hyperparameters), gradients, strict=True):
-        # `kept` is ours: shrunk() made it
-        after.append(kept.sub_(right * rate) if left is None else kept.baddbmm_(left, right * rate, alpha=-1))
+        step = right * rate
+        after.append(kept - step if left is None else torch.baddbmm(kept, left, step, alpha=-1))
     return tuple(after), state
