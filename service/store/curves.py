@@ -1,14 +1,23 @@
 """Seed-averaged series: one per group, by exact step, never interpolated."""
 
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-import polars as pl
+import numpy as np
+from sqlalchemy import Connection
 
+from service.cell_statistics import Cells
+from service.states import TrialState
+from service.store.bulk_reads import read_columns
 from service.store.experiments import require
-from service.store.members import Group, groups_of, keys_of
-from service.store.series import series_of, times_of
+from service.store.keys import among
+from service.store.members import Group, documents_of, groups_of, keys_of
+from service.store.metric_sources import source_of
+from service.store.models import measurement
+from service.store.series import values_of
 from service.store.session import Store
 from service.store.trials import spread
 
@@ -28,51 +37,120 @@ class CurveQuestion:
 def curves(store: Store, experiment: str, question: CurveQuestion, also: Sequence[str] = ()) -> list[dict[str, Any]]:
     """One item per group: its keys, `trials`, `incomplete`, and arrays step, time and METRIC_AGGREGATE.
 
-    Completed trials enter, with their defined values; count says how many there are at each measured step, 0 where the
-    metric is undefined in all of them. With further
+    Completed trials enter, with their defined values; count says how many there are at each step. With further
     experiments under `also`, each has groups of its own, told apart by a first key `experiment`.
     """
     with store.read() as connection:
         numbers = [require(connection, one) for one in (experiment, *also)]
-        groups = groups_of(connection, numbers, question.group_by, question.where, by_experiment=bool(also))
-        members = keys_of(numbers)
-        frame = series_of(connection, members, question.metric, question.layer)
-        timed = frame.join(times_of(connection, members), on=["trial_id", "step"])
-    places = pl.DataFrame(
-        [(key, place) for place, group in enumerate(groups) for key in group.completed],
-        schema={"trial_id": pl.Int64, "group": pl.Int64},
-        orient="row",
-    )
-    by_step = (
-        timed.join(places, on="trial_id")
-        .group_by("group", "step")
-        .agg(
-            pl.col("time").mean(),
-            *(_aggregate(question.metric, name).alias(f"{question.metric}_{name}") for name in question.aggregates),
-        )
-        .sort("group", "step")
-        .partition_by("group", as_dict=True, include_key=False)
-    )
-    nothing = pl.DataFrame({"step": [], "time": []} | {f"{question.metric}_{name}": [] for name in question.aggregates})
-    return [_curve(group, by_step.get((place,), nothing), question) for place, group in enumerate(groups)]
+        return [curve for number in numbers for curve in _curves(connection, number, question, bool(also))]
 
 
-def _curve(group: Group, by_step: pl.DataFrame, question: CurveQuestion) -> dict[str, Any]:
-    kept = by_step[spread(by_step.height, question.max_points)]
+class _Rows(NamedTuple):
+    """Values of completed trials, NaN where undefined: equally long arrays."""
+
+    group: np.ndarray
+    """Place of the trial's group."""
+    clock: np.ndarray
+    """Which trials' steps are at the same times: see _clocks."""
+    step: np.ndarray
+    value: np.ndarray
+
+
+def _curves(connection: Connection, number: int, question: CurveQuestion, by_experiment: bool) -> list[dict[str, Any]]:
+    groups = groups_of(connection, [number], question.group_by, question.where, by_experiment=by_experiment)
+    clocks = _clocks(connection, groups)
+    rows = _rows(connection, number, groups, clocks, question)
+    steps, at = _numbered(rows.step)
+    width = max(len(steps), 1)
+    cells, at_cell, count = _compact(rows.group * width + at, len(groups) * width)
+    measured = Cells(at_cell, _times(connection, clocks, rows, steps, at), count)
+    columns = {"step": steps[cells % width] if len(steps) else cells, "time": measured.mean}
+    is_defined = ~np.isnan(rows.value)
+    statistics = Cells(at_cell[is_defined], rows.value[is_defined], count)
+    columns |= {f"{question.metric}_{name}": statistics.statistic(name) for name in question.aggregates}
+    # a step at which no value is defined stays, with a count of 0: a line may not be drawn across it
+    filled = np.flatnonzero(measured.counts)
+    bounds = np.searchsorted(cells[filled] // width, np.arange(len(groups) + 1))
+    found = []
+    for place, group in enumerate(groups):
+        own = filled[bounds[place] : bounds[place + 1]]
+        own = own[spread(len(own), question.max_points)]
+        found.append(_curve(group, {name: column[own] for name, column in columns.items()}))
+    return found
+
+
+def _curve(group: Group, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    series = {
+        name: [None if math.isnan(number) else number for number in column.tolist()] for name, column in columns.items()
+    }
     trials = len(group.members)
+    return {**group.key, "trials": trials, "incomplete": trials - len(group.completed), **series}
+
+
+def _rows(
+    connection: Connection, number: int, groups: Sequence[Group], clocks: Mapping[int, int], question: CurveQuestion
+) -> _Rows:
+    """The metric's values, each with its group and clock."""
+    places = {key: place for place, group in enumerate(groups) for key in group.completed}
+    found = values_of(connection, keys_of([number]), source_of(question.metric, question.layer))
+    trial = found["trial_id"]
+    starts = np.flatnonzero(np.diff(trial, prepend=-1))
+    lengths = np.diff(starts, append=len(trial))
+    keys = trial[starts].tolist()
+    group = np.repeat(np.array([places.get(key, -1) for key in keys], np.int64), lengths)
+    clock = np.repeat(np.array([clocks.get(key, -1) for key in keys], np.int64), lengths)
+    kept = group >= 0
+    return _Rows(group[kept], clock[kept], found["step"][kept].astype(np.int64), found["value"][kept])
+
+
+def _clocks(connection: Connection, groups: Sequence[Group]) -> dict[int, int]:
+    """Completed trial -> one of those whose steps are at the same times, so that few times need be read.
+
+    When a step is follows from the settings, except where a trial stops early along gradient flow.
+    """
+    members = [member for group in groups for member in group.members if member.state == TrialState.COMPLETED]
+    documents = documents_of(connection, {member.settings_id for member in members})
+    texts = {key: _clock_text(document) for key, document in documents.items()}
+    first: dict[str, int] = {}
     return {
-        **group.key,
-        "trials": trials,
-        "incomplete": trials - len(group.completed),
-        **kept.to_dict(as_series=False),
+        member.id: first.setdefault(texts[member.settings_id] or f"of {member.id}", member.id) for member in members
     }
 
 
-def _aggregate(metric: str, name: str) -> pl.Expr:
-    """A polars aggregate of the metric's values at one step; std and sem with n - 1, null below two values."""
-    column = pl.col(metric)
-    if name == "sem":
-        return column.std() / column.count().sqrt()
-    if name in ("mean", "std", "min", "max", "median", "count"):
-        return getattr(column, name)()
-    return column.quantile(int(name[1:]) / 100, "linear")
+def _clock_text(document: Mapping[str, Any]) -> str:
+    """What decides when the steps of a trial are; empty where it is not the settings alone."""
+    training = {name: value for name, value in document["training"].items() if name != "weight_decay"}
+    measure = {name: document["measure"].get(name) for name in ("points", "spacing", "every", "steps", "weights")}
+    return "" if "stop" in training else json.dumps([training, measure], sort_keys=True)
+
+
+def _times(
+    connection: Connection, clocks: Mapping[int, int], rows: _Rows, steps: np.ndarray, at: np.ndarray
+) -> np.ndarray:
+    """When each row was."""
+    table = measurement.c
+    condition = among(connection, table.trial_id, set(clocks.values()))
+    found = read_columns(connection, measurement, condition, {"step": table.step, "time": table.time})
+    place = np.minimum(np.searchsorted(steps, found["step"]), max(len(steps) - 1, 0))
+    is_asked = steps[place] == found["step"] if len(steps) else np.zeros(len(place), bool)
+    keys = (found["trial_id"] * len(steps) + place)[is_asked]
+    order = np.argsort(keys)
+    wanted = rows.clock * len(steps) + at
+    return found["time"][is_asked][order][np.searchsorted(keys[order], wanted)]
+
+
+def _numbered(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different steps, sorted, and the place of each among them."""
+    if len(steps) == 0 or steps.max() > 10 * len(steps) + 1_000_000:
+        return np.unique(steps, return_inverse=True)
+    is_there = np.zeros(steps.max() + 1, bool)
+    is_there[steps] = True
+    return np.flatnonzero(is_there), (np.cumsum(is_there) - 1)[steps]
+
+
+def _compact(cells: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """The cells there may be, the place of each row's among them, and their number: renumbered where most are empty."""
+    if count <= 4 * len(cells) + 1_000_000:
+        return np.arange(count), cells, count
+    found, at = np.unique(cells, return_inverse=True)
+    return found, at, len(found)

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import polars as pl
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, and_, func, select
 from sqlalchemy.sql import ColumnElement
 
 from service.reductions import Reduction
@@ -24,20 +25,23 @@ def series_of(connection: Connection, members: Select[Any], metric: str, layer: 
         layer: whose, for a metric of layers.
     """
     source = source_of(metric, layer)
+    found = values_of(connection, members, source)
+    columns = {"trial_id": found["trial_id"], "step": found["step"].astype(int), metric: found["value"]}
+    return pl.DataFrame(columns).with_columns(pl.col(metric).fill_nan(None)).sort("trial_id", "step")
+
+
+def values_of(connection: Connection, members: Select[Any], source: Source) -> dict[str, np.ndarray]:
+    """Every value of a source by trial_id and step (`value`, NaN where undefined), in no particular order."""
     rows = source.table.c
-    query = select(rows.trial_id, rows.step, source.value.label("value")).where(
-        rows.trial_id.in_(members), source.condition
-    )
-    columns = read_columns(connection, query, {"trial_id": "i8", "step": "i8", "value": "f8"})
-    frame = pl.DataFrame(columns).with_columns(pl.col("value").fill_nan(None).alias(metric)).drop("value")
-    return frame.sort("trial_id", "step")
+    condition = and_(rows.trial_id.in_(members), source.condition)
+    return read_columns(connection, source.table, condition, {"step": rows.step, "value": source.value})
 
 
 def times_of(connection: Connection, members: Select[Any]) -> pl.DataFrame:
     """When every step was: columns trial_id, step, time."""
     rows = measurement.c
-    query = select(rows.trial_id, rows.step, rows.time).where(rows.trial_id.in_(members))
-    return pl.DataFrame(read_columns(connection, query, {"trial_id": "i8", "step": "i8", "time": "f8"}))
+    found = read_columns(connection, measurement, rows.trial_id.in_(members), {"step": rows.step, "time": rows.time})
+    return pl.DataFrame(found).with_columns(pl.col("step").cast(pl.Int64))
 
 
 def reduced_values(

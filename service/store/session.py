@@ -4,6 +4,7 @@ SQLite has one writer at a time, so writers take the lock at once (BEGIN IMMEDIA
 when they upgrade; readers use a second engine with plain BEGIN and see a snapshot.
 """
 
+import array
 import contextlib
 import os
 import time
@@ -112,6 +113,7 @@ def _sqlite_engine(url: Any, begin: str) -> Engine:
     def _prepare(connection: Any, _record: object) -> None:
         # SQLAlchemy, not the driver, begins transactions; otherwise SELECTs run outside of them
         connection.isolation_level = None
+        connection.create_aggregate("nfa_pack", -1, _Packed)
         for pragma in (f"busy_timeout={_BUSY_MILLISECONDS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 
@@ -120,6 +122,21 @@ def _sqlite_engine(url: Any, begin: str) -> Engine:
         connection.exec_driver_sql(f"BEGIN {begin}")
 
     return engine
+
+
+class _Packed:
+    """An SQL aggregate: the numbers of many rows as the bytes of one array; see bulk_reads.py."""
+
+    def __init__(self) -> None:
+        self._numbers = array.array("d")
+
+    def step(self, *numbers: float) -> None:
+        """Add a row, none of it NULL."""
+        self._numbers.extend(numbers)
+
+    def finalize(self) -> bytes:
+        """All rows."""
+        return self._numbers.tobytes()
 
 
 def _postgresql_engine(url: Any) -> Engine:

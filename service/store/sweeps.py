@@ -5,12 +5,13 @@ goes away, holds nothing.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from sqlalchemy import Connection, case, select
+from sqlalchemy import Connection, Table, case, select
 
 from nfa_kernels import names
 from service.store.bulk_reads import read_columns
@@ -31,6 +32,7 @@ from service.store.session import Store
 from service.tables import column, column_type
 
 Level = Literal["layer", "network"]
+_Parts = Iterator[tuple[list[Member], Mapping[int, Mapping[str, Any]]]]
 PIECE_ROWS = 100_000
 _PIECE_TRIALS = 5_000
 
@@ -86,15 +88,27 @@ def open_sweep(store: Store, public_id: str, level: Level) -> Sweep:
 
 def pieces(store: Store, sweep: Sweep) -> Generator[pl.DataFrame]:
     """The rows of a sweep, ordered by trial (as in the grid), step and layer."""
-    for members, documents in _pieces(store, sweep.number, _PIECE_TRIALS, sweep):
-        with store.read() as connection:
-            found = _read(connection, sweep, [member.id for member in members])
-        yield _assembled(sweep, members, documents, *found)
+    parts = _pieces(store, sweep.number, _PIECE_TRIALS, sweep)
+    with ThreadPoolExecutor(1, thread_name_prefix="export") as ahead:
+        following = ahead.submit(_piece, store, sweep, parts)
+        while (piece := following.result()) is not None:
+            # the database works on the next piece while this one is written
+            following = ahead.submit(_piece, store, sweep, parts)
+            yield piece
 
 
-def _pieces(
-    store: Store, number: int, most: int, sweep: Sweep | None
-) -> Iterator[tuple[list[Member], Mapping[int, Mapping[str, Any]]]]:
+def _piece(store: Store, sweep: Sweep, parts: _Parts) -> pl.DataFrame | None:
+    """The next piece; None after the last."""
+    part = next(parts, None)
+    if part is None:
+        return None
+    members, documents = part
+    with store.read() as connection:
+        found = _read(connection, sweep, [member.id for member in members])
+    return _assembled(sweep, members, documents, *found)
+
+
+def _pieces(store: Store, number: int, most: int, sweep: Sweep | None) -> _Parts:
     """The trials in order, so many at a time that their rows fit a piece."""
     after = -1
     while True:
@@ -131,29 +145,33 @@ def _rows(document: Mapping[str, Any], level: Level) -> int:
 
 def _read(connection: Connection, sweep: Sweep, keys: Sequence[int]) -> tuple[pl.DataFrame, ...]:
     """The network's, the layers' and the parametrised rows of some trials, in any order."""
-    table = measurement.c
-    query = select(table.trial_id, table.step, table.time, *(table[name] for name in sweep.network))
-    types = {"id": "i8", "step": "i8", "time": "f8"} | dict.fromkeys(sweep.network, "f8")
-    network = _frame(read_columns(connection, query.where(among(connection, table.trial_id, keys)), types))
+    rows = measurement.c
+    network = _frame(connection, measurement, keys, {"time": rows.time} | {name: rows[name] for name in sweep.network})
     if sweep.level == "network":
         return network, pl.DataFrame(), pl.DataFrame()
-    table = layer_measurement.c
-    query = select(table.trial_id, table.step, table.layer, *(table[name] for name in sweep.layers))
-    types = {"id": "i8", "step": "i8", "layer": "i2"} | dict.fromkeys(sweep.layers, "f8")
-    layers = _frame(read_columns(connection, query.where(among(connection, table.trial_id, keys)), types))
+    rows = layer_measurement.c
+    wanted = {"layer": rows.layer} | {name: rows[name] for name in sweep.layers}
+    layers = _frame(connection, layer_measurement, keys, wanted)
     if not sweep.parametrised:
         return network, layers, pl.DataFrame()
-    table = parametrised_measurement.c
-    place = case({name: number for number, name in enumerate(sweep.parametrised)}, value=table.name, else_=-1)
-    query = select(table.trial_id, table.step, table.layer, place, table.value)
-    types = {"id": "i8", "step": "i8", "layer": "i2", "place": "i4", "value": "f8"}
-    found = read_columns(connection, query.where(among(connection, table.trial_id, keys)), types)
-    return network, layers, _frame(found)
+    rows = parametrised_measurement.c
+    place = case({name: number for number, name in enumerate(sweep.parametrised)}, value=rows.name, else_=-1)
+    wanted = {"layer": rows.layer, "place": place, "value": rows.value}
+    return network, layers, _frame(connection, parametrised_measurement, keys, wanted)
 
 
-def _frame(columns: Mapping[str, np.ndarray]) -> pl.DataFrame:
-    """Columns as a frame, NaN as null."""
-    return pl.DataFrame([pl.Series(name, array, nan_to_null=True) for name, array in columns.items()])
+def _frame(connection: Connection, table: Table, keys: Sequence[int], columns: Mapping[str, Any]) -> pl.DataFrame:
+    """The rows of some trials: id, step and the columns, NaN as null."""
+    condition = among(connection, table.c.trial_id, keys)
+    found = read_columns(connection, table, condition, {"step": table.c.step, **columns})
+    whole = {"step": np.int64, "layer": np.int16, "place": np.int32}
+    return pl.DataFrame(
+        [pl.Series("id", found.pop("trial_id"))]
+        + [
+            pl.Series(name, array.astype(whole[name])) if name in whole else pl.Series(name, array, nan_to_null=True)
+            for name, array in found.items()
+        ]
+    )
 
 
 def _assembled(

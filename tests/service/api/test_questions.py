@@ -226,9 +226,9 @@ def test_an_export_that_nobody_reads_on_holds_no_connection(store, swept, monkey
     monkeypatch.setattr(sweeps, "PIECE_ROWS", 20)
     found = sweeps.pieces(store, sweeps.open_sweep(store, swept, "layer"))
     assert next(found).height == 10
+    found.close()
     with store.write() as connection:
         assert connection.exec_driver_sql("SELECT 1").scalar() == 1
         if store.dialect == "postgresql":
             query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'"
             assert connection.exec_driver_sql(query).scalar() == 1
-    found.close()
