@@ -72,7 +72,9 @@ def test_every_route_but_the_open_ones_refuses_callers_without_a_valid_token(api
 
 def test_every_route_asks_for_the_scope_of_its_method(api, experiment, secrets):
     for method, path in routes(api, experiment):
-        answer = api.request(method, path, headers=bearer(secrets["read"]))
+        # the events of an unfinished experiment do not end: ask for those of one that is not there
+        asked = path.replace(experiment, "e999") if path.endswith("/events") else path
+        answer = api.request(method, asked, headers=bearer(secrets["read"]))
         is_reading = method == "GET" or path.endswith("/preview")
         assert (answer.status_code == 403) != is_reading, (method, path, answer.status_code)
         if not is_reading:
