@@ -1,6 +1,7 @@
 """Writes values to MLflow's SQLite tracking store; run by benchmarks/store.py in an environment that has MLflow."""
 
 import importlib
+import json
 import sys
 import time
 
@@ -9,7 +10,7 @@ RUNS, STEPS, METRICS = 10, 40, 25
 
 
 def main() -> None:
-    """Log batches as large as MLflow takes, and print the rate."""
+    """Log batches as large as MLflow takes, and print the rate as JSON."""
     # not a dependency of this project, so no name that a type checker should know
     mlflow = importlib.import_module("mlflow")
     metric = importlib.import_module("mlflow.entities").Metric
@@ -21,7 +22,7 @@ def main() -> None:
         values = [metric(f"m{m}", 0.5 * m, step, step) for step in range(STEPS) for m in range(METRICS)]
         client.log_batch(run, metrics=values)
     rate = RUNS * STEPS * METRICS / (time.perf_counter() - began)
-    print(f"MLflow {mlflow.__version__}, SQLite tracking store: {rate:,.0f} values/s in batches of {STEPS * METRICS}")
+    print(json.dumps({"version": mlflow.__version__, "rate": rate, "batch": STEPS * METRICS}))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ installed in benchmarks/.venv (benchmarks/requirements.txt), the same kind of va
 
 import argparse
 import contextlib
+import json
 import os
 import platform
 import socket
@@ -51,15 +52,15 @@ def main() -> None:
     chosen = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+        rates: dict[str, float | None] = {}
         for kind in ("sqlite", "postgresql"):
             if chosen.only in (None, kind):
                 with database(kind, Path(folder), chosen.url) as url:
-                    measure(kind, url, chosen.trials, chosen.steps, is_ready=chosen.url is not None)
+                    rates[kind] = measure(kind, url, chosen.trials, chosen.steps, is_ready=chosen.url is not None)
         if chosen.million:
             with database("postgresql", Path(folder) / "million", None) as url:
                 million(url)
-        if chosen.only != "postgresql":
-            compare(Path(folder))
+        compare(Path(folder), rates)
 
 
 @contextlib.contextmanager
@@ -82,21 +83,22 @@ def database(kind: str, folder: Path, url: str | None) -> Generator[str]:
         server.cleanup()
 
 
-def measure(kind: str, url: str, trials: int, steps: int, *, is_ready: bool) -> None:
-    """Write a sweep and question it."""
+def measure(kind: str, url: str, trials: int, steps: int, *, is_ready: bool) -> float | None:
+    """Write a sweep and question it; the values written per second."""
     print(f"\n{kind}: {trials} trials x {steps} steps x 2 layers, {len(synthetic.LAYER)} metrics a layer")
-    experiment = "e1"
+    experiment, rate = "e1", None
     if not is_ready:
         with open_store(url) as store:
             experiment, seconds = synthetic.submit(store, trials, steps)
             show("submit", seconds, "s", None)
             rows, network, seconds = synthetic.write(store, steps)
             show("write, layer rows", rows / seconds, "rows/s", 200_000, more=f"and {network} network rows")
-            values = rows * len(synthetic.LAYER) + network * len(synthetic.NETWORK)
-            show("write, values", values / seconds, "values/s", None)
+            rate = (rows * len(synthetic.LAYER) + network * len(synthetic.NETWORK)) / seconds
+            show("write, values", rate, "values/s", None)
     with serving(url) as (client, pid):
         questions(client, experiment, trials, is_postgresql=kind == "postgresql")
         exports(client, pid, experiment, is_postgresql=kind == "postgresql")
+    return rate
 
 
 def questions(client: httpx.Client, experiment: str, trials: int, *, is_postgresql: bool) -> None:
@@ -180,15 +182,23 @@ def million(url: str) -> None:
         show("results by two axes", p95(lambda: ask(client, f"{path}/results", {}), 2), "s", None)
 
 
-def compare(folder: Path) -> None:
-    """The same kind of values to MLflow's SQLite tracking store."""
+def compare(folder: Path, rates: Mapping[str, float | None]) -> None:
+    """The same kind of values to MLflow's SQLite tracking store, and how many times faster ours were written."""
     python = Path(os.environ.get("BENCHMARK_PYTHON", Path(__file__).parent / ".venv" / "bin" / "python"))
     if not python.exists():
         print("\nMLflow is not installed in benchmarks/.venv (benchmarks/requirements.txt): no ratio")
         return
     script = Path(__file__).with_name("mlflow_store.py")
     found = subprocess.run([python, script, folder / "mlflow.db"], capture_output=True, text=True, check=False)
-    print(f"\n{found.stdout.strip() or found.stderr.strip()[-500:]}")
+    if found.returncode:
+        print(f"\nMLflow could not be measured: {found.stderr.strip()[-500:]}")
+        return
+    theirs = json.loads(found.stdout)
+    print(f"\nMLflow {theirs['version']}, SQLite tracking store, batches of {theirs['batch']} values")
+    show("write, values", theirs["rate"], "values/s", None)
+    for kind, rate in rates.items():
+        if rate:
+            show(f"ratio of {kind}", rate / theirs["rate"], "times", None)
 
 
 @contextlib.contextmanager
