@@ -37,7 +37,8 @@ class CurveQuestion:
 def curves(store: Store, experiment: str, question: CurveQuestion, also: Sequence[str] = ()) -> list[dict[str, Any]]:
     """One item per group: its keys, `trials`, `incomplete`, and arrays step, time and METRIC_AGGREGATE.
 
-    Completed trials enter, with their defined values; count says how many there are at each step. With further
+    Completed trials enter, with their defined values; count says how many there are at each measured step, 0 where the
+    metric is undefined in all of them. With further
     experiments under `also`, each has groups of its own, told apart by a first key `experiment`.
     """
     with store.read() as connection:
