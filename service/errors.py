@@ -101,6 +101,12 @@ class TooLarge(ServiceError):
     status, code, title = 413, "too_large", "Too large"
 
 
+class TooSlow(ServiceError):
+    """A request's body did not arrive in time."""
+
+    status, code, title = 408, "too_slow", "The request did not arrive in time"
+
+
 class UnsupportedMedia(ServiceError):
     """The body's content type is not one this call reads."""
 

@@ -11,7 +11,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from service.api import catalogue, control, datasets, events, experiments, exports, health, observation, results, trials
 from service.api.access import Access
-from service.api.limits import BodyLimit, NoNul
+from service.api.limits import BodyLimit, Deadlines, NoNul
 from service.api.problems import PROBLEM_RESPONSES, add_handlers, document_problems
 from service.settings import Settings
 from service.store.session import Store, open_store
@@ -59,6 +59,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     # the last one added is the first to see a request
     app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=4)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)
+    app.add_middleware(Deadlines, body_seconds=settings.body_seconds, stall_seconds=settings.stall_seconds)
     app.add_middleware(Access, settings=settings)
     app.add_middleware(NoNul)
     app.state.registry = CollectorRegistry()

@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Body of any request but an upload.")
     max_upload_bytes: int = Field(64 * 2**20, ge=1024, description="Body of an upload.")
 
+    body_seconds: float = Field(30.0, gt=0, description="For a request's body to arrive.")
+    stall_seconds: float = Field(60.0, gt=0, description="A client that reads nothing for so long is let go.")
+
     @property
     def store_url(self) -> str:
         """Where the store is."""

@@ -1,9 +1,14 @@
-"""Refuses requests that no route should see: bodies over their limit, and addresses that hold a NUL."""
+"""Refuses requests that no route should see: bodies that are too large or too slow, and addresses that hold a NUL."""
 
+import asyncio
+
+import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import answer, problem
-from service.errors import InvalidRequest, TooLarge
+from service.errors import InvalidRequest, TooLarge, TooSlow
+
+log = structlog.get_logger()
 
 UPLOAD_PATH = "/api/v1/datasets"
 
@@ -21,6 +26,46 @@ class NoNul:
             await answer(error)(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+
+class Deadlines:
+    """ASGI middleware: a body must arrive in time, and a client must read what it asked for."""
+
+    def __init__(self, app: ASGIApp, body_seconds: float, stall_seconds: float) -> None:
+        self.app, self.body_seconds, self.stall_seconds = app, body_seconds, stall_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 408 to a body that is late; drop a connection that nobody reads from."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        loop = asyncio.get_running_loop()
+        until, complete, started = loop.time() + self.body_seconds, False, False
+
+        async def timely() -> Message:
+            nonlocal complete
+            if complete:  # waiting for the client to go away may take as long as it likes
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), until - loop.time())
+            except TimeoutError as error:
+                raise TooSlow(f"the body did not arrive within {self.body_seconds:g} s: send it at once") from error
+            complete = not message.get("more_body", False)
+            return message
+
+        async def read(message: Message) -> None:
+            nonlocal started
+            started = True
+            await asyncio.wait_for(send(message), self.stall_seconds)
+
+        try:
+            await self.app(scope, timely, read)
+        except TooSlow as error:
+            if not started:
+                await answer(error)(scope, receive, send)
+        except TimeoutError:
+            log.info("stalled_client_dropped", path=scope["path"][:200])
+            raise
 
 
 class BodyLimit:

@@ -9,6 +9,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.errors import ServiceError
@@ -71,6 +72,11 @@ def add_handlers(app: FastAPI) -> None:
         code, title = _TITLES.get(error.status_code, ("http_error", "The request failed"))
         detail = f"{request.method} {request.url.path[:200]}: {error.detail}. See /docs for what there is."
         return problem(error.status_code, code, title, detail, headers=error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    def _gone(request: Request, _: ClientDisconnect) -> Response:
+        log.info("client_went_away", method=request.method, path=request.url.path[:200])
+        return problem(400, "client_went_away", "The client went away", "nobody reads this")
 
     @app.exception_handler(Exception)
     def _unexpected(request: Request, error: Exception) -> Response:

@@ -1,0 +1,100 @@
+"""A real server on a real socket: slow and large bodies, clients that go away, keys repeated over cut connections."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+import uvicorn
+from processes import wait_until
+
+from service.client import Client
+from service.main import create_app
+from service.settings import Settings
+from service.store.session import Store
+
+
+@pytest.fixture
+def port(store: Store) -> Iterator[int]:
+    """Where the application listens."""
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    settings = Settings(body_seconds=0.5, stall_seconds=0.5)
+    server = uvicorn.Server(uvicorn.Config(create_app(settings, store), log_level="critical"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread.start()
+    wait_until(lambda: server.started)
+    yield bound.getsockname()[1]
+    server.should_exit = True
+    thread.join(10)
+
+
+def _post(port: int, body: bytes, *, declared: int | None = None, key: str | None = None) -> socket.socket:
+    """A connection on which a submission has been sent."""
+    head = "POST /api/v1/experiments HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(body) if declared is None else declared}\r\nConnection: close\r\n"
+    head += f"Idempotency-Key: {key}\r\n" if key else ""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connection.sendall(head.encode() + b"\r\n" + body)
+    return connection
+
+
+def _status(connection: socket.socket) -> int:
+    with connection:
+        received = b""
+        while part := connection.recv(65536):
+            received += part
+    return int(received.split()[1])
+
+
+def test_a_body_that_does_not_arrive_is_given_up(port):
+    assert _status(_post(port, b'{"name":', declared=1000)) == 408
+
+
+def test_a_huge_body_is_refused_without_being_read_into_memory(port):
+    process = psutil.Process()
+    before = process.memory_info().rss
+    assert _status(_post(port, b"", declared=200 * 2**20)) == 413
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connection.sendall(b"POST /api/v1/experiments HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        for _ in range(200):
+            connection.sendall(chunk)
+    assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+    connection.close()
+    assert process.memory_info().rss - before < 50 * 2**20
+
+
+def test_twenty_repeats_of_one_key_over_cut_connections_make_one_experiment(port, tiny_grid):
+    body = json.dumps(tiny_grid()).encode()
+
+    def send(number: int) -> int | None:
+        connection = _post(port, body, key="once")
+        if number % 2:
+            connection.close()
+            return None
+        return _status(connection)
+
+    with ThreadPoolExecutor(20) as pool:
+        found = list(pool.map(send, range(20)))
+    assert {status for status in found if status is not None} == {201}
+    with Client(f"http://127.0.0.1:{port}") as client:
+        assert len(list(client.experiments())) == 1
+
+
+def test_an_error_is_short_and_answered_within_two_seconds_whatever_is_sent(port):
+    started = time.monotonic()
+    for body in (b"[" * 100_000, b'{"seeds": 1' + b"0" * 4000 + b"}", json.dumps({"name": "x" * 1_000_000}).encode()):
+        connection = _post(port, body)
+        with connection:
+            received = b""
+            while part := connection.recv(65536):
+                received += part
+        assert received.startswith(b"HTTP/1.1 4") and len(received) < 9_000
+    assert time.monotonic() - started < 6
