@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, Self
 
 import httpx
@@ -106,6 +107,36 @@ class Transport:
             if is_last or response.status_code not in RETRIED_STATUS:
                 raise ClientError(_problem(response))
             self._sleep(_backoff_seconds(attempt, response.headers.get("Retry-After")))
+        raise AssertionError("the loop returns or raises")
+
+    def download(self, path: str, target: Path, *, params: Mapping[str, Any], headers: Mapping[str, str]) -> int:
+        """Stream an answer to a file, which is there once it is whole; answers its bytes.
+
+        An answer that breaks off is asked for again from the start.
+
+        Raises:
+            ClientError: the service refused the call or failed.
+            Unreachable: it did not answer in full, also not when asked again.
+        """
+        part = target.with_name(f".{target.name}.part")
+        try:
+            for attempt in range(self._retries + 1):
+                try:
+                    with self._http.stream("GET", path, params=dict(params), headers=dict(headers)) as response:
+                        if not response.is_success:
+                            response.read()
+                            raise ClientError(_problem(response))
+                        with part.open("wb") as file:
+                            for data in response.iter_bytes():
+                                file.write(data)
+                    part.replace(target)
+                    return target.stat().st_size
+                except httpx.TransportError as error:
+                    if attempt == self._retries:
+                        raise Unreachable(self.url, str(error) or type(error).__name__) from error
+                    self._sleep(_backoff_seconds(attempt, None))
+        finally:
+            part.unlink(missing_ok=True)
         raise AssertionError("the loop returns or raises")
 
 

@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from service.cli import answers, database, demo, doctor, experiments, local_run, presets, serve, steering, tokens, up
+from service.cli import (
+    answers,
+    database,
+    demo,
+    doctor,
+    experiments,
+    export,
+    local_run,
+    presets,
+    serve,
+    steering,
+    tokens,
+    up,
+)
 from service.cli.display import print_error, print_problem
 from service.cli.exits import HELP, Exit, Stop
 from service.cli.preflight import package_version
@@ -29,6 +42,7 @@ for name, command in {
     "list": experiments.list_experiments,
     "show": experiments.show,
     "results": answers.results,
+    "export": export.export,
     "plot": answers.plot,
     "cancel": steering.cancel,
     "pause": steering.pause,

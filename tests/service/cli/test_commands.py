@@ -121,3 +121,8 @@ def test_doctor_names_what_it_found_as_json(home):
     done = nfa("doctor", "--json", environment={"NFA_HOME": str(home)})
     found = json.loads(done.stdout)
     assert done.returncode in (0, 1) and found
+
+
+def test_an_export_to_an_unknown_kind_of_file_says_which_there_are(tmp_path):
+    said = one_line(nfa("export", "e1", str(tmp_path / "sweep.xlsx")), 2)
+    assert ".parquet" in said

@@ -1,0 +1,46 @@
+"""The client's export to a file, against the application and against a line that breaks."""
+
+import httpx
+import polars as pl
+import pytest
+
+from service.client import Client, Unreachable
+
+
+@pytest.fixture
+def client(api):
+    """A client that calls the application without a network."""
+    made = Client(retries=1)
+    made._transport._http = api
+    return made
+
+
+def test_an_export_is_a_file_with_every_row(client, submit, train_queue, tmp_path):
+    made = submit()["id"]
+    train_queue()
+    assert client.export(made, tmp_path / "sweep.parquet") == (tmp_path / "sweep.parquet").stat().st_size
+    assert pl.read_parquet(tmp_path / "sweep.parquet").height == 6 * 5
+    client.export(made, tmp_path / "sweep.csv", level="network")
+    assert pl.read_csv(tmp_path / "sweep.csv").height == 6 * 5
+    with pytest.raises(ValueError, match="parquet"):
+        client.export(made, tmp_path / "sweep.xlsx")
+
+
+def test_an_export_that_breaks_off_is_asked_for_again_and_leaves_no_half_a_file(tmp_path):
+    calls = []
+
+    class Broken(httpx.SyncByteStream):
+        def __iter__(self):
+            yield b"half"
+            raise httpx.ReadError("the line broke")
+
+    def answer(request):
+        calls.append(request)
+        return httpx.Response(200, stream=Broken())
+
+    made = Client(retries=1)
+    made._transport._http = httpx.Client(base_url="http://nowhere", transport=httpx.MockTransport(answer))
+    made._transport._sleep = lambda _: None
+    with pytest.raises(Unreachable):
+        made.export("e1", tmp_path / "sweep.csv")
+    assert len(calls) == 2 and list(tmp_path.iterdir()) == []
