@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.staticfiles import StaticFiles
 
 from service.api import catalogue, control, datasets, events, experiments, exports, health, observation, results, trials
 from service.api.access import Access
@@ -17,6 +18,8 @@ from service.settings import Settings
 from service.store.session import Store, open_store
 from service.store.tokens import has_tokens
 from service.tokens import is_loopback, refuse_open_address
+from service.web import figure_pages, pages, steering
+from service.web.page_route import FOLDER
 
 DESCRIPTION = """
 Sweeps on the **Neural Feature Ansatz**: submit a grid of small networks, have every trial trained and measured, and ask
@@ -69,5 +72,8 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     app.include_router(health.cluster_router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(observation.router)
+    for module in (figure_pages, pages, steering):
+        app.include_router(module.router)
+    app.mount("/static/web", StaticFiles(directory=FOLDER / "static"), name="web")
     document_problems(app)
     return app

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import structlog
 from anyio.to_thread import run_sync
 from fastapi import Depends, Request
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import answer
@@ -64,7 +65,8 @@ class Access:
             if actor and (wait := self._rates.wait_seconds(actor.owner, time.monotonic())) > 0:
                 raise _too_many(actor, wait)
         except ServiceError as error:
-            await answer(error)(scope, receive, send)
+            refusal = RedirectResponse("/login", 303) if _is_reader(error, scope, headers) else answer(error)
+            await refusal(scope, receive, send)
             return
         scope.setdefault("state", {})["actor"] = actor
         if scope["method"] in READING:
@@ -134,6 +136,12 @@ class Access:
                 f"the service is open to this machine only, and was called as {host[:100]!r}: use 127.0.0.1 or "
                 "localhost, or set NFA_HOST_NAMES"
             )
+
+
+def _is_reader(error: ServiceError, scope: Scope, headers: Mapping[str, str]) -> bool:
+    """Whether somebody without a token looks at a page, and can be asked for one."""
+    is_page = scope["method"] == "GET" and not scope["path"].startswith("/api/")
+    return isinstance(error, Unauthorised) and is_page and "text/html" in headers.get("accept", "")
 
 
 def _check_origin(headers: Mapping[str, str]) -> None:

@@ -1,0 +1,105 @@
+"""An experiment's figures by address: the Vega-Lite specification, or a drawing to keep."""
+
+import json
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from service.api.deps import StoreDep, Where
+from service.api.names import known_paths, numeric_metrics
+from service.errors import InvalidRequest, NotFound
+from service.store.experiments import Experiment, get_experiment
+from service.web.drawing import NothingToDraw, Wish, draw
+from service.web.page_route import HEADERS
+from service.web.store_source import StoreSource
+
+router = APIRouter(include_in_schema=False)
+_FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+_MEDIA = {"json": "application/json", "svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
+SHOWN_METRICS = (
+    *("alignment", "alignment_half", "alignment_one", "best_alignment", "best_exponent", "residual", "fact_alignment"),
+    *("null_floor", "imbalance", "imbalance_relative", "train_loss", "test_loss", "relative_loss", "accuracy"),
+    *("gradient_norm", "weight_norm", "agop_rank"),
+)
+
+
+def choices(
+    figure: Annotated[Literal["curves", "imbalance", "phase", "exponent", "profile"], Query()] = "curves",
+    color: Annotated[str, Query(max_length=200)] = "",
+    facet: Annotated[str, Query(max_length=200)] = "",
+    metric: Annotated[str, Query(max_length=100)] = "alignment",
+    layer: Annotated[int, Query(ge=1, le=64)] = 1,
+    against: Literal["step", "time"] = "step",
+    complement: bool = False,
+    where: Where = "",
+) -> dict[str, Any]:
+    """A figure's choices, as they stand in an address."""
+    return {
+        "figure": figure,
+        "color": color,
+        "facet": facet,
+        "metric": metric,
+        "layer": layer,
+        "against": against,
+        "complement": complement,
+        "where": where,
+    }
+
+
+Choices = Annotated[dict[str, Any], Depends(choices)]
+
+
+def wish_of(one: Experiment, chosen: dict[str, Any]) -> Wish:
+    """The choices with what was left open filled in from the axes, and names checked."""
+    moving = {path for group in one.grid.get("zip") or () for path in list(group)[1:]}
+    free = [path for path in one.axes if path not in moving and path not in (chosen["color"], chosen["facet"])]
+    free.sort(key=lambda path: path.startswith("network."))
+    color = chosen["color"] or (free.pop(0) if free else "seed")
+    facet = chosen["facet"] or (free[-1] if free else None)
+    if chosen["facet"] == "none" or facet == color:
+        facet = None
+    known_paths(",".join(path for path in (color, facet) if path), "color or facet")
+    if len(numeric_metrics(chosen["metric"])) != 1:
+        raise InvalidRequest("metric: name one")
+    named: dict[str, Any] = chosen | {"color": color, "facet": facet, "title": one.name}
+    return Wish(**named)
+
+
+@cache
+def vega_bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed in one script, out of vl-convert's own copy; about a second the first time."""
+    import vl_convert  # noqa: PLC0415
+
+    return vl_convert.javascript_bundle()  # ty: ignore[missing-argument]  # its stub lacks the default
+
+
+@router.get("/static/web/vega.js")
+def vega() -> Response:
+    """The charting library, from this address like everything else."""
+    return Response(vega_bundle(), media_type="text/javascript", headers=_FOREVER)
+
+
+@router.get("/experiments/{experiment_id}/figure.{form}")
+def figure(experiment_id: str, form: str, store: StoreDep, chosen: Choices) -> Response:
+    """A figure as a Vega-Lite specification, SVG, PNG or PDF."""
+    if form not in _MEDIA:
+        raise NotFound(f"figures are answered as {', '.join(_MEDIA)}")
+    one = get_experiment(store, experiment_id)
+    try:
+        chart = draw(wish_of(one, chosen), StoreSource(store, experiment_id, one.grid))
+    except NothingToDraw as nothing:
+        raise NotFound(f"{one.id} has {nothing}") from nothing
+    spec = chart.to_json(indent=None)
+    return Response(_drawn(spec, form), media_type=_MEDIA[form], headers=HEADERS)
+
+
+def _drawn(spec: str, form: str) -> str | bytes:
+    if form == "json":
+        return spec
+    import vl_convert  # noqa: PLC0415
+
+    document = json.loads(spec)
+    if form == "png":
+        return vl_convert.vegalite_to_png(document, scale=2.0)
+    return (vl_convert.vegalite_to_svg if form == "svg" else vl_convert.vegalite_to_pdf)(document)

@@ -1,0 +1,93 @@
+"""What every page has: templates that escape, a strict Content-Security-Policy, errors that people can read."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse, Response
+
+from service.errors import ServiceError
+
+FOLDER: Final = Path(__file__).parent
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def _number(value: Any) -> str:
+    """A number for a table: enough digits to tell 0.99999 from 1."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:.6g}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "not known yet"
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted path -> value."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        path = f"{prefix}{name}"
+        found |= _flat(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
+    return found
+
+
+def _query(given: Mapping[str, Any]) -> str:
+    """The part of an address behind the question mark; what is empty stays out."""
+    return urlencode({name: value for name, value in given.items() if value not in (None, "", False)})
+
+
+_templates = Environment(
+    loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+)
+_templates.filters |= {"number": _number, "duration": _duration, "flat": _flat, "query": _query}
+
+
+def render(name: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page from its template."""
+    return HTMLResponse(_templates.get_template(name).render(**values), status, headers=HEADERS)
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """Fields of a submitted form (application/x-www-form-urlencoded); of repeated ones the last."""
+    text = (await request.body()).decode("utf-8", "replace")
+    return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))
+
+
+class PageRoute(APIRoute):
+    """Answers errors as a page instead of as a problem document."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler with its errors caught."""
+        handle = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except ServiceError as error:
+                return render("error.html", error.status, title=error.title, detail=error.detail, errors=error.errors)
+            except RequestValidationError as error:
+                wrong = [{"path": str(one["loc"][-1]), "message": one["msg"]} for one in error.errors()[:20]]
+                return render("error.html", 422, title="The address is not valid", detail="", errors=wrong)
+
+        return handled

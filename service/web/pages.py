@@ -1,0 +1,213 @@
+"""The pages: each asks the store as the API does, and renders."""
+
+import json
+import os
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from service import filters
+from service.api import catalogue, health
+from service.api.access import COOKIE, ActorDep
+from service.api.deps import Cursor, SettingsDep, StoreDep, Where, encode_cursor, number_cursor
+from service.api.experiments import preview
+from service.api.grid_bodies import EXAMPLE_YAML
+from service.api.names import numeric_metrics
+from service.api.results import verdicts
+from service.api.trials import get_trial, list_trials
+from service.errors import InvalidRequest, ServiceError, Unauthorised
+from service.grids import dataset_ids, expand, parse_document
+from service.presets import get_preset, list_presets
+from service.reductions import parse_reduction
+from service.states import ExperimentState, TrialState
+from service.store import attempts, experiments, results, submissions, trials
+from service.store.datasets import dataset_shapes
+from service.store.tokens import find_actor
+from service.tokens import is_well_formed
+from service.web.drawing import FIGURES
+from service.web.figure_pages import SHOWN_METRICS, Choices, wish_of
+from service.web.page_route import PageRoute, form_of, render
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+_ROWS = 50
+_MOST_GROUPS = 200
+
+
+@router.get("/")
+def index(
+    store: StoreDep,
+    cursor: Cursor = None,
+    state: Annotated[str, Query(max_length=20)] = "",
+    tag: Annotated[str, Query(max_length=100)] = "",
+    q: Annotated[str, Query(max_length=200)] = "",
+) -> Response:
+    """Experiments, newest first."""
+    chosen = ExperimentState(state) if state in list(ExperimentState) else None
+    before = number_cursor("experiments", cursor)
+    found, following = experiments.list_experiments(
+        store, state=chosen, tag=tag or None, q=q or None, limit=_ROWS, before=before
+    )
+    live = any(one.state in (ExperimentState.RUNNING, ExperimentState.QUEUED) for one in found)
+    return render(
+        "experiments.html",
+        found=found,
+        next_cursor=encode_cursor("experiments", following),
+        states=list(ExperimentState),
+        chosen={"state": state, "tag": tag, "q": q},
+        live=live,
+    )
+
+
+@router.get("/experiments/{experiment_id}")
+def experiment(
+    experiment_id: str,
+    store: StoreDep,
+    chosen: Choices,
+    cursor: Cursor = None,
+    state: Annotated[str, Query(max_length=20)] = "",
+    trials_where: Where = "",
+    sort: Annotated[str, Query(max_length=200)] = "",
+) -> Response:
+    """One experiment: progress, figure, verdicts, results, trials."""
+    one = experiments.get_experiment(store, experiment_id)
+    problem, page = "", {"items": [], "next_cursor": None}
+    try:
+        wanted = TrialState(state) if state in list(TrialState) else None
+        page = list_trials(experiment_id, store, _ROWS, cursor, wanted, trials_where, sort or None)
+    except ServiceError as error:
+        problem = error.detail
+    question = results.Question(
+        tuple(one.axes),
+        tuple(numeric_metrics(chosen["metric"])),
+        chosen["layer"],
+        parse_reduction("final"),
+        ("mean", "std", "min", "max", "count"),
+        chosen["where"],
+    )
+    groups = results.group_table(store, experiment_id, question)
+    return render(
+        "experiment.html",
+        one=one,
+        fixed=_fixed(one.grid, one.axes),
+        chosen=chosen,
+        wish=wish_of(one, chosen),
+        figures=FIGURES,
+        metrics=list(dict.fromkeys((*SHOWN_METRICS, chosen["metric"]))),
+        groups=groups[:_MOST_GROUPS],
+        left_out=max(0, len(groups) - _MOST_GROUPS),
+        verdicts=verdicts(store, one)["items"],
+        trials=page,
+        listed={"state": state, "trials_where": trials_where, "sort": sort},
+        problem=problem,
+        states=list(TrialState),
+        total=sum(one.counts.values()),
+        has_ended=one.progress >= 1,
+    )
+
+
+def _fixed(grid: dict[str, Any], axes: list[str]) -> dict[str, Any]:
+    """Settings that the grid gives and that do not vary."""
+    given = {
+        f"{section}.{name}": value
+        for section, values in (grid.get("trial") or {}).items()
+        if isinstance(values, dict)
+        for name, value in values.items()
+    }
+    return {path: value for path, value in given.items() if path not in axes}
+
+
+@router.get("/trials/{trial_id}")
+def trial(trial_id: str, store: StoreDep, layer: Annotated[int, Query(ge=1, le=64)] = 1) -> Response:
+    """One trial: settings, measurements, attempts, provenance, and the command that reruns it alone."""
+    one = get_trial(trial_id, store)
+    series = trials.trial_series(store, trial_id, None, layer, _MOST_GROUPS)
+    grid = {"name": f"trial {trial_id} alone", "trial": one["settings"], "seeds": [one["seed"]]}
+    return render(
+        "trial.html",
+        one=one,
+        series=series,
+        rows=list(zip(*series.values(), strict=True)),
+        layer=layer,
+        depth=(one["settings"].get("network") or {}).get("depth", 1),
+        attempts=attempts.list_attempts(store, trial_id),
+        grid=json.dumps(grid, indent=1),
+        kept=one["settings"]["measure"].get("weights") or [],
+    )
+
+
+@router.get("/submit")
+def submit_form(preset: Annotated[str, Query(max_length=100)] = "") -> Response:
+    """Paste or edit a grid, or start from a preset."""
+    text = get_preset(preset).body.decode() if preset else EXAMPLE_YAML
+    return _submit_page(text, preset=preset)
+
+
+@router.post("/submit")
+async def submit(request: Request, store: StoreDep, actor: ActorDep, settings: SettingsDep) -> Response:
+    """Preview a grid or queue its trials; what is wrong with it stands beside it."""
+    form = await form_of(request)
+    text = form.get("grid", "")
+    try:
+        document = parse_document(text.encode())
+        expansion = expand(document, settings.limits, dataset_shapes(store, dataset_ids(document)))
+        if form.get("do") == "preview":
+            return _submit_page(text, cost=preview((expansion, document), store))
+        created = submissions.create_experiment(
+            store, expansion, owner=actor.owner, max_queued=settings.max_queued, document=document
+        )
+    except ServiceError as error:
+        return _submit_page(text, error=error)
+    return RedirectResponse(f"/experiments/{created.id}", 303)
+
+
+def _submit_page(text: str, *, preset: str = "", cost: Any = None, error: ServiceError | None = None) -> Response:
+    status = error.status if error else 200
+    return render(
+        "submit.html",
+        status,
+        text=text,
+        preset=preset,
+        presets=list_presets(),
+        cost=cost,
+        error=error,
+        paths=filters.PATHS,
+    )
+
+
+@router.get("/cluster")
+def cluster(store: StoreDep) -> Response:
+    """Who works on the queue."""
+    return render("cluster.html", found=health.get_cluster(store), cpus=os.cpu_count())
+
+
+@router.get("/definitions")
+def definitions() -> Response:
+    """What each metric is."""
+    return render("definitions.html", items=catalogue.metric_definitions()["items"])
+
+
+@router.get("/login")
+def login_form() -> Response:
+    """Where a token is given once, to be kept in a cookie that scripts cannot read."""
+    return render("login.html", error="")
+
+
+@router.post("/login")
+async def login(request: Request, store: StoreDep) -> Response:
+    """Keep a token that opens something."""
+    token = (await form_of(request)).get("token", "").strip()
+    if not is_well_formed(token) or find_actor(store, token) is None:
+        error = Unauthorised("this token opens nothing: it was revoked, has expired, or never was")
+        return render("login.html", 401, error=error.detail)
+    answer = RedirectResponse("/", 303)
+    is_secure = request.url.scheme == "https"
+    answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=is_secure, max_age=30 * 86_400)
+    return answer
+
+
+def known_action(name: str, actions: dict[str, Any]) -> Any:
+    """What a button asks for. Raises InvalidRequest for another word."""
+    if name not in actions:
+        raise InvalidRequest(f"action: received {name[:50]!r}; there are {', '.join(actions)}")
+    return actions[name]

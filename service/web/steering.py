@@ -1,0 +1,59 @@
+"""The buttons of an experiment's page: plain forms, so that they work without JavaScript."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse, Response
+
+from service.api import control
+from service.api.access import ActorDep, require_change
+from service.api.deps import SettingsDep, StoreDep
+from service.errors import InvalidRequest
+from service.grids import parse_document
+from service.schemas import Extension, Retry
+from service.settings import Settings
+from service.store.experiments import get_experiment
+from service.store.session import Store
+from service.web.page_route import PageRoute, form_of
+from service.web.pages import known_action
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+
+@router.post("/experiments/{experiment_id}/{action}")
+async def steer(
+    experiment_id: str, action: str, request: Request, store: StoreDep, actor: ActorDep, settings: SettingsDep
+) -> Response:
+    """Cancel, pause, resume, retry or extend; back to the experiment's page."""
+    form = await form_of(request)
+    chosen = known_action(action, _ACTIONS)
+    owner = (await run_in_threadpool(get_experiment, store, experiment_id)).owner
+    require_change(actor, owner)
+    await run_in_threadpool(chosen, experiment_id, form, store, settings)
+    return RedirectResponse(f"/experiments/{experiment_id}", 303)
+
+
+def _retry(experiment: str, form: dict[str, str], store: Store, _: Settings) -> Any:
+    which = form.get("which", "")
+    if which not in ("failed", "diverged", "cancelled"):
+        raise InvalidRequest(f"which: received {which[:50]!r}; choose failed, diverged or cancelled")
+    return control.retry(experiment, Retry(which=which), store)
+
+
+def _extend(experiment: str, form: dict[str, str], store: Store, settings: Settings) -> Any:
+    path, written = form.get("path", "").strip(), form.get("values", "").strip()
+    seeds = form.get("seeds", "").strip() or "0"
+    if not seeds.isdecimal() or len(seeds) > 7:
+        raise InvalidRequest(f"seeds: received {seeds[:50]!r}; give a number n for the seeds 0 .. n-1")
+    axes = {path: parse_document(f"values: [{written}]".encode())["values"]} if path and written else {}
+    return control.extend(experiment, Extension(axes=axes, seeds=int(seeds)), store, settings)
+
+
+_ACTIONS = {
+    "cancel": lambda experiment, _form, store, _settings: control.cancel(experiment, store),
+    "pause": lambda experiment, _form, store, _settings: control.pause(experiment, store),
+    "resume": lambda experiment, _form, store, _settings: control.resume(experiment, store),
+    "retry": _retry,
+    "extend": _extend,
+}

@@ -1,0 +1,102 @@
+"""Pages without a browser: what they answer, what they escape, and that their forms do what the API does."""
+
+import pytest
+
+NAME = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def trained(submit, train_queue):
+    created = submit(name=NAME)
+    train_queue()
+    return created["id"]
+
+
+def test_names_are_text_on_every_page(api, trained):
+    trial = api.get(f"/api/v1/experiments/{trained}/trials").json()["items"][0]["id"]
+    for address in (
+        "/",
+        f"/experiments/{trained}",
+        f"/trials/{trial}",
+        "/submit",
+        "/cluster",
+        "/definitions",
+        "/login",
+    ):
+        page = api.get(address)
+        assert page.status_code == 200, address
+        assert NAME not in page.text
+        assert "unsafe" not in page.headers["content-security-policy"]
+    assert "&lt;script&gt;alert(1)" in api.get("/").text
+
+
+def test_a_figure_is_answered_as_a_specification_and_as_files(api, trained):
+    for figure in ("curves", "imbalance", "exponent"):
+        spec = api.get(f"/experiments/{trained}/figure.json", params={"figure": figure})
+        assert spec.status_code == 200, spec.text
+        assert spec.json()["title"]["text"] == NAME
+    for form, start in (("svg", b"<svg"), ("png", b"\x89PNG"), ("pdf", b"%PDF")):
+        assert api.get(f"/experiments/{trained}/figure.{form}").content.startswith(start)
+
+
+def test_a_figure_that_cannot_be_drawn_says_why(api, trained):
+    refused = api.get(f"/experiments/{trained}/figure.json", params={"figure": "phase"})
+    assert refused.status_code == 404
+    assert "two settings" in refused.json()["detail"]
+
+
+def test_a_wrong_filter_is_explained_on_the_page(api, trained):
+    page = api.get(f"/experiments/{trained}", params={"trials_where": "bogus = 1"})
+    assert page.status_code == 200
+    assert 'role="alert"' in page.text
+
+
+def test_what_does_not_exist_is_answered_by_a_page(api):
+    page = api.get("/experiments/e999")
+    assert page.status_code == 404
+    assert "<h1>" in page.text
+
+
+def test_a_grid_is_previewed_and_submitted_by_a_form(api):
+    grid = "name: by form\ntrial: {training: {steps: 10}}\nseeds: 2\n"
+    assert "2 trials, 2 new" in api.post("/submit", data={"grid": grid, "do": "preview"}).text
+    answer = api.post("/submit", data={"grid": grid, "do": "submit"}, follow_redirects=False)
+    assert answer.status_code == 303
+    assert api.get("/api/v1" + answer.headers["location"]).json()["name"] == "by form"
+
+
+def test_a_wrong_grid_comes_back_with_what_is_wrong(api):
+    page = api.post("/submit", data={"grid": "axes: {network.dept: [2]}", "do": "submit"})
+    assert page.status_code == 422
+    assert "network.depth" in page.text
+
+
+def test_buttons_steer_an_experiment(api, submit):
+    number = submit()["id"]
+    for action, state in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
+        answer = api.post(f"/experiments/{number}/{action}", follow_redirects=False)
+        assert answer.status_code == 303, answer.text
+        assert api.get(f"/api/v1/experiments/{number}").json()["state"] == state
+    api.post(f"/experiments/{number}/retry", data={"which": "cancelled"})
+    extension = {"path": "training.weight_decay", "values": "0.2, 0.3", "seeds": ""}
+    api.post(f"/experiments/{number}/extend", data=extension)
+    assert api.get(f"/api/v1/experiments/{number}").json()["counts"]["queued"] == 12
+    assert api.post(f"/experiments/{number}/explode").status_code == 422
+
+
+def test_the_charting_library_comes_from_here_and_is_kept(api):
+    answer = api.get("/static/web/vega.js")
+    assert "immutable" in answer.headers["cache-control"]
+    assert len(answer.text) > 100_000
+
+
+def test_a_trial_runs_alone_with_the_grid_on_its_page(api, trained):
+    import html
+    import re
+
+    trial = api.get(f"/api/v1/experiments/{trained}/trials").json()["items"][0]["id"]
+    found = re.search(r"<pre[^>]*>(.*?)</pre>", api.get(f"/trials/{trial}").text, re.DOTALL)
+    assert found
+    body = html.unescape(found[1]).encode()
+    preview = api.post("/api/v1/experiments/preview", content=body, headers={"Content-Type": "application/json"})
+    assert preview.json()["trials"] == preview.json()["reused"] == 1
