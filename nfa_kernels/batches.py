@@ -4,7 +4,7 @@ shuffle: a fresh permutation per epoch from the stream `batches` of the trial's 
 b - 1 of the concatenated permutations, so no sample is left out. cyclic: rows t b .. t b + b - 1 modulo N.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -36,6 +36,20 @@ class Batches:
             self.waiting = torch.cat([self.waiting, epoch], 1)
         taken, self.waiting = self.waiting[:, : self.size], self.waiting[:, self.size :]
         return taken
+
+    def state(self) -> dict[str, Tensor]:
+        """Where the batches are, as tensors with one entry per lane."""
+        return {
+            "position": torch.full((len(self.generators),), self.position),
+            "waiting": self.waiting,
+            "generators": torch.stack([generator.get_state() for generator in self.generators]),
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` answered."""
+        self.position, self.waiting = int(state["position"][0]), state["waiting"]
+        for generator, at in zip(self.generators, state["generators"], strict=True):
+            generator.set_state(at.clone())
 
     def select(self, lanes: Tensor) -> None:
         """Keep some lanes."""

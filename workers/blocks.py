@@ -14,6 +14,8 @@ class Lane:
 
     settings: Mapping[str, Any]
     seed: int
+    checkpoint: bytes | None = None
+    """Where to go on; lanes of a stack all have one, of the same step, or none has."""
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,5 @@ class Block:
     """The explicit end marker: without it a stream that stops was cut off."""
     weights: tuple[tuple[int, int, bytes], ...] = ()
     """(lane, step, .safetensors file) of weights to keep."""
+    checkpoints: tuple[tuple[int, int, bytes], ...] = ()
+    """(lane, step, file): where the lanes are once the rows up to here are committed."""

@@ -15,7 +15,7 @@ import structlog
 from nfa_kernels import names
 from service.errors import StoreUnavailable
 from service.stacking import lanes_per_stack, stack_key
-from service.store import datasets, ids, queue
+from service.store import checkpoints, datasets, ids, queue
 from service.store.queue import End, Leased, Report
 from service.store.session import Store
 from workers.blocks import Block, Lane, Stack
@@ -45,6 +45,14 @@ class Running:
 
     def __post_init__(self) -> None:
         self.open = set(range(len(self.trials)))
+
+    def saved(self, files: Sequence[tuple[int, int, bytes]]) -> None:
+        """Note from which step on lanes would go on."""
+        steps = {lane: step for lane, step, _ in files}
+        self.trials = tuple(
+            trial._replace(checkpoint_step=steps.get(lane, trial.checkpoint_step))
+            for lane, trial in enumerate(self.trials)
+        )
 
     @property
     def still(self) -> list[Leased]:
@@ -181,7 +189,8 @@ class Dispatcher:
 
     def _start(self, seat: Seat, trials: tuple[Leased, ...]) -> bool:
         arrays = datasets.arrays_for(self.store, [trial.settings for trial in trials])
-        stack = Stack(tuple(Lane(trial.settings, trial.seed) for trial in trials), arrays)
+        saved = checkpoints.checkpoints_of(self.store, [t.trial_id for t in trials if t.checkpoint_step >= 0])
+        stack = Stack(tuple(Lane(trial.settings, trial.seed, saved.get(trial.trial_id)) for trial in trials), arrays)
         self.pool.run(seat, stack, Running(trials))
         self.tally.stacks += 1
         self.tally.lanes += len(trials)
@@ -235,8 +244,11 @@ class Dispatcher:
             block.parametrised,
             ends,
             block.weights,
+            block.checkpoints,
+            running.trials[0].checkpoint_step if running.is_first else -1,
         )
         gone = self._commit(report)
+        running.saved(block.checkpoints)
         running.is_first = False
         running.open -= {end.lane for end in block.ended}
         if block.last:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from torch import Tensor
 
-_DTYPES: Final = {"float64": "F64", "float32": "F32"}
+_DTYPES: Final = {"float64": "F64", "float32": "F32", "int64": "I64", "uint8": "U8", "bool": "BOOL"}
 
 
 class KeptWeights(NamedTuple):
@@ -41,7 +41,7 @@ def kept_weights(lanes: Sequence[int], step: int, weights: Sequence[Tensor], bia
 
 
 def encoded(arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> bytes:
-    """A .safetensors file of float64 or float32 arrays."""
+    """A .safetensors file of arrays of floats, int64, uint8 or bool."""
     header: dict[str, Any] = {"__metadata__": dict(about)}
     offset = 0
     for name, array in arrays.items():
@@ -52,3 +52,17 @@ def encoded(arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> bytes
     text += b" " * (-len(text) % 8)
     data = (array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes() for array in arrays.values())
     return b"".join([struct.pack("<Q", len(text)), text, *data])
+
+
+def decoded(file: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a file that `encoded` made."""
+    (length,) = struct.unpack_from("<Q", file)
+    header = json.loads(file[8 : 8 + length])
+    types = {short: np.dtype(name).newbyteorder("<") for name, short in _DTYPES.items()}
+    found = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            start, end = (8 + length + offset for offset in entry["data_offsets"])
+            flat = np.frombuffer(file[start:end], types[entry["dtype"]])
+            found[name] = flat.reshape(entry["shape"]).copy()
+    return found

@@ -15,6 +15,7 @@ from nfa_kernels.optimizers import OPTIMIZERS
 from nfa_kernels.products import Factored
 from nfa_kernels.schedules import factor
 from service.measured_steps import measured_steps, measured_times
+from workers.checkpoints import Named, flattened, like
 
 CHECK_STEPS = 64
 """Optimiser steps between two looks at whether a network has diverged."""
@@ -74,6 +75,18 @@ class Motion(Protocol):
         """Keep the networks at these places."""
         ...
 
+    def checkpoint_step(self, number: int) -> int:
+        """On the way to a point: rows numbered up to this have been measured, those of later points are higher."""
+        ...
+
+    def state(self) -> Named:
+        """Everything that `restore` needs to go on to the same numbers."""
+        ...
+
+    def restore(self, state: Named) -> None:
+        """Go on from a state; the stack has just been made of the same trials."""
+        ...
+
 
 class Data:
     """The training data, and the gradient of the loss on all of it or on a minibatch."""
@@ -113,6 +126,16 @@ class Data:
             lanes = torch.arange(rows.shape[0], device=rows.device)[:, None]
             x, y = x[lanes, rows], y[lanes, rows]
         return gradients(architecture, params, x, y, self._loss)[0]
+
+    def state(self) -> Named:
+        """Where the minibatches are."""
+        return {} if self._batches is None else {f"batches.{k}": v for k, v in self._batches.state().items()}
+
+    def restore(self, state: Named) -> None:
+        """Go on from there."""
+        if self._batches is not None:
+            named = {name.removeprefix("batches."): v for name, v in state.items() if name.startswith("batches.")}
+            self._batches.restore(named)
 
     def keep(self, index: Tensor) -> None:
         """Keep the networks at these places."""
@@ -175,6 +198,27 @@ class Stepping:
         self._state = _selected(self._state, index)
         self._hyperparameters = {name: value[index] for name, value in self._hyperparameters.items()}
         self._rate = self._rate[index]
+
+    def checkpoint_step(self, number: int) -> int:
+        """The steps done."""
+        return self.step
+
+    def state(self) -> Named:
+        """Weights, the optimiser's state, minibatches, step and time."""
+        lanes = len(self._rate)
+        counts = {
+            "step": torch.full((lanes,), self.step),
+            "factors": torch.full((lanes,), self._factors, dtype=torch.float64),
+        }
+        moving = flattened((self.weights, self._state), "moving", lanes)
+        return counts | moving | self._data.state()
+
+    def restore(self, state: Named) -> None:
+        """Go on from there."""
+        self.step, self._factors = int(state["step"][0]), float(state["factors"][0])
+        found: Any = like((self.weights, self._state), "moving", state)
+        self.weights, self._state = found
+        self._data.restore(state)
 
     def _step(self) -> None:
         now, hyperparameters = 1.0, self._hyperparameters
@@ -263,6 +307,19 @@ class Flowing:
         self._data.keep(index)
         self._flow = flow.Flow(*(part[index] for part in self._flow))
         self._problem = self._problem._replace(weight_decay=self._problem.weight_decay[index])
+
+    def checkpoint_step(self, number: int) -> int:
+        """The number of the measured time before."""
+        return number - 1
+
+    def state(self) -> Named:
+        """The integrator's."""
+        return flattened(self._flow, "flow", len(self._flow.time))
+
+    def restore(self, state: Named) -> None:
+        """Go on from there."""
+        found: Any = like(self._flow, "flow", state)
+        self._flow = found
 
 
 def motion(weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequence[Training]) -> Motion:

@@ -47,8 +47,9 @@ class Seat:
 class Pool:
     """Seats for `size` trainers; every method returns at once."""
 
-    def __init__(self, size: int, block_seconds: float, step_deadline: float) -> None:
-        self.block_seconds, self.step_deadline = block_seconds, step_deadline
+    def __init__(self, size: int, block_seconds: float, checkpoint_seconds: float, step_deadline: float) -> None:
+        self.block_seconds, self.checkpoint_seconds = block_seconds, checkpoint_seconds
+        self.step_deadline = step_deadline
         self.seats = [self._start() for _ in range(size)]
 
     def _start(self) -> Seat:
@@ -95,7 +96,7 @@ class Pool:
     def run(self, seat: Seat, stack: Stack, payload: Any) -> None:
         """Start a stack on an idle seat."""
         method = seat.trainer.train.options(num_returns="streaming", _generator_backpressure_num_objects=BACKPRESSURE)
-        seat.stream, seat.payload = method.remote(stack, self.block_seconds), payload
+        seat.stream, seat.payload = method.remote(stack, self.block_seconds, self.checkpoint_seconds), payload
         seat.heard, seat.pinged = time.monotonic(), None
 
     def busy(self) -> list[Seat]:

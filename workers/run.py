@@ -40,7 +40,7 @@ def run(settings: WorkerSettings, stop: threading.Event) -> int:
 def _dispatch(store: Store, settings: WorkerSettings, stop: threading.Event) -> None:
     resources = ray.cluster_resources()
     size = settings.trainers or max(1, int(resources.get("CPU", 1)))
-    pool = Pool(size, settings.block_seconds, settings.step_deadline_seconds)
+    pool = Pool(size, settings.block_seconds, settings.checkpoint_seconds, settings.step_deadline_seconds)
     identity = str(uuid.uuid4())
     has = {"cpus": resources.get("CPU", 0.0), "gpus": resources.get("GPU", 0.0)}
     queue.register_dispatcher(store, identity, socket.gethostname(), os.getpid(), size, has)

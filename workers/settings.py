@@ -20,6 +20,7 @@ class WorkerSettings(BaseSettings):
     heartbeat_seconds: float = Field(5.0, gt=0)
     sweep_seconds: float = Field(5.0, gt=0)
     block_seconds: float = Field(1.0, gt=0)
+    checkpoint_seconds: float = Field(60.0, ge=0)
     step_deadline_seconds: float = Field(60.0, gt=0)
     idle_poll_seconds: float = Field(0.5, gt=0)
 

@@ -44,13 +44,19 @@ class Trainer:
         self._torch = torch.__version__
         self._stopped: frozenset[int] = frozenset()
 
-    def train(self, stack: Stack, block_seconds: float) -> Iterator[Block | Broken]:
+    def train(self, stack: Stack, block_seconds: float, checkpoint_seconds: float) -> Iterator[Block | Broken]:
         """Train a stack to its end; the last item is a block with `last` set, or Broken."""
         from workers.training import train  # noqa: PLC0415
 
         self._stopped = frozenset()
         try:
-            yield from train(stack, "cpu", block_seconds=block_seconds, stopped=lambda: self._stopped)
+            yield from train(
+                stack,
+                "cpu",
+                block_seconds=block_seconds,
+                checkpoint_seconds=checkpoint_seconds,
+                stopped=lambda: self._stopped,
+            )
         except Exception as error:
             text = "".join(traceback.format_exception_only(error)).strip()
             yield Broken(text[:2000], is_final=isinstance(error, ValueError))

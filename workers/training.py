@@ -4,6 +4,7 @@ Numbers do not depend on what a trial is stacked with: each lane has its own ran
 data, and divergence is looked for at fixed steps (measured ones and multiples of 64).
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from nfa_kernels.measured_data import measured_data
 from nfa_kernels.metrics import Measured, Request, measure, needs_initial
 from nfa_kernels.networks import Architecture, forward
 from workers.blocks import Block, Lane, LaneEnd, Stack
+from workers.checkpoints import pack, unpack
 from workers.kept_weights import KeptWeights, kept_weights
 from workers.motion import Data, motion
 from workers.rows import Rows
@@ -31,14 +33,20 @@ Stopped = Callable[[], frozenset[int]]
 
 
 def train(
-    stack: Stack, device: str = "cpu", *, block_seconds: float = 1.0, stopped: Stopped = frozenset
+    stack: Stack,
+    device: str = "cpu",
+    *,
+    block_seconds: float = 1.0,
+    checkpoint_seconds: float = math.inf,
+    stopped: Stopped = frozenset,
 ) -> Iterator[Block]:
-    """Train every lane of a stack to its end.
+    """Train every lane of a stack to its end, from the beginning or from the lanes' checkpoints.
 
     Args:
         stack: lanes that share what `service.stacking.stack_key` hashes.
         device: a torch device.
         block_seconds: about how often a block is yielded, also when nothing was measured.
+        checkpoint_seconds: about how often a block says where the lanes are.
         stopped: asked about every 50 ms for the lanes to drop; they end without a further row.
     Yields:
         Blocks; the last one, and no other, has `last` set.
@@ -46,17 +54,24 @@ def train(
         ValueError: settings that the kernels refuse.
     """
     with torch.inference_mode():
-        yield from _Run(stack, torch.device(device), block_seconds, stopped).blocks()
+        yield from _Run(stack, torch.device(device), block_seconds, checkpoint_seconds, stopped).blocks()
 
 
 class _Run:
     """The whole state of a running stack. `lanes` are the numbers, in the stack, of those still running."""
 
-    def __init__(self, stack: Stack, device: torch.device, block_seconds: float, stopped: Stopped) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        device: torch.device,
+        block_seconds: float = 1.0,
+        checkpoint_seconds: float = math.inf,
+        stopped: Stopped = frozenset,
+    ) -> None:
         self.settings = settings = stack.lanes[0].settings
         training, network = settings["training"], settings["network"]
         self.lanes = list(range(len(stack.lanes)))
-        self.block_seconds, self.stopped = block_seconds, stopped
+        self.block_seconds, self.checkpoint_seconds, self.stopped = block_seconds, checkpoint_seconds, stopped
         dtype = getattr(torch, training["dtype"])
         data = [_data(lane, stack.arrays) for lane in stack.lanes]
         x, y, x_test, y_test = (torch.stack(parts).to(device) for parts in zip(*data, strict=True))
@@ -85,7 +100,19 @@ class _Run:
         self.initial = tuple(w.clone() for w in self.motion.weights) if initial_needed else None
         self.rows = Rows(self.request)
         self.explodes_at = EXPLODED * torch.maximum(self._train_loss(), self.data.zero_loss)
+        self.first, self.saved = 0, time.monotonic()
+        files = [lane.checkpoint for lane in stack.lanes if lane.checkpoint is not None]
+        if files:
+            self._go_on([*files])
         self._reset()
+
+    def _go_on(self, files: list[bytes]) -> None:
+        """Continue where the lanes' checkpoints are; what follows from the initial weights has just been computed."""
+        if len(files) < len(self.lanes):
+            raise ValueError(f"checkpoints: received {len(files)} for {len(self.lanes)} lanes, allowed are all or none")
+        state = {name: part.to(self.weight_decay.device) for name, part in unpack(files).items()}
+        self.first = int(state.pop("number")[0])
+        self.motion.restore(state)
 
     def _reset(self) -> None:
         self.ended: list[LaneEnd] = []
@@ -95,8 +122,11 @@ class _Run:
 
     def blocks(self) -> Iterator[Block]:
         """Alternate between moving and measuring until no lane is left or the last point is measured."""
-        for number in range(self.motion.points):
+        for number in range(self.first, self.motion.points):
             while self.lanes and not self.motion.reached(number):
+                if number and time.monotonic() - self.saved > self.checkpoint_seconds:
+                    # here every row up to the checkpoint is measured, and none beyond
+                    yield self._block(last=False, checkpoints=self._checkpoints(number))
                 self._advance(number)
                 if self.motion.at_check and not self.motion.reached(number):
                     self._end_diverged()
@@ -196,7 +226,13 @@ class _Run:
         if self.initial is not None:
             self.initial = tuple(weight[index] for weight in self.initial)
 
-    def _block(self, *, last: bool) -> Block:
+    def _checkpoints(self, number: int) -> tuple[tuple[int, int, bytes], ...]:
+        """Where the running lanes are on the way to a measured point."""
+        state = self.motion.state() | {"number": torch.full((len(self.lanes),), number)}
+        self.saved = time.monotonic()
+        return pack(self.lanes, self.motion.checkpoint_step(number), state)
+
+    def _block(self, *, last: bool, checkpoints: tuple[tuple[int, int, bytes], ...] = ()) -> Block:
         network, layers, parametrised = self.rows.take()
         block = Block(
             network,
@@ -208,6 +244,7 @@ class _Run:
             self.measuring_seconds,
             last,
             tuple(self.kept),
+            checkpoints,
         )
         self._reset()
         return block

@@ -48,6 +48,7 @@ TABLES = (
     "layer_measurement",
     "parametrised_measurement",
     "kept_weights",
+    "checkpoint",
     "dispatcher",
     "dataset",
     "idempotency",
@@ -109,6 +110,7 @@ def _create_trials() -> None:
         sa.Column("failures", Key, nullable=False, server_default=sa.text("0")),
         sa.Column("interruptions", Key, nullable=False, server_default=sa.text("0")),
         sa.Column("stack_limit", Key, nullable=False, server_default=sa.text("0")),
+        sa.Column("checkpoint_step", Key, nullable=False, server_default=sa.text("-1")),
         sa.Column("queued_for", Key),
         sa.Column("priority", Key, nullable=False, server_default=sa.text("0")),
         sa.Column("owner", sa.Text),
@@ -189,6 +191,12 @@ def _create_measurements() -> None:
         "kept_weights",
         _trial_key(),
         _step(),
+        sa.Column("content", sa.LargeBinary, nullable=False),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "checkpoint",
+        _trial_key(),
         sa.Column("content", sa.LargeBinary, nullable=False),
         sqlite_strict=True,
     )

@@ -9,6 +9,7 @@ from service.store.experiments import Experiment, get_experiment, require
 from service.store.models import (
     MEASUREMENT_TABLES,
     attempt,
+    checkpoint,
     experiment,
     experiment_trial,
     final,
@@ -101,7 +102,7 @@ _CHUNK = 5_000
 
 def _delete_trials(connection: Connection, keys: list[int]) -> None:
     of_them = set(connection.scalars(select(trial.c.settings_id).where(trial.c.id.in_(keys))))
-    for table in (*MEASUREMENT_TABLES, final, attempt):
+    for table in (*MEASUREMENT_TABLES, final, attempt, checkpoint):
         connection.execute(delete(table).where(table.c.trial_id.in_(keys)))
     connection.execute(delete(trial).where(trial.c.id.in_(keys)))
     is_used = select(trial.c.id).where(trial.c.settings_id == settings.c.id).exists()

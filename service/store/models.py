@@ -72,6 +72,8 @@ trial = _table(
     Column("interruptions", Key, nullable=False, server_default=text("0")),
     # at most so many lanes in its next stack, since a larger one crashed; 0: any number
     Column("stack_limit", Key, nullable=False, server_default=text("0")),
+    # rows up to here belong to its checkpoint; -1: it has none
+    Column("checkpoint_step", Key, nullable=False, server_default=text("-1")),
     # on whose behalf it is queued: the unpaused experiment of highest priority that wants it; null: nobody's
     Column("queued_for", Key),
     Column("priority", Key, nullable=False, server_default=text("0")),
@@ -183,6 +185,12 @@ kept_weights = _table(
     "kept_weights",
     Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
     Column("step", Key, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+checkpoint = _table(
+    "checkpoint",
+    Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
     Column("content", LargeBinary, nullable=False),
 )
 

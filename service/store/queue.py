@@ -15,6 +15,7 @@ from sqlalchemy.sql import ColumnElement
 
 from service.states import TrialState
 from service.store.attempts import close_attempts, open_attempts
+from service.store.checkpoints import drop_checkpoints, put_checkpoints
 from service.store.keys import among
 from service.store.measurements import delete_measurements, insert_finals, insert_measurements
 from service.store.models import dispatcher, runs, settings, trial, waits
@@ -40,6 +41,8 @@ class Leased(NamedTuple):
     """Charged so far: how often it crashed alone, under whichever dispatcher."""
     interruptions: int = 0
     """Nodes lost under it so far."""
+    checkpoint_step: int = -1
+    """Rows up to this step stay, and it goes on from its checkpoint; -1: from the beginning."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,17 @@ class Report:
     open: frozenset[int]
     """Lanes that are still running or end in this block; rows of others are dropped."""
     is_first: bool
-    """The first report of these attempts: rows of earlier attempts are deleted first."""
+    """The first report of these attempts: rows of earlier attempts beyond their checkpoint are deleted first."""
     network: pa.RecordBatch
     layers: pa.RecordBatch
     parametrised: pa.RecordBatch
     ends: tuple[End, ...]
     weights: tuple[tuple[int, int, bytes], ...] = ()
     """(lane, step, file) of weights to keep."""
+    checkpoints: tuple[tuple[int, int, bytes], ...] = ()
+    """(lane, step, file): where lanes would go on, with the rows up to here."""
+    resumed_step: int = -1
+    """Of a first report: the step of the checkpoint from which these attempts went on; -1 without one."""
     is_repeat: bool = False
     """An earlier call with this report was not answered, and may have been committed."""
 
@@ -128,7 +135,7 @@ def lease_stack(
             return []
         mine = and_(waits, trial.c.priority == turn.priority, trial.c.queued_for == turn.experiment)
         head = connection.execute(
-            select(trial.c.stack_key, trial.c.stack_limit, settings.c.document)
+            select(trial.c.stack_key, trial.c.stack_limit, trial.c.checkpoint_step, settings.c.document)
             .join(settings, settings.c.id == trial.c.settings_id)
             .where(mine)
             .order_by(trial.c.id)
@@ -136,7 +143,10 @@ def lease_stack(
         ).one_or_none()
         if head is None:
             return []
-        shape = and_(trial.c.stack_key == head.stack_key, trial.c.stack_limit == head.stack_limit)
+        # a stack goes on from one step
+        shape = and_(
+            *(trial.c[name] == getattr(head, name) for name in ("stack_key", "stack_limit", "checkpoint_step"))
+        )
         same = and_(waits, trial.c.priority == turn.priority, shape)
         counted = select(trial.c.queued_for).where(same).limit(_COUNTED).subquery()
         waiting = int(connection.scalar(select(func.count()).select_from(counted)) or 1)
@@ -192,6 +202,7 @@ def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_second
             trial.c.queued_for,
             trial.c.failures,
             trial.c.interruptions,
+            trial.c.checkpoint_step,
         )
         .join(settings, settings.c.id == trial.c.settings_id)
         .where(among(connection, trial.c.id, keys))
@@ -329,11 +340,12 @@ def record(store: Store, report: Report, lease_seconds: float) -> frozenset[int]
         kept = _prolong(connection, held, now + lease_seconds, clock)
         lanes = {lane: report.trials[lane][0] for lane in sorted(report.open) if report.trials[lane][0] in kept}
         if report.is_first:
-            delete_measurements(connection, sorted(kept))
+            delete_measurements(connection, sorted(kept), report.resumed_step + 1)
         elif report.is_repeat:
             delete_measurements(connection, sorted(kept), _first_step(report))
         insert_measurements(connection, lanes, report.network, report.layers, report.parametrised)
         insert_weights(connection, lanes, report.weights)
+        put_checkpoints(connection, lanes, report.checkpoints)
         ends = [end for end in report.ends if end.trial_id in kept]
         insert_finals(connection, lanes, {end.trial_id: end.step for end in ends}, report.network, report.layers)
         _finish(connection, ends)
@@ -366,6 +378,7 @@ def _finish(connection: Connection, ends: Sequence[End]) -> None:
     for (state, step, error), members in groups.items():
         keys = [end.trial_id for end in members]
         close_attempts(connection, keys, state, error)
+        drop_checkpoints(connection, keys)
         connection.execute(
             update(trial)
             .where(among(connection, trial.c.id, keys))

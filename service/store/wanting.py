@@ -12,6 +12,7 @@ from sqlalchemy.sql import ColumnElement
 
 from service.states import TrialState
 from service.store.attempts import close_attempts
+from service.store.checkpoints import drop_checkpoints
 from service.store.models import experiment, experiment_trial, trial
 from service.store.session import utc_now
 
@@ -105,3 +106,5 @@ def _take(connection: Connection, condition: ColumnElement[bool], state: TrialSt
         .returning(trial.c.id)
     ).all()
     close_attempts(connection, taken, outcome)
+    if state == TrialState.CANCELLED:
+        drop_checkpoints(connection, taken)

@@ -30,6 +30,7 @@ _PACE = {
     "NFA_HEARTBEAT_SECONDS": "0.5",
     "NFA_SWEEP_SECONDS": "0.5",
     "NFA_BLOCK_SECONDS": "0.1",
+    "NFA_CHECKPOINT_SECONDS": "0.3",
 }
 
 

@@ -206,7 +206,7 @@ def test_a_network_has_the_same_bits_alone_and_in_a_stack(optimizer, activation)
     ]
 
     def weights(of):
-        run = _Run(Stack(tuple(of)), torch.device("cpu"), 1e9, frozenset)
+        run = _Run(Stack(tuple(of)), torch.device("cpu"), 1e9)
         for number in range(run.motion.points):
             while not run.motion.reached(number):
                 run.motion.advance(number)

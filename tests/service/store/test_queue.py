@@ -10,7 +10,7 @@ from sqlalchemy import event, func, select, update
 
 from service.grids import expand
 from service.states import TrialState
-from service.store import attempts, control, experiments, queue, submissions, trials
+from service.store import attempts, checkpoints, control, experiments, queue, submissions, trials
 from service.store.ids import trial_id
 from service.store.models import final, layer_measurement, measurement, trial
 from service.store.queue import End, Report
@@ -283,3 +283,26 @@ def test_a_lost_node_is_charged_to_nobody_and_leaves_stacks_as_large_as_they_wer
     assert [(one.attempt, one.failures, one.interruptions) for one in again] == [(3, 0, 1)] * 6
     found = attempts.list_attempts(store, trial_id(leased[0].trial_id))
     assert [one.outcome for one in found] == ["interrupted", "released", None]
+
+
+def test_a_trial_goes_on_from_its_checkpoint_and_loses_only_the_rows_beyond_it(store, expansion):
+    submissions.create_experiment(store, expansion)
+    leased = _lease(store)
+    files = tuple((lane, 7, b"at %d" % lane) for lane in range(3))
+    queue.record(store, replace(_report(leased, [0, 5]), checkpoints=files), LEASE)
+    queue.record(store, _report(leased, [10], first=False), LEASE)
+    _expire(store)
+    queue.sweep(store)
+    stacks = [_lease(store, owner="d2"), _lease(store, owner="d2")]
+    assert [[one.checkpoint_step for one in stack] for stack in stacks] == [[7] * 3, [-1] * 3]
+    resumed = stacks[0]
+    saved = checkpoints.checkpoints_of(store, [one.trial_id for stack in stacks for one in stack])
+    assert saved == {one.trial_id: b"at %d" % lane for lane, one in enumerate(resumed)}
+    queue.record(store, replace(_report(leased, [15], first=False), checkpoints=((0, 15, b"stale"),)), LEASE)
+    assert checkpoints.checkpoints_of(store, list(saved)) == saved
+    queue.record(store, replace(_report(resumed, [10, 20], ends=True, value=0.7), resumed_step=7), LEASE)
+    mine = [row.step for row in _rows(store) if row.trial_id == resumed[0].trial_id]
+    assert mine == [0, 5, 10, 20]
+    assert checkpoints.checkpoints_of(store, list(saved)) == {}
+    with store.read() as connection:
+        assert set(connection.scalars(select(trial.c.checkpoint_step))) == {-1}

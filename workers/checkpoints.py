@@ -1,0 +1,64 @@
+"""Where a lane of a stack is, as named arrays in one file per trial, from which another trainer goes on.
+
+The format is that of kept weights (.safetensors): nothing in it can run code.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workers.kept_weights import decoded, encoded
+
+MOST_BYTES = 64 * 2**20
+"""Of the files of one stack together; a larger stack is not checkpointed."""
+
+Named = dict[str, Tensor]
+"""Tensors with a leading K."""
+
+
+def pack(lanes: Sequence[int], step: int, state: Named) -> tuple[tuple[int, int, bytes], ...]:
+    """(lane, step, file) per lane; none if they would be too large.
+
+    Args:
+        lanes: their numbers.
+        step: rows up to this one have been measured.
+        state: tensors with one entry per lane.
+    """
+    if sum(tensor.nbytes for tensor in state.values()) > MOST_BYTES:
+        return ()
+    arrays = {name: tensor.cpu().contiguous().numpy() for name, tensor in state.items()}
+    return tuple(
+        (lane, step, encoded({name: array[place] for name, array in arrays.items()}, {"step": str(step)}))
+        for place, lane in enumerate(lanes)
+    )
+
+
+def unpack(files: Sequence[bytes]) -> Named:
+    """The state of a stack from its lanes' files. Raises ValueError if they are not of one step and shape."""
+    lanes = [decoded(file) for file in files]
+    names = set(lanes[0])
+    if any(set(lane) != names or any(lane[n].shape != lanes[0][n].shape for n in names) for lane in lanes):
+        raise ValueError("checkpoints: received files of different steps or shapes, a stack goes on from one step")
+    return {name: torch.stack([torch.from_numpy(lane[name]) for lane in lanes]) for name in lanes[0]}
+
+
+def flattened(state: Any, name: str, lanes: int) -> Named:
+    """The tensors and whole numbers of a nested tuple, by their places in it."""
+    if isinstance(state, Tensor):
+        return {name: state}
+    if isinstance(state, tuple):
+        parts = (flattened(part, f"{name}.{place}", lanes) for place, part in enumerate(state))
+        return {key: tensor for part in parts for key, tensor in part.items()}
+    return {name: torch.full((lanes,), state)}
+
+
+def like(template: Any, name: str, found: Mapping[str, Tensor]) -> Any:
+    """A nested tuple shaped as another one, with what `flattened` took apart."""
+    if isinstance(template, Tensor):
+        return found[name].to(template)
+    if isinstance(template, tuple):
+        parts = [like(part, f"{name}.{place}", found) for place, part in enumerate(template)]
+        return type(template)(*parts) if hasattr(template, "_fields") else tuple(parts)
+    return found[name][0].item()
