@@ -60,6 +60,12 @@ def charged(store: Store) -> int:
         return connection.scalar(select(func.sum(trial.c.failures))) or 0
 
 
+def _answers(port: int) -> bool:
+    """Whether something listens there; a dispatcher gives up after three seconds."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.fixture(scope="session")
 def ray_head() -> Iterator[dict[str, str]]:
     """Environment of a dispatcher that joins the session's Ray: two CPUs, token authentication."""
@@ -75,6 +81,7 @@ def ray_head() -> Iterator[dict[str, str]]:
     head = subprocess.Popen(
         [*start.split(), *options], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+    wait_until(lambda: _answers(port))
     yield {"NFA_RAY_ADDRESS": f"127.0.0.1:{port}", "NFA_RAY_TOKEN_PATH": str(token)}
     head.terminate()
     head.wait(20)
