@@ -1,0 +1,79 @@
+"""Runs a sample of a sweep's trials through a peer and prints seconds per trial as JSON; see sweep.py.
+
+    python benchmarks/peers.py pool|tune TRIALS SWEEP-AS-JSON
+
+pool: multiprocessing, a process per core. tune: Ray Tune with one CPU per trial, reporting each measured step.
+"""
+
+import json
+import logging
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+
+from peer_training import Sweep, sweep_of, timed, train
+
+
+def pool(sweep: Sweep, trials: int) -> float:
+    """Seconds per trial of a process pool on all cores, after a warm-up of each process."""
+    cores = os.cpu_count() or 1
+    tiny = Sweep("warm-up", sweep.widths, 8, 2, 1, sweep.activation, sweep.dtype)
+    with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn")) as workers:
+        list(workers.map(timed, [tiny] * 4 * cores, range(4 * cores)))
+        started = time.perf_counter()
+        list(workers.map(timed, [sweep] * trials, range(trials)))
+        return (time.perf_counter() - started) / trials
+
+
+def tune(sweep: Sweep, trials: int) -> float:
+    """Seconds per trial of Ray Tune on all cores, without Ray's own start."""
+    import ray
+    from ray import tune as ray_tune
+
+    def trainable(config: dict) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+
+        def report(step: int, loss: float, alignment: float) -> None:
+            ray_tune.report({"step": step, "loss": loss, "alignment": alignment})
+
+        train(config["sweep"], config["seed"], report)
+
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    os.environ["PYTHONPATH"] = os.path.dirname(os.path.abspath(__file__))
+    ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
+
+    def run(chosen: Sweep, count: int) -> float:
+        space = {"sweep": chosen, "seed": ray_tune.grid_search(list(range(count)))}
+        with tempfile.TemporaryDirectory() as folder:
+            tuner = ray_tune.Tuner(
+                ray_tune.with_resources(trainable, {"cpu": 1}),
+                param_space=space,
+                run_config=ray_tune.RunConfig(storage_path=folder, verbose=0),
+            )
+            started = time.perf_counter()
+            results = tuner.fit()
+            taken = time.perf_counter() - started
+        assert not results.errors, results.errors[0]
+        return taken / count
+
+    run(Sweep("warm-up", sweep.widths, 8, 2, 1, sweep.activation, sweep.dtype), 2)
+    found = run(sweep, trials)
+    ray.shutdown()
+    return found
+
+
+def main() -> None:
+    """Print {"seconds_per_trial": ..}."""
+    warnings.filterwarnings("ignore")
+    kind, trials, sweep = sys.argv[1], int(sys.argv[2]), sweep_of(json.loads(sys.argv[3]))
+    print(json.dumps({"seconds_per_trial": {"pool": pool, "tune": tune}[kind](sweep, trials)}))
+
+
+if __name__ == "__main__":
+    main()
