@@ -13,7 +13,7 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(
 ENV  := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test test-gpu check format clean
+.PHONY: help install demo up test browser pictures test-gpu check format clean
 
 help: ## List these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +26,16 @@ demo: $(VENV)/.runtime ## Run the weight-decay preset through the whole service;
 up: $(VENV)/.runtime ## Start the service on this machine (SQLite, local Ray); Ctrl-C stops it
 	@$(BIN)/nfa up
 
-test: $(VENV)/.test check ## Run every check and every test
+test: $(VENV)/.test check browser ## Run every check and every test
 	@$(ENV) $(BIN)/pytest --durations=15
+
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && apt-get install --yes --quiet --no-install-recommends chromium >/dev/null; } || \
+	  echo "No Chromium: the tests of the web page are skipped. Install it with your system's packages."
+
+pictures: $(VENV)/.test browser ## Draw the pictures of README from a run of the weight-decay preset
+	@$(BIN)/python docs/pictures/make.py
 
 test-gpu: $(VENV)/.test ## Hold the kernels on every CUDA device against the CPU; says which devices ran
 	@$(ENV) $(BIN)/pytest tests/nfa_kernels/test_devices.py -q -s

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from service.cli.display import counts, err, number, out, print_json, table, verdicts_table
+from service.cli.display import counts, err, out, print_json, table, verdicts_table
 from service.cli.exits import Exit
 from service.cli.local_run import follow, temporary_service
 from service.cli.options import AsJson
 from service.cli.outcome import exit_code
 from service.cli.progress import duration
 from service.client import Client
+from service.plain_numbers import number
 from service.schemas import ExperimentDetail
 
 PRESET = "weight-decay"

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.client_transport import ClientError
+from service.plain_numbers import number
 from service.schemas import ExperimentBody, VerdictBody
 from service.states import TrialState
 
@@ -45,17 +46,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: plain(inner) for key, inner in value.items()}
     return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def number(value: Any) -> str:
-    """A value in few characters; what is just below one as its distance from it, because that is what is read."""
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        if 0.9999 < value < 1:
-            return f"1-{1 - value:.1e}"
-        return f"{value:.6g}" if value == 0 or 1e-4 <= abs(value) < 1e7 else f"{value:.2e}"
-    return str(value)
 
 
 def table(columns: Mapping[str, JustifyMethod], rows: Iterable[Sequence[str | Text]]) -> Table:

@@ -8,7 +8,6 @@ from service.cli.display import (
     counts,
     err,
     experiments_table,
-    number,
     out,
     print_json,
     results_table,
@@ -29,6 +28,7 @@ from service.cli.options import (
 from service.cli.outcome import moving_together, report
 from service.cli.progress import ExperimentProgress, duration
 from service.client import Client, Grid
+from service.plain_numbers import number
 from service.schemas import ExperimentDetail
 
 

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import JSONResponse
 
 from service.api.deps import StoreDep, Where
 from service.api.names import known_paths, numeric_metrics
@@ -89,6 +90,8 @@ def figure(experiment_id: str, form: str, store: StoreDep, chosen: Choices) -> R
     try:
         chart = draw(wish_of(one, chosen), StoreSource(store, experiment_id, one.grid))
     except NothingToDraw as nothing:
+        if form == "json":  # the page asks while trials run: nothing to draw is no error there
+            return JSONResponse({"nothing": str(nothing)}, headers=HEADERS)
         raise NotFound(f"{one.id} has {nothing}") from nothing
     spec = chart.to_json(indent=None)
     return Response(_drawn(spec, form), media_type=_MEDIA[form], headers=HEADERS)

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from service.errors import ServiceError
+from service.plain_numbers import number
 
 FOLDER: Final = Path(__file__).parent
 POLICY: Final = (
@@ -24,15 +25,6 @@ HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-
-
-def _number(value: Any) -> str:
-    """A number for a table: enough digits to tell 0.99999 from 1."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    return f"{value:.6g}"
 
 
 def _duration(seconds: float | None) -> str:
@@ -60,7 +52,7 @@ def _query(given: Mapping[str, Any]) -> str:
 _templates = Environment(
     loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
-_templates.filters |= {"number": _number, "duration": _duration, "flat": _flat, "query": _query}
+_templates.filters |= {"number": number, "duration": _duration, "flat": _flat, "query": _query}
 
 
 def render(name: str, status: int = 200, **values: Any) -> HTMLResponse:

@@ -5,6 +5,7 @@ import os
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from service import filters
@@ -20,11 +21,13 @@ from service.errors import InvalidRequest, ServiceError, Unauthorised
 from service.grids import dataset_ids, expand, parse_document
 from service.presets import get_preset, list_presets
 from service.reductions import parse_reduction
+from service.settings import Settings
 from service.states import ExperimentState, TrialState
 from service.store import attempts, experiments, results, submissions, trials
 from service.store.datasets import dataset_shapes
+from service.store.session import Store
 from service.store.tokens import find_actor
-from service.tokens import is_well_formed
+from service.tokens import Actor, is_well_formed
 from service.web.drawing import FIGURES
 from service.web.figure_pages import SHOWN_METRICS, Choices, wish_of
 from service.web.page_route import PageRoute, form_of, render
@@ -147,6 +150,10 @@ def submit_form(preset: Annotated[str, Query(max_length=100)] = "") -> Response:
 async def submit(request: Request, store: StoreDep, actor: ActorDep, settings: SettingsDep) -> Response:
     """Preview a grid or queue its trials; what is wrong with it stands beside it."""
     form = await form_of(request)
+    return await run_in_threadpool(_submitted, form, store, actor, settings)
+
+
+def _submitted(form: dict[str, str], store: Store, actor: Actor, settings: Settings) -> Response:
     text = form.get("grid", "")
     try:
         document = parse_document(text.encode())
@@ -197,7 +204,7 @@ def login_form() -> Response:
 async def login(request: Request, store: StoreDep) -> Response:
     """Keep a token that opens something."""
     token = (await form_of(request)).get("token", "").strip()
-    if not is_well_formed(token) or find_actor(store, token) is None:
+    if not is_well_formed(token) or await run_in_threadpool(find_actor, store, token) is None:
         error = Unauthorised("this token opens nothing: it was revoked, has expired, or never was")
         return render("login.html", 401, error=error.detail)
     answer = RedirectResponse("/", 303)

@@ -17,9 +17,9 @@ async function draw() {
   const place = document.getElementById("figure");
   if (!place || !window.vegaEmbed) return;
   const answer = await fetch(place.dataset.spec, { headers: { Accept: "application/json" } });
-  if (answer.status === 404) { place.textContent = "Nothing to draw yet: no completed trial has this metric."; return; }
   if (!answer.ok) { place.textContent = (await answer.json()).detail; return; }
   const spec = await answer.json();
+  if (spec.nothing) { place.textContent = `Not drawn: ${spec.nothing}.`; return; }
   const options = { ast: true, defaultStyle: false, actions: false, tooltip: false, renderer: "canvas" };
   await window.vegaEmbed(place, spec, options);
   place.dataset.drawn = "yes";

@@ -40,9 +40,11 @@ def test_a_figure_is_answered_as_a_specification_and_as_files(api, trained):
 
 
 def test_a_figure_that_cannot_be_drawn_says_why(api, trained):
-    refused = api.get(f"/experiments/{trained}/figure.json", params={"figure": "phase"})
-    assert refused.status_code == 404
-    assert "two settings" in refused.json()["detail"]
+    phase = {"figure": "phase"}
+    told = api.get(f"/experiments/{trained}/figure.json", params=phase)
+    assert told.status_code == 200 and "two" in told.json()["nothing"]
+    refused = api.get(f"/experiments/{trained}/figure.svg", params=phase)
+    assert refused.status_code == 404 and told.json()["nothing"] in refused.text
 
 
 def test_a_wrong_filter_is_explained_on_the_page(api, trained):

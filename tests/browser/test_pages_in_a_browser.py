@@ -1,0 +1,158 @@
+"""The web page in a real Chromium against a real service: submit, watch, read, filter, download, cancel, share."""
+
+import csv
+import io
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from service.client import Client
+
+NFA = str(Path(sys.executable).with_name("nfa"))
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+GRID = """\
+name: seen <script>document.title="x"</script>
+trial:
+  data: {samples: 40, inputs: 5, outputs: 2, spectrum: [2, 1]}
+  network: {depth: 2, width: 6}
+  training: {steps: 3000, learning_rate: 0.02}
+  measure: {points: 20}
+axes:
+  training.weight_decay: [0, 0.1]
+seeds: 3
+claims:
+  - {id: restored, says: decay restores it, where: training.weight_decay > 0, metric: alignment, every_trial: ">= 0.99"}
+"""
+LONG = GRID.replace("steps: 3000", "steps: 9000000").replace("seen <script>", "long <script>")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a service with its dispatcher."""
+    home = tmp_path_factory.mktemp("home")
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("NFA_")}
+    process = subprocess.Popen(
+        [NFA, "up", "--port", "0", "--json"],
+        env=plain | {"NFA_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = list(iter(process.stdout.readline, "}\n"))
+    yield next(line.split('"')[3] for line in said if '"url"' in line)
+    process.terminate()
+    process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, without a window."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser, service: str) -> Iterator[Page]:
+    """A page that fails the test on an error in its console, and on a request to any other host."""
+    context = browser.new_context(base_url=service, accept_downloads=True)
+    opened, wrong = context.new_page(), []
+    opened.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on(
+        "request",
+        lambda request: (
+            wrong.append(request.url) if urlsplit(request.url).netloc not in (urlsplit(service).netloc, "") else None
+        ),
+    )
+    yield opened
+    context.close()
+    assert wrong == []
+
+
+def _submit(page: Page, grid: str) -> str:
+    """Submit a grid through the page; answers the experiment's id."""
+    page.goto("/submit")
+    page.get_by_label("Grid, as YAML or JSON").fill(grid)
+    expect(page.locator("#cost")).to_contain_text("6 trials")
+    page.get_by_role("button", name="Submit", exact=True).click()
+    page.wait_for_url("**/experiments/*")
+    return page.url.rpartition("/")[2]
+
+
+def test_a_grid_is_submitted_watched_to_its_end_read_filtered_and_downloaded(page: Page, service: str) -> None:
+    experiment = _submit(page, GRID)
+    expect(page.locator("h1")).to_have_text('seen <script>document.title="x"</script>')
+    # without a reload: the page follows the experiment by itself
+    expect(page.locator("#progress")).to_contain_text("completed", timeout=45_000)
+    expect(page.locator("#verdicts")).to_contain_text("holds")
+    expect(page.locator("#figure canvas")).to_be_visible(timeout=30_000)
+
+    page.get_by_label("Where", exact=True).fill("training.weight_decay > 0 and seed < 2")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("#trials tbody tr")).to_have_count(2)
+    shared = page.url
+    other = page.context.new_page()
+    other.goto(shared)
+    expect(other.locator("#trials tbody tr")).to_have_count(2)
+    assert other.get_by_label("Where", exact=True).input_value() == "training.weight_decay > 0 and seed < 2"
+
+    page.get_by_label("Where", exact=True).fill("training.weight_deca > 0")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("alert")).to_contain_text("training.weight_decay")
+
+    with page.expect_download() as download:
+        page.locator("#results").get_by_role("link", name="CSV").first.click()
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
+    with Client(service) as client:
+        wanted = client.results(experiment, agg=["mean", "count"])
+    assert [float(row["alignment_mean"]) for row in rows] == wanted["alignment_mean"].to_list()
+
+    page.goto(f"/experiments/{experiment}")
+    page.locator("#trials tbody a").first.click()
+    expect(page.locator("main")).to_contain_text("completed")
+
+
+def test_a_running_experiment_is_cancelled_after_a_question(page: Page) -> None:
+    _submit(page, LONG)
+    page.get_by_text("Cancel …").click()
+    page.get_by_role("button", name="Yes, cancel").click()
+    expect(page.locator("#progress")).to_contain_text("cancelled", timeout=20_000)
+
+
+def test_pages_fit_a_phone_and_every_field_has_a_label(browser: Browser, service: str) -> None:
+    context = browser.new_context(base_url=service, viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    for address in ("/", "/experiments/e1", "/submit", "/cluster", "/definitions", "/login"):
+        page.goto(address)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, address
+        unnamed = page.evaluate(
+            "[...document.querySelectorAll('input:not([type=hidden]), select, textarea')]"
+            ".filter(e => !e.labels.length && !e.ariaLabel).map(e => e.name)"
+        )
+        assert unnamed == [], address
+        assert page.locator("h1").count() == 1 and page.title(), address
+    context.close()
+
+
+def test_everything_but_drawing_works_without_javascript(browser: Browser, service: str) -> None:
+    context = browser.new_context(base_url=service, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/submit")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator("#cost")).to_contain_text("9 trials")
+    page.goto("/experiments/e1")
+    expect(page.locator("#figure img")).to_be_visible()
+    expect(page.locator("#results tbody tr")).to_have_count(2)
+    context.close()
