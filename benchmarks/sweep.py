@@ -29,6 +29,7 @@ from nfa_kernels import cost
 from service.cli.local_service import running
 from service.client import Client
 from service.grids import expand
+from service.stacking import max_lanes
 from service.states import TrialState
 from workers.allocation import keep_freed_memory
 from workers.blocks import Lane, Stack
@@ -91,13 +92,14 @@ def kernels_alone(sweep: Sweep, trials: int) -> tuple[float, float, float]:
 
 
 def _stack(sweep: Sweep, seeds: range) -> tuple[float, float]:
-    """Train some seeds as stacks of at most 256; seconds of steps and of measuring."""
+    """Train some seeds in stacks as large as the service's; seconds of steps and of measuring."""
     torch.set_num_threads(1)
     keep_freed_memory()
     point = expand(grid(sweep, 1)).points[0]
     stepping = measuring = 0.0
-    for first in range(0, len(seeds), 256):
-        for block in train(Stack(tuple(Lane(point.settings, seed) for seed in seeds[first : first + 256]))):
+    size = max_lanes(point.settings)
+    for first in range(0, len(seeds), size):
+        for block in train(Stack(tuple(Lane(point.settings, seed) for seed in seeds[first : first + size]))):
             stepping += block.training_seconds
             measuring += block.measuring_seconds
     return stepping, measuring

@@ -19,6 +19,8 @@ MAX_LANES: Final = 4096
 UNKNOWN_LANES: Final = 16
 """Lanes of a stack whose data sizes are not known."""
 STACK_BYTES: Final = 1 << 30
+CACHED_BYTES: Final = 4 << 20
+"""Weights of a stack, so that a step finds them where the last one left them: half again as fast as from memory."""
 STACK_STEP_SECONDS: Final = 0.5
 """A stack is no larger than that it answers to a cancel between two steps."""
 
@@ -64,7 +66,11 @@ def max_lanes(settings: Mapping[str, Any], shape: DataShape | None = None) -> in
     if shape is None:
         return UNKNOWN_LANES
     step = trial_cost.step_seconds(settings, shape, 1)
-    fitting = min(STACK_BYTES // trial_cost.lane_bytes(settings, shape), int(STACK_STEP_SECONDS / step))
+    fitting = min(
+        STACK_BYTES // trial_cost.lane_bytes(settings, shape),
+        CACHED_BYTES // trial_cost.weight_bytes(settings, shape),
+        int(STACK_STEP_SECONDS / step),
+    )
     return max(1, min(MAX_LANES, fitting))
 
 

@@ -46,6 +46,12 @@ def lane_bytes(settings: Mapping[str, Any], shape: DataShape) -> int:
     return cost.lane_bytes(cost_shape(settings, shape), shape.samples + shape.test_samples)
 
 
+def weight_bytes(settings: Mapping[str, Any], shape: DataShape) -> int:
+    """Memory of one trial's weights."""
+    form = cost_shape(settings, shape)
+    return cost.parameters(form.widths) * (8 if form.dtype == "float64" else 4)
+
+
 def step_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: int) -> float:
     """Seconds of one training step of a stack."""
     depth = settings["network"]["depth"]
