@@ -65,6 +65,8 @@ class Point:
     axes: Mapping[str, Any]
     """The value of every varying path, typed, as the user would write it."""
     shape: DataShape
+    device: str = "auto"
+    """Where to train; no part of the settings."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ class _Build:
         depth = settings.network.depth
         form = {name: self.form(section, depth) for name, section in sections.items()}
         axes = {path: sections[_head(path)].value(path) for path in paths}
-        return Point(form, canonical.settings_digest(form), stack_key(form), axes, shape)
+        return Point(form, canonical.settings_digest(form), stack_key(form), axes, shape, settings.training.device)
 
 
 def _build_points(build: _Build, factors: Sequence[Factor], included: Sequence[Choice]) -> tuple[Point, ...]:

@@ -169,7 +169,8 @@ class AttemptBody(Body):
 
     number: int
     dispatcher: str
-    host: str | None = Field(description="Where that dispatcher ran.")
+    host: str | None = Field(description="The machine of its trainer; null before it had one.")
+    node: str | None = Field(description="Ray's name of that machine.")
     started_at: datetime
     ended_at: datetime | None
     outcome: str | None = Field(

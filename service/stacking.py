@@ -46,7 +46,11 @@ def stack_key(settings: Mapping[str, Any]) -> str:
 
 
 def lanes_per_stack(
-    waiting: int, slots: int, settings: Mapping[str, Any] | None = None, shape: DataShape | None = None
+    waiting: int,
+    slots: int,
+    settings: Mapping[str, Any] | None = None,
+    shape: DataShape | None = None,
+    memory_bytes: int | None = None,
 ) -> int:
     """How many of the waiting trials of one stack key to train together, so that every slot gets a share.
 
@@ -55,16 +59,23 @@ def lanes_per_stack(
         slots: trainers that can run at once, >= 1.
         settings: canonical settings of one of them, which bound the stack's memory and the time of its step.
         shape: sizes of the data, needed for uploaded data alone; without it such stacks stay small.
+        memory_bytes: of the GPU that trains them; None on a CPU.
     """
     share = -(-waiting // max(slots, 1))
-    return max(1, min(share, MAX_LANES if settings is None else max_lanes(settings, shape)))
+    return max(1, min(share, MAX_LANES if settings is None else max_lanes(settings, shape, memory_bytes)))
 
 
-def max_lanes(settings: Mapping[str, Any], shape: DataShape | None = None) -> int:
-    """The most lanes that a stack of such trials may have."""
+def max_lanes(settings: Mapping[str, Any], shape: DataShape | None = None, memory_bytes: int | None = None) -> int:
+    """The most lanes that a stack of such trials may have.
+
+    A GPU is filled as far as half of its memory allows: the more lanes, the nearer to its arithmetic. A CPU is bound
+    by its cache, and by answering to a cancel between two steps.
+    """
     shape = shape or trial_cost.shape_of(settings)
     if shape is None:
         return UNKNOWN_LANES
+    if memory_bytes is not None:
+        return max(1, min(MAX_LANES, memory_bytes // 2 // trial_cost.lane_bytes(settings, shape)))
     step = trial_cost.step_seconds(settings, shape, 1)
     fitting = min(
         STACK_BYTES // trial_cost.lane_bytes(settings, shape),

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nfa_kernels.names import NUMERICAL_VERSION
 from workers.kept_weights import decoded, encoded
 
 MOST_BYTES = 64 * 2**20
@@ -16,6 +17,10 @@ MOST_BYTES = 64 * 2**20
 
 Named = dict[str, Tensor]
 """Tensors with a leading K."""
+
+
+class CheckpointError(ValueError):
+    """Nothing can go on from these files; from the beginning it can."""
 
 
 def pack(lanes: Sequence[int], step: int, state: Named) -> tuple[tuple[int, int, bytes], ...]:
@@ -29,18 +34,26 @@ def pack(lanes: Sequence[int], step: int, state: Named) -> tuple[tuple[int, int,
     if sum(tensor.nbytes for tensor in state.values()) > MOST_BYTES:
         return ()
     arrays = {name: tensor.cpu().contiguous().numpy() for name, tensor in state.items()}
+    about = {"step": str(step), "kernels": str(NUMERICAL_VERSION)}
     return tuple(
-        (lane, step, encoded({name: array[place] for name, array in arrays.items()}, {"step": str(step)}))
+        (lane, step, encoded({name: array[place] for name, array in arrays.items()}, about))
         for place, lane in enumerate(lanes)
     )
 
 
 def unpack(files: Sequence[bytes]) -> Named:
-    """The state of a stack from its lanes' files. Raises ValueError if they are not of one step and shape."""
-    lanes = [decoded(file) for file in files]
+    """The state of a stack from its lanes' files.
+
+    Raises:
+        CheckpointError: they were made by kernels of another numerical version, or are not of one step and shape.
+    """
+    read = [decoded(file) for file in files]
+    lanes, versions = [arrays for arrays, _ in read], {about.get("kernels") for _, about in read}
+    if versions != {str(NUMERICAL_VERSION)}:
+        raise CheckpointError(f"made by kernels of another version: received {versions}, these are {NUMERICAL_VERSION}")
     names = set(lanes[0])
     if any(set(lane) != names or any(lane[n].shape != lanes[0][n].shape for n in names) for lane in lanes):
-        raise ValueError("checkpoints: received files of different steps or shapes, a stack goes on from one step")
+        raise CheckpointError("checkpoints: received files of different steps or shapes, a stack goes on from one step")
     return {name: torch.stack([torch.from_numpy(lane[name]) for lane in lanes]) for name in lanes[0]}
 
 

@@ -4,65 +4,34 @@ One thread, one loop. Nothing a trainer sends counts until it is committed under
 store disowns (cancelled, or leased by another) is dropped without a word. docs/operations.md has the promises.
 """
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import ray
 import structlog
 
 from nfa_kernels import names
 from service.errors import StoreUnavailable
 from service.stacking import lanes_per_stack, stack_key
 from service.store import checkpoints, datasets, ids, queue
+from service.store.attempts import Place, place_attempts
 from service.store.queue import End, Leased, Report
 from service.store.session import Store
 from workers.blocks import Block, Lane, Stack
 from workers.pool import Pool, Seat, TrainerDied
 from workers.recovery import INTERRUPTIONS, after_failure, backoff_seconds
+from workers.running import Running, named
 from workers.settings import WorkerSettings
+from workers.sizing import MAY_HAVE, wanted_trainers
 from workers.tally import Tally
 from workers.trainer import Broken
+from workers.watchdog import Watchdog
 
 log = structlog.get_logger()
-
-_NAMED = 64
-"""Trials that a log line names."""
-
-
-@dataclass
-class Running:
-    """A stack on a trainer: its trials by lane, and which lanes are still ours."""
-
-    trials: tuple[Leased, ...]
-    started: float = field(default_factory=time.monotonic)
-    is_first: bool = True
-    open: set[int] = field(default_factory=set)
-    lane_steps: int = 0
-    training_seconds: float = 0.0
-    measuring_seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.open = set(range(len(self.trials)))
-
-    def saved(self, files: Sequence[tuple[int, int, bytes]]) -> None:
-        """Note from which step on lanes would go on."""
-        steps = {lane: step for lane, step, _ in files}
-        self.trials = tuple(
-            trial._replace(checkpoint_step=steps.get(lane, trial.checkpoint_step))
-            for lane, trial in enumerate(self.trials)
-        )
-
-    @property
-    def still(self) -> list[Leased]:
-        """Trials of the open lanes."""
-        return [self.trials[lane] for lane in sorted(self.open)]
-
-    @property
-    def held(self) -> list[tuple[int, int]]:
-        """(trial id, attempt) of the open lanes."""
-        return [(trial.trial_id, trial.attempt) for trial in self.still]
 
 
 @dataclass
@@ -74,6 +43,7 @@ class Dispatcher:
     settings: WorkerSettings
     identity: str
     provenance: dict[str, Any]
+    watchdog: Watchdog
     stop: threading.Event = field(default_factory=threading.Event)
     retries: list[tuple[float, tuple[Leased, ...]]] = field(default_factory=list)
     """Stacks to try again, each with the monotonic time from which on."""
@@ -87,6 +57,7 @@ class Dispatcher:
         """Work until stopped."""
         try:
             while not self.stop.is_set():
+                self.watchdog.turn()
                 self._guarded(self._turn)
         finally:
             self._hand_back()
@@ -117,7 +88,8 @@ class Dispatcher:
         now = time.monotonic()
         if now - self.beaten >= self.settings.heartbeat_seconds:
             self.pool.replace_dead()
-            queue.beat(self.store, self.identity, self._resources())
+            self._follow()
+            queue.beat(self.store, self.identity, len(self.pool.up()), self._resources())
             waiting = [(t.trial_id, t.attempt) for _, trials in self.retries for t in trials]
             held = [pair for seat in self.pool.busy() for pair in seat.payload.held]
             gone = queue.renew(self.store, [*held, *waiting], self.settings.lease_seconds) if held or waiting else set()
@@ -128,6 +100,18 @@ class Dispatcher:
             if requeued:
                 log.warning("leases_expired", trials=requeued)
             self.swept = now
+
+    def _follow(self) -> None:
+        """Have trainers for the nodes that the cluster has now."""
+        self.pool.follow(
+            wanted_trainers(ray.cluster_resources(), self.settings.trainers, self.settings.trainers_per_gpu)
+        )
+        served = {device for seat in self.pool.seats for device in MAY_HAVE[seat.device]}
+        lost = [part for _, part in self.retries if part[0].device not in served]
+        if lost:
+            # others may have such trainers
+            queue.release(self.store, [(trial.trial_id, trial.attempt) for part in lost for trial in part])
+            self.retries = [(due, part) for due, part in self.retries if part not in lost]
 
     def _resources(self) -> dict[str, Any]:
         """Trainers, the stacks they run, and what has been done so far."""
@@ -150,52 +134,62 @@ class Dispatcher:
             return
         for seat in self.pool.busy():
             running: Running = seat.payload
-            lanes = frozenset(lane for lane in running.open if running.trials[lane].trial_id in trials)
+            lanes = running.lanes_of(trials)
             if lanes:
                 running.open -= lanes
                 self.pool.stop_lanes(seat, lanes)
-                log.info("lanes_dropped", **_named([running.trials[lane] for lane in sorted(lanes)]))
+                log.info("lanes_dropped", **named([running.trials[lane] for lane in sorted(lanes)]))
         self.retries = [(due, tuple(t for t in part if t.trial_id not in trials)) for due, part in self.retries]
         self.retries = [(due, part) for due, part in self.retries if part]
 
     def _fill(self) -> bool:
         """Give every idle trainer a stack; whether any got one."""
-        given = False
+        given, empty = False, set[str]()
         for seat in self.pool.idle():
-            trials = self._due_retry() or queue.lease_stack(
-                self.store, self.identity, lease_seconds=self.settings.lease_seconds, choose=self._lanes
+            if seat.device in empty:
+                continue
+            trials = self._due_retry(seat) or queue.lease_stack(
+                self.store,
+                self.identity,
+                lease_seconds=self.settings.lease_seconds,
+                choose=functools.partial(self._lanes, seat),
+                devices=MAY_HAVE[seat.device],
+                place=_place(seat),
             )
-            if not trials:
-                break
-            given |= self._start(seat, tuple(trials))
+            if trials:
+                self._start(seat, tuple(trials))
+                given = True
+            else:
+                empty.add(seat.device)
         return given
 
-    def _due_retry(self) -> tuple[Leased, ...]:
+    def _due_retry(self, seat: Seat) -> tuple[Leased, ...]:
         now = time.monotonic()
         for index, (due, trials) in enumerate(self.retries):
-            if due <= now:
+            if due <= now and trials[0].device in MAY_HAVE[seat.device]:
+                place_attempts(self.store, [(trial.trial_id, trial.attempt) for trial in trials], _place(seat))
                 del self.retries[index]
                 return trials
         return ()
 
-    def _lanes(self, settings: dict[str, Any], waiting: int) -> int:
-        """How many of the waiting trials of one stack key to train together: all cores get a share."""
-        key = stack_key(settings)
-        fair = lanes_per_stack(waiting, len(self.pool.seats), settings)
+    def _lanes(self, seat: Seat, settings: dict[str, Any], waiting: int) -> int:
+        """How many of the waiting trials of one stack key to train together: all trainers of a kind get a share."""
+        memory: int | None = seat.about["memory_bytes"] if seat.about else None
+        fair = lanes_per_stack(waiting, len(self.pool.up(seat.device)), settings, memory_bytes=memory)
+        key = stack_key(settings) + seat.device
         share = max(fair, self.shares.pop(key, 0))
         if share < waiting:
             self.shares[key] = share
         return share
 
-    def _start(self, seat: Seat, trials: tuple[Leased, ...]) -> bool:
+    def _start(self, seat: Seat, trials: tuple[Leased, ...]) -> None:
         arrays = datasets.arrays_for(self.store, [trial.settings for trial in trials])
         saved = checkpoints.checkpoints_of(self.store, [t.trial_id for t in trials if t.checkpoint_step >= 0])
         stack = Stack(tuple(Lane(trial.settings, trial.seed, saved.get(trial.trial_id)) for trial in trials), arrays)
         self.pool.run(seat, stack, Running(trials))
         self.tally.stacks += 1
         self.tally.lanes += len(trials)
-        log.info("stack_started", **_named(trials), node=seat.about and seat.about["node"])
-        return True
+        log.info("stack_started", **named(trials), node=_place(seat).node, from_step=trials[0].checkpoint_step)
 
     # -- what comes back --------------------------------------------------------------------------------------------
 
@@ -204,9 +198,7 @@ class Dispatcher:
             item = read()
         except TrainerDied as death:
             running = seat.payload
-            log.warning(
-                "trainer_died", reason=str(death), **_named(running.still), node=seat.about and seat.about["node"]
-            )
+            log.warning("trainer_died", reason=str(death), **named(running.still), node=_place(seat).node)
             self.pool.replace(seat)
             self.tally.trainers_replaced += 1
             if death.is_node_lost:
@@ -217,16 +209,17 @@ class Dispatcher:
         if isinstance(item, Broken):
             running = seat.payload
             self.pool.free(seat)
-            self._failed(running, item.error, is_final=item.is_final)
+            if item.is_checkpoint:
+                self._restarted(running, item.error)
+            else:
+                self._failed(running, item.error, is_final=item.is_final)
             return
         self._record(seat, item)
 
     def _record(self, seat: Seat, block: Block) -> None:
         """Commit a block under its attempts' numbers; keep trying while the store is away."""
         running: Running = seat.payload
-        running.lane_steps += block.lane_steps
-        running.training_seconds += block.training_seconds
-        running.measuring_seconds += block.measuring_seconds
+        running.counted(block)
         self.tally.steps += block.lane_steps
         self.tally.training_seconds += block.training_seconds
         self.tally.measuring_seconds += block.measuring_seconds
@@ -248,19 +241,10 @@ class Dispatcher:
             running.trials[0].checkpoint_step if running.is_first else -1,
         )
         gone = self._commit(report)
-        running.saved(block.checkpoints)
-        running.is_first = False
-        running.open -= {end.lane for end in block.ended}
+        running.committed(block)
         if block.last:
             self.pool.free(seat)
-            log.info(
-                "stack_ended",
-                **_named(running.trials),
-                lane_steps=running.lane_steps,
-                training_seconds=round(running.training_seconds, 3),
-                measuring_seconds=round(running.measuring_seconds, 3),
-                seconds=round(time.monotonic() - running.started, 3),
-            )
+            log.info("stack_ended", **named(running.trials), lane_steps=running.lane_steps, **running.spent())
         self._drop(gone)
 
     def _commit(self, report: Report) -> frozenset[int]:
@@ -271,6 +255,7 @@ class Dispatcher:
         """
         until = time.monotonic() + self.settings.lease_seconds * 2 / 3
         while True:
+            self.watchdog.turn()
             began = time.monotonic()
             try:
                 gone = queue.record(self.store, report, self.settings.lease_seconds)
@@ -286,7 +271,6 @@ class Dispatcher:
     def _provenance(self, seat: Seat, running: Running) -> dict[str, Any]:
         """Where and how these trials were trained."""
         settings, about = running.trials[0].settings, seat.about or {}
-        seconds = time.monotonic() - running.started
         return {
             **self.provenance,
             "kernels": names.NUMERICAL_VERSION,
@@ -296,10 +280,7 @@ class Dispatcher:
             "host": about.get("host"),
             "node": about.get("node"),
             "stack_lanes": len(running.trials),
-            "seconds": round(seconds, 3),
-            "training_seconds": round(running.training_seconds, 3),
-            "measuring_seconds": round(running.measuring_seconds, 3),
-            "steps_per_second": round(running.lane_steps / seconds, 1) if seconds else None,
+            **running.spent(),
         }
 
     # -- failures ---------------------------------------------------------------------------------------------------
@@ -307,7 +288,7 @@ class Dispatcher:
     def _kill_overdue(self) -> None:
         for seat in self.pool.overdue():
             running = seat.payload
-            log.warning("trainer_overdue", **_named(running.still), node=seat.about and seat.about["node"])
+            log.warning("trainer_overdue", **named(running.still), node=_place(seat).node)
             self.pool.replace(seat)
             self.tally.trainers_replaced += 1
             self._failed(running, "the trainer stopped answering", is_final=False)
@@ -322,7 +303,7 @@ class Dispatcher:
         if not decision.parts:
             end = End(first.trial_id, "failed", None, error, {**self.provenance})
             queue.fail(self.store, first.trial_id, first.attempt, end)
-            log.error("trial_failed", error=error, **_named([first]))
+            log.error("trial_failed", error=error, **named([first]))
             return
         delay = backoff_seconds(first.failures) if decision.is_charged else 0.0
         for part in decision.parts:
@@ -338,20 +319,27 @@ class Dispatcher:
             if trial not in again:
                 end = End(trial.trial_id, "failed", None, f"interrupted too often, last: {error}", {**self.provenance})
                 queue.fail(self.store, trial.trial_id, trial.attempt, end, charge=False)
-                log.error("trial_failed", error=end.error, **_named([trial]))
+                log.error("trial_failed", error=end.error, **named([trial]))
         if restarted := self._again(again, charge=False, error=error, lost=True):
             self.tally.stacks_retried += 1
             delay = backoff_seconds(max(trial.interruptions for trial in again))
             self.retries.append((time.monotonic() + delay, restarted))
 
-    def _again(self, trials: Sequence[Leased], *, charge: bool, error: str, lost: bool = False) -> tuple[Leased, ...]:
-        """The same trials under new attempt numbers, less those that are no longer ours."""
+    def _restarted(self, running: Running, error: str) -> None:
+        """Try a stack again from the beginning, whose checkpoints could not be read."""
+        log.warning("checkpoints_dropped", error=error, **named(running.still))
+        if again := self._again(running.still, charge=False, error=error, afresh=True):
+            self.tally.stacks_retried += 1
+            self.retries.append((time.monotonic(), tuple(one._replace(checkpoint_step=-1) for one in again)))
+
+    def _again(self, trials: Sequence[Leased], *, error: str, lost: bool = False, **how: bool) -> tuple[Leased, ...]:
+        """The same trials under new attempt numbers, less those that are no longer ours; see `queue.restart`."""
         held = [(trial.trial_id, trial.attempt) for trial in trials]
-        attempts = queue.restart(self.store, held, self.settings.lease_seconds, charge=charge, error=error, lost=lost)
+        attempts = queue.restart(self.store, held, self.settings.lease_seconds, error=error, lost=lost, **how)
         return tuple(
             trial._replace(
                 attempt=attempts[trial.trial_id],
-                failures=trial.failures + int(charge),
+                failures=trial.failures + int(how["charge"]),
                 interruptions=trial.interruptions + int(lost),
             )
             for trial in trials
@@ -371,12 +359,6 @@ class Dispatcher:
             log.warning("not_handed_back", error=error.detail, next="their leases run out by themselves")
 
 
-def _named(trials: Sequence[Leased]) -> dict[str, Any]:
-    """What a log line says of trials of one stack: a few by name, for searching, and how many there are."""
-    return {
-        "experiment": sorted({ids.experiment_id(trial.queued_for) for trial in trials}),
-        "trial": [ids.trial_id(trial.trial_id) for trial in trials[:_NAMED]],
-        "attempt": sorted({trial.attempt for trial in trials}),
-        "trials": len(trials),
-        "stack": trials[0].stack_key[:12] if trials else None,
-    }
+def _place(seat: Seat) -> Place:
+    """Where a seat's trainer runs."""
+    return Place(seat.about["host"], seat.about["node"]) if seat.about else Place()

@@ -54,15 +54,15 @@ def encoded(arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> bytes
     return b"".join([struct.pack("<Q", len(text)), text, *data])
 
 
-def decoded(file: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a file that `encoded` made."""
+def decoded(file: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of a file that `encoded` made, and what it says about itself."""
     (length,) = struct.unpack_from("<Q", file)
     header = json.loads(file[8 : 8 + length])
+    about = header.pop("__metadata__", {})
     types = {short: np.dtype(name).newbyteorder("<") for name, short in _DTYPES.items()}
     found = {}
     for name, entry in header.items():
-        if name != "__metadata__":
-            start, end = (8 + length + offset for offset in entry["data_offsets"])
-            flat = np.frombuffer(file[start:end], types[entry["dtype"]])
-            found[name] = flat.reshape(entry["shape"]).copy()
-    return found
+        start, end = (8 + length + offset for offset in entry["data_offsets"])
+        flat = np.frombuffer(file[start:end], types[entry["dtype"]])
+        found[name] = flat.reshape(entry["shape"]).copy()
+    return found, about

@@ -1,4 +1,4 @@
-"""A pool of trainer actors: started ahead of work, watched, and replaced when they die."""
+"""A pool of trainer actors: as many as the cluster has room for, started ahead of work, watched, and replaced."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,12 +10,15 @@ import structlog
 from ray.exceptions import NodeDiedError, RayError
 
 from workers.blocks import Block, Stack
+from workers.sizing import Device, Wanted
 from workers.trainer import BACKPRESSURE, Broken, start_trainer
 
 log = structlog.get_logger()
 
 PING_SECONDS = 5.0
 START_SECONDS = 60.0
+SOON_SECONDS = 10.0
+"""A trainer that was asked for so lately is counted as one that runs."""
 
 
 class TrainerDied(Exception):
@@ -34,10 +37,13 @@ class Seat:
     trainer: Any
     description: Any
     """Reference to what the trainer says of itself, until it is known."""
+    device: Device
     about: dict[str, Any] | None = None
     stream: Any = None
     payload: Any = None
     """What the dispatcher keeps with the running stack."""
+    asked: float = field(default_factory=time.monotonic)
+    """When, by the monotonic clock, Ray was asked for it."""
     heard: float = field(default_factory=time.monotonic)
     """When, by the monotonic clock, it was started or last sent something."""
     pinged: Any = None
@@ -45,16 +51,38 @@ class Seat:
 
 
 class Pool:
-    """Seats for `size` trainers; every method returns at once."""
+    """Seats for trainers; every method returns at once."""
 
-    def __init__(self, size: int, block_seconds: float, checkpoint_seconds: float, step_deadline: float) -> None:
+    def __init__(self, block_seconds: float, checkpoint_seconds: float, step_deadline: float, per_gpu: int = 1) -> None:
         self.block_seconds, self.checkpoint_seconds = block_seconds, checkpoint_seconds
         self.step_deadline = step_deadline
-        self.seats = [self._start() for _ in range(size)]
+        self.gpu_share = 1.0 / per_gpu
+        self.seats: list[Seat] = []
 
-    def _start(self) -> Seat:
-        trainer: Any = start_trainer()
-        return Seat(trainer, trainer.describe.remote())
+    def _start(self, device: Device) -> Seat:
+        trainer: Any = start_trainer(self.gpu_share if device == "gpu" else 0.0)
+        return Seat(trainer, trainer.describe.remote(), device)
+
+    def follow(self, wanted: Wanted) -> None:
+        """Have as many trainers as are wanted: start those missing, end surplus ones that have nothing to do."""
+        counts: tuple[tuple[Device, int], ...] = (("cpu", wanted.cpu), ("gpu", wanted.gpu))
+        for device, count in counts:
+            seats = [seat for seat in self.seats if seat.device == device]
+            self.seats += [self._start(device) for _ in range(count - len(seats))]
+            # those that never started first; busy ones another time
+            free = sorted((seat for seat in seats if seat.stream is None), key=lambda seat: seat.about is not None)
+            for seat in free[: max(0, len(seats) - count)]:
+                ray.kill(seat.trainer)
+                self.seats.remove(seat)
+
+    def up(self, device: Device | None = None) -> list[Seat]:
+        """Seats, of one device or of all, whose trainer runs or will in a moment."""
+        now = time.monotonic()
+        return [
+            seat
+            for seat in self.seats
+            if (device is None or seat.device == device) and (seat.about or now - seat.asked < SOON_SECONDS)
+        ]
 
     def idle(self) -> list[Seat]:
         """Seats whose trainer is up and has nothing to do."""
@@ -78,7 +106,9 @@ class Pool:
         for seat in [seat for seat in self.seats if seat.stream is None]:
             if seat.about is None:
                 if time.monotonic() - seat.heard > START_SECONDS:
-                    log.warning("trainer_waits_for_a_cpu", next="free one in the Ray cluster, or lower NFA_TRAINERS")
+                    log.warning(
+                        f"trainer_waits_for_a_{seat.device}", next="free one in the Ray cluster, or lower NFA_TRAINERS"
+                    )
                     seat.heard = time.monotonic()
             elif seat.pinged is None:
                 seat.pinged = (seat.trainer.ping.remote(), time.monotonic())
@@ -150,7 +180,7 @@ class Pool:
     def replace(self, seat: Seat) -> None:
         """Kill the seat's trainer, if it still lives, and start another in its place."""
         ray.kill(seat.trainer)
-        self.seats[self.seats.index(seat)] = self._start()
+        self.seats[self.seats.index(seat)] = self._start(seat.device)
 
     def stop_lanes(self, seat: Seat, lanes: frozenset[int]) -> None:
         """Ask the seat's trainer to drop lanes; it answers with its next block."""

@@ -17,12 +17,15 @@ from workers.dispatcher import Dispatcher
 from workers.pool import Pool
 from workers.ray_start import RayUnavailable, ray_session
 from workers.settings import WorkerSettings
+from workers.sizing import wanted_trainers
+from workers.watchdog import Watchdog
 
 log = structlog.get_logger()
 
 
 def run(settings: WorkerSettings, stop: threading.Event) -> int:
     """Dispatch until `stop` is set; the exit code is 1 if the store or Ray is missing, with one line that says why."""
+    watchdog = Watchdog(settings.stuck_seconds)
     try:
         with open_store(settings.store_url) as store:
             schema.check(store)
@@ -30,24 +33,28 @@ def run(settings: WorkerSettings, stop: threading.Event) -> int:
                 # after Ray has started, because it installs handlers of its own
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, lambda *_: stop.set())
-                _dispatch(store, settings, stop)
+                _dispatch(store, settings, stop, watchdog)
     except (ServiceError, RayUnavailable) as error:
         log.error("dispatcher_stopped", error=str(error))
         return 1
     return 0
 
 
-def _dispatch(store: Store, settings: WorkerSettings, stop: threading.Event) -> None:
-    resources = ray.cluster_resources()
-    size = settings.trainers or max(1, int(resources.get("CPU", 1)))
-    pool = Pool(size, settings.block_seconds, settings.checkpoint_seconds, settings.step_deadline_seconds)
+def _dispatch(store: Store, settings: WorkerSettings, stop: threading.Event, watchdog: Watchdog) -> None:
+    wanted = wanted_trainers(ray.cluster_resources(), settings.trainers, settings.trainers_per_gpu)
+    pool = Pool(
+        settings.block_seconds,
+        settings.checkpoint_seconds,
+        settings.step_deadline_seconds,
+        settings.trainers_per_gpu,
+    )
+    pool.follow(wanted)
     identity = str(uuid.uuid4())
-    has = {"cpus": resources.get("CPU", 0.0), "gpus": resources.get("GPU", 0.0)}
-    queue.register_dispatcher(store, identity, socket.gethostname(), os.getpid(), size, has)
-    log.info("dispatcher_started", dispatcher=identity, trainers=size)
+    queue.register_dispatcher(store, identity, socket.gethostname(), os.getpid(), len(pool.seats), {})
+    log.info("dispatcher_started", dispatcher=identity, trainers=len(pool.seats), gpu_trainers=wanted.gpu)
     provenance = {
         "service": importlib.metadata.version("nfa-service"),
         "ray": ray.__version__,
         "dispatcher": identity,
     }
-    Dispatcher(store, pool, settings, identity, provenance, stop).run()
+    Dispatcher(store, pool, settings, identity, provenance, watchdog, stop).run()

@@ -15,7 +15,8 @@ class WorkerSettings(BaseSettings):
     database_url: str | None = None
     ray_address: str | None = Field(None, description="host:port of a running Ray; unset: start a local one.")
     ray_token_path: Path | None = Field(None, description="File with Ray's token; default: HOME/ray_token.")
-    trainers: int | None = Field(None, ge=1, description="Trainer actors; default: one per CPU of the Ray cluster.")
+    trainers: int | None = Field(None, ge=0, description="CPU trainers; default: one per CPU of the Ray cluster.")
+    trainers_per_gpu: int = Field(1, ge=1, le=100, description="Trainers that share a GPU.")
     lease_seconds: float = Field(30.0, gt=0)
     heartbeat_seconds: float = Field(5.0, gt=0)
     sweep_seconds: float = Field(5.0, gt=0)
@@ -23,6 +24,7 @@ class WorkerSettings(BaseSettings):
     checkpoint_seconds: float = Field(60.0, ge=0)
     step_deadline_seconds: float = Field(60.0, gt=0)
     idle_poll_seconds: float = Field(0.5, gt=0)
+    stuck_seconds: float = Field(120.0, gt=0)
 
     @property
     def store_url(self) -> str:

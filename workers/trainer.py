@@ -25,16 +25,23 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Broken:
-    """Sent instead of a last block when training raised: what it was, and whether trying again can help."""
+    """Sent instead of a last block when training raised: what it was, and what trying again can help."""
 
     error: str
-    is_final: bool
+    is_final: bool = False
+    """It would happen again."""
+    is_checkpoint: bool = False
+    """It would not happen from the beginning."""
 
 
 class Trainer:
-    """Trains stacks in a process of its own. `train` runs in one thread, the control methods in another."""
+    """Trains stacks in a process of its own. `train` runs in one thread, the control methods in another.
 
-    def __init__(self) -> None:
+    Args:
+        share: of a GPU's memory; 0 for a trainer without one.
+    """
+
+    def __init__(self, share: float) -> None:
         # a trainer must not outlive its node: the raylet is this process's parent
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         import torch  # noqa: PLC0415  (the dispatcher loads this module and has no use for torch)
@@ -42,24 +49,28 @@ class Trainer:
         torch.set_num_threads(1)
         keep_freed_memory()
         self._torch = torch.__version__
+        self._share = share
+        self._device = _device(share)
         self._stopped: frozenset[int] = frozenset()
 
     def train(self, stack: Stack, block_seconds: float, checkpoint_seconds: float) -> Iterator[Block | Broken]:
         """Train a stack to its end; the last item is a block with `last` set, or Broken."""
+        from workers.checkpoints import CheckpointError  # noqa: PLC0415
         from workers.training import train  # noqa: PLC0415
 
         self._stopped = frozenset()
         try:
             yield from train(
                 stack,
-                "cpu",
+                self._device,
                 block_seconds=block_seconds,
                 checkpoint_seconds=checkpoint_seconds,
                 stopped=lambda: self._stopped,
             )
+        except CheckpointError as error:
+            yield Broken(_text(error), is_checkpoint=True)
         except Exception as error:
-            text = "".join(traceback.format_exception_only(error)).strip()
-            yield Broken(text[:2000], is_final=isinstance(error, ValueError))
+            yield Broken(_text(error), is_final=isinstance(error, ValueError))
 
     @ray.method(concurrency_group="control")
     def describe(self) -> dict[str, Any]:
@@ -69,7 +80,8 @@ class Trainer:
             "host": socket.gethostname(),
             "node": ray.get_runtime_context().get_node_id(),
             "torch": self._torch,
-            "device": "cpu",
+            "device": _device_name(self._device),
+            "memory_bytes": _memory(self._device, self._share),
         }
 
     @ray.method(concurrency_group="control")
@@ -83,7 +95,35 @@ class Trainer:
         return True
 
 
-def start_trainer() -> Any:
-    """A handle to a new trainer; never restarted by Ray, which would go on silently in an empty process."""
+def start_trainer(share: float = 0.0) -> Any:
+    """A handle to a new trainer; never restarted by Ray, which would go on silently in an empty process.
+
+    Args:
+        share: of a GPU, which it takes beside its CPU.
+    """
     options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "concurrency_groups": {"control": 1}}
-    return ray.remote(num_cpus=1, **options)(Trainer).remote()
+    return ray.remote(num_cpus=1, num_gpus=share, **options)(Trainer).remote(share)
+
+
+def _device(share: float) -> str:
+    """The torch device of a trainer; Ray shows it no other GPU than its own. Without CUDA it computes on the CPU."""
+    import torch  # noqa: PLC0415
+
+    return "cuda" if share and torch.cuda.is_available() else "cpu"
+
+
+def _device_name(device: str) -> str:
+    import torch  # noqa: PLC0415
+
+    return torch.cuda.get_device_name() if device == "cuda" else device
+
+
+def _memory(device: str, share: float) -> int | None:
+    """Bytes of a GPU that a trainer may use; None on a CPU."""
+    import torch  # noqa: PLC0415
+
+    return int(torch.cuda.mem_get_info()[1] * share) if device == "cuda" else None
+
+
+def _text(error: Exception) -> str:
+    return "".join(traceback.format_exception_only(error)).strip()[:2000]

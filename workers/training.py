@@ -5,6 +5,7 @@ data, and divergence is looked for at fixed steps (measured ones and multiples o
 """
 
 import math
+import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -20,7 +21,7 @@ from nfa_kernels.measured_data import measured_data
 from nfa_kernels.metrics import Measured, Request, measure, needs_initial
 from nfa_kernels.networks import Architecture, forward
 from workers.blocks import Block, Lane, LaneEnd, Stack
-from workers.checkpoints import pack, unpack
+from workers.checkpoints import CheckpointError, pack, unpack
 from workers.kept_weights import KeptWeights, kept_weights
 from workers.motion import Data, motion
 from workers.rows import Rows
@@ -52,6 +53,7 @@ def train(
         Blocks; the last one, and no other, has `last` set.
     Raises:
         ValueError: settings that the kernels refuse.
+        CheckpointError: the lanes cannot go on from their checkpoints.
     """
     with torch.inference_mode():
         yield from _Run(stack, torch.device(device), block_seconds, checkpoint_seconds, stopped).blocks()
@@ -109,10 +111,15 @@ class _Run:
     def _go_on(self, files: list[bytes]) -> None:
         """Continue where the lanes' checkpoints are; what follows from the initial weights has just been computed."""
         if len(files) < len(self.lanes):
-            raise ValueError(f"checkpoints: received {len(files)} for {len(self.lanes)} lanes, allowed are all or none")
-        state = {name: part.to(self.weight_decay.device) for name, part in unpack(files).items()}
-        self.first = int(state.pop("number")[0])
-        self.motion.restore(state)
+            raise CheckpointError(
+                f"checkpoints: received {len(files)} for {len(self.lanes)} lanes, allowed are all or none"
+            )
+        try:
+            state = {name: part.to(self.weight_decay.device) for name, part in unpack(files).items()}
+            self.first = int(state.pop("number")[0])
+            self.motion.restore(state)
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, struct.error) as error:
+            raise CheckpointError(f"a checkpoint cannot be read: {error!r}") from error
 
     def _reset(self) -> None:
         self.ended: list[LaneEnd] = []

@@ -105,6 +105,7 @@ def _create_trials() -> None:
         sa.Column("settings_id", Key, sa.ForeignKey("settings.id"), nullable=False, index=True),
         sa.Column("seed", Key, nullable=False),
         sa.Column("stack_key", sa.Text, nullable=False),
+        sa.Column("device", sa.Text, nullable=False, server_default=sa.text("'auto'")),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("attempt", Key, nullable=False, server_default=sa.text("0")),
         sa.Column("failures", Key, nullable=False, server_default=sa.text("0")),
@@ -125,7 +126,7 @@ def _create_trials() -> None:
         sqlite_strict=True,
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_trial_queue", "trial", ["priority", "queued_for", "id"], **_where(WAITS))
+    op.create_index("ix_trial_queue", "trial", ["priority", "queued_for", "id", "device"], **_where(WAITS))
     op.create_index("ix_trial_stack_queue", "trial", ["stack_key", "priority", "queued_for", "id"], **_where(WAITS))
     op.create_index("ix_trial_running", "trial", ["queued_for"], **_where("state = 'running'"))
 
@@ -167,6 +168,7 @@ def _create_measurements() -> None:
         sa.Column("number", Key, primary_key=True, autoincrement=False),
         sa.Column("dispatcher", sa.Text, nullable=False),
         sa.Column("host", sa.Text),
+        sa.Column("node", sa.Text),
         sa.Column("started_at", UtcTime, nullable=False),
         sa.Column("ended_at", UtcTime),
         sa.Column("outcome", sa.Text),

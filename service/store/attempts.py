@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, literal, select, update
 from sqlalchemy.types import Text
@@ -10,12 +10,19 @@ from sqlalchemy.types import Text
 from service.store.columns import UtcTime
 from service.store.ids import trial_number
 from service.store.keys import among
-from service.store.models import attempt, dispatcher, trial
+from service.store.models import attempt, trial
 from service.store.session import Store, utc_now
 
 
+class Place(NamedTuple):
+    """Where a trainer runs."""
+
+    host: str | None = None
+    node: str | None = None
+
+
 class AttemptRecord(NamedTuple):
-    """One attempt; `outcome` is null while it runs.
+    """One attempt: which dispatcher made it, where its trainer ran; `outcome` is null while it runs.
 
     Outcomes: completed, diverged, failed, cancelled, paused; expired (its lease ran out), released (its dispatcher
     stopped), restarted (its trainer crashed) and interrupted (its node was lost): its dispatcher tries again.
@@ -24,6 +31,7 @@ class AttemptRecord(NamedTuple):
     number: int
     dispatcher: str
     host: str | None
+    node: str | None
     started_at: datetime
     ended_at: datetime | None
     outcome: str | None
@@ -33,21 +41,31 @@ class AttemptRecord(NamedTuple):
 def list_attempts(store: Store, public_id: str) -> list[AttemptRecord]:
     """Attempts at a trial, the first one first; none for a trial that does not exist."""
     table = attempt.c
-    query = select(
-        table.number, table.dispatcher, table.host, table.started_at, table.ended_at, table.outcome, table.error
-    ).where(table.trial_id == trial_number(public_id))
+    query = select(*(table[name] for name in AttemptRecord._fields)).where(table.trial_id == trial_number(public_id))
     with store.read() as connection:
         return [AttemptRecord(*row) for row in connection.execute(query.order_by(table.number))]
 
 
-def open_attempts(connection: Connection, trials: Sequence[int], owner: str) -> None:
+def open_attempts(connection: Connection, trials: Sequence[int], owner: str, place: Place) -> None:
     """Note that a dispatcher begins an attempt at trials that it has just leased."""
-    host = select(dispatcher.c.host).where(dispatcher.c.id == owner).scalar_subquery()
-    begun = select(trial.c.id, trial.c.attempt, literal(owner, Text), host, literal(utc_now(), UtcTime)).where(
-        among(connection, trial.c.id, trials)
-    )
-    columns = ["trial_id", "number", "dispatcher", "host", "started_at"]
+    words = [literal(word, Text) for word in (owner, place.host, place.node)]
+    values: list[Any] = [trial.c.id, trial.c.attempt, *words, literal(utc_now(), UtcTime)]
+    begun = select(*values).where(among(connection, trial.c.id, trials))
+    columns = ["trial_id", "number", "dispatcher", "host", "node", "started_at"]
     connection.execute(insert(attempt).from_select(columns, begun))
+
+
+def place_attempts(store: Store, held: Sequence[tuple[int, int]], place: Place) -> None:
+    """Note where the trainer runs that was found for attempts (trial id, attempt) begun without one."""
+    numbers = {number for _, number in held}
+    with store.write() as connection:
+        for number in numbers:
+            keys = [key for key, its in held if its == number]
+            connection.execute(
+                update(attempt)
+                .where(among(connection, attempt.c.trial_id, keys), attempt.c.number == number)
+                .values(**place._asdict())
+            )
 
 
 def close_attempts(connection: Connection, trials: Sequence[int], outcome: str, error: str | None = None) -> None:

@@ -63,6 +63,8 @@ trial = _table(
     Column("settings_id", Key, ForeignKey("settings.id"), nullable=False, index=True),
     Column("seed", Key, nullable=False),
     Column("stack_key", Text, nullable=False),
+    # auto, cpu or gpu: which trainers may have it
+    Column("device", Text, nullable=False, server_default=text("'auto'")),
     Column("state", Text, nullable=False),
     # the fence: raised by every lease, checked by every write
     Column("attempt", Key, nullable=False, server_default=text("0")),
@@ -87,7 +89,7 @@ trial = _table(
     Column("started_at", UtcTime),
     Column("ended_at", UtcTime),
     # what waits and may be leased; queries must spell these conditions out as the models' `waits` and `runs` do
-    Index("ix_trial_queue", "priority", "queued_for", "id", sqlite_where=_WAITS, postgresql_where=_WAITS),
+    Index("ix_trial_queue", "priority", "queued_for", "id", "device", sqlite_where=_WAITS, postgresql_where=_WAITS),
     Index(
         "ix_trial_stack_queue",
         *("stack_key", "priority", "queued_for", "id"),
@@ -137,7 +139,9 @@ attempt = _table(
     Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
     Column("number", Key, primary_key=True, autoincrement=False),
     Column("dispatcher", Text, nullable=False),
+    # where its trainer runs, once it has one
     Column("host", Text),
+    Column("node", Text),
     Column("started_at", UtcTime, nullable=False),
     Column("ended_at", UtcTime),
     # a state it ended in, or what took the trial from its holder

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, and_, delete, func, insert, or_, select, upda
 from sqlalchemy.sql import ColumnElement
 
 from service.states import TrialState
-from service.store.attempts import close_attempts, open_attempts
+from service.store.attempts import Place, close_attempts, open_attempts
 from service.store.checkpoints import drop_checkpoints, put_checkpoints
 from service.store.keys import among
 from service.store.measurements import delete_measurements, insert_finals, insert_measurements
@@ -24,6 +24,9 @@ from service.store.turns import end_turn, next_turn
 from service.store.wanting import lock_trials
 from service.store.weights import insert_weights
 
+DEVICES = ("auto", "cpu", "gpu")
+"""What trials may ask for."""
+NOWHERE = Place()
 _COUNTED = 20_000
 """Waiting trials are counted up to here; more make no difference to the size of a stack."""
 
@@ -37,6 +40,8 @@ class Leased(NamedTuple):
     seed: int
     stack_key: str
     queued_for: int
+    device: str = "auto"
+    """auto, cpu or gpu: which trainers may have it."""
     failures: int = 0
     """Charged so far: how often it crashed alone, under whichever dispatcher."""
     interruptions: int = 0
@@ -96,12 +101,11 @@ def register_dispatcher(
         )
 
 
-def beat(store: Store, identity: str, resources: Mapping[str, Any]) -> None:
-    """Note that a dispatcher lives, and what it has."""
+def beat(store: Store, identity: str, slots: int, resources: Mapping[str, Any]) -> None:
+    """Note that a dispatcher lives, how many trainers it has, and what they do."""
+    values = {"seen_at": utc_now(), "slots": slots, "resources": dict(resources)}
     with store.write() as connection:
-        connection.execute(
-            update(dispatcher).where(dispatcher.c.id == identity).values(seen_at=utc_now(), resources=dict(resources))
-        )
+        connection.execute(update(dispatcher).where(dispatcher.c.id == identity).values(**values))
 
 
 def remove_dispatcher(store: Store, identity: str) -> None:
@@ -114,7 +118,13 @@ def remove_dispatcher(store: Store, identity: str) -> None:
 
 
 def lease_stack(
-    store: Store, owner: str, *, lease_seconds: float, choose: Callable[[dict[str, Any], int], int]
+    store: Store,
+    owner: str,
+    *,
+    lease_seconds: float,
+    choose: Callable[[dict[str, Any], int], int],
+    devices: Sequence[str] = DEVICES,
+    place: Place = NOWHERE,
 ) -> list[Leased]:
     """Lease trials of one shape: the head of the queue and others with its stack key.
 
@@ -126,16 +136,19 @@ def lease_stack(
         owner: the dispatcher's identity.
         lease_seconds: how long the lease holds unless renewed.
         choose: from the head's settings and the number waiting with its stack key to how many to lease.
+        devices: what the trainer may be given, of auto, cpu and gpu.
+        place: where it runs.
     Returns:
         The leased trials in queue order; empty when nothing waits.
     """
     with store.write() as connection:
-        turn = next_turn(connection)
+        turn = next_turn(connection, devices)
         if turn is None:
             return []
-        mine = and_(waits, trial.c.priority == turn.priority, trial.c.queued_for == turn.experiment)
+        ready = and_(waits, trial.c.device.in_(devices))
+        mine = and_(ready, trial.c.priority == turn.priority, trial.c.queued_for == turn.experiment)
         head = connection.execute(
-            select(trial.c.stack_key, trial.c.stack_limit, trial.c.checkpoint_step, settings.c.document)
+            select(*(trial.c[name] for name in _SHARED), settings.c.document)
             .join(settings, settings.c.id == trial.c.settings_id)
             .where(mine)
             .order_by(trial.c.id)
@@ -144,10 +157,8 @@ def lease_stack(
         if head is None:
             return []
         # a stack goes on from one step
-        shape = and_(
-            *(trial.c[name] == getattr(head, name) for name in ("stack_key", "stack_limit", "checkpoint_step"))
-        )
-        same = and_(waits, trial.c.priority == turn.priority, shape)
+        shape = and_(*(trial.c[name] == getattr(head, name) for name in _SHARED))
+        same = and_(ready, trial.c.priority == turn.priority, shape)
         counted = select(trial.c.queued_for).where(same).limit(_COUNTED).subquery()
         waiting = int(connection.scalar(select(func.count()).select_from(counted)) or 1)
         wanted = head.stack_limit or choose(head.document, waiting)
@@ -158,7 +169,11 @@ def lease_stack(
         if not keys:
             return []
         end_turn(connection, turn)
-        return _lease(connection, keys, owner, lease_seconds)
+        return _lease(connection, keys, owner, lease_seconds, place)
+
+
+_SHARED = ("stack_key", "stack_limit", "checkpoint_step", "device")
+"""What the trials of a stack have in common."""
 
 
 def _pick(connection: Connection, condition: ColumnElement[bool], most: int) -> list[int]:
@@ -175,7 +190,7 @@ def _pick(connection: Connection, condition: ColumnElement[bool], most: int) -> 
     return list(connection.scalars(query))
 
 
-def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_seconds: float) -> list[Leased]:
+def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_seconds: float, place: Place) -> list[Leased]:
     now, clock = lease_clock(connection)
     connection.execute(
         update(trial)
@@ -191,7 +206,7 @@ def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_second
             error=None,
         )
     )
-    open_attempts(connection, keys, owner)
+    open_attempts(connection, keys, owner, place)
     rows = connection.execute(
         select(
             trial.c.id,
@@ -200,6 +215,7 @@ def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_second
             trial.c.seed,
             trial.c.stack_key,
             trial.c.queued_for,
+            trial.c.device,
             trial.c.failures,
             trial.c.interruptions,
             trial.c.checkpoint_step,
@@ -207,8 +223,8 @@ def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_second
         .join(settings, settings.c.id == trial.c.settings_id)
         .where(among(connection, trial.c.id, keys))
     )
-    place = {key: index for index, key in enumerate(keys)}
-    return sorted((Leased(*row) for row in rows), key=lambda one: place[one.trial_id])
+    order = {key: index for index, key in enumerate(keys)}
+    return sorted((Leased(*row) for row in rows), key=lambda one: order[one.trial_id])
 
 
 def renew(store: Store, held: Sequence[tuple[int, int]], lease_seconds: float) -> frozenset[int]:
@@ -220,7 +236,14 @@ def renew(store: Store, held: Sequence[tuple[int, int]], lease_seconds: float) -
 
 
 def restart(
-    store: Store, held: Sequence[tuple[int, int]], lease_seconds: float, *, charge: bool, error: str, lost: bool = False
+    store: Store,
+    held: Sequence[tuple[int, int]],
+    lease_seconds: float,
+    *,
+    charge: bool,
+    error: str,
+    lost: bool = False,
+    afresh: bool = False,
 ) -> dict[int, int]:
     """Lease held trials once more to the same holder, as one stack.
 
@@ -231,6 +254,7 @@ def restart(
         charge: count a failure.
         error: why the attempts ended.
         lost: their node was lost, which says nothing about them: count an interruption.
+        afresh: their checkpoints cannot be read: begin at the beginning.
     Returns:
         The new attempt of each trial that was still the holder's.
     """
@@ -241,6 +265,8 @@ def restart(
         if owner is None:
             return {}
         close_attempts(connection, kept, "interrupted" if lost else "restarted", error)
+        if afresh:
+            drop_checkpoints(connection, kept)
         rows = connection.execute(
             update(trial)
             .where(among(connection, trial.c.id, kept))
@@ -248,7 +274,7 @@ def restart(
                 attempt=trial.c.attempt + 1,
                 failures=trial.c.failures + int(charge),
                 interruptions=trial.c.interruptions + int(lost),
-                stack_limit=trial.c.stack_limit if lost else len(held),
+                stack_limit=trial.c.stack_limit if lost or afresh else len(held),
                 error=error,
                 lease_until=now + lease_seconds,
                 lease_clock=clock,
@@ -256,7 +282,7 @@ def restart(
             .returning(trial.c.id, trial.c.attempt)
         )
         attempts = {row.id: row.attempt for row in rows}
-        open_attempts(connection, kept, owner)
+        open_attempts(connection, kept, owner, NOWHERE)
         return attempts
 
 

@@ -212,6 +212,7 @@ def _insert_trials(connection: Connection, number: int, expansion: Expansion, se
                 "settings_id": setting_ids[point.digest],
                 "seed": seed,
                 "stack_key": point.stack_key,
+                "device": point.device,
                 "state": TrialState.QUEUED,
                 "queued_for": number,
                 "priority": expansion.grid.priority,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select, update
+from sqlalchemy.sql import ColumnElement
 
 from service.store.models import experiment, runs, trial, waits
 from service.store.session import utc_now
@@ -24,12 +25,13 @@ class Turn(NamedTuple):
     priority: int
 
 
-def next_turn(connection: Connection) -> Turn | None:
-    """Whose trials to lease next; None when nothing waits."""
-    priority = connection.scalar(select(func.max(trial.c.priority)).where(waits))
+def next_turn(connection: Connection, devices: Sequence[str]) -> Turn | None:
+    """Whose trials to lease next, of those that ask for one of these devices; None when nothing waits."""
+    ready = waits & trial.c.device.in_(devices)
+    priority = connection.scalar(select(func.max(trial.c.priority)).where(ready))
     if priority is None:
         return None
-    waiting = _waiting_experiments(connection, priority)
+    waiting = _waiting_experiments(connection, ready & (trial.c.priority == priority))
     if not waiting:
         return None
     if len(waiting) > 1:
@@ -43,9 +45,8 @@ def end_turn(connection: Connection, turn: Turn) -> None:
     connection.execute(update(experiment).where(experiment.c.id.in_(free)).values(leased_at=utc_now()))
 
 
-def _waiting_experiments(connection: Connection, priority: int) -> list[int]:
-    """Experiments that trials of this priority wait for; one step through the index for each, however many trials."""
-    here = waits & (trial.c.priority == priority)
+def _waiting_experiments(connection: Connection, here: ColumnElement[bool]) -> list[int]:
+    """Experiments that such trials wait for; one step through the index for each, however many trials."""
     first = select(func.min(trial.c.queued_for).label("number")).where(here).cte("waiting", recursive=True)
     following = select(func.min(trial.c.queued_for)).where(here, trial.c.queued_for > first.c.number).scalar_subquery()
     each = first.union_all(select(following).where(first.c.number.is_not(None)))

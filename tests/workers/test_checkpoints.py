@@ -76,6 +76,16 @@ def test_lanes_of_different_steps_do_not_go_on_together():
         _blocks(mixed)
 
 
+@pytest.mark.parametrize(
+    "spoil", [lambda file: file[:50], lambda file: file.replace(b'"kernels":"1"', b'"kernels":"0"')]
+)
+def test_a_checkpoint_that_cannot_be_read_is_told_from_settings_that_are_refused(spoil):
+    lanes = _lanes("gd")
+    file = next(block for block in _blocks(lanes) if block.checkpoints).checkpoints[0][2]
+    with pytest.raises(checkpoints.CheckpointError):
+        _blocks((Lane(lanes[0].settings, 0, spoil(file)),))
+
+
 def test_a_stack_too_large_is_not_checkpointed(monkeypatch):
     monkeypatch.setattr(checkpoints, "MOST_BYTES", 1000)
     assert checkpoints.pack([0], 1, {"w": torch.zeros(1, 1000)}) == ()

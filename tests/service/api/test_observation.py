@@ -33,7 +33,7 @@ def test_the_queue_is_counted_by_state_and_its_age_grows_from_the_first_waiting_
 def test_dispatchers_tell_counters_with_their_heartbeats(api, store):
     queue.register_dispatcher(store, "d1", host="here", pid=os.getpid(), slots=2, resources={})
     stacks = [{"stack": "abc", "trials": 25}]
-    queue.beat(store, "d1", {"trainers": [], "stacks": stacks, "counters": {"steps": 12_000, "rows": 360}})
+    queue.beat(store, "d1", 2, {"trainers": [], "stacks": stacks, "counters": {"steps": 12_000, "rows": 360}})
     found = samples(api)
     assert found["nfa_trainers",] == 2 and found["nfa_dispatcher_alive",] == 1
     assert found["nfa_stack_trials", "abc-0"] == 25

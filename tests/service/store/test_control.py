@@ -19,7 +19,8 @@ LEASE = 30.0
 
 
 def _lease(store, lanes=100):
-    return queue.lease_stack(store, "d1", lease_seconds=LEASE, choose=lambda s, waiting: lanes)
+    place = attempts.Place("here", "n1")
+    return queue.lease_stack(store, "d1", lease_seconds=LEASE, choose=lambda s, waiting: lanes, place=place)
 
 
 def _pairs(leased):
@@ -148,6 +149,7 @@ def test_every_attempt_is_kept_with_why_it_ended(store, expansion):
     (one,) = _lease(store, 1)
     key = (one.trial_id, one.attempt)
     queue.restart(store, [key], LEASE, charge=True, error="the trainer died")
+    attempts.place_attempts(store, [(one.trial_id, 2)], attempts.Place("there", "n2"))
     queue.release(store, [(one.trial_id, 2)])
     _lease(store, 1)
     with store.write() as connection:
@@ -161,7 +163,8 @@ def test_every_attempt_is_kept_with_why_it_ended(store, expansion):
         (3, "expired", None),
         (4, "failed", "why"),
     ]
-    assert {(a.dispatcher, a.host) for a in found} == {("d1", "here")}
+    assert {a.dispatcher for a in found} == {"d1"}
+    assert [(a.host, a.node) for a in found] == [("here", "n1"), ("there", "n2"), ("here", "n1"), ("here", "n1")]
     assert all(a.ended_at and a.started_at <= a.ended_at for a in found)
 
 

@@ -1,0 +1,80 @@
+"""A stack on a trainer, as its dispatcher sees it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.store import ids
+from service.store.queue import Leased
+from workers.blocks import Block
+
+_NAMED = 64
+"""Trials that a log line names."""
+
+
+@dataclass
+class Running:
+    """The trials of a stack by lane, which lanes are still ours, and what has been done."""
+
+    trials: tuple[Leased, ...]
+    started: float = field(default_factory=time.monotonic)
+    is_first: bool = True
+    open: set[int] = field(default_factory=set)
+    lane_steps: int = 0
+    training_seconds: float = 0.0
+    measuring_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.open = set(range(len(self.trials)))
+
+    @property
+    def still(self) -> list[Leased]:
+        """Trials of the open lanes."""
+        return [self.trials[lane] for lane in sorted(self.open)]
+
+    @property
+    def held(self) -> list[tuple[int, int]]:
+        """(trial id, attempt) of the open lanes."""
+        return [(trial.trial_id, trial.attempt) for trial in self.still]
+
+    def lanes_of(self, trials: frozenset[int] | set[int]) -> frozenset[int]:
+        """The open lanes of these trials."""
+        return frozenset(lane for lane in self.open if self.trials[lane].trial_id in trials)
+
+    def counted(self, block: Block) -> None:
+        """Add what a block says was done."""
+        self.lane_steps += block.lane_steps
+        self.training_seconds += block.training_seconds
+        self.measuring_seconds += block.measuring_seconds
+
+    def committed(self, block: Block) -> None:
+        """Note that a block is in the store: lanes that ended, and from which step on the others would go on."""
+        steps = {lane: step for lane, step, _ in block.checkpoints}
+        self.trials = tuple(
+            trial._replace(checkpoint_step=steps.get(lane, trial.checkpoint_step))
+            for lane, trial in enumerate(self.trials)
+        )
+        self.is_first = False
+        self.open -= {end.lane for end in block.ended}
+
+    def spent(self) -> dict[str, Any]:
+        """Seconds and steps, for logs and provenance."""
+        seconds = time.monotonic() - self.started
+        return {
+            "seconds": round(seconds, 3),
+            "training_seconds": round(self.training_seconds, 3),
+            "measuring_seconds": round(self.measuring_seconds, 3),
+            "steps_per_second": round(self.lane_steps / seconds, 1) if seconds else None,
+        }
+
+
+def named(trials: Sequence[Leased]) -> dict[str, Any]:
+    """What a log line says of trials of one stack: a few by name, for searching, and how many there are."""
+    return {
+        "experiment": sorted({ids.experiment_id(trial.queued_for) for trial in trials}),
+        "trial": [ids.trial_id(trial.trial_id) for trial in trials[:_NAMED]],
+        "attempt": sorted({trial.attempt for trial in trials}),
+        "trials": len(trials),
+        "stack": trials[0].stack_key[:12] if trials else None,
+    }

@@ -1,0 +1,34 @@
+"""How many trainers a Ray cluster gets, and which trials each kind may have. Pure."""
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+Device = Literal["cpu", "gpu"]
+
+MAY_HAVE: Final[Mapping[Device, tuple[str, ...]]] = {"cpu": ("auto", "cpu"), "gpu": ("auto", "gpu")}
+"""What the trials of a trainer may ask for in `training.device`."""
+
+
+class Wanted(NamedTuple):
+    """Trainers of each kind."""
+
+    cpu: int
+    gpu: int
+
+
+def wanted_trainers(resources: Mapping[str, float], trainers: int | None, per_gpu: int) -> Wanted:
+    """Trainers for what the cluster has now.
+
+    A trainer on a GPU takes a CPU as well. A cluster without any CPU left is asked for one: an actor that waits is the
+    demand by which an autoscaler adds nodes, as is a number of trainers larger than the cluster.
+
+    Args:
+        resources: CPU and GPU of all nodes of the Ray cluster.
+        trainers: CPU trainers asked for; None: one per CPU.
+        per_gpu: trainers that share a GPU.
+    """
+    gpu = int(resources.get("GPU", 0.0)) * per_gpu
+    free = int(resources.get("CPU", 0.0)) - gpu
+    if trainers is not None:
+        return Wanted(trainers, gpu)
+    return Wanted(max(free, 0 if gpu else 1), gpu)
