@@ -43,7 +43,7 @@ def list_attempts(store: Store, public_id: str) -> list[AttemptRecord]:
     table = attempt.c
     query = select(*(table[name] for name in AttemptRecord._fields)).where(table.trial_id == trial_number(public_id))
     with store.read() as connection:
-        return [AttemptRecord(*row) for row in connection.execute(query.order_by(table.number))]
+        return [AttemptRecord._make(row) for row in connection.execute(query.order_by(table.number))]
 
 
 def open_attempts(connection: Connection, trials: Sequence[int], owner: str, place: Place) -> None:
