@@ -125,6 +125,18 @@ class SchemaMismatch(ServiceError):
     status, code, title = 503, "schema_mismatch", "The store has another schema version"
 
 
+class StoreReplaced(ServiceError):
+    """A backup was restored since this process began: nothing that it leased before counts; start it again."""
+
+    status, code, title = 503, "store_replaced", "The store was restored from a backup"
+
+
+class BackupRefused(ServiceError):
+    """A backup cannot be made or restored as asked; the message says what to do."""
+
+    status, code, title = 409, "backup_refused", "The backup is refused"
+
+
 class LeaseLost(ServiceError):
     """Another dispatcher now holds this trial: drop the result, do not retry."""
 

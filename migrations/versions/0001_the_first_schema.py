@@ -4,6 +4,7 @@ Why: settings are stored once per grid point and shared by its seeds; trials are
 by experiments; measurements are plain rows, one column per metric. All tables are STRICT on SQLite.
 """
 
+import uuid
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,6 +25,8 @@ NETWORK = (
     "weight_norm",
     "imbalance",
     "imbalance_relative",
+    "accuracy",
+    "modes",
 )
 LAYER = (
     "alignment",
@@ -36,6 +39,18 @@ LAYER = (
     "best_alignment",
     "null_floor",
     "agop_rank",
+    "pearson",
+    "pearson_offdiagonal",
+    "nfa_dnfa",
+    "nfa_agopfl",
+    "uc_nfa",
+    "c_nfa",
+    "fact_alignment",
+    "layer_imbalance",
+    "gram_norm",
+    "agop_norm",
+    "gram_stable_rank",
+    "agop_stable_rank",
 )
 TABLES = (
     "settings",
@@ -53,6 +68,7 @@ TABLES = (
     "dataset",
     "idempotency",
     "token",
+    "incarnation",
 )
 
 
@@ -247,6 +263,8 @@ def _create_the_rest() -> None:
         sa.Column("revoked_at", UtcTime),
         sqlite_strict=True,
     )
+    made = op.create_table("incarnation", sa.Column("id", sa.Text, primary_key=True), sqlite_strict=True)
+    op.bulk_insert(made, [{"id": str(uuid.uuid4())}])
 
 
 def downgrade() -> None:

@@ -242,3 +242,6 @@ token = _table(
     Column("last_used_at", UtcTime),
     Column("revoked_at", UtcTime),
 )
+
+# one row, replaced when a backup is restored: what dispatchers leased before that counts no more
+incarnation = _table("incarnation", Column("id", Text, primary_key=True))

@@ -16,6 +16,7 @@ from sqlalchemy.sql import ColumnElement
 from service.states import TrialState
 from service.store.attempts import Place, close_attempts, open_attempts
 from service.store.checkpoints import drop_checkpoints, put_checkpoints
+from service.store.incarnation import dispatching
 from service.store.keys import among
 from service.store.measurements import delete_measurements, insert_finals, insert_measurements
 from service.store.models import dispatcher, runs, settings, trial, waits
@@ -93,7 +94,7 @@ def register_dispatcher(
 ) -> None:
     """Enter a dispatcher, under an identity that no process had before."""
     now = utc_now()
-    with store.write() as connection:
+    with dispatching(store) as connection:
         connection.execute(
             insert(dispatcher).values(
                 id=identity, host=host, pid=pid, slots=slots, resources=dict(resources), started_at=now, seen_at=now
@@ -104,13 +105,13 @@ def register_dispatcher(
 def beat(store: Store, identity: str, slots: int, resources: Mapping[str, Any]) -> None:
     """Note that a dispatcher lives, how many trainers it has, and what they do."""
     values = {"seen_at": utc_now(), "slots": slots, "resources": dict(resources)}
-    with store.write() as connection:
+    with dispatching(store) as connection:
         connection.execute(update(dispatcher).where(dispatcher.c.id == identity).values(**values))
 
 
 def remove_dispatcher(store: Store, identity: str) -> None:
     """Strike out a dispatcher that stops."""
-    with store.write() as connection:
+    with dispatching(store) as connection:
         connection.execute(delete(dispatcher).where(dispatcher.c.id == identity))
 
 
@@ -141,7 +142,7 @@ def lease_stack(
     Returns:
         The leased trials in queue order; empty when nothing waits.
     """
-    with store.write() as connection:
+    with dispatching(store) as connection:
         turn = next_turn(connection, devices)
         if turn is None:
             return []
@@ -229,7 +230,7 @@ def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_second
 
 def renew(store: Store, held: Sequence[tuple[int, int]], lease_seconds: float) -> frozenset[int]:
     """Prolong leases; answers the trials that are no longer the holder's, and must be dropped."""
-    with store.write() as connection:
+    with dispatching(store) as connection:
         now, clock = lease_clock(connection)
         kept = _prolong(connection, held, now + lease_seconds, clock)
     return frozenset(key for key, _ in held) - kept
@@ -258,7 +259,7 @@ def restart(
     Returns:
         The new attempt of each trial that was still the holder's.
     """
-    with store.write() as connection:
+    with dispatching(store) as connection:
         now, clock = lease_clock(connection)
         kept = _hold(connection, held)
         owner = connection.scalar(select(trial.c.owner).where(among(connection, trial.c.id, kept)).limit(1))
@@ -288,13 +289,13 @@ def restart(
 
 def release(store: Store, held: Sequence[tuple[int, int]]) -> None:
     """Hand running trials back to the queue, uncharged."""
-    with store.write() as connection:
+    with dispatching(store) as connection:
         _requeue(connection, _hold(connection, held), "released")
 
 
 def sweep(store: Store) -> int:
     """Put trials whose lease has run out back into the queue; answers how many."""
-    with store.write() as connection:
+    with dispatching(store) as connection:
         now, clock = lease_clock(connection)
         expired = or_(trial.c.lease_until < now, trial.c.lease_clock != clock)
         # a row that is locked is being reported, prolonged or swept at this moment
@@ -361,7 +362,7 @@ def record(store: Store, report: Report, lease_seconds: float) -> frozenset[int]
     held = [report.trials[lane] for lane in sorted(report.open)]
     if not held:
         return frozenset()
-    with store.write() as connection:
+    with dispatching(store) as connection:
         now, clock = lease_clock(connection)
         kept = _prolong(connection, held, now + lease_seconds, clock)
         lanes = {lane: report.trials[lane][0] for lane in sorted(report.open) if report.trials[lane][0] in kept}
@@ -386,7 +387,7 @@ def _first_step(report: Report) -> int:
 
 def fail(store: Store, trial_id: int, attempt: int, end: End, *, charge: bool = True) -> frozenset[int]:
     """End a trial that could not be trained; what earlier blocks measured stays."""
-    with store.write() as connection:
+    with dispatching(store) as connection:
         if not _hold(connection, [(trial_id, attempt)]):
             return frozenset({trial_id})
         charged = trial.c.failures + int(charge)

@@ -24,7 +24,7 @@ def upgrade(store: Store) -> str:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
-        _refuse_unknown(_current(connection))
+        refuse_unknown(revision(connection))
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -38,8 +38,8 @@ def check(store: Store) -> str:
         SchemaMismatch: it is not the one this version knows; the message says what to do.
     """
     with store.read() as connection:
-        current = _current(connection)
-    _refuse_unknown(current)
+        current = revision(connection)
+    refuse_unknown(current)
     if current != head():
         raise SchemaMismatch(
             f"the database has schema {current or 'none'}, this version needs {head()}: run `nfa db upgrade`"
@@ -59,11 +59,13 @@ def _config() -> Config:
     return config
 
 
-def _current(connection: Connection) -> str | None:
+def revision(connection: Connection) -> str | None:
+    """The database's revision, whether known or not; None without one."""
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _refuse_unknown(current: str | None) -> None:
+def refuse_unknown(current: str | None) -> None:
+    """Raises SchemaMismatch for a revision that this version has no migration to."""
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if current is not None and current not in known:
         raise SchemaMismatch(

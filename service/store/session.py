@@ -33,6 +33,8 @@ class Store:
         if self.url.drivername in ("postgresql", "postgres"):
             self.url = self.url.set(drivername="postgresql+psycopg")
         self.dialect = self.url.get_backend_name()
+        self.incarnation: str | None = None
+        """Under which a dispatcher works; see incarnation.py."""
         if self.dialect == "sqlite":
             self._writer, self._reader = _sqlite_engine(self.url, "IMMEDIATE"), _sqlite_engine(self.url, "DEFERRED")
         else:

@@ -72,6 +72,18 @@ def test_a_database_from_a_newer_version_is_told_in_one_line(home):
     assert "9999" in one_line(nfa("db", "current", "--home", str(home)), 4)
 
 
+def test_a_home_is_backed_up_and_restored_and_never_overwritten_unasked(home, tmp_path):
+    made, other = tmp_path / "backup", tmp_path / "other"
+    assert "no database" in one_line(nfa("db", "backup", str(made), "--home", str(home)), 4)
+    assert nfa("token", "create", "anna", "--scope", "admin", "--home", str(home)).returncode == 0
+    assert "bytes" in nfa("db", "backup", str(made), "--home", str(home)).stdout
+    assert "--replace" in one_line(nfa("db", "backup", str(made), "--home", str(home)), 5)
+    assert nfa("db", "restore", str(made), "--home", str(other)).returncode == 0
+    assert "anna" in nfa("token", "list", "--home", str(other)).stdout
+    assert "--replace" in one_line(nfa("db", "restore", str(made), "--home", str(other)), 5)
+    assert nfa("db", "restore", str(made), "--home", str(other), "--replace").returncode == 0
+
+
 def test_a_missing_ray_is_told_in_one_line(home, tmp_path):
     # a module that hides the installed one from this process and says that it is not there
     hidden = (

@@ -1,0 +1,45 @@
+"""Which life of the store this is: a random word that every lease rides on and that restoring a backup replaces.
+
+Attempt numbers alone do not fence across a restore: the restored store hands out numbers that dispatchers from before
+may hold. So a dispatcher's every transaction looks whether the store still is the one it began with.
+"""
+
+import contextlib
+import uuid
+from collections.abc import Generator
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from service.errors import StoreReplaced
+from service.store.models import dispatcher, incarnation, runs, trial
+from service.store.session import Store
+
+
+@contextlib.contextmanager
+def dispatching(store: Store) -> Generator[Connection]:
+    """A dispatcher's transaction that may change things; the first one notes the store's incarnation.
+
+    Raises:
+        StoreReplaced: a backup was restored since then, or is being restored.
+    """
+    with store.write() as connection:
+        found = connection.scalar(select(incarnation.c.id))
+        if store.incarnation is None:
+            store.incarnation = found
+        if found is None or found != store.incarnation:
+            raise StoreReplaced(
+                "a backup was restored while this dispatcher ran, and nothing that it leased before counts: start it "
+                "again; its trials are queued"
+                if found
+                else "a backup is being restored: start the dispatcher again when `nfa db restore` has ended"
+            )
+        yield connection
+
+
+def begin(connection: Connection) -> None:
+    """Begin a new life of the store; those who dispatch for an earlier one can commit nothing from here on."""
+    connection.execute(delete(incarnation))
+    connection.execute(insert(incarnation).values(id=str(uuid.uuid4())))
+    connection.execute(delete(dispatcher))
+    # by any dispatcher's next sweep they are queued again
+    connection.execute(update(trial).where(runs).values(lease_until=-1.0))
