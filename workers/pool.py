@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 import structlog
-from ray.exceptions import NodeDiedError, RayError
+from ray.exceptions import ActorUnavailableError, NodeDiedError, RayError
 
 from workers.blocks import Block, Stack
 from workers.sizing import Device, Wanted
@@ -15,7 +15,6 @@ from workers.trainer import BACKPRESSURE, Broken, start_trainer
 
 log = structlog.get_logger()
 
-PING_SECONDS = 5.0
 START_SECONDS = 60.0
 SOON_SECONDS = 10.0
 """A trainer that was asked for so lately is counted as one that runs."""
@@ -53,9 +52,16 @@ class Seat:
 class Pool:
     """Seats for trainers; every method returns at once."""
 
-    def __init__(self, block_seconds: float, checkpoint_seconds: float, step_deadline: float, per_gpu: int = 1) -> None:
+    def __init__(
+        self,
+        block_seconds: float,
+        checkpoint_seconds: float,
+        step_deadline: float,
+        ping_seconds: float = 5.0,
+        per_gpu: int = 1,
+    ) -> None:
         self.block_seconds, self.checkpoint_seconds = block_seconds, checkpoint_seconds
-        self.step_deadline = step_deadline
+        self.step_deadline, self.ping_seconds = step_deadline, ping_seconds
         self.gpu_share = 1.0 / per_gpu
         self.seats: list[Seat] = []
 
@@ -173,7 +179,7 @@ class Pool:
             if answered:
                 # alive and computing: one long step is no reason to kill it
                 seat.heard, seat.pinged = time.monotonic(), None
-            elif time.monotonic() - sent > PING_SECONDS:
+            elif time.monotonic() - sent > self.ping_seconds:
                 found.append(seat)
         return found
 
@@ -188,8 +194,16 @@ class Pool:
 
 
 def _is_node_lost(error: RayError) -> bool:
-    """Ray says it by type for tasks, and only in words for actors."""
-    return isinstance(error, NodeDiedError) or "node has died" in str(error) or "node was terminated" in str(error)
+    """Whether the trainer's node is gone, or cannot be reached, rather than the trainer alone.
+
+    Until the head notices that a node is lost, its actors are "unavailable"; that a process died on a node that lives,
+    Ray knows within a second. Later it says so by type for tasks, and only in words for actors.
+    """
+    return (
+        isinstance(error, (ActorUnavailableError, NodeDiedError))
+        or "node has died" in str(error)
+        or "node was terminated" in str(error)
+    )
 
 
 def _first_line(error: RayError) -> str:

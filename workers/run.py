@@ -46,6 +46,7 @@ def _dispatch(store: Store, settings: WorkerSettings, stop: threading.Event, wat
         settings.block_seconds,
         settings.checkpoint_seconds,
         settings.step_deadline_seconds,
+        settings.ping_seconds,
         settings.trainers_per_gpu,
     )
     pool.follow(wanted)

@@ -60,32 +60,90 @@ def charged(store: Store) -> int:
         return connection.scalar(select(func.sum(trial.c.failures))) or 0
 
 
+def free_port() -> int:
+    """A TCP port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def _answers(port: int) -> bool:
     """Whether something listens there; a dispatcher gives up after three seconds."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+@dataclass
+class RayCluster:
+    """A Ray head and further nodes, each a `ray start` of its own; token authentication, as docs/operations.md says."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.token = ray_token(self.folder / "token")
+
+    @property
+    def for_dispatchers(self) -> dict[str, str]:
+        """Environment of a dispatcher that joins."""
+        return {"NFA_RAY_ADDRESS": f"127.0.0.1:{self.port}", "NFA_RAY_TOKEN_PATH": str(self.token)}
+
+    def start_head(self, cpus: int) -> None:
+        """Start the head and wait until it answers."""
+        self._start(
+            "--head",
+            f"--port={self.port}",
+            f"--num-cpus={cpus}",
+            f"--temp-dir={self.folder}",
+            "--include-dashboard=false",
+        )
+        wait_until(lambda: _answers(self.port))
+
+    def add_node(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start a node beside the head."""
+        return self._start(f"--address=127.0.0.1:{self.port}", *options)
+
+    def _start(self, *options: str) -> subprocess.Popen[bytes]:
+        command = [
+            *(str(Path(sys.executable).with_name("ray")), "start", *options, "--disable-usage-stats", "--block"),
+            *("--node-ip-address=127.0.0.1", "--object-store-memory=100000000"),
+        ]
+        environment = {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(self.token),
+            "RAY_health_check_period_ms": "1000",
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+            "OMP_NUM_THREADS": "1",
+        }
+        node = subprocess.Popen(
+            command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self.nodes.append(node)
+        return node
+
+    def stop(self) -> None:
+        """Stop every node, the head last."""
+        for node in reversed(self.nodes):
+            node.terminate()
+            node.wait(20)
+
+
 @pytest.fixture(scope="session")
-def ray_head() -> Iterator[dict[str, str]]:
-    """Environment of a dispatcher that joins the session's Ray: two CPUs, token authentication."""
+def ray_cluster() -> Iterator[RayCluster]:
+    """The session's Ray: a head with two CPUs, to which a test may add nodes."""
     folder = Path(tempfile.mkdtemp(prefix="nfa-", dir="/tmp"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    token = ray_token(folder / "token")
-    environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "OMP_NUM_THREADS": "1"}
-    ray = Path(sys.executable).with_name("ray")
-    start = f"{ray} start --head --port={port} --num-cpus=2 --include-dashboard=false --disable-usage-stats"
-    options = ["--node-ip-address=127.0.0.1", f"--temp-dir={folder}", "--object-store-memory=100000000", "--block"]
-    head = subprocess.Popen(
-        [*start.split(), *options], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    wait_until(lambda: _answers(port))
-    yield {"NFA_RAY_ADDRESS": f"127.0.0.1:{port}", "NFA_RAY_TOKEN_PATH": str(token)}
-    head.terminate()
-    head.wait(20)
+    cluster = RayCluster(folder)
+    cluster.start_head(2)
+    yield cluster
+    cluster.stop()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def ray_head(ray_cluster: RayCluster) -> dict[str, str]:
+    """Environment of a dispatcher that joins the session's Ray."""
+    return ray_cluster.for_dispatchers
 
 
 @dataclass

@@ -1,74 +1,26 @@
 """Dispatchers and trainers are killed, stopped and continued; every trial ends once, with every step once."""
 
-import functools
 import os
 import signal
 
-import numpy as np
-import pyarrow as pa
 import pytest
+from comparison import LONG_GRID, assert_as_undisturbed
 from processes import charged, ended, rows, wait_until
 from sqlalchemy import create_engine, func, make_url, select, text
 
 from service.grids import expand
-from service.measured_steps import measured_steps
 from service.states import TrialState
-from service.store import cluster, control, experiments, submissions, trials
-from service.store.models import layer_measurement, measurement, trial
-from workers.blocks import Lane, Stack
-from workers.training import train
-
-STEPS = 24_000
-GRID = {
-    "name": "long enough to be disturbed",
-    "trial": {
-        "data": {"samples": 20, "inputs": 4, "outputs": 2, "spectrum": [2, 1]},
-        "network": {"width": 6},
-        "training": {"steps": STEPS, "learning_rate": 0.01},
-        "measure": {"every": 120},
-    },
-    "axes": {"network.depth": [2, 3], "training.weight_decay": [0, 0.1]},
-    "seeds": 3,
-}
-
+from service.store import cluster, control, experiments, submissions
+from service.store.models import trial
 
 on_sqlite_alone = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 on_postgresql_alone = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 
 
-@functools.cache
-def _undisturbed() -> dict[str, dict[int, float]]:
-    """Alignment by step of every trial of the grid, by fingerprint, trained here without any service."""
-    found = {}
-    for _, point, seed, fingerprint in expand(GRID).trials():
-        blocks = list(train(Stack((Lane(point.settings, seed),))))
-        rows = pa.Table.from_batches([block.layers for block in blocks])
-        found[fingerprint] = dict(zip(rows["step"].to_pylist(), rows["alignment"].to_pylist(), strict=True))
-    return found
-
-
-def _assert_as_undisturbed(store, experiment):
-    """Every trial completed, with exactly the rows and the values of an undisturbed run."""
-    listed, _ = trials.list_trials(store, experiment, state=None, where="", sort=None, limit=100, after=None)
-    assert {one.row.state for one in listed} == {TrialState.COMPLETED}
-    steps = measured_steps(listed[0].row.settings)
-    for one in listed:
-        with store.read() as connection:
-            rows = connection.execute(
-                select(layer_measurement.c.step, layer_measurement.c.alignment)
-                .where(layer_measurement.c.trial_id == one.row.id)
-                .order_by(layer_measurement.c.step)
-            ).all()
-            network = connection.scalars(select(measurement.c.step).where(measurement.c.trial_id == one.row.id))
-            assert sorted(network) == [row.step for row in rows] == steps
-        wanted = _undisturbed()[one.row.fingerprint]
-        np.testing.assert_allclose([row.alignment for row in rows], [wanted[s] for s in steps], rtol=0, atol=1e-12)
-
-
 @pytest.fixture
 def submitted(store):
     """The grid, submitted."""
-    return submissions.create_experiment(store, expand(GRID)).id
+    return submissions.create_experiment(store, expand(LONG_GRID)).id
 
 
 def test_a_killed_dispatchers_trials_are_taken_over_with_no_row_missing_or_double(store, dispatchers, submitted):
@@ -77,10 +29,12 @@ def test_a_killed_dispatchers_trials_are_taken_over_with_no_row_missing_or_doubl
     first.signal(signal.SIGKILL)
     first.process.wait(10)
     assert not ended(store, submitted)
-    dispatchers.start()
+    second = dispatchers.start()
     wait_until(lambda: ended(store, submitted))
-    _assert_as_undisturbed(store, submitted)
+    assert_as_undisturbed(store, submitted)
     assert charged(store) == 0
+    started = [event for event in second.events() if event["event"] == "stack_started"]
+    assert max(event["from_step"] for event in started) > 0, "it goes on from checkpoints"
 
 
 @on_sqlite_alone
@@ -90,7 +44,7 @@ def test_a_killed_trainer_is_replaced_and_nobody_is_charged(store, dispatchers, 
     (about,) = cluster.list_dispatchers(store)
     os.kill(about.resources["trainers"][0]["pid"], signal.SIGKILL)
     wait_until(lambda: ended(store, submitted))
-    _assert_as_undisturbed(store, submitted)
+    assert_as_undisturbed(store, submitted)
     assert charged(store) == 0
     assert any(event["event"] == "trainer_died" for event in dispatchers.started[0].events())
 
@@ -103,7 +57,7 @@ def test_a_database_that_ends_every_session_loses_and_doubles_nothing(store, dis
         wait_until(lambda before=before: rows(store) > before or ended(store, submitted))
         before = _end_sessions_of_others(store)
     wait_until(lambda: ended(store, submitted))
-    _assert_as_undisturbed(store, submitted)
+    assert_as_undisturbed(store, submitted)
     assert charged(store) == 0
 
 
@@ -123,7 +77,7 @@ def test_a_database_that_is_away_for_most_of_a_lease_leaves_no_gap_in_any_curve(
         administrator.execute(text(f"{accept} true"))
     engine.dispose()
     wait_until(lambda: ended(store, submitted))
-    _assert_as_undisturbed(store, submitted)
+    assert_as_undisturbed(store, submitted)
     assert charged(store) == 0
 
 
@@ -146,7 +100,7 @@ def test_a_dispatcher_stopped_past_its_lease_cannot_write_when_it_goes_on(store,
     wait_until(lambda: _attempts(store, before) > sum(before.values()))
     stale.signal(signal.SIGCONT)
     wait_until(lambda: ended(store, submitted))
-    _assert_as_undisturbed(store, submitted)
+    assert_as_undisturbed(store, submitted)
 
 
 def _attempts(store, keys):

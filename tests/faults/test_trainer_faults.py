@@ -69,7 +69,7 @@ def test_a_trial_that_takes_trainers_down_is_found_and_ends_failed_without_charg
 
 def test_a_trainer_that_hangs_is_killed_and_replaced(store, dispatchers, tiny_grid, one_long_trial):
     submissions.create_experiment(store, expand({**one_long_trial, "seeds": 2}))
-    dispatcher = dispatchers.start(NFA_TRAINERS="1", NFA_STEP_DEADLINE_SECONDS="1")
+    dispatcher = dispatchers.start(NFA_TRAINERS="1", NFA_STEP_DEADLINE_SECONDS="1", NFA_PING_SECONDS="1")
     wait_until(lambda: rows(store) > 0)
     hung = _trainer(store)
     assert hung is not None

@@ -1,0 +1,57 @@
+"""What a disturbed sweep must come to: every trial completed, with the rows and values of an undisturbed run."""
+
+import functools
+
+import numpy as np
+import pyarrow as pa
+from sqlalchemy import select
+
+from service.grids import expand
+from service.measured_steps import measured_steps
+from service.states import TrialState
+from service.store import trials
+from service.store.models import layer_measurement, measurement
+from workers.blocks import Lane, Stack
+from workers.training import train
+
+STEPS = 14_400
+LONG_GRID = {
+    "name": "long enough to be disturbed",
+    "trial": {
+        "data": {"samples": 20, "inputs": 4, "outputs": 2, "spectrum": [2, 1]},
+        "network": {"width": 6},
+        "training": {"steps": STEPS, "learning_rate": 0.01},
+        "measure": {"every": 120},
+    },
+    "axes": {"network.depth": [2, 3], "training.weight_decay": [0, 0.1]},
+    "seeds": 3,
+}
+
+
+@functools.cache
+def _undisturbed() -> dict[str, dict[int, float]]:
+    """Alignment by step of every trial of the grid, by fingerprint, trained here without any service."""
+    found = {}
+    for _, point, seed, fingerprint in expand(LONG_GRID).trials():
+        blocks = list(train(Stack((Lane(point.settings, seed),))))
+        rows = pa.Table.from_batches([block.layers for block in blocks])
+        found[fingerprint] = dict(zip(rows["step"].to_pylist(), rows["alignment"].to_pylist(), strict=True))
+    return found
+
+
+def assert_as_undisturbed(store, experiment):
+    """Every trial completed, with exactly the rows and the values of an undisturbed run."""
+    listed, _ = trials.list_trials(store, experiment, state=None, where="", sort=None, limit=100, after=None)
+    assert {one.row.state for one in listed} == {TrialState.COMPLETED}
+    steps = measured_steps(listed[0].row.settings)
+    for one in listed:
+        with store.read() as connection:
+            rows = connection.execute(
+                select(layer_measurement.c.step, layer_measurement.c.alignment)
+                .where(layer_measurement.c.trial_id == one.row.id)
+                .order_by(layer_measurement.c.step)
+            ).all()
+            network = connection.scalars(select(measurement.c.step).where(measurement.c.trial_id == one.row.id))
+            assert sorted(network) == [row.step for row in rows] == steps
+        wanted = _undisturbed()[one.row.fingerprint]
+        np.testing.assert_allclose([row.alignment for row in rows], [wanted[s] for s in steps], rtol=0, atol=1e-12)

@@ -1,0 +1,80 @@
+"""Nodes of a Ray cluster that come and go while a sweep runs: real raylets, killed."""
+
+import psutil
+import pytest
+from comparison import LONG_GRID, assert_as_undisturbed
+from processes import charged, ended, rows, wait_until
+
+from service.grids import expand
+from service.states import TrialState
+from service.store import attempts, cluster, ids, submissions, trials
+
+pytestmark = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+
+
+@pytest.fixture
+def nodes(ray_cluster):
+    """Adds nodes to the session's cluster; what a test leaves of them is killed."""
+    before = len(ray_cluster.nodes)
+    yield ray_cluster
+    for node in ray_cluster.nodes[before:]:
+        _kill(node.pid)
+        node.wait(20)
+    del ray_cluster.nodes[before:]
+
+
+def _kill(pid):
+    """Kill a node: the command that started it and the raylet, which its trainers are children of."""
+    process = psutil.Process(pid)
+    family = process.children(recursive=True)
+    for one in (process, *(one for one in family if one.name() == "raylet")):
+        one.kill()
+    return family
+
+
+def _trainers(store):
+    """What the only dispatcher's trainers say of themselves, by process id."""
+    found = cluster.list_dispatchers(store)
+    return {one["pid"]: one for about in found for one in about.resources.get("trainers", ())}
+
+
+def test_a_node_that_joins_is_used_and_one_that_is_lost_costs_nobody_anything(store, dispatchers, nodes):
+    dispatcher = dispatchers.start()
+    wait_until(lambda: len(_trainers(store)) == 2)
+    joined = nodes.add_node("--num-cpus=1")
+    wait_until(lambda: len(_trainers(store)) == 3)
+    submitted = submissions.create_experiment(store, expand(LONG_GRID)).id
+    wait_until(lambda: rows(store) > 50)
+    family = _kill(joined.pid)
+    trainers = [process for process in family if process.pid in _trainers(store)]
+    assert len(trainers) == 1
+    assert psutil.wait_procs(trainers, timeout=5)[1] == [], "a lost node's trainer is gone within five seconds"
+    wait_until(lambda: any(event["event"] == "trainer_died" for event in dispatcher.events()), seconds=10)
+    wait_until(lambda: ended(store, submitted))
+    assert_as_undisturbed(store, submitted)
+    assert charged(store) == 0
+    listed, _ = trials.list_trials(store, submitted, state=None, where="", sort=None, limit=100, after=None)
+    histories = [attempts.list_attempts(store, ids.trial_id(one.row.id)) for one in listed]
+    assert {record.outcome for history in histories for record in history[:-1]} == {"interrupted"}
+    assert len({record.node for history in histories for record in history}) == 2
+    wait_until(lambda: len(_trainers(store)) == 2)
+
+
+def test_a_trial_that_asks_for_a_gpu_waits_for_one_and_holds_nothing_up(store, dispatchers, nodes, tiny_grid):
+    grid = tiny_grid(name="on a GPU", priority=5, seeds=1)
+    grid["trial"]["training"]["device"] = "gpu"
+    on_gpu = submissions.create_experiment(store, expand(grid)).id
+    other = submissions.create_experiment(store, expand(tiny_grid(seeds=[7, 8]))).id
+    dispatchers.start()
+    wait_until(lambda: ended(store, other))
+    assert not ended(store, on_gpu)
+    nodes.add_node("--num-cpus=1", "--num-gpus=1")
+    wait_until(lambda: ended(store, on_gpu))
+    assert _nodes(store, on_gpu).isdisjoint(_nodes(store, other))
+
+
+def _nodes(store, experiment):
+    """Where the completed trials of an experiment were trained."""
+    listed, _ = trials.list_trials(store, experiment, state=None, where="", sort=None, limit=100, after=None)
+    assert {one.row.state for one in listed} == {TrialState.COMPLETED}
+    return {record.node for one in listed for record in attempts.list_attempts(store, ids.trial_id(one.row.id))}
