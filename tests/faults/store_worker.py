@@ -1,0 +1,88 @@
+"""`python store_worker.py URL`: leases, records and finishes as a dispatcher does, without training.
+
+What it measures is the number of its attempt, so that rows of two attempts can be told apart.
+"""
+
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+from sqlalchemy.exc import IntegrityError
+
+from service.errors import StoreUnavailable
+from service.measured_steps import measured_steps
+from service.store import queue
+from service.store.queue import End, Leased, Report
+from service.store.session import Store, open_store
+
+LEASE_SECONDS = 0.6
+_LANES, _BLOCK = 8, 2
+_TRAINING_SECONDS = 0.02
+
+
+def measured(attempt: int) -> float:
+    """What attempt number so and so measures."""
+    return attempt / 1024
+
+
+def work(store: Store, identity: str) -> None:
+    """Take stack after stack, until killed."""
+    while True:
+        queue.sweep(store)
+        leased = queue.lease_stack(store, identity, lease_seconds=LEASE_SECONDS, choose=lambda s, waiting: _LANES)
+        if not leased:
+            time.sleep(0.05)
+            continue
+        steps = measured_steps(leased[0].settings)
+        still = frozenset(range(len(leased)))
+        for start in range(0, len(steps), _BLOCK):
+            time.sleep(_TRAINING_SECONDS)
+            report = _report(leased, steps[start : start + _BLOCK], identity, still, start == 0, steps[-1])
+            gone = _commit(store, report)
+            still -= {lane for lane, one in enumerate(leased) if one.trial_id in gone}
+
+
+def _commit(store: Store, report: Report) -> frozenset[int]:
+    """Record a block, again and again while the store is away."""
+    while True:
+        try:
+            return queue.record(store, report, LEASE_SECONDS)
+        except StoreUnavailable:
+            report = replace(report, is_repeat=True)
+
+
+def _report(
+    leased: Sequence[Leased], steps: Sequence[int], identity: str, still: frozenset[int], is_first: bool, last: int
+) -> Report:
+    lanes = [lane for lane in sorted(still) for _ in steps]
+    keys = {"lane": pa.array(lanes, pa.int32()), "step": pa.array([s for _ in still for s in steps], pa.int64())}
+    values = pa.array([measured(leased[lane].attempt) for lane in lanes], pa.float64())
+    layer = pa.array([1] * len(lanes), pa.int16())
+    nothing = {"layer": layer[:0], "name": pa.array([], pa.string()), "value": values[:0]}
+    ends = [leased[lane].trial_id for lane in sorted(still)] if steps[-1] == last else []
+    return Report(
+        tuple((one.trial_id, one.attempt) for one in leased),
+        still,
+        is_first,
+        pa.record_batch({**keys, "time": values, "train_loss": values}),
+        pa.record_batch({**keys, "layer": layer, "alignment": values}),
+        pa.record_batch({**{name: column[:0] for name, column in keys.items()}, **nothing}),
+        tuple(End(key, "completed", last, None, {"dispatcher": identity}) for key in ends),
+    )
+
+
+def main() -> None:
+    """Work on the store that the first argument names; a defect ends a stack as it would end a dispatcher."""
+    with open_store(sys.argv[1]) as store:
+        while True:
+            try:
+                work(store, str(uuid.uuid4()))
+            except (IntegrityError, StoreUnavailable) as error:
+                sys.stderr.write(f"{type(error).__name__}\n")
+
+
+if __name__ == "__main__":
+    main()
