@@ -13,7 +13,7 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(
 ENV  := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test browser pictures test-gpu check format clean
+.PHONY: help install demo up test browser pictures soak test-gpu check format clean
 
 help: ## List these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ browser:
 
 pictures: $(VENV)/.test browser ## Draw the pictures of README from a run of the weight-decay preset
 	@$(BIN)/python docs/pictures/make.py
+
+soak: $(VENV)/.test ## Break everything for longer than `make test` does; prints faults and recovery times
+	@NFA_SOAK=1 $(ENV) $(BIN)/pytest tests/faults -q -s --durations=10
 
 test-gpu: $(VENV)/.test ## Hold the kernels on every CUDA device against the CPU; says which devices ran
 	@$(ENV) $(BIN)/pytest tests/nfa_kernels/test_devices.py -q -s

@@ -23,7 +23,7 @@ def prepare(token_path: Path) -> None:
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "5")
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
     os.environ.setdefault("RAY_health_check_period_ms", "1000")
-    os.environ.setdefault("RAY_health_check_timeout_ms", "5000")
+    os.environ.setdefault("RAY_health_check_timeout_ms", "4000")
     os.environ.setdefault("RAY_health_check_failure_threshold", "3")
     for name in list(os.environ):
         upper = name.upper()

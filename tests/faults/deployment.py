@@ -1,6 +1,7 @@
 """A whole deployment of real processes, supervised as operators would, and the faults that befall it."""
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -8,11 +9,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pytest
 from processes import RayCluster, wait_until
 
 from service.client import Client, ClientError
@@ -28,7 +31,7 @@ PACE = {
 
 @dataclass
 class Supervised:
-    """A command that is started again whenever it has ended."""
+    """A command that is started again whenever it has ended; it logs JSON lines."""
 
     name: str
     command: list[str]
@@ -48,6 +51,11 @@ class Supervised:
             self.process = subprocess.Popen(
                 [sys.executable, *self.command], env=self.environment, stdout=log, stderr=log, pass_fds=self.keep
             )
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """What it has logged under this name."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == name]
 
     def tend(self) -> None:
         """Start it again if it has ended."""
@@ -92,6 +100,7 @@ class Deployment:
     pause_seconds: float = 4.5
     """Longer than leases hold, and long enough for others to take what was leased."""
     dispatchers: list[Supervised] = field(default_factory=list)
+    pace: Mapping[str, str] = field(default_factory=lambda: PACE)
     paused: list[tuple[float, Supervised]] = field(default_factory=list)
     node: subprocess.Popen[bytes] | None = None
 
@@ -109,7 +118,7 @@ class Deployment:
         self.api = Supervised("api", command, environment, self.folder / "api.log", (descriptor,))
         self.client = Client(f"http://127.0.0.1:{self.socket.getsockname()[1]}", retries=8, timeout_seconds=20.0)
         command = ["-m", "workers"]
-        environment |= self.ray.for_dispatchers | PACE
+        environment |= self.ray.for_dispatchers | dict(self.pace)
         # two dispatchers share the CPUs of one cluster
         environment |= {"NFA_TRAINERS": "1"} if dispatchers > 1 else {}
         for number in range(dispatchers):
@@ -201,6 +210,17 @@ class Deployment:
             self.ray.nodes.remove(self.node)
         self.client.close()
         self.socket.close()
+
+
+@pytest.fixture
+def deployment(
+    request: pytest.FixtureRequest, store_url: str, ray_cluster: RayCluster, tmp_path: Path
+) -> Iterator[Deployment]:
+    """Everything that a service is made of, on the test's store and the session's Ray."""
+    server = request.getfixturevalue("postgresql_server") if store_url.startswith("postgresql") else None
+    made = Deployment(store_url, ray_cluster, tmp_path, server and PostgreSQL(server))
+    yield made
+    made.stop()
 
 
 def _children(pid: int) -> list[psutil.Process]:

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 from history import Final, History, violations
+from scale import CONTENDED
 from store_worker import LEASE_SECONDS, measured
 
 from service.grids import expand
@@ -34,7 +35,7 @@ def api(store):
 
 
 def _grid(tiny_grid):
-    grid = tiny_grid(seeds=100, name="contested")
+    grid = tiny_grid(seeds=CONTENDED, name="contested")
     grid["trial"]["measure"] = {"every": 1}
     return grid
 
@@ -96,7 +97,7 @@ def test_the_fence_is_what_keeps_attempts_apart(api, store_url, tiny_grid, scrip
     grid = _grid(tiny_grid)
     name = api.post("/experiments", json=grid).json()["id"]
     workers = _Workers(script, store_url)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     try:
         while _unfinished(api, name):
             assert time.monotonic() < until

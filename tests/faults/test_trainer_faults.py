@@ -1,11 +1,13 @@
 """Trainers that die, hang or crash again and again."""
 
+import math
 import os
 import signal
 from typing import Any
 
 import pytest
 from processes import DispatcherProcess, charged, ended, rows, wait_until
+from scale import STACKED
 
 from service.grids import expand
 from service.states import TrialState
@@ -55,16 +57,17 @@ def test_a_trial_that_takes_trainers_down_is_found_and_ends_failed_without_charg
     store, dispatchers, one_long_trial
 ):
     one_long_trial["trial"]["training"]["steps"] = 150_000
-    submitted = submissions.create_experiment(store, expand({**one_long_trial, "seeds": 4})).id
+    submitted = submissions.create_experiment(store, expand({**one_long_trial, "seeds": STACKED})).id
     dispatcher = dispatchers.start(NFA_TRAINERS="1")
     killed: set[int] = set()
     while not ended(store, submitted):
-        wait_until(lambda: _kill_whoever_trains(store, dispatcher, "t3", killed) or ended(store, submitted))
-    rows, _ = trials.list_trials(store, submitted, state=None, where="", sort=None, limit=9, after=None)
-    assert [one.row.state for one in rows] == [TrialState.FAILED if n == 2 else TrialState.COMPLETED for n in range(4)]
-    assert [one.row.failures for one in rows] == [0, 0, 3, 0]
+        wait_until(lambda: _kill_whoever_trains(store, dispatcher, "t3", killed) or ended(store, submitted), 180)
+    rows, _ = trials.list_trials(store, submitted, state=None, where="", sort=None, limit=100, after=None)
+    ends = [TrialState.FAILED if n == 2 else TrialState.COMPLETED for n in range(STACKED)]
+    assert [one.row.state for one in rows] == ends
+    assert [one.row.failures for one in rows] == [3 * (n == 2) for n in range(STACKED)]
     assert "the trainer died: ActorDiedError" in (rows[2].row.error or "")
-    assert len(killed) == 2 + 3
+    assert len(killed) == math.log2(STACKED) + 3
 
 
 def test_a_trainer_that_hangs_is_killed_and_replaced(store, dispatchers, tiny_grid, one_long_trial):

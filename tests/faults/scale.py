@@ -1,0 +1,21 @@
+"""How long the fault tests take: minutes in `make test`, as long as it takes in `make soak`."""
+
+import os
+
+import pytest
+
+IS_SOAK = os.environ.get("NFA_SOAK") == "1"
+ROUNDS = 25 if IS_SOAK else 5
+"""Faults during a sweep."""
+STEPS = 96_000 if IS_SOAK else 24_000
+"""Of each trial of that sweep."""
+CONTENDED = 400 if IS_SOAK else 80
+"""Seeds that workers on one store contend for."""
+STACKED = 64 if IS_SOAK else 4
+"""Trials in a stack with one that takes trainers down."""
+STRIDE = 1 if IS_SOAK else 9
+"""Every so manyth call fails in turn."""
+SECONDS = 60.0 if IS_SOAK else 6.0
+"""For which writers and readers contend."""
+
+in_a_soak = pytest.mark.skipif(not IS_SOAK, reason="run by `make soak`")

@@ -1,0 +1,99 @@
+"""A store that is full, that hangs, or that everybody wants at once."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from comparison import LONG_GRID, assert_as_undisturbed
+from processes import charged, ended, rows, wait_until
+from scale import SECONDS
+from sqlalchemy import text
+
+from service.grids import expand
+from service.store import experiments, submissions
+from service.store.session import open_store
+from workers.watchdog import EXIT_CODE
+
+on_sqlite_alone = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+on_postgresql_alone = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+_HERE = Path(__file__).parent
+
+
+@on_sqlite_alone
+def test_a_full_disk_stops_nothing_for_good_and_loses_nothing(store, dispatchers):
+    submitted = submissions.create_experiment(store, expand(LONG_GRID)).id
+    dispatcher = dispatchers.start()
+    wait_until(lambda: rows(store) > 50)
+    # its log fits into 64 KiB, the database does not: writes meet what they meet on a full disk, and it can be undone
+    full = (64 * 1024, resource.RLIM_INFINITY)
+    resource.prlimit(dispatcher.process.pid, resource.RLIMIT_FSIZE, full)
+    wait_until(lambda: any(event["event"] == "stack_dropped" for event in dispatcher.events()))
+    before = rows(store)
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(dispatcher.process.pid, resource.RLIMIT_FSIZE, unlimited)
+    wait_until(lambda: ended(store, submitted))
+    assert dispatcher.process.poll() is None
+    assert before < rows(store)
+    assert_as_undisturbed(store, submitted)
+    assert charged(store) == 0
+
+
+@on_postgresql_alone
+def test_a_database_that_accepts_requests_and_never_answers_does_not_hold_a_dispatcher_for_ever(
+    store, dispatchers, expansion
+):
+    dispatcher = dispatchers.start(NFA_STUCK_SECONDS="4", NFA_TRAINERS="1")
+    wait_until(lambda: any(event["event"] == "dispatcher_started" for event in dispatcher.events()))
+    mine = "application_name = 'nfa' AND pid <> pg_backend_pid() AND datname = current_database()"
+    with store.read() as connection:
+        backends = list(connection.scalars(text(f"SELECT pid FROM pg_stat_activity WHERE {mine}")))
+    assert backends
+    for pid in backends:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        assert dispatcher.process.wait(20) == EXIT_CODE
+    finally:
+        for pid in backends:
+            os.kill(pid, signal.SIGCONT)
+    assert dispatcher.events()[-1]["event"] == "dispatcher_stuck"
+    submitted = submissions.create_experiment(store, expansion).id
+    dispatchers.start(NFA_TRAINERS="1")
+    wait_until(lambda: ended(store, submitted))
+
+
+@on_sqlite_alone
+def test_sixteen_writers_and_four_readers_never_hear_that_sqlite_is_locked(store, store_url, tiny_grid):
+    grid = tiny_grid(seeds=1000)
+    grid["trial"]["measure"] = {"every": 1}
+    name = submissions.create_experiment(store, expand(grid)).id
+    paths = os.environ | {"PYTHONPATH": os.pathsep.join([str(_HERE), str(_HERE.parents[1])])}
+    command = [sys.executable, str(_HERE / "store_worker.py"), store_url]
+    writers = [subprocess.Popen(command, env=paths, stderr=subprocess.PIPE) for _ in range(16)]
+    until, errors, reads = time.monotonic() + SECONDS, list[str](), [0] * 4
+
+    def read(number: int) -> None:
+        with open_store(store_url) as own:
+            while time.monotonic() < until:
+                try:
+                    experiments.get_experiment(own, name)
+                    reads[number] += 1
+                except Exception as error:
+                    errors.append(repr(error))
+
+    readers = [threading.Thread(target=read, args=(number,)) for number in range(4)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    for writer in writers:
+        writer.kill()
+    said = [line for writer in writers for line in writer.communicate()[1].decode().splitlines()]
+    assert (errors, said) == ([], [])
+    assert min(reads) > 10
+    assert rows(store) > 1000

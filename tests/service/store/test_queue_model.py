@@ -1,0 +1,281 @@
+"""The store against a model of it in plain dictionaries: any sequence of what clients and dispatchers may do."""
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import pyarrow as pa
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from sqlalchemy import delete, select, update
+
+from service.grids import expand
+from service.store import control, queue, submissions
+from service.store.models import measurement, metadata, trial
+from service.store.queue import End, Leased, Report
+from service.store.session import Store
+
+SEEDS = range(6)
+LEASE = 1000.0
+GRID = {
+    "trial": {
+        "data": {"samples": 20, "inputs": 4, "outputs": 2, "spectrum": [2, 1]},
+        "network": {"depth": 2, "width": 4},
+        "training": {"steps": 20},
+    },
+}
+
+
+@dataclass
+class Trial:
+    """What must be known of a trial."""
+
+    state: str = "queued"
+    attempt: int = 0
+    failures: int = 0
+    rows: set[int] = field(default_factory=set)
+
+
+@dataclass
+class Experiment:
+    """Which seeds it links, which of them it wants, and whether it is paused."""
+
+    seeds: frozenset[int]
+    wanted: set[int]
+    paused: bool = False
+
+
+@dataclass
+class Held:
+    """A trial that a dispatcher believes to hold, and the last step that it has reported."""
+
+    trial: Trial
+    leased: Leased
+    step: int = -1
+
+
+class Model:
+    """Trials by seed and experiments by name."""
+
+    def __init__(self) -> None:
+        self.trials: dict[int, Trial] = {}
+        self.experiments: dict[str, Experiment] = {}
+
+    def wanting(self, seed: int) -> list[Experiment]:
+        """Experiments that want a trial."""
+        return [one for one in self.experiments.values() if seed in one.wanted]
+
+    def may_run(self) -> set[int]:
+        """Trials that may be leased."""
+        return {
+            seed
+            for seed, one in self.trials.items()
+            if one.state == "queued" and any(not e.paused for e in self.wanting(seed))
+        }
+
+    def settle(self, name: str) -> None:
+        """What follows from a change of an experiment."""
+        for seed in self.experiments[name].seeds:
+            one = self.trials[seed]
+            if one.state in ("queued", "running"):
+                if not self.wanting(seed):
+                    one.state = "cancelled"
+                elif one.state == "running" and all(e.paused for e in self.wanting(seed)):
+                    one.state = "queued"
+
+    def holds(self, held: Held) -> bool:
+        """Whether a dispatcher still holds what it believes to hold."""
+        # a trial that was deleted and submitted again is another one
+        is_there = self.trials.get(held.leased.seed) is held.trial
+        return is_there and held.trial.state == "running" and held.trial.attempt == held.leased.attempt
+
+    def again(self, seed: int) -> None:
+        """Run it again as if it were new, except for the attempt's number."""
+        one = self.trials[seed]
+        one.state, one.failures = "queued", 0
+
+    def cancel(self, name: str) -> None:
+        """Want nothing unfinished any more."""
+        made = self.experiments[name]
+        made.wanted -= {seed for seed in made.wanted if self.trials[seed].state in ("queued", "running")}
+        self.settle(name)
+
+
+class Machine(RuleBasedStateMachine):
+    """Does the same to the store and to the model."""
+
+    store: ClassVar[Store]
+    experiments = Bundle("experiments")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model, self.held = Model(), list[Held]()
+        with self.store.write() as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(delete(table))
+
+    @rule(target=experiments, seeds=st.sets(st.sampled_from(SEEDS), min_size=1))
+    def submit(self, seeds):
+        new = {s for s in seeds if s not in self.model.trials or self.model.trials[s].state == "cancelled"}
+        made = submissions.create_experiment(self.store, expand(GRID | {"seeds": sorted(seeds)}))
+        assert (made.new, made.reused) == (len(new), len(seeds) - len(new))
+        for seed in new:
+            self.model.trials.setdefault(seed, Trial())
+            self.model.again(seed)
+        self.model.experiments[made.id] = Experiment(frozenset(seeds), set(seeds))
+        self.model.settle(made.id)
+        return made.id
+
+    @rule(lanes=st.integers(1, 6))
+    def lease(self, lanes):
+        may_run = self.model.may_run()
+        leased = queue.lease_stack(self.store, "d", lease_seconds=LEASE, choose=lambda s, waiting: lanes)
+        assert {one.seed for one in leased} <= may_run
+        assert bool(leased) is bool(may_run)
+        for one in leased:
+            mine = self.model.trials[one.seed]
+            mine.state, mine.attempt = "running", mine.attempt + 1
+            assert one.attempt == mine.attempt
+            self.held.append(Held(mine, one))
+
+    def _any_held(self, data) -> Held:
+        return data.draw(st.sampled_from(self.held))
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), ends=st.booleans(), is_repeat=st.booleans())
+    def record(self, data, ends, is_repeat):
+        held = self._any_held(data)
+        step = held.step + 1
+        report = _report(held.leased, step, is_first=held.step < 0, ends=ends)
+        ours = self.model.holds(held)
+        for _ in range(1 + (is_repeat and not ends)):
+            gone = queue.record(self.store, report, LEASE)
+            assert gone == (frozenset() if ours else frozenset({held.leased.trial_id}))
+            report = replace(report, is_repeat=True)
+        if ours:
+            one = held.trial
+            one.rows = {step} if held.step < 0 else one.rows | {step}
+            one.state = "completed" if ends else one.state
+            held.step = step
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), charge=st.booleans())
+    def fail(self, data, charge):
+        held = self._any_held(data)
+        ours, key = self.model.holds(held), held.leased.trial_id
+        end = End(key, "failed", None, "why", {})
+        gone = queue.fail(self.store, key, held.leased.attempt, end, charge=charge)
+        assert gone == (frozenset() if ours else frozenset({key}))
+        if ours:
+            one = held.trial
+            one.state, one.failures = "failed", one.failures + charge
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), charge=st.booleans(), lost=st.booleans())
+    def restart(self, data, charge, lost):
+        held = self._any_held(data)
+        pair = (held.leased.trial_id, held.leased.attempt)
+        ours = self.model.holds(held)
+        found = queue.restart(self.store, [pair], LEASE, charge=charge, error="crashed", lost=lost)
+        assert found == ({pair[0]: pair[1] + 1} if ours else {})
+        if ours:
+            one = held.trial
+            one.attempt, one.failures = one.attempt + 1, one.failures + charge
+            self.held.append(Held(one, held.leased._replace(attempt=one.attempt)))
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def release(self, data):
+        held = self._any_held(data)
+        queue.release(self.store, [(held.leased.trial_id, held.leased.attempt)])
+        if self.model.holds(held):
+            held.trial.state = "queued"
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def renew(self, data):
+        held = self._any_held(data)
+        gone = queue.renew(self.store, [(held.leased.trial_id, held.leased.attempt)], LEASE)
+        assert bool(gone) is not self.model.holds(held)
+
+    @rule()
+    def let_leases_run_out(self):
+        with self.store.write() as connection:
+            connection.execute(update(trial).where(trial.c.state == "running").values(lease_until=-1.0))
+        running = [one for one in self.model.trials.values() if one.state == "running"]
+        assert queue.sweep(self.store) == len(running)
+        for one in running:
+            one.state = "queued"
+
+    @rule(name=experiments)
+    def cancel(self, name):
+        if name in self.model.experiments:
+            control.cancel_experiment(self.store, name)
+            self.model.cancel(name)
+
+    @rule(name=experiments, paused=st.booleans())
+    def pause_or_resume(self, name, paused):
+        if name in self.model.experiments:
+            (control.pause_experiment if paused else control.resume_experiment)(self.store, name)
+            self.model.experiments[name].paused = paused
+            self.model.settle(name)
+
+    @rule(name=experiments, which=st.sampled_from(["failed", "cancelled"]))
+    def retry(self, name, which):
+        if name in self.model.experiments:
+            control.retry_experiment(self.store, name, which)
+            made = self.model.experiments[name]
+            if which == "cancelled":
+                made.wanted = set(made.seeds)
+            for seed in made.wanted:
+                if self.model.trials[seed].state == which:
+                    self.model.again(seed)
+            self.model.settle(name)
+
+    @rule(name=experiments)
+    def delete(self, name):
+        if name in self.model.experiments:
+            control.delete_experiment(self.store, name)
+            self.model.cancel(name)
+            seeds = self.model.experiments.pop(name).seeds
+            for seed in seeds:
+                if not any(seed in one.seeds for one in self.model.experiments.values()):
+                    del self.model.trials[seed]
+
+    @invariant()
+    def agree(self):
+        with self.store.read() as connection:
+            found = connection.execute(
+                select(trial.c.id, trial.c.seed, trial.c.state, trial.c.attempt, trial.c.failures)
+            ).all()
+            rows = connection.execute(select(measurement.c.trial_id, measurement.c.step)).all()
+        stored = {
+            row.seed: Trial(row.state, row.attempt, row.failures, {step for key, step in rows if key == row.id})
+            for row in found
+        }
+        assert stored == self.model.trials
+        assert len(rows) == sum(len(one.rows) for one in stored.values())
+
+
+def _report(leased, step, *, is_first, ends):
+    keys = {"lane": pa.array([0], pa.int32()), "step": pa.array([step], pa.int64())}
+    values, layer = pa.array([0.5]), pa.array([1], pa.int16())
+    nothing = {"layer": layer[:0], "name": pa.array([], pa.string()), "value": values[:0]}
+    return Report(
+        ((leased.trial_id, leased.attempt),),
+        frozenset({0}),
+        is_first,
+        pa.record_batch({**keys, "time": values, "train_loss": values}),
+        pa.record_batch({**keys, "layer": layer, "alignment": values}),
+        pa.record_batch({**{name: column[:0] for name, column in keys.items()}, **nothing}),
+        (End(leased.trial_id, "completed", step, None, {}),) if ends else (),
+    )
+
+
+def test_the_store_does_what_a_model_of_it_does(store):
+    class OnStore(Machine):
+        pass
+
+    OnStore.store = store
+    often = settings(max_examples=40, stateful_step_count=30, deadline=None, report_multiple_bugs=False)
+    run_state_machine_as_test(OnStore, settings=settings(often, suppress_health_check=list(HealthCheck)))
