@@ -28,6 +28,7 @@ from service.schemas import (
     PresetDetail,
     Preview,
     Submitted,
+    Thinned,
     TrialBody,
     TrialDetail,
     VerdictBody,
@@ -277,6 +278,10 @@ class Client:
         """Add axis values and seeds to its grid; only what is new runs. Seeds: n for 0 .. n-1, or a list."""
         body = {"axes": dict(axes or {}), "seeds": seeds if isinstance(seeds, int) else list(seeds)}
         return Submitted.model_validate(self._send("POST", f"/experiments/{experiment}/extend", body))
+
+    def thin(self, experiment: str, keep_every: int) -> Thinned:
+        """Keep every n-th measured step of its ended trials, the first and the last; what goes is lost."""
+        return Thinned.model_validate(self._send("POST", f"/experiments/{experiment}/thin", {"keep_every": keep_every}))
 
     def change(
         self,

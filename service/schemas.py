@@ -105,6 +105,12 @@ class Retry(Request):
     which: Literal["failed", "diverged", "cancelled"]
 
 
+class Thinning(Request):
+    """Which measured steps to keep."""
+
+    keep_every: int = Field(ge=2, le=1_000_000, description="Of a trial's measured steps; first and last always stay.")
+
+
 class Extension(Request):
     """What to add to a grid."""
 
@@ -127,6 +133,16 @@ class Changes(Request):
     notes: str | None = Field(None, max_length=20_000)
     tags: list[Tag] | None = Field(None, max_length=50)
     priority: int | None = Field(None, ge=-1_000_000, le=1_000_000, description="Higher runs first.")
+
+
+class Thinned(Body):
+    """What thinning did."""
+
+    thinned: int = Field(description="Trials that now have every n-th measured step, the first and the last.")
+    unfinished: int = Field(description="Trials left as they are, since they have not ended.")
+    shared: int = Field(description="Trials left as they are, since other experiments hold them too.")
+    unfit: int = Field(description="Trials left as they are: thinned before, to a number of which n is no multiple.")
+    rows: int = Field(description="Rows deleted.")
 
 
 class StepCountsBody(Body):

@@ -128,6 +128,7 @@ def _create_trials() -> None:
         sa.Column("interruptions", Key, nullable=False, server_default=sa.text("0")),
         sa.Column("stack_limit", Key, nullable=False, server_default=sa.text("0")),
         sa.Column("checkpoint_step", Key, nullable=False, server_default=sa.text("-1")),
+        sa.Column("kept_every", Key, nullable=False, server_default=sa.text("1")),
         sa.Column("queued_for", Key),
         sa.Column("priority", Key, nullable=False, server_default=sa.text("0")),
         sa.Column("owner", sa.Text),

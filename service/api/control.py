@@ -1,5 +1,6 @@
 """Cancel, pause, resume, retry, extend, change and delete experiments; add claims to them."""
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Depends
@@ -13,11 +14,22 @@ from service.errors import InvalidGrid
 from service.extension import extended
 from service.grids import check_claims, dataset_ids, expand
 from service.problems import Problems
-from service.schemas import Changes, ExperimentDetail, Extension, NewClaims, Retry, Submitted, Verdicts
+from service.schemas import (
+    Changes,
+    ExperimentDetail,
+    Extension,
+    NewClaims,
+    Retry,
+    Submitted,
+    Thinned,
+    Thinning,
+    Verdicts,
+)
 from service.store import claims as claim_store
 from service.store import control, submissions
 from service.store.datasets import dataset_shapes
 from service.store.experiments import get_experiment
+from service.store.thinning import thin_experiment
 
 
 def _may_change(experiment_id: str, store: StoreDep, actor: ActorDep) -> None:
@@ -50,6 +62,12 @@ def resume(experiment_id: str, store: StoreDep) -> dict[str, Any]:
 def retry(experiment_id: str, body: Retry, store: StoreDep) -> dict[str, Any]:
     """Queue its failed, diverged or cancelled trials again, for every experiment that shares them."""
     return detail(store, control.retry_experiment(store, experiment_id, body.which))
+
+
+@router.post("/thin", summary="Thin its measurements", response_model=Thinned)
+def thin(experiment_id: str, body: Thinning, store: StoreDep) -> dict[str, Any]:
+    """Keep every n-th measured step of its ended trials that no other experiment holds, and the first and the last."""
+    return asdict(thin_experiment(store, experiment_id, body.keep_every))
 
 
 @router.post("/extend", summary="Add axis values or seeds", response_model=Submitted)

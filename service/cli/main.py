@@ -14,6 +14,7 @@ from service.cli import (
     export,
     local_run,
     presets,
+    retention,
     serve,
     steering,
     tokens,
@@ -50,6 +51,8 @@ for name, command in {
     "retry": steering.retry,
     "extend": steering.extend,
     "delete": steering.delete,
+    "thin": steering.thin,
+    "gc": retention.gc,
     "doctor": doctor.doctor,
     "api": serve.api,
 }.items():

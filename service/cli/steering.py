@@ -64,6 +64,30 @@ def extend(
         out.print(f"Next: nfa watch {submitted.id}")
 
 
+def thin(
+    experiment: Id,
+    keep_every: Annotated[int, typer.Option(min=2, help="Of the measured steps; first and last stay.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep every n-th measured step of an experiment's ended trials; final values stay."""
+    with connect(url, token) as client:
+        one = client.experiment(experiment)
+        if not yes and not typer.confirm(f"Keep only every {keep_every}th step of {one.id} {one.name!r}?"):
+            raise Stop("nothing was deleted", Exit.NO)
+        done = client.thin(experiment, keep_every)
+    if as_json:
+        print_json(done)
+        return
+    out.print(f"{one.id}: {done.rows} rows deleted, {done.thinned} trials have every {keep_every}th step")
+    left = [f"{n} {why}" for n, why in ((done.unfinished, "unfinished"), (done.shared, "shared with others")) if n]
+    left += [f"{done.unfit} thinned before to another number"] if done.unfit else []
+    if left:
+        out.print(f"left as they are: {', '.join(left)}")
+
+
 def delete(
     experiment: Id,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,

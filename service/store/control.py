@@ -72,6 +72,7 @@ AS_NEW: dict[str, Any] = {
     "failures": 0,
     "interruptions": 0,
     "stack_limit": 0,
+    "kept_every": 1,
     "error": None,
     "last_step": None,
     "provenance": None,
@@ -94,13 +95,14 @@ def delete_experiment(store: Store, public_id: str) -> None:
         connection.execute(delete(idempotency).where(idempotency.c.experiment_id == number))
         connection.execute(delete(experiment).where(experiment.c.id == number))
         for start in range(0, len(orphans), _CHUNK):
-            _delete_trials(connection, orphans[start : start + _CHUNK])
+            delete_trials(connection, orphans[start : start + _CHUNK])
 
 
 _CHUNK = 5_000
 
 
-def _delete_trials(connection: Connection, keys: list[int]) -> None:
+def delete_trials(connection: Connection, keys: list[int]) -> None:
+    """Delete trials that no experiment holds, with all that was measured of them and settings of nobody else."""
     of_them = set(connection.scalars(select(trial.c.settings_id).where(trial.c.id.in_(keys))))
     for table in (*MEASUREMENT_TABLES, final, attempt, checkpoint):
         connection.execute(delete(table).where(table.c.trial_id.in_(keys)))

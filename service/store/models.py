@@ -76,6 +76,8 @@ trial = _table(
     Column("stack_limit", Key, nullable=False, server_default=text("0")),
     # rows up to here belong to its checkpoint; -1: it has none
     Column("checkpoint_step", Key, nullable=False, server_default=text("-1")),
+    # its measurements were thinned to every so many of its steps; 1: they were not
+    Column("kept_every", Key, nullable=False, server_default=text("1")),
     # on whose behalf it is queued: the unpaused experiment of highest priority that wants it; null: nobody's
     Column("queued_for", Key),
     Column("priority", Key, nullable=False, server_default=text("0")),

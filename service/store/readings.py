@@ -37,6 +37,7 @@ class TrialRow:
     error: str | None
     last_step: int | None
     provenance: Mapping[str, Any] | None
+    kept_every: int
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -78,11 +79,17 @@ def _trial_query(*more: Any) -> Any:
         trial.c.error,
         trial.c.last_step,
         trial.c.provenance,
+        trial.c.kept_every,
         trial.c.created_at,
         trial.c.started_at,
         trial.c.ended_at,
     )
     return select(*columns, *more).select_from(trial).join(settings, settings.c.id == trial.c.settings_id)
+
+
+def _provenance(row: Row[Any]) -> Mapping[str, Any] | None:
+    """How it was trained, and whether only some of its measured steps are left."""
+    return row.provenance if row.kept_every == 1 else (row.provenance or {}) | {"kept_every": row.kept_every}
 
 
 def _trial_row(row: Row[Any], position: int, *, wanted: bool) -> TrialRow:
@@ -97,7 +104,8 @@ def _trial_row(row: Row[Any], position: int, *, wanted: bool) -> TrialRow:
         failures=row.failures,
         error=row.error,
         last_step=row.last_step,
-        provenance=row.provenance,
+        provenance=_provenance(row),
+        kept_every=row.kept_every,
         created_at=row.created_at,
         started_at=row.started_at,
         ended_at=row.ended_at,

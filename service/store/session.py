@@ -8,7 +8,7 @@ import array
 import contextlib
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -59,6 +59,14 @@ class Store:
         """One transaction that only reads, and sees one state of the store."""
         with _translated(), self._reader.begin() as connection:
             yield connection
+
+    def outside_transactions(self, statements: Sequence[str]) -> None:
+        """Run statements that PostgreSQL takes only outside of a transaction, on one connection."""
+        with _translated(), self._writer.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+            connection.invalidate()  # what they set goes with it
 
     def close(self) -> None:
         """Close every connection."""

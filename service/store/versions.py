@@ -30,6 +30,7 @@ def version_of(store: Store, experiments: Sequence[str]) -> str | None:
                     func.sum(trial.c.attempt),
                     func.max(trial.c.ended_at),
                     func.sum(cast(link.wanted, Integer)),
+                    func.sum(trial.c.kept_every),
                 )
                 .select_from(experiment_trial.join(trial, trial.c.id == link.trial_id))
                 .where(link.experiment_id == number)
@@ -40,7 +41,7 @@ def version_of(store: Store, experiments: Sequence[str]) -> str | None:
                 select(experiment.c.claims, experiment.c.axes).where(experiment.c.id == number)
             ).one()
             digest = hashlib.sha256(json.dumps([claims, axes]).encode()).hexdigest()[:16]
-            parts.append(f"{number}:{row[0]}:{row[2]}:{row[3]}:{row[4]}:{digest}")
+            parts.append(f"{number}:{row[0]}:{row[2]}:{row[3]}:{row[4]}:{row[5]}:{digest}")
     return " ".join(parts)
 
 
@@ -48,4 +49,4 @@ def trial_version(store: Store, key: int) -> str | None:
     """The version of what was measured of a trial; None while it is unfinished or where there is none."""
     with store.read() as connection:
         row = trial_by_key(connection, key)
-    return None if row is None or row.state in _UNFINISHED else f"{key}:{row.attempt}:{row.ended_at}"
+    return None if row is None or row.state in _UNFINISHED else f"{key}:{row.attempt}:{row.ended_at}:{row.kept_every}"

@@ -16,7 +16,7 @@ from service.tokens import Scope
 
 ROOT = "/api/v1/experiments"
 OPEN_ROUTES = {"/healthz", "/readyz"}
-OWNER_ROUTES = {"cancel", "pause", "resume", "retry", "extend"}
+OWNER_ROUTES = {"cancel", "pause", "resume", "retry", "extend", "thin"}
 
 
 @pytest.fixture

@@ -158,3 +158,12 @@ def test_every_preset_is_listed_and_can_be_previewed(api):
         seen = api.post(f"{ROOT}/preview", content=json.dumps(preset["grid"]))
         assert seen.status_code == 200, seen.text
         assert seen.json()["trials"] == one["trials"] and seen.json()["ignored"] == []
+
+
+def test_thinning_takes_a_number_of_steps_and_tells_what_it_left(api, submit):
+    one = f"{ROOT}/{submit()['id']}"
+    for body in ({}, {"keep_every": 1}, {"keep_every": "x"}, {"keep_every": 2, "every": 2}):
+        assert api.post(f"{one}/thin", json=body).status_code == 422
+    done = api.post(f"{one}/thin", json={"keep_every": 2})
+    assert done.status_code == 200
+    assert done.json() == {"thinned": 0, "unfinished": 6, "shared": 0, "unfit": 0, "rows": 0}

@@ -84,6 +84,14 @@ def test_a_home_is_backed_up_and_restored_and_never_overwritten_unasked(home, tm
     assert nfa("db", "restore", str(made), "--home", str(other), "--replace").returncode == 0
 
 
+def test_gc_says_what_goes_and_how_many_bytes(home):
+    for options in (["--dry-run"], []):
+        said = json.loads(nfa("gc", "--home", str(home), "--json", *options).stdout)
+        assert said["dry_run"] == bool(options) and said["bytes_before"] > 0
+        assert {one["rows"] for one in said["items"]} == {0}
+    assert "lifetime" in one_line(nfa("gc", "--home", str(home), "--keys-older", "soon"), 2)
+
+
 def test_a_missing_ray_is_told_in_one_line(home, tmp_path):
     # a module that hides the installed one from this process and says that it is not there
     hidden = (
