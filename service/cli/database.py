@@ -10,7 +10,7 @@ import typer
 from service.cli.display import out
 from service.cli.exits import HELP, Exit, Stop
 from service.cli.options import Home
-from service.errors import BackupRefused, ServiceError, StoreUnavailable
+from service.errors import BackupRefused, Conflict, ServiceError, StoreUnavailable
 from service.settings import Settings
 from service.store import backups, schema
 from service.store.session import Store, open_store
@@ -27,6 +27,19 @@ def upgrade(home: Home = Path(".nfa"), database_url: DatabaseUrl = None) -> None
     """Bring the database to the schema this version needs; a database that is current stays as it is."""
     with opened(home, database_url):
         out.print(f"schema {schema.head()}")
+
+
+@app.command(epilog=HELP)
+def downgrade(home: Home = Path(".nfa"), database_url: DatabaseUrl = None) -> None:
+    """Undo the last step of the schema, to go back to the version before: stop the service and back up first."""
+    _refuse_none(home, database_url)
+    try:
+        with open_store(store_url(home, database_url)) as store:
+            out.print(f"schema {schema.downgrade(store)}")
+    except Conflict as error:
+        raise Stop(error.detail, Exit.REFUSED) from error
+    except ServiceError as error:
+        raise Stop(error.detail, Exit.START) from error
 
 
 @app.command(epilog=HELP)

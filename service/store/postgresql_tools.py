@@ -13,18 +13,18 @@ from service.errors import BackupRefused
 
 def dump(url: URL, file: Path) -> None:
     """Write a database into a file in pg_dump's custom format; what was restored has no incarnation of its own."""
-    _run(url, "pg_dump", "--format=custom", "--no-owner", "--exclude-table-data=incarnation", f"--file={file}")
+    run(url, "pg_dump", "--format=custom", "--no-owner", "--exclude-table-data=incarnation", f"--file={file}")
 
 
 def restore(url: URL, file: Path) -> None:
     """Replace the tables in one transaction, or leave all as it was."""
     how = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error")
-    _run(url, "pg_restore", *how, str(file))
+    run(url, "pg_restore", *how, str(file))
 
 
 def revision(file: Path) -> str | None:
     """Which revision of the schema a dump has, read from the file alone."""
-    text = _run(None, "pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(file))
+    text = run(None, "pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(file))
     lines = iter(text.splitlines())
     for line in lines:
         if line.startswith("COPY ") and "alembic_version" in line:
@@ -49,7 +49,7 @@ def programs(name: str) -> list[str]:
     return found
 
 
-def _run(url: URL | None, name: str, *arguments: str) -> str:
+def run(url: URL | None, name: str, *arguments: str) -> str:
     """Run a program on a database; answers its output. Raises BackupRefused with its first line of complaint."""
     environment = dict(os.environ)
     if url is not None:

@@ -8,7 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from service.errors import SchemaMismatch
+from service.errors import Conflict, SchemaMismatch
 from service.store.session import Store
 
 _UPGRADE_LOCK = 715_225_741
@@ -29,6 +29,27 @@ def upgrade(store: Store) -> str:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return head()
+
+
+def downgrade(store: Store) -> str:
+    """Undo the last step of the schema, before an older version of the service is started; answers the revision.
+
+    Raises:
+        Conflict: there is no older schema to go back to.
+    """
+    script = ScriptDirectory.from_config(_config()).get_revision(check(store))
+    if script.down_revision is None:
+        raise Conflict(f"{head()} is the first schema, and undoing it would drop every table: restore a backup instead")
+    with store.write() as connection:
+        _downgrade(connection)
+    with store.read() as connection:
+        return str(revision(connection))
+
+
+def _downgrade(connection: Connection) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    command.downgrade(config, "-1")
 
 
 def check(store: Store) -> str:
