@@ -11,7 +11,7 @@ from sqlalchemy import delete, select, update
 
 from service.grids import expand
 from service.store import control, queue, submissions
-from service.store.models import measurement, metadata, trial
+from service.store.models import incarnation, measurement, metadata, trial
 from service.store.queue import End, Leased, Report
 from service.store.session import Store
 
@@ -112,7 +112,8 @@ class Machine(RuleBasedStateMachine):
         self.model, self.held = Model(), list[Held]()
         with self.store.write() as connection:
             for table in reversed(metadata.sorted_tables):
-                connection.execute(delete(table))
+                if table is not incarnation:
+                    connection.execute(delete(table))
 
     @rule(target=experiments, seeds=st.sets(st.sampled_from(SEEDS), min_size=1))
     def submit(self, seeds):
