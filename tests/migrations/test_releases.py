@@ -42,7 +42,7 @@ def _load(url, version):
     with open_store(url) as store:
         sql = (HERE / "released" / f"{version}.{store.dialect}.sql").read_text()
         if store.dialect == "sqlite":
-            with sqlite3.connect(store.url.database) as connection:
+            with sqlite3.connect(str(store.url.database)) as connection:
                 connection.executescript(sql)
             connection.close()
         else:
