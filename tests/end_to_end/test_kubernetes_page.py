@@ -1,0 +1,118 @@
+"""The manifests of docs/howto/kubernetes.md: what they name exists in this version, and every pod is confined."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from typer.main import get_command
+
+from service.cli.main import app
+from service.settings import Settings
+from workers.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[2]
+VARIABLES = {f"NFA_{name.upper()}" for cls in (Settings, WorkerSettings) for name in cls.model_fields}
+RAY = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "OMP_NUM_THREADS"}
+SECRET = {"database_url", "ray_token"}
+"""What the page's `kubectl create secret` puts into the secret."""
+
+
+@pytest.fixture(scope="module")
+def page():
+    return (ROOT / "docs" / "howto" / "kubernetes.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def manifests(page):
+    text = re.search(r"```yaml\n(.*?)```", page, re.S)
+    return {(one["kind"], one["metadata"]["name"]): one for one in YAML(typ="safe").load_all(text[1])}
+
+
+@pytest.fixture(scope="module")
+def pods(manifests):
+    """Every pod's description, by what makes it."""
+    found = {}
+    for (kind, name), one in manifests.items():
+        if kind == "RayCluster":
+            found[f"{name} head"] = one["spec"]["headGroupSpec"]["template"]
+            found |= {f"{name} {g['groupName']}": g["template"] for g in one["spec"]["workerGroupSpecs"]}
+        elif "template" in one.get("spec", {}):
+            found[name] = one["spec"]["template"]
+    return found
+
+
+def test_the_page_has_what_a_cluster_needs(manifests):
+    assert {kind for kind, _ in manifests} == {"Job", "Deployment", "Service", "RayCluster", "NetworkPolicy"}
+    assert manifests["Deployment", "nfa-api"]["spec"]["replicas"] == 2
+
+
+def test_variables_and_secrets_exist(pods, page):
+    assert set(re.findall(r"--from-literal=(\w+)=", page)) == SECRET
+    for name, pod in pods.items():
+        [container] = pod["spec"]["containers"]
+        names = {one["name"] for one in container["env"]}
+        assert names <= VARIABLES | RAY, name
+        for one in container["env"]:
+            if "valueFrom" in one:
+                assert one["valueFrom"]["secretKeyRef"]["key"] in SECRET
+        assert ("NFA_DATABASE_URL" in names) == (name in {"nfa-migrate", "nfa-api", "nfa-dispatcher"}), name
+        if name.startswith("nfa-ray"):
+            assert {"name": "RAY_AUTH_MODE", "value": "token"} in container["env"]
+
+
+def test_commands_and_options_exist(pods, manifests, page):
+    said = [words for pod in pods.values() for words in [pod["spec"]["containers"][0].get("command", [])]]
+    said += [line.split(" -- ")[1].split() for line in page.splitlines() if " -- nfa " in line]
+    commands = [words[1:] for words in said if words[:1] == ["nfa"]]
+    assert len(commands) == 3
+    for words in commands:
+        command = get_command(app)
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        assert not hasattr(command, "commands"), words
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options
+    assert ["python", "-m", "workers"] in said
+
+    from ray.scripts.scripts import start
+
+    options = {option for parameter in start.params for option in parameter.opts}
+    cluster = manifests["RayCluster", "nfa-ray"]["spec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        assert {f"--{name}" for name in group["rayStartParams"]} <= options
+
+
+def test_versions_and_addresses_fit_together(pods, manifests):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    images = {pod["spec"]["containers"][0]["image"] for pod in pods.values()}
+    assert images == {f"nfa-service:{project['version']}"}
+    import ray
+
+    version = manifests["RayCluster", "nfa-ray"]["spec"]["rayVersion"]
+    assert version.split(".")[:2] == ray.__version__.split(".")[:2]
+    env = {one["name"]: one.get("value") for one in pods["nfa-dispatcher"]["spec"]["containers"][0]["env"]}
+    # KubeRay calls the head's service after the cluster
+    assert env["NFA_RAY_ADDRESS"] == "nfa-ray-head-svc:6379"
+    [mount] = [m for m in pods["nfa-dispatcher"]["spec"]["containers"][0]["volumeMounts"] if m["name"] == "token"]
+    assert env["NFA_RAY_TOKEN_PATH"] == f"{mount['mountPath']}/ray_token"
+    labels = {pod["metadata"]["labels"]["app"] for name, pod in pods.items() if name != "nfa-migrate"}
+    selected = manifests["NetworkPolicy", "nfa-ray"]["spec"]["podSelector"]["matchLabels"]["app"]
+    assert selected in labels and manifests["Service", "nfa-api"]["spec"]["selector"]["app"] in labels
+
+
+def test_every_pod_is_confined(pods):
+    for name, pod in pods.items():
+        spec, [container] = pod["spec"], pod["spec"]["containers"]
+        assert spec["automountServiceAccountToken"] is False, name
+        assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["runAsUser"] == 10001, name
+        assert container["securityContext"] == {
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }, name
+        mounted = {one["name"] for one in container["volumeMounts"]}
+        assert mounted == {one["name"] for one in spec["volumes"]} and "tmp" in mounted, name
+        if name not in {"nfa-migrate", "nfa-dispatcher"}:
+            assert "readinessProbe" in container and "livenessProbe" in container, name
