@@ -26,8 +26,12 @@ demo: $(VENV)/.runtime ## Run the weight-decay preset through the whole service;
 up: $(VENV)/.runtime ## Start the service on this machine (SQLite, local Ray); Ctrl-C stops it
 	@$(BIN)/nfa up
 
+# Tests that start processes mostly wait; those that compute run beside them.
+WAITING := tests/browser tests/end_to_end tests/faults
 test: $(VENV)/.test check browser ## Run every check and every test
-	@$(ENV) $(BIN)/pytest --durations=15
+	@$(ENV) $(BIN)/pytest -q $(addprefix --ignore=,$(WAITING)) >.test.log 2>&1 & computing=$$!; \
+	  $(ENV) $(BIN)/pytest --durations=15 $(WAITING); waited=$$?; \
+	  wait $$computing; computed=$$?; cat .test.log; [ $$waited = 0 ] && [ $$computed = 0 ]
 
 browser:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \

@@ -14,7 +14,7 @@ from service.store.models import layer_measurement, measurement
 from workers.blocks import Lane, Stack
 from workers.training import train
 
-STEPS = 14_400
+STEPS = 24_000
 LONG_GRID = {
     "name": "long enough to be disturbed",
     "trial": {
