@@ -3,6 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -27,6 +28,7 @@ def page():
 @pytest.fixture(scope="module")
 def manifests(page):
     text = re.search(r"```yaml\n(.*?)```", page, re.S)
+    assert text
     return {(one["kind"], one["metadata"]["name"]): one for one in YAML(typ="safe").load_all(text[1])}
 
 
@@ -68,7 +70,7 @@ def test_commands_and_options_exist(pods, manifests, page):
     commands = [words[1:] for words in said if words[:1] == ["nfa"]]
     assert len(commands) == 3
     for words in commands:
-        command = get_command(app)
+        command: Any = get_command(app)
         while words and words[0] in getattr(command, "commands", {}):
             command = command.commands[words.pop(0)]
         assert not hasattr(command, "commands"), words
