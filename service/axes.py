@@ -99,6 +99,24 @@ def flattened(path: str, value: Any, origin: str) -> Iterator[Assignment]:
         yield Assignment(path, value, origin)
 
 
+def moving_together(grid: Mapping[str, Any]) -> list[str]:
+    """Paths that tables and figures need not tell apart, because the first path of their zip group decides them."""
+    return [
+        path
+        for group in grid.get("zip") or []
+        for path in list(group)[1:]
+        if _decides(next(iter(group.values())), group[path])
+    ]
+
+
+def _decides(first: Any, other: Any) -> bool:
+    """Whether equal values of the first list stand beside equal values of the other."""
+    if not isinstance(first, list) or not isinstance(other, list):
+        return True
+    pairs = {(repr(one), repr(two)) for one, two in zip(first, other, strict=False)}
+    return len(pairs) == len({one for one, _ in pairs})
+
+
 def _read_group(group: Any, origin: str, problems: Problems) -> Factor | None:
     """One zip group: its paths move together, so their lists must be equally long."""
     if not isinstance(group, Mapping) or not group:

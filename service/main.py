@@ -19,6 +19,7 @@ from service.store.session import Store, open_store
 from service.store.tokens import has_tokens
 from service.tokens import is_loopback, refuse_open_address
 from service.web import figure_pages, pages, steering
+from service.web.error_pages import add_page_handlers
 from service.web.page_route import FOLDER
 
 DESCRIPTION = """
@@ -59,6 +60,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     )
     app.state.settings = settings
     add_handlers(app)
+    add_page_handlers(app)
     # the last one added is the first to see a request
     app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=4)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)

@@ -28,7 +28,7 @@ from service.tokens import Scope as TokenScope
 log = structlog.get_logger()
 COOKIE: Final = "nfa_token"
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/login"})
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/login", "/logout"})
 OPEN_PREFIXES: Final = ("/static/",)
 READING_PATHS: Final = frozenset({"/api/v1/experiments/preview"})
 """Answered without storing anything, although the grid comes as a body."""

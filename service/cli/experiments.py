@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from service.axes import moving_together
 from service.cli.display import (
     counts,
     err,
@@ -25,7 +26,7 @@ from service.cli.options import (
     newest,
     read_grid,
 )
-from service.cli.outcome import moving_together, report
+from service.cli.outcome import report
 from service.cli.progress import ExperimentProgress, duration
 from service.client import Client, Grid
 from service.plain_numbers import number

@@ -1,8 +1,8 @@
 """What an ended experiment comes to: its result table, its verdicts and the exit code."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from service.axes import moving_together
 from service.cli.display import counts, out, print_json, results_table, verdicts_table
 from service.cli.exits import Exit
 from service.client import Client
@@ -29,8 +29,3 @@ def exit_code(experiment: ExperimentDetail, verdicts: Sequence[VerdictBody]) -> 
     """OK if no trial failed or was cancelled and every claim holds."""
     unfinished = experiment.counts.get(TrialState.FAILED, 0) + experiment.counts.get(TrialState.CANCELLED, 0)
     return Exit.OK if not unfinished and all(one.holds is True for one in verdicts) else Exit.NO
-
-
-def moving_together(grid: Mapping[str, Any]) -> list[str]:
-    """Paths that a table need not show, because the first path of their zip group tells them."""
-    return [path for group in grid.get("zip") or [] for path in list(group)[1:]]

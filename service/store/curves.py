@@ -32,6 +32,8 @@ class CurveQuestion:
     aggregates: tuple[str, ...]
     where: str = ""
     max_points: int | None = None
+    with_running: bool = False
+    """Let trials that still run enter with what they have measured so far."""
 
 
 def curves(store: Store, experiment: str, question: CurveQuestion, also: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -59,7 +61,8 @@ class _Rows(NamedTuple):
 
 def _curves(connection: Connection, number: int, question: CurveQuestion, by_experiment: bool) -> list[dict[str, Any]]:
     groups = groups_of(connection, [number], question.group_by, question.where, by_experiment=by_experiment)
-    clocks = _clocks(connection, groups)
+    states = (TrialState.COMPLETED, *([TrialState.RUNNING] if question.with_running else []))
+    clocks = _clocks(connection, groups, states)
     rows = _rows(connection, number, groups, clocks, question)
     steps, at = _numbered(rows.step)
     width = max(len(steps), 1)
@@ -92,7 +95,7 @@ def _rows(
     connection: Connection, number: int, groups: Sequence[Group], clocks: Mapping[int, int], question: CurveQuestion
 ) -> _Rows:
     """The metric's values, each with its group and clock."""
-    places = {key: place for place, group in enumerate(groups) for key in group.completed}
+    places = {member.id: at for at, group in enumerate(groups) for member in group.members if member.id in clocks}
     found = values_of(connection, keys_of([number]), source_of(question.metric, question.layer))
     trial = found["trial_id"]
     starts = np.flatnonzero(np.diff(trial, prepend=-1))
@@ -104,17 +107,21 @@ def _rows(
     return _Rows(group[kept], clock[kept], found["step"][kept].astype(np.int64), found["value"][kept])
 
 
-def _clocks(connection: Connection, groups: Sequence[Group]) -> dict[int, int]:
-    """Completed trial -> one of those whose steps are at the same times, so that few times need be read.
+def _clocks(connection: Connection, groups: Sequence[Group], states: Sequence[TrialState]) -> dict[int, int]:
+    """Trial in one of the states -> one of those whose steps are at the same times, so that few times need be read.
 
     When a step is follows from the settings, except where a trial stops early along gradient flow.
     """
-    members = [member for group in groups for member in group.members if member.state == TrialState.COMPLETED]
+    members = [member for group in groups for member in group.members if member.state in states]
     documents = documents_of(connection, {member.settings_id for member in members})
     texts = {key: _clock_text(document) for key, document in documents.items()}
     first: dict[str, int] = {}
+    # what still runs has not reached every step: its own times are read
     return {
-        member.id: first.setdefault(texts[member.settings_id] or f"of {member.id}", member.id) for member in members
+        member.id: member.id
+        if member.state == TrialState.RUNNING
+        else first.setdefault(texts[member.settings_id] or f"of {member.id}", member.id)
+        for member in members
     }
 
 
@@ -137,7 +144,8 @@ def _times(
     keys = (found["trial_id"] * len(steps) + place)[is_asked]
     order = np.argsort(keys)
     wanted = rows.clock * len(steps) + at
-    return found["time"][is_asked][order][np.searchsorted(keys[order], wanted)]
+    known = np.append(found["time"][is_asked][order], np.nan)
+    return known[np.searchsorted(keys[order], wanted)]
 
 
 def _numbered(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,16 +1,17 @@
 """An experiment's figures by address: the Vega-Lite specification, or a drawing to keep."""
 
-import json
-from functools import cache
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.api.deps import StoreDep, Where
 from service.api.names import known_paths, numeric_metrics
+from service.axes import moving_together
 from service.errors import InvalidRequest, NotFound
+from service.store import trials
 from service.store.experiments import Experiment, get_experiment
+from service.web import charting, figures
 from service.web.drawing import NothingToDraw, Wish, draw
 from service.web.page_route import HEADERS
 from service.web.store_source import StoreSource
@@ -18,6 +19,7 @@ from service.web.store_source import StoreSource
 router = APIRouter(include_in_schema=False)
 _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 _MEDIA = {"json": "application/json", "svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
+_MOST_POINTS = 200
 SHOWN_METRICS = (
     *("alignment", "alignment_half", "alignment_one", "best_alignment", "best_exponent", "residual", "fact_alignment"),
     *("null_floor", "imbalance", "imbalance_relative", "train_loss", "test_loss", "relative_loss", "accuracy"),
@@ -53,7 +55,7 @@ Choices = Annotated[dict[str, Any], Depends(choices)]
 
 def wish_of(one: Experiment, chosen: dict[str, Any]) -> Wish:
     """The choices with what was left open filled in from the axes, and names checked."""
-    moving = {path for group in one.grid.get("zip") or () for path in list(group)[1:]}
+    moving = moving_together(one.grid)
     free = [path for path in one.axes if path not in moving and path not in (chosen["color"], chosen["facet"])]
     free.sort(key=lambda path: path.startswith("network."))
     color = chosen["color"] or (free.pop(0) if free else "seed")
@@ -67,18 +69,16 @@ def wish_of(one: Experiment, chosen: dict[str, Any]) -> Wish:
     return Wish(**named)
 
 
-@cache
-def vega_bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, out of vl-convert's own copy; about a second the first time."""
-    import vl_convert  # noqa: PLC0415
-
-    return vl_convert.javascript_bundle()  # ty: ignore[missing-argument]  # its stub lacks the default
-
-
 @router.get("/static/web/vega.js")
-def vega() -> Response:
+def vega(request: Request) -> Response:
     """The charting library, from this address like everything else."""
-    return Response(vega_bundle(), media_type="text/javascript", headers=_FOREVER)
+    made = charting.bundle()
+    headers = {**_FOREVER, "ETag": made.etag, "Vary": "Accept-Encoding"}
+    if made.etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(made.zipped, media_type="text/javascript", headers={**headers, "Content-Encoding": "gzip"})
+    return Response(made.plain, media_type="text/javascript", headers=headers)
 
 
 @router.get("/experiments/{experiment_id}/figure.{form}")
@@ -94,15 +94,21 @@ def figure(experiment_id: str, form: str, store: StoreDep, chosen: Choices) -> R
             return JSONResponse({"nothing": str(nothing)}, headers=HEADERS)
         raise NotFound(f"{one.id} has {nothing}") from nothing
     spec = chart.to_json(indent=None)
-    return Response(_drawn(spec, form), media_type=_MEDIA[form], headers=HEADERS)
+    content = spec if form == "json" else charting.drawn(spec, form)
+    return Response(content, media_type=_MEDIA[form], headers=HEADERS)
 
 
-def _drawn(spec: str, form: str) -> str | bytes:
-    if form == "json":
-        return spec
-    import vl_convert  # noqa: PLC0415
-
-    document = json.loads(spec)
-    if form == "png":
-        return vl_convert.vegalite_to_png(document, scale=2.0)
-    return (vl_convert.vegalite_to_svg if form == "svg" else vl_convert.vegalite_to_pdf)(document)
+@router.get("/trials/{trial_id}/figure.{form}")
+def trial_figure(trial_id: str, form: str, store: StoreDep, layer: Annotated[int, Query(ge=1, le=64)] = 1) -> Response:
+    """Every metric of a trial over its steps."""
+    if form not in _MEDIA:
+        raise NotFound(f"figures are answered as {', '.join(_MEDIA)}")
+    series = trials.trial_series(store, trial_id, None, layer, _MOST_POINTS)
+    chart = figures.trial_panels(series, title=f"trial {trial_id}", layer=layer)
+    if chart is None:
+        if form == "json":
+            return JSONResponse({"nothing": "nothing was measured yet"}, headers=HEADERS)
+        raise NotFound(f"{trial_id} has no measurement yet")
+    spec = chart.to_json(indent=None)
+    content = spec if form == "json" else charting.drawn(spec, form)
+    return Response(content, media_type=_MEDIA[form], headers=HEADERS)

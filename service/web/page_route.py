@@ -1,5 +1,6 @@
 """What every page has: templates that escape, a strict Content-Security-Policy, errors that people can read."""
 
+import json
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +10,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from service.errors import ServiceError
@@ -44,6 +46,20 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def _plain(value: Any) -> str:
+    """A setting as it would be written in a grid."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return ", ".join(_plain(one) for one in value)
+    return number(value) if isinstance(value, float) else json.dumps(value, default=str)
+
+
+def _breaking(path: str) -> Markup:
+    """A dotted path that a narrow column may break behind its dots."""
+    return Markup(".<wbr>").join(path.split("."))
+
+
 def _query(given: Mapping[str, Any]) -> str:
     """The part of an address behind the question mark; what is empty stays out."""
     return urlencode({name: value for name, value in given.items() if value not in (None, "", False)})
@@ -53,6 +69,7 @@ _templates = Environment(
     loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
 _templates.filters |= {"number": number, "duration": _duration, "flat": _flat, "query": _query}
+_templates.filters |= {"plain": _plain, "breaking": _breaking}
 
 
 def render(name: str, status: int = 200, **values: Any) -> HTMLResponse:

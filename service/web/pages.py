@@ -28,9 +28,10 @@ from service.store.datasets import dataset_shapes
 from service.store.session import Store
 from service.store.tokens import find_actor
 from service.tokens import Actor, is_well_formed
+from service.web import charting
 from service.web.drawing import FIGURES
 from service.web.figure_pages import SHOWN_METRICS, Choices, wish_of
-from service.web.page_route import PageRoute, form_of, render
+from service.web.page_route import HEADERS, PageRoute, form_of, render
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _ROWS = 50
@@ -46,6 +47,7 @@ def index(
     q: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
     """Experiments, newest first."""
+    charting.prepare()
     chosen = ExperimentState(state) if state in list(ExperimentState) else None
     before = number_cursor("experiments", cursor)
     found, following = experiments.list_experiments(
@@ -93,6 +95,8 @@ def experiment(
         "experiment.html",
         one=one,
         fixed=_fixed(one.grid, one.axes),
+        varied=_varied(one.grid, one.axes),
+        vega=charting.VERSION,
         chosen=chosen,
         wish=wish_of(one, chosen),
         figures=FIGURES,
@@ -107,6 +111,15 @@ def experiment(
         total=sum(one.counts.values()),
         has_ended=one.progress >= 1,
     )
+
+
+def _varied(grid: dict[str, Any], axes: list[str]) -> dict[str, tuple[Any, str]]:
+    """Path -> the values it takes as written, and the path that it moves with."""
+    found: dict[str, tuple[Any, str]] = {path: (values, "") for path, values in (grid.get("axes") or {}).items()}
+    for group in grid.get("zip") or ():
+        first = next(iter(group))
+        found |= {path: (values, "" if path == first else first) for path, values in group.items()}
+    return {path: found.get(path, ("as included", "")) for path in axes}
 
 
 def _fixed(grid: dict[str, Any], axes: list[str]) -> dict[str, Any]:
@@ -125,7 +138,6 @@ def trial(trial_id: str, store: StoreDep, layer: Annotated[int, Query(ge=1, le=6
     """One trial: settings, measurements, attempts, provenance, and the command that reruns it alone."""
     one = get_trial(trial_id, store)
     series = trials.trial_series(store, trial_id, None, layer, _MOST_GROUPS)
-    grid = {"name": f"trial {trial_id} alone", "trial": one["settings"], "seeds": [one["seed"]]}
     return render(
         "trial.html",
         one=one,
@@ -134,15 +146,31 @@ def trial(trial_id: str, store: StoreDep, layer: Annotated[int, Query(ge=1, le=6
         layer=layer,
         depth=(one["settings"].get("network") or {}).get("depth", 1),
         attempts=attempts.list_attempts(store, trial_id),
-        grid=json.dumps(grid, indent=1),
+        grid=_alone(one),
+        vega=charting.VERSION,
         kept=one["settings"]["measure"].get("weights") or [],
     )
+
+
+@router.get("/trials/{trial_id}/grid.json")
+def trial_grid(trial_id: str, store: StoreDep) -> Response:
+    """The grid that trains this trial alone, as a file."""
+    named = {"Content-Disposition": f'attachment; filename="{trial_id}.json"'}
+    return Response(_alone(get_trial(trial_id, store)), media_type="application/json", headers=HEADERS | named)
+
+
+def _alone(one: dict[str, Any]) -> str:
+    """A grid of one trial, a line for each section."""
+    sections = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in one["settings"].items())
+    name = json.dumps(f"trial {one['id']} alone")
+    return f'{{"name": {name},\n "trial": {{\n{sections}}},\n "seeds": [{one["seed"]}]}}'
 
 
 @router.get("/submit")
 def submit_form(preset: Annotated[str, Query(max_length=100)] = "") -> Response:
     """Paste or edit a grid, or start from a preset."""
     text = get_preset(preset).body.decode() if preset else EXAMPLE_YAML
+    charting.prepare()
     return _submit_page(text, preset=preset)
 
 
@@ -195,9 +223,17 @@ def definitions() -> Response:
 
 
 @router.get("/login")
-def login_form() -> Response:
+def login_form(request: Request) -> Response:
     """Where a token is given once, to be kept in a cookie that scripts cannot read."""
-    return render("login.html", error="")
+    return render("login.html", error="", signed_in=COOKIE in request.cookies)
+
+
+@router.post("/logout")
+def logout() -> Response:
+    """Forget the token that this browser keeps; the token itself still opens what it opened."""
+    answer = RedirectResponse("/login", 303)
+    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return answer
 
 
 @router.post("/login")
@@ -206,7 +242,7 @@ async def login(request: Request, store: StoreDep) -> Response:
     token = (await form_of(request)).get("token", "").strip()
     if not is_well_formed(token) or await run_in_threadpool(find_actor, store, token) is None:
         error = Unauthorised("this token opens nothing: it was revoked, has expired, or never was")
-        return render("login.html", 401, error=error.detail)
+        return render("login.html", 401, error=error.detail, signed_in=False)
     answer = RedirectResponse("/", 303)
     is_secure = request.url.scheme == "https"
     answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=is_secure, max_age=30 * 86_400)

@@ -21,10 +21,10 @@ class StoreSource:
 
     def curves(self, metric: str, group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:
         """Thinned to what a screen shows."""
-        question = curves.CurveQuestion(tuple(group_by), metric, layer, BANDS, where, _MOST_POINTS)
+        question = curves.CurveQuestion(tuple(group_by), metric, layer, BANDS, where, _MOST_POINTS, with_running=True)
         rows: list[dict[str, Any]] = []
         for item in curves.curves(self.store, self.experiment, question):
-            keys = {path: item[path] for path in group_by}
+            keys = {path: _plain(item[path]) for path in group_by}
             series = {name: values for name, values in item.items() if isinstance(values, list) and name not in keys}
             rows += [keys | dict(zip(series, values, strict=True)) for values in zip(*series.values(), strict=True)]
         return pl.DataFrame(rows, infer_schema_length=None)
@@ -32,7 +32,10 @@ class StoreSource:
     def results(self, metrics: Sequence[str], group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:
         """Of final values."""
         question = results.Question(tuple(group_by), tuple(metrics), layer, parse_reduction("final"), BANDS, where)
-        return pl.DataFrame(results.group_table(self.store, self.experiment, question), infer_schema_length=None)
+        rows = results.group_table(self.store, self.experiment, question)
+        return pl.DataFrame(
+            [row | {path: _plain(row[path]) for path in group_by} for row in rows], infer_schema_length=None
+        )
 
     def phase(self, x: str, y: str, metric: str, layer: int, where: str) -> Mapping[str, Any]:
         """Means of final values."""
@@ -42,3 +45,8 @@ class StoreSource:
     def exponents(self) -> list[float]:
         """Of the grid's trial block."""
         return recorded_exponents(self.grid)
+
+
+def _plain(value: Any) -> Any:
+    """A value that a column of numbers or words can hold: a list of widths becomes its text."""
+    return str(value) if isinstance(value, list) else value

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
+from axe_core_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from service.client import Client
@@ -144,6 +146,48 @@ def test_pages_fit_a_phone_and_every_field_has_a_label(browser: Browser, service
         assert unnamed == [], address
         assert page.locator("h1").count() == 1 and page.title(), address
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_violation_on_any_page(
+    browser: Browser, service: str, scheme: Literal["light", "dark"]
+) -> None:
+    context = browser.new_context(base_url=service, color_scheme=scheme)
+    page = context.new_page()
+    addresses = ("/", "/experiments/e1", "/experiments/e1?trials_where=bogus+%3D+1", "/trials/t1", "/submit")
+    for address in (*addresses, "/cluster", "/definitions", "/login", "/nothing/here"):
+        page.goto(address)
+        found = Axe().run(page)["violations"]
+        grave = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+        assert grave == [], address
+    context.close()
+
+
+def test_an_experiment_is_submitted_and_cancelled_by_keyboard_alone(page: Page) -> None:
+    grid = LONG.replace("long", "by keyboard")
+    page.goto("/submit")
+    _tab_to(page, "grid")
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(grid)
+    expect(page.get_by_label("Grid, as YAML or JSON")).to_have_value(grid)
+    _tab_to(page, "Submit")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/experiments/*")
+    _tab_to(page, "Cancel …")
+    page.keyboard.press("Enter")
+    _tab_to(page, "Yes, cancel")
+    page.keyboard.press("Enter")
+    expect(page.locator("#progress")).to_contain_text("cancelled", timeout=20_000)
+
+
+def _tab_to(page: Page, wanted: str) -> None:
+    """Press Tab until the element with this id or text has the focus."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        focused = "w => [document.activeElement.id, document.activeElement.textContent].includes(w)"
+        if page.evaluate(focused, wanted):
+            return
+    raise AssertionError(f"Tab does not reach {wanted!r}")
 
 
 def test_everything_but_drawing_works_without_javascript(browser: Browser, service: str) -> None:

@@ -6,6 +6,7 @@ from service.web.figures.phase import phase_diagram
 from service.web.figures.profile import exponent_profile
 from service.web.figures.spectra import spectra
 from service.web.figures.style import FORMATS, save
+from service.web.figures.trial import trial_panels
 
 __all__ = [
     "FORMATS",
@@ -16,4 +17,5 @@ __all__ = [
     "phase_diagram",
     "save",
     "spectra",
+    "trial_panels",
 ]

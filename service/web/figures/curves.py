@@ -9,7 +9,7 @@ from typing import Any, Literal
 import altair as alt
 import polars as pl
 
-from service.web.figures.style import hue, label, metric_label, named, panels, rule_color, seeds, styled
+from service.web.figures.style import POWERS, hue, label, metric_label, named, panels, rule_color, seeds, styled
 
 LOGARITHMIC = frozenset(
     {"residual", "imbalance", "imbalance_relative", "layer_imbalance", "train_loss", "test_loss", "relative_loss"}
@@ -60,7 +60,7 @@ def metric_curves(curves: pl.DataFrame, metric: str, look: CurveLook) -> Any:
     )
     line = base.mark_line(strokeWidth=1.8, invalid="break-paths-filter-domains").encode(y=y)
     theory, note = _theory(metric, look, x)
-    chart = alt.layer(band, line, *theory, data=alt.Data(values=frame.to_dicts())).properties(width=250, height=220)
+    chart = alt.layer(band, line, *theory, data=alt.Data(values=frame.to_dicts())).properties(width=250, height=230)
     seeds_text = seeds(curves[f"{metric}_count"])
     subtitle = f"layer {look.layer}, " if metric.startswith(("align", "best", "resid", "fact")) else ""
     subtitle += f"median of {seeds_text}, band from least to largest{note}"
@@ -69,7 +69,7 @@ def metric_curves(curves: pl.DataFrame, metric: str, look: CurveLook) -> Any:
 
 def _x(against: str) -> Any:
     if against == "time":
-        axis = alt.Axis(format="~g", tickCount=6)
+        axis = alt.Axis(format="~f", tickCount=5)
         return alt.X("x:Q", title="time t (sum of learning rates, or flow time)", axis=axis)
     axis = alt.Axis(format="~s", values=[10**power for power in range(10)])
     return alt.X("x:Q", title="step + 1", scale=alt.Scale(type="log", nice=False), axis=axis)
@@ -77,7 +77,12 @@ def _x(against: str) -> Any:
 
 def _y(title: str, is_log: bool, metric: str) -> Any:
     if is_log:
-        return alt.Y("median:Q", title=title, scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e", tickCount=6))
+        return alt.Y(
+            "median:Q",
+            title=title,
+            scale=alt.Scale(type="log"),
+            axis=alt.Axis(format="~e", labelExpr=POWERS, tickCount=6),
+        )
     if metric in _ALIGNMENTS:
         scale = alt.Scale(domain=[0, 1.02], nice=False)
         return alt.Y("median:Q", title=title, scale=scale, axis=alt.Axis(format=".1f", tickCount=6))

@@ -34,6 +34,8 @@ _METRICS = {
 }
 _STOPS = ("#482878", "#3e4f8a", "#31688e", "#26828e", "#1f9e89", "#35b779", "#8fbe2d")
 _GREY = "#767676"
+POWERS = "datum.value === 1 ? '1' : replace(datum.label, 'e+', 'e')"
+"""Labels of a logarithmic axis: 1e2, 1, 1e-2."""
 
 
 def label(path: str) -> str:
@@ -83,7 +85,7 @@ def hue(frame: pl.DataFrame, title: str) -> Any:
     """Colour by the column `color`, in the order of its values, also in the legend."""
     order = ordered(frame["color"])
     scale = alt.Scale(domain=order, range=hues(len(order)))
-    legend = alt.Legend(symbolType="stroke", symbolOpacity=1, labelLimit=220, titleLimit=220)
+    legend = alt.Legend(symbolType="stroke", symbolOpacity=1, labelLimit=220, titleLimit=220) if title else None
     return alt.Color("color:N", title=title, sort=order, scale=scale, legend=legend)
 
 
@@ -103,7 +105,7 @@ def styled(chart: Any, title: str, subtitle: str) -> Any:
         chart.properties(title=heading)
         .configure(background="white", font="sans-serif")
         .configure_view(stroke="#bbb")
-        .configure_axis(gridColor="#e8e8e8", labelFontSize=11, titleFontSize=12, labelOverlap=True)
+        .configure_axis(gridColor="#e8e8e8", labelFontSize=11, titleFontSize=11, titleFontWeight=500, labelOverlap=True)
         .configure_legend(labelFontSize=11, titleFontSize=12, symbolStrokeWidth=3)
     )
 

@@ -97,8 +97,38 @@ def test_a_trial_runs_alone_with_the_grid_on_its_page(api, trained):
     import re
 
     trial = api.get(f"/api/v1/experiments/{trained}/trials").json()["items"][0]["id"]
-    found = re.search(r"<pre[^>]*>(.*?)</pre>", api.get(f"/trials/{trial}").text, re.DOTALL)
+    found = re.search(r'<pre id="grid"[^>]*>(.*?)</pre>', api.get(f"/trials/{trial}").text, re.DOTALL)
     assert found
     body = html.unescape(found[1]).encode()
     preview = api.post("/api/v1/experiments/preview", content=body, headers={"Content-Type": "application/json"})
     assert preview.json()["trials"] == preview.json()["reused"] == 1
+
+
+def test_an_unknown_address_is_a_page_to_browsers_and_a_problem_to_programs(api):
+    page = api.get("/nothing/here", headers={"Accept": "text/html"})
+    assert page.status_code == 404 and "There is no such page" in page.text
+    for address, accept in (("/nothing/here", "*/*"), ("/api/v1/nothing", "text/html")):
+        answer = api.get(address, headers={"Accept": accept})
+        assert answer.status_code == 404 and answer.json()["code"] == "not_found"
+
+
+def test_the_charting_library_is_small_on_the_wire_and_is_not_sent_twice(api):
+    first = api.get("/static/web/vega.js")
+    assert first.headers["content-encoding"] == "gzip" and int(first.headers["content-length"]) < 400_000
+    again = api.get("/static/web/vega.js", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304 and not again.content
+
+
+def test_a_trials_measurements_are_drawn_and_its_grid_is_a_file(api, trained):
+    trial = api.get(f"/api/v1/experiments/{trained}/trials").json()["items"][0]["id"]
+    spec = api.get(f"/trials/{trial}/figure.json").json()
+    assert len(spec["concat"]) > 5
+    grid = api.get(f"/trials/{trial}/grid.json")
+    assert f'filename="{trial}.json"' in grid.headers["content-disposition"]
+    assert grid.json()["seeds"] == [0]
+
+
+def test_signing_out_forgets_the_token(api):
+    answer = api.post("/logout", follow_redirects=False)
+    assert answer.status_code == 303
+    assert 'nfa_token=""' in answer.headers["set-cookie"] and "Max-Age=0" in answer.headers["set-cookie"]

@@ -1,0 +1,37 @@
+"""Errors outside the pages' own routes, as a page to people and as a problem document to programs."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from service.web.page_route import render
+
+_WORDS = {
+    404: ("There is no such page", "Nothing is at this address: it was mistyped, or what it showed was deleted."),
+    405: ("This address is not used like that", "Start from the list of experiments."),
+}
+_FAILED = (
+    "The service failed",
+    "This is a defect; its log has the details. Nothing that was stored is lost.",
+)
+
+
+def add_page_handlers(app: FastAPI) -> None:
+    """Let browsers see a page where the application answers a problem document."""
+    for kind in (HTTPException, Exception):
+        app.add_exception_handler(kind, _for_browsers(app.exception_handlers[kind]))
+
+
+def _for_browsers(answered: Callable[..., Any]) -> Callable[[Request, Exception], Response]:
+    def handled(request: Request, error: Exception) -> Response:
+        problem = answered(request, error)
+        is_page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/")
+        if not is_page:
+            return problem
+        title, detail = _WORDS.get(problem.status_code, _FAILED)
+        return render("error.html", problem.status_code, title=title, detail=detail, errors=[])
+
+    return handled

@@ -1,0 +1,67 @@
+"""Everything that was measured of one trial: a small panel for every metric, and one for singular values."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from service.web.figures.curves import LOGARITHMIC
+from service.web.figures.style import POWERS, hues, metric_label, styled
+
+_CLOCKS = ("step", "time")
+_SINGULAR = "agop_singular_value@"
+_COLUMNS = 3
+
+
+def trial_panels(series: Mapping[str, Sequence[Any]], *, title: str, layer: int) -> Any | None:
+    """One panel per numeric metric with a value, against step on a logarithmic axis; None where there is none.
+
+    Args:
+        series: step, and METRIC -> values of one trial, null where undefined: a line is not drawn across it.
+        title: of the figure.
+        layer: whose metrics of layers these are.
+    """
+    steps = [step + 1 for step in series.get("step", ())]
+    spectrum = {name: values for name, values in series.items() if name.startswith(_SINGULAR)}
+    drawn = [
+        _panel(steps, metric, {metric: values})
+        for metric, values in series.items()
+        if metric not in _CLOCKS and metric not in spectrum and _is_numeric(values)
+    ]
+    if any(_is_numeric(values) for values in spectrum.values()):
+        drawn.append(_panel(steps, "singular values, largest to smallest", spectrum))
+    if not drawn:
+        return None
+    return styled(
+        alt.concat(*drawn, columns=_COLUMNS).resolve_scale(color="independent"), title, f"layer {layer}, 1 seed"
+    )
+
+
+def _panel(steps: Sequence[int], name: str, lines: Mapping[str, Sequence[Any]]) -> Any:
+    is_log = name in LOGARITHMIC or len(lines) > 1
+    rows = [
+        {"x": step, "value": None if is_log and value is not None and value <= 0 else value, "line": line}
+        for line, values in lines.items()
+        for step, value in zip(steps, values, strict=True)
+    ]
+    scale = alt.Scale(type="log") if is_log else alt.Scale(zero=False)
+    x_axis = alt.Axis(format="~s", values=[10**power for power in range(10)])
+    looks: dict[str, Any] = {"format": "~e", "labelExpr": POWERS} if is_log else {"format": "~g"}
+    y_axis = alt.Axis(tickCount=3 if is_log else 4, **looks)
+    colors = alt.Scale(domain=list(lines), range=hues(len(lines)))
+    chart: Any = alt.Chart(alt.Data(values=rows))
+    return (
+        chart.mark_line(
+            strokeWidth=1.6, point={"size": 9, "filled": True}, invalid="break-paths-filter-domains", clip=True
+        )
+        .encode(
+            x=alt.X("x:Q", title="step + 1", scale=alt.Scale(type="log", nice=False), axis=x_axis),
+            y=alt.Y("value:Q", title=None, scale=scale, axis=y_axis),
+            color=alt.Color("line:N", legend=None, scale=colors),
+        )
+        .properties(width=240, height=110, title=alt.TitleParams(metric_label(name), fontSize=11, anchor="start"))
+    )
+
+
+def _is_numeric(values: Sequence[Any]) -> bool:
+    return any(isinstance(value, int | float) for value in values)
