@@ -31,9 +31,16 @@ def dispatching(store: Store) -> Generator[Connection]:
                 "a backup was restored while this dispatcher ran, and nothing that it leased before counts: start it "
                 "again; its trials are queued"
                 if found
-                else "a backup is being restored: start the dispatcher again when `nfa db restore` has ended"
+                else "a backup is being restored: start the dispatcher again when that has ended. After pg_restore "
+                "run `nfa db upgrade`"
             )
         yield connection
+
+
+def begin_if_none(connection: Connection) -> None:
+    """Begin one where restoring a backup was not finished, or was left to pg_restore."""
+    if connection.scalar(select(incarnation.c.id)) is None:
+        begin(connection)
 
 
 def begin(connection: Connection) -> None:

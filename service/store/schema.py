@@ -9,6 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from service.errors import Conflict, SchemaMismatch
+from service.store import incarnation
 from service.store.session import Store
 
 _UPGRADE_LOCK = 715_225_741
@@ -28,6 +29,7 @@ def upgrade(store: Store) -> str:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        incarnation.begin_if_none(connection)
     return head()
 
 

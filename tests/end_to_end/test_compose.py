@@ -1,5 +1,6 @@
 """docker-compose.yml without Docker: each service's own command and environment, as processes of this machine."""
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from jsonschema import Draft7Validator
 from processes import wait_until
 from ruamel.yaml import YAML
 from sqlalchemy import create_engine, make_url, text
@@ -191,6 +193,19 @@ def test_services_are_checked_confined_and_keep_secrets_out_of_the_file(compose:
     assert not re.search(r"(?:PASSWORD: |nfa:)(?!\$|0\.1\.0)\S", text_), "a password in the file"
 
 
+def _services() -> dict[str, Any]:
+    return YAML(typ="safe").load((ROOT / "docker-compose.yml").read_text())["services"]
+
+
+def test_the_file_fits_the_schema_of_compose(compose: dict[str, Any]) -> None:
+    """compose-spec.json is that of compose-spec/compose-spec at 170098b (June 2026), Apache License 2.0."""
+    schema = json.loads((Path(__file__).parent / "compose-spec.json").read_text())
+    problems = [f"{error.json_path}: {error.message}" for error in Draft7Validator(schema).iter_errors(compose)]
+    assert problems == []
+    wrong = compose | {"services": {"api": compose["services"]["api"] | {"reed_only": True}}}
+    assert list(Draft7Validator(schema).iter_errors(wrong)), "it would not notice a misspelled key"
+
+
 def test_the_image_is_built_in_stages_from_pinned_bases_and_runs_as_nobody_special() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     bases = [line.split()[1] for line in lines if line.startswith("FROM ")]
@@ -198,6 +213,13 @@ def test_the_image_is_built_in_stages_from_pinned_bases_and_runs_as_nobody_speci
     assert all(base in ("${PYTHON}", "base", "build") for base in bases)
     assert any(re.fullmatch(r"ARG PYTHON=python:\d+\.\d+\.\d+-slim-\w+", line) for line in lines)
     assert lines.count("USER 10001:10001") == 2
+    last = {name: lines[lines.index(f"FROM base AS {name}") :] for name in ("cpu", "cuda")}
+    for name, stage in last.items():
+        # nothing that was used for building is copied but the finished environment
+        assert [line for line in stage if line.startswith(("COPY", "RUN"))][:1] == [
+            f"COPY --from=build-{name} /opt/nfa /opt/nfa"
+        ]
+    assert all(re.search(r":\d+\.\d+", service["image"]) for service in _services().values()), "pinned"
     copied = {
         word.rstrip("/")
         for line in lines

@@ -27,9 +27,8 @@ def page():
 
 @pytest.fixture(scope="module")
 def manifests(page):
-    text = re.search(r"```yaml\n(.*?)```", page, re.S)
-    assert text
-    return {(one["kind"], one["metadata"]["name"]): one for one in YAML(typ="safe").load_all(text[1])}
+    [text] = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    return {(one["kind"], one["metadata"]["name"]): one for one in YAML(typ="safe").load_all(text)}
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,11 @@
 """What Prometheus reads: the queue, the dispatchers' counters, requests by route."""
 
 import os
+from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.states import TrialState
 from service.store import queue
 
 
@@ -45,3 +47,53 @@ def test_requests_are_timed_by_route_and_not_by_address(api):
         api.get(f"/api/v1/experiments/e{number + 1}")
     found = samples(api)
     assert found["nfa_request_seconds_count", "GET", "/api/v1/experiments/{experiment_id}", "404"] == 3
+
+
+SERIES = {
+    "nfa_trials": ("gauge", {"state"}),
+    "nfa_queue_age_seconds": ("gauge", set()),
+    "nfa_leases": ("gauge", set()),
+    "nfa_dispatcher_alive": ("gauge", {"dispatcher", "host"}),
+    "nfa_trainers": ("gauge", {"dispatcher"}),
+    "nfa_stack_trials": ("gauge", {"dispatcher", "stack"}),
+    "nfa_steps": ("counter", {"dispatcher"}),
+    "nfa_rows": ("counter", {"dispatcher"}),
+    "nfa_commits": ("counter", {"dispatcher"}),
+    "nfa_commit_seconds": ("counter", {"dispatcher"}),
+    "nfa_training_seconds": ("counter", {"dispatcher"}),
+    "nfa_measuring_seconds": ("counter", {"dispatcher"}),
+    "nfa_stacks": ("counter", {"dispatcher"}),
+    "nfa_lanes": ("counter", {"dispatcher"}),
+    "nfa_stacks_retried": ("counter", {"dispatcher"}),
+    "nfa_trainers_replaced": ("counter", {"dispatcher"}),
+    "nfa_request_seconds": ("histogram", {"method", "route", "status", "le"}),
+}
+"""What docs/operations.md promises: name -> kind and labels."""
+
+
+def test_every_series_has_its_kind_help_and_labels_as_prometheus_wants_them(api, store, submit):
+    """The rules of `promtool check metrics`."""
+    submit()
+    stacks = [{"stack": "abc", "trials": 25}, {"stack": "abc", "trials": 3}]
+    for name in ("d1", "d2"):
+        queue.register_dispatcher(
+            store, name, host='a "strange"\\ host\n', pid=1, slots=2, resources={"stacks": stacks}
+        )
+    text = api.get("/metrics").text
+    families = list(text_string_to_metric_families(text))
+    found = {family.name: family for family in families if not family.name.endswith("_created")}
+    assert set(found) == set(SERIES) and len(families) == len({family.name for family in families})
+    seen = [(sample.name, *sorted(sample.labels.items())) for family in families for sample in family.samples]
+    assert len(seen) == len(set(seen)), "a series is told twice"
+    for name, (kind, labels) in SERIES.items():
+        family = found[name]
+        assert family.type == kind and family.documentation.endswith("."), name
+        assert set().union(*(sample.labels for sample in family.samples)) == labels, name
+        assert kind != "counter" or all(sample.name == f"{name}_total" for sample in family.samples)
+    assert {sample.labels["state"] for sample in found["nfa_trials"].samples} == {state.value for state in TrialState}
+
+
+def test_every_series_is_told_in_the_operations_page():
+    page = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    for name, (kind, _) in SERIES.items():
+        assert (f"{name}_total" if kind == "counter" else name) in page, name

@@ -12,7 +12,7 @@ from service.errors import BackupRefused, SchemaMismatch, StoreReplaced
 from service.grids import expand
 from service.states import TrialState
 from service.store import backups, cluster, experiments, postgresql_tools, queue, schema, sqlite_copies, submissions
-from service.store.models import attempt, measurement, metadata
+from service.store.models import attempt, incarnation, measurement, metadata
 from service.store.session import open_store
 
 
@@ -101,6 +101,19 @@ def test_a_dispatcher_from_before_a_restore_can_commit_nothing(store, store_url,
             outcomes = set(connection.scalars(select(attempt.c.outcome).where(attempt.c.number == 1)))
         assert outcomes == {"expired"}
         assert experiments.get_experiment(fresh, "e1").counts[TrialState.COMPLETED] == len(leased)
+
+
+def test_a_dump_restored_without_this_service_lets_nobody_dispatch_until_upgraded(store, store_url, tmp_path):
+    queue.register_dispatcher(store, "old", "h", 1, 2, {})
+    with store.write() as connection:
+        connection.execute(incarnation.delete())
+    with open_store(store_url) as other, pytest.raises(StoreReplaced, match="nfa db upgrade"):
+        queue.sweep(other)
+    with open_store(store_url) as operator:
+        schema.upgrade(operator)
+        assert queue.sweep(operator) == 0
+    with pytest.raises(StoreReplaced):
+        queue.beat(store, "old", 2, {})
 
 
 def test_a_store_with_experiments_is_not_overwritten_unasked(store, expansion, tmp_path):
