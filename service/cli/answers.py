@@ -90,7 +90,7 @@ def plot(
 
     with connect(url, token) as client:
         one = client.experiment(newest(client, experiment))
-        hue, panel = _told_apart(one.axes, moving_together(one.grid), color, facet)
+        hue, panel = told_apart(one.axes, moving_together(one.grid), color, facet)
         wish = drawing.Wish(str(figure), hue, panel, metric, layer, against, complement, title or one.name, where or "")
         try:
             chart = drawing.draw(wish, drawing.ClientSource(client, one.id, one.grid))
@@ -103,7 +103,7 @@ def plot(
         out.print(f"{target}: {hue} by colour" + (f", {panel} by panel" if panel else ""), soft_wrap=True)
 
 
-def _told_apart(axes: list[str], hidden: list[str], color: str | None, facet: str | None) -> tuple[str, str | None]:
+def told_apart(axes: list[str], hidden: list[str], color: str | None, facet: str | None) -> tuple[str, str | None]:
     """Which settings get colours and panels: what was asked for, else the axes, network settings as panels."""
     free = [path for path in axes if path not in hidden and path not in (color, facet)]
     free.sort(key=lambda path: path.startswith("network."))

@@ -14,6 +14,7 @@ from service.cli import (
     export,
     local_run,
     presets,
+    reproduce,
     retention,
     serve,
     steering,
@@ -53,6 +54,7 @@ for name, command in {
     "delete": steering.delete,
     "thin": steering.thin,
     "gc": retention.gc,
+    "reproduce": reproduce.reproduce,
     "doctor": doctor.doctor,
     "api": serve.api,
 }.items():
