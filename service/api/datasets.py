@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from service.api.deps import Cursor, Limit, StoreDep, decode_cursor, encode_cursor
+from service.api.deps import Cursor, Limit, SettingsDep, StoreDep, decode_cursor, encode_cursor
 from service.api.grid_bodies import BodyDep, TypeDep
 from service.datasets import CSV, NPZ, PARQUET, read_dataset
 from service.schemas import DatasetBody, Page
@@ -26,11 +26,13 @@ def upload(
     body: BodyDep,
     media: TypeDep,
     store: StoreDep,
+    settings: SettingsDep,
     response: Response,
     name: Annotated[str, Query(min_length=1, max_length=200, description="A label for people.")],
 ) -> dict[str, Any]:
     """Keep arrays under the SHA-256 of the file; the same file again answers 200 and the first record."""
-    record, is_new = datasets.add_dataset(store, hashlib.sha256(body).hexdigest(), name, read_dataset(body, media))
+    arrays = read_dataset(body, media, settings.max_upload_numbers)
+    record, is_new = datasets.add_dataset(store, hashlib.sha256(body).hexdigest(), name, arrays)
     response.status_code = 201 if is_new else 200
     response.headers["Location"] = f"/api/v1/datasets/{record.sha256}"
     return _body(record)
