@@ -9,6 +9,7 @@ with Client() as client:
 """
 
 import json
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,8 +55,8 @@ class Client:
     """A service and what can be asked of it.
 
     Args:
-        url: where the service is.
-        token: sent as a bearer token.
+        url: where the service is; default: NFA_URL, or this machine.
+        token: sent as a bearer token; default: NFA_TOKEN.
         timeout_seconds: how long one answer may take.
         retries: how often a call is repeated when the service does not answer or is not ready.
 
@@ -63,8 +64,9 @@ class Client:
     """
 
     def __init__(
-        self, url: str = DEFAULT_URL, token: str | None = None, *, timeout_seconds: float = 60.0, retries: int = 4
+        self, url: str | None = None, token: str | None = None, *, timeout_seconds: float = 60.0, retries: int = 4
     ) -> None:
+        url, token = url or os.environ.get("NFA_URL", DEFAULT_URL), token or os.environ.get("NFA_TOKEN")
         self._transport = Transport(url, token, timeout_seconds, retries)
 
     def __enter__(self) -> Self:

@@ -308,6 +308,10 @@ def check_path(path: str, column: int = 1) -> None:
     _refuse(column, "unknown path", path, known, short.get(path) or nearest(path, known))
 
 
+_MEANT = {"=": "==", "!": "!=", "&": "and", "|": "or", "~": "not"}
+"""What other languages write, and what it is here."""
+
+
 def _tokens(text: str) -> list[_Token]:
     """Tokens with their columns, and one for the end."""
     found, position = [], 0
@@ -315,7 +319,8 @@ def _tokens(text: str) -> list[_Token]:
         token = _TOKEN.match(text, position)
         if token is None:
             column = len(text) - len(text[position:].lstrip()) + 1
-            _refuse(column, "unexpected character", text[column - 1])
+            character = text[column - 1]
+            _refuse(column, "unexpected character", character, near=_MEANT.get(character))
         kind = token.lastgroup or ""
         found.append(_Token(kind, token[kind], token.start(kind) + 1))
         position = token.end()

@@ -102,7 +102,7 @@ def test_final_paths_split_into_metric_and_layer() -> None:
         ("state in (queued, runing)", 19, "unknown state", "running"),
         ("training.optimizer == adm", 23, "unknown optimizer", "adam"),
         ("init.scheme in (he, balance)", 21, "unknown scheme", "balanced"),
-        ("seed = 3", 6, "unexpected character", None),
+        ("seed = 3", 6, "unexpected character", "=="),
         ("seed == 3 $", 11, "unexpected character", None),
         ("seed == 'a", 9, "unexpected character", None),
         ("seed ==", 8, "expected a number or a word", None),
