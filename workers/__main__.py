@@ -4,6 +4,9 @@ import faulthandler
 import sys
 import threading
 
+import structlog
+from pydantic import ValidationError
+
 from service.logs import log_as_json_lines
 from workers.environment import prepare
 from workers.settings import WorkerSettings
@@ -13,7 +16,12 @@ def main() -> int:
     """Run a dispatcher; the exit code is 0 after a stop that was asked for."""
     faulthandler.enable()
     log_as_json_lines()
-    settings = WorkerSettings()
+    try:
+        settings = WorkerSettings()
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))} {one['msg']}".strip() for one in error.errors())
+        structlog.get_logger().error("dispatcher_stopped", error=wrong)
+        return 1
     stop = threading.Event()
     prepare(settings.token_path)
     # Ray reads its environment while it is imported, so not before `prepare`

@@ -1,8 +1,9 @@
 """Settings of a dispatcher, read from the environment before it is scrubbed."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -26,6 +27,15 @@ class WorkerSettings(BaseSettings):
     ping_seconds: float = Field(5.0, gt=0)
     idle_poll_seconds: float = Field(0.5, gt=0)
     stuck_seconds: float = Field(120.0, gt=0)
+
+    @model_validator(mode="after")
+    def _lease_outlasts_heartbeats(self) -> Self:
+        if self.lease_seconds < 3 * self.heartbeat_seconds:
+            raise ValueError(
+                f"NFA_LEASE_SECONDS is {self.lease_seconds:g}: a lease that outlasts a late heartbeat is at least "
+                f"three of them, {3 * self.heartbeat_seconds:g} with NFA_HEARTBEAT_SECONDS={self.heartbeat_seconds:g}"
+            )
+        return self
 
     @property
     def store_url(self) -> str:

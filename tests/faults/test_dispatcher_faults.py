@@ -137,10 +137,13 @@ def test_cancelling_frees_the_trainers_for_other_work(store, dispatchers, submit
 
 
 @on_sqlite_alone
-def test_a_dispatcher_without_ray_or_schema_says_so_in_one_line_and_exits(dispatchers, tmp_path):
+def test_a_dispatcher_without_ray_or_schema_or_sense_says_so_in_one_line_and_exits(dispatchers, tmp_path):
     no_ray = dispatchers.start(NFA_RAY_ADDRESS="127.0.0.1:1")
     assert no_ray.process.wait(20) == 1
     assert "no Ray answers at '127.0.0.1:1'" in no_ray.events()[-1]["error"]
     no_schema = dispatchers.start(NFA_DATABASE_URL=f"sqlite:///{tmp_path / 'empty' / 'nfa.db'}")
     assert no_schema.process.wait(20) == 1
     assert "run `nfa db upgrade`" in no_schema.events()[-1]["error"]
+    hasty = dispatchers.start(NFA_LEASE_SECONDS="1", NFA_HEARTBEAT_SECONDS="1")
+    assert hasty.process.wait(20) == 1
+    assert "at least three of them, 3 with NFA_HEARTBEAT_SECONDS=1" in hasty.events()[-1]["error"]

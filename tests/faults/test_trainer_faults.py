@@ -2,16 +2,18 @@
 
 import math
 import os
+import resource
 import signal
 from typing import Any
 
+import psutil
 import pytest
 from processes import DispatcherProcess, charged, ended, rows, wait_until
 from scale import STACKED
 
 from service.grids import expand
 from service.states import TrialState
-from service.store import cluster, submissions, trials
+from service.store import cluster, experiments, submissions, trials
 
 pytestmark = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 
@@ -92,3 +94,20 @@ def test_an_idle_trainer_that_dies_is_replaced_before_it_gets_work(store, dispat
     wait_until(lambda: ended(store, submitted))
     assert _count(dispatcher, "trainer_died") == 0
     assert charged(store) == 0
+
+
+def test_trials_too_large_for_a_trainer_fail_with_the_reason_and_others_go_on(store, dispatchers, tiny_grid):
+    large = tiny_grid(name="too large", seeds=2, axes={})
+    large["trial"]["data"] = {"samples": 40_000, "inputs": 400, "outputs": 2, "spectrum": [2, 1]}
+    dispatchers.start(NFA_TRAINERS="1")
+    pid = wait_until(lambda: _trainer(store))
+    # what it may still allocate is less than the data of one trial
+    room = psutil.Process(pid).memory_info().vms + 50 * 2**20
+    resource.prlimit(pid, resource.RLIMIT_AS, (room, room))
+    submitted = submissions.create_experiment(store, expand(large)).id
+    after = submissions.create_experiment(store, expand(tiny_grid(seeds=[5]))).id
+    wait_until(lambda: ended(store, submitted) and ended(store, after))
+    listed, _ = trials.list_trials(store, submitted, state=None, where="", sort=None, limit=9, after=None)
+    assert [(one.row.state, one.row.failures) for one in listed] == [(TrialState.FAILED, 3)] * 2
+    assert all("alloc" in (one.row.error or "").lower() for one in listed), listed[0].row.error
+    assert experiments.get_experiment(store, after).counts[TrialState.COMPLETED] == 2
