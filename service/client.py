@@ -166,8 +166,12 @@ class Client:
         agg: Sequence[str] = ("median", "min", "max", "count"),
         where: str | None = None,
         max_points: int | None = None,
+        running: bool = False,
     ) -> pl.DataFrame:
-        """Series over the trials of each group: a row per group and step with its keys, time, and METRIC_AGG."""
+        """Series over the trials of each group: a row per group and step with its keys, time, and METRIC_AGG.
+
+        With `running`, trials that still run enter with what they have measured so far.
+        """
         params = {
             "metric": metric,
             "group_by": _joined(group_by),
@@ -175,6 +179,7 @@ class Client:
             "agg": _joined(agg),
             "where": where,
             "max_points": max_points,
+            "running": running,
         }
         table = _table(list(self._pages(f"/experiments/{experiment}/curves", params)))
         series = [name for name, kind in table.schema.items() if isinstance(kind, pl.List)]

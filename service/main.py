@@ -20,6 +20,7 @@ from service.store.tokens import has_tokens
 from service.tokens import is_loopback, refuse_open_address
 from service.web import figure_pages, pages, steering
 from service.web.error_pages import add_page_handlers
+from service.web.kept import Kept
 from service.web.page_route import FOLDER
 
 DESCRIPTION = """
@@ -59,6 +60,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
         static_url="/static/docs",
     )
     app.state.settings = settings
+    app.state.kept_answers = Kept()
     add_handlers(app)
     add_page_handlers(app)
     # the last one added is the first to see a request

@@ -88,6 +88,7 @@ def get_curves(
     layer: LayerNumber = 1,
     agg: Annotated[str, Query(max_length=500, description="As for results, without ci95.")] = "mean,std,count",
     max_points: Annotated[int | None, Query(ge=1, le=1_000_000)] = None,
+    running: Annotated[bool, Query(description="Running trials enter with what they have measured so far.")] = False,
     where: Where = "",
     also: Also = None,
 ) -> Response:
@@ -101,7 +102,7 @@ def get_curves(
     aggregates = known_aggregates(agg)
     if len(metrics) != 1 or "ci95" in aggregates:
         raise InvalidRequest("curves take one metric, and any aggregate but ci95")
-    question = curves.CurveQuestion(tuple(keys), metrics[0], layer, tuple(aggregates), where, max_points)
+    question = curves.CurveQuestion(tuple(keys), metrics[0], layer, tuple(aggregates), where, max_points, running)
     headers = etag_of(request, form, version_of(store, [experiment_id, *others]))
     if (same := unchanged(request, headers)) is not None:
         return same

@@ -131,6 +131,16 @@ def watch(
 
 def follow(client: Client, experiment: str, *, as_json: bool) -> None:
     """Wait with a progress bar, report, and exit accordingly."""
-    with ExperimentProgress(err) as progress:
+
+    def medians(one: str) -> list[float]:
+        return (
+            client.curves(one, "alignment", group_by=[], agg=["median"], max_points=60, running=True)[
+                "alignment_median"
+            ]
+            .drop_nulls()
+            .to_list()
+        )
+
+    with ExperimentProgress(err, medians) as progress:
         ended = client.wait(experiment, progress=progress.show)
     raise typer.Exit(report(client, ended, as_json=as_json))

@@ -41,6 +41,12 @@ def connect(url: str, token: str | None = None) -> Client:
 def newest(client: Client, experiment: str | None) -> str:
     """The id that was given, or the newest experiment's."""
     if experiment is not None:
+        if not (experiment.startswith("e") and experiment[1:].isdecimal()):
+            raise Stop(
+                f"{experiment!r} is no experiment: ids look like e12 and come first, as in `nfa plot e12 curves`; "
+                "`nfa list` shows them",
+                Exit.USAGE,
+            )
         return experiment
     for one in client.experiments():
         return one.id

@@ -1,18 +1,26 @@
-"""Shows how far an experiment is: trials ended, steps per second, time left."""
+"""Shows how far an experiment is: trials by state, steps per second, time left, and how its alignment develops."""
 
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
 
 from service.schemas import ExperimentDetail
 from service.states import ENDED
 
 _WINDOW_SECONDS = 10.0
 _LINE_SECONDS = 5.0
+_LOOK_SECONDS = 3.0
+_BARS = "▁▂▃▄▅▆▇█"
+
+Headline = Callable[[str], Sequence[float]]
+"""Experiment -> the medians of its headline metric by step."""
 
 
 class Speed:
@@ -34,8 +42,9 @@ class Speed:
 class ExperimentProgress:
     """A bar on a terminal; elsewhere a line now and then. Its `show` takes what `Client.wait` reports."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, headline: Headline | None = None) -> None:
         self._console, self._speed = console, Speed()
+        self._headline, self._looked_at, self._below = headline, float("-inf"), Text("")
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -45,16 +54,18 @@ class ExperimentProgress:
             disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("waiting", total=1.0, words="")
+        self._live = Live(console=console, get_renderable=self._view, auto_refresh=False)
         self._said, self._said_at = "", 0.0
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._live.stop()
 
     def show(self, experiment: ExperimentDetail) -> None:
         """Show a look at the experiment."""
@@ -63,13 +74,30 @@ class ExperimentProgress:
         words = describe(experiment, self._speed.look(now, experiment.steps.done))
         self._bar.update(self._task, description=experiment.state.value, completed=share, words=words)
         is_last = share >= 1
+        if self._console.is_terminal:
+            self._look_below(experiment, now, is_last=is_last)
+            self._live.refresh()
         if not self._console.is_terminal and words != self._said and (is_last or now - self._said_at > _LINE_SECONDS):
             self._console.print(f"{experiment.state.value} {share:4.0%}  {words}")
             self._said, self._said_at = words, now
 
     def say(self, line: str) -> None:
         """A line above the bar."""
-        self._bar.console.print(line)
+        self._console.print(line)
+
+    def _view(self) -> Group:
+        return Group(self._bar, self._below)
+
+    def _look_below(self, experiment: ExperimentDetail, now: float, *, is_last: bool) -> None:
+        """The line below the bar: trials by state, and every few seconds the headline metric anew."""
+        states = ", ".join(f"{count} {name.value}" for name, count in experiment.counts.items() if count)
+        if self._headline is None:
+            self._below = Text(states)
+        elif is_last or now - self._looked_at > _LOOK_SECONDS:
+            self._looked_at = now
+            medians = self._headline(experiment.id)
+            drawn = f"   alignment {sparkline(medians)} {medians[-1]:.3f}" if medians else ""
+            self._below = Text(states + drawn)
 
 
 def share_done(experiment: ExperimentDetail) -> float:
@@ -78,6 +106,13 @@ def share_done(experiment: ExperimentDetail) -> float:
         return 1.0
     total = experiment.steps.done + experiment.steps.left
     return min(experiment.steps.done / total, 0.999) if total else experiment.progress
+
+
+def sparkline(values: Sequence[float], width: int = 24) -> str:
+    """Values between 0 and 1 as bars, at most `width` of them, spread evenly from the first to the last."""
+    count = min(width, len(values))
+    places = [round(place * (len(values) - 1) / max(count - 1, 1)) for place in range(count)]
+    return "".join(_BARS[min(int(max(values[place], 0.0) * len(_BARS)), len(_BARS) - 1)] for place in places)
 
 
 def describe(experiment: ExperimentDetail, speed: float | None) -> str:

@@ -12,9 +12,10 @@ from sqlalchemy import Connection
 from service.cell_statistics import Cells
 from service.states import TrialState
 from service.store.bulk_reads import read_columns
+from service.store.documents import documents_of
 from service.store.experiments import require
 from service.store.keys import among
-from service.store.members import Group, documents_of, groups_of, keys_of
+from service.store.members import Group, groups_of, keys_of
 from service.store.metric_sources import source_of
 from service.store.models import measurement
 from service.store.series import values_of

@@ -1,24 +1,17 @@
-"""An experiment's trials, as light as a question over ten thousand of them needs, and the groups they fall into.
-
-Settings never change under their key, so their documents are kept between questions.
-"""
+"""An experiment's trials, as light as a question over ten thousand of them needs, and the groups they fall into."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, Select, select
+from sqlalchemy import Connection, Select, select
 
 from service import filters
 from service.states import TrialState
+from service.store.documents import documents_of
 from service.store.finals import final_lookup
 from service.store.ids import experiment_id
-from service.store.keys import among
-from service.store.models import experiment_trial, settings, trial
+from service.store.models import experiment_trial, trial
 from service.store.readings import setting
-
-_MOST_DOCUMENTS = 20_000
-_documents: WeakKeyDictionary[Engine, dict[int, Mapping[str, Any]]] = WeakKeyDictionary()
 
 
 class Member(NamedTuple):
@@ -76,19 +69,6 @@ def members_in(
         query = query.where(link.position > after)
     states = {state.value: state for state in TrialState}
     return [Member(*row[:5], states[row[5]] if row[6] else TrialState.CANCELLED) for row in connection.execute(query)]
-
-
-def documents_of(connection: Connection, keys: set[int]) -> Mapping[int, Mapping[str, Any]]:
-    """Settings by their keys."""
-    known = _documents.setdefault(connection.engine, {})
-    missing = [key for key in keys if key not in known]
-    if missing:
-        if len(known) + len(missing) > _MOST_DOCUMENTS:
-            known.clear()
-            missing = list(keys)
-        query = select(settings.c.id, settings.c.document).where(among(connection, settings.c.id, missing))
-        known.update({row.id: row.document for row in connection.execute(query)})
-    return {key: known[key] for key in keys}
 
 
 def groups_of(

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, Select, and_, select
 
 from nfa_kernels import names
 from service.states import TrialState
+from service.store.documents import documents_of
 from service.store.keys import among
 from service.store.models import (
     LAYER_COLUMNS,
@@ -17,7 +18,6 @@ from service.store.models import (
     final,
     layer_measurement,
     parametrised_measurement,
-    settings,
     trial,
 )
 
@@ -52,19 +52,22 @@ def trials_of(connection: Connection, number: int, *, after: int = -1, limit: in
         .order_by(experiment_trial.c.position)
         .limit(limit)
     )
-    return [_trial_row(row, row.position, wanted=bool(row.wanted)) for row in connection.execute(query)]
+    rows = connection.execute(query).all()
+    documents = documents_of(connection, {row.settings_id for row in rows})
+    return [_trial_row(row, documents, row.position, wanted=bool(row.wanted)) for row in rows]
 
 
 def trials_by_key(connection: Connection, keys: Mapping[int, tuple[int, bool]]) -> dict[int, TrialRow]:
     """Trials by their keys, given each one's position in an experiment and whether that wants it."""
-    rows = connection.execute(_trial_query().where(among(connection, trial.c.id, keys)))
-    return {row.id: _trial_row(row, keys[row.id][0], wanted=keys[row.id][1]) for row in rows}
+    rows = connection.execute(_trial_query().where(among(connection, trial.c.id, keys))).all()
+    documents = documents_of(connection, {row.settings_id for row in rows})
+    return {row.id: _trial_row(row, documents, keys[row.id][0], wanted=keys[row.id][1]) for row in rows}
 
 
 def trial_by_key(connection: Connection, key: int) -> TrialRow | None:
     """One trial, whoever links it."""
     row = connection.execute(_trial_query().where(trial.c.id == key)).one_or_none()
-    return None if row is None else _trial_row(row, 0, wanted=True)
+    return None if row is None else _trial_row(row, documents_of(connection, {row.settings_id}), 0, wanted=True)
 
 
 def _trial_query(*more: Any) -> Any:
@@ -72,7 +75,7 @@ def _trial_query(*more: Any) -> Any:
         trial.c.id,
         trial.c.fingerprint,
         trial.c.state,
-        settings.c.document,
+        trial.c.settings_id,
         trial.c.seed,
         trial.c.attempt,
         trial.c.failures,
@@ -84,7 +87,7 @@ def _trial_query(*more: Any) -> Any:
         trial.c.started_at,
         trial.c.ended_at,
     )
-    return select(*columns, *more).select_from(trial).join(settings, settings.c.id == trial.c.settings_id)
+    return select(*columns, *more).select_from(trial)
 
 
 def _provenance(row: Row[Any]) -> Mapping[str, Any] | None:
@@ -92,13 +95,13 @@ def _provenance(row: Row[Any]) -> Mapping[str, Any] | None:
     return row.provenance if row.kept_every == 1 else (row.provenance or {}) | {"kept_every": row.kept_every}
 
 
-def _trial_row(row: Row[Any], position: int, *, wanted: bool) -> TrialRow:
+def _trial_row(row: Row[Any], documents: Mapping[int, Mapping[str, Any]], position: int, *, wanted: bool) -> TrialRow:
     return TrialRow(
         id=row.id,
         position=position,
         fingerprint=row.fingerprint,
         state=TrialState(row.state) if wanted else TrialState.CANCELLED,
-        settings=row.document,
+        settings=documents[row.settings_id],
         seed=row.seed,
         attempt=row.attempt,
         failures=row.failures,
@@ -120,19 +123,19 @@ def finals_of(connection: Connection, members: Select[Any]) -> dict[int, dict[st
         members: a SELECT of trial keys.
     """
     found: dict[int, dict[str, Any]] = {}
-    measured: dict[int, set[str]] = {}
+    measured: dict[int, frozenset[str]] = {}
     rows = connection.execute(
-        select(final, settings.c.document)
+        select(final, trial.c.settings_id)
         .join(trial, trial.c.id == final.c.trial_id)
-        .join(settings, settings.c.id == trial.c.settings_id)
         .where(final.c.trial_id.in_(members))
-    ).mappings()
+    ).all()
+    documents = documents_of(connection, {row.settings_id for row in rows})
+    asked = {key: frozenset(document["measure"]["metrics"]) for key, document in documents.items()}
+    columns = [*NETWORK_COLUMNS, *LAYER_COLUMNS]
     for row in rows:
-        key = row["trial_id"]
-        measured[key] = set(row["document"]["measure"]["metrics"])
-        found[key] = {
-            name: word_of(name, row[name]) for name in (*NETWORK_COLUMNS, *LAYER_COLUMNS) if name in measured[key]
-        }
+        values = row._mapping
+        measured[row.trial_id] = asked[row.settings_id]
+        found[row.trial_id] = {name: word_of(name, values[name]) for name in columns if name in asked[row.settings_id]}
     last = and_(layer_measurement.c.trial_id == trial.c.id, layer_measurement.c.step == trial.c.last_step)
     layers = (
         select(layer_measurement).join(trial, last).where(trial.c.id.in_(members)).order_by(layer_measurement.c.layer)

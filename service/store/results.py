@@ -111,9 +111,15 @@ def claim_rows(store: Store, experiment: str, claims: Sequence[Claim]) -> dict[s
     """What each claim is judged on, by the claim's id."""
     with store.read() as connection:
         number = require(connection, experiment)
+        if not claims:
+            return {}
         rows = trials_of(connection, number)
         finals = finals_of(connection, members_of(number))
-        return {claim.id: _rows_for(connection, number, claim, rows, finals) for claim in claims}
+        numeric = {
+            key: {name: value for name, value in values.items() if not isinstance(value, str)}
+            for key, values in finals.items()
+        }
+        return {claim.id: _rows_for(connection, number, claim, rows, finals, numeric) for claim in claims}
 
 
 def _rows_for(
@@ -122,6 +128,7 @@ def _rows_for(
     claim: Claim,
     rows: Sequence[TrialRow],
     finals: Mapping[int, Mapping[str, Any]],
+    numeric: Mapping[int, Mapping[str, Any]],
 ) -> list[Row]:
     layers = _layers_of(claim, rows)
     values: dict[int, dict[int, float | None]] = {row.id: {} for row in rows}
@@ -142,7 +149,7 @@ def _rows_for(
             trial=trial_id(row.id),
             state=row.state,
             lookup=lookup_of(row, finals.get(row.id, {})),
-            final={name: v for name, v in finals.get(row.id, {}).items() if not isinstance(v, str)},
+            final=numeric.get(row.id, {}),
             values={layer: values[row.id].get(layer) for layer in _measured(claim, row, layers)},
             series=series[row.id],
         )

@@ -15,10 +15,11 @@ from sqlalchemy import Connection, Table, case, select
 
 from nfa_kernels import names
 from service.store.bulk_reads import read_columns
+from service.store.documents import documents_of
 from service.store.experiments import require
 from service.store.ids import trial_id
 from service.store.keys import among
-from service.store.members import Member, documents_of, members_in
+from service.store.members import Member, members_in
 from service.store.models import (
     LAYER_COLUMNS,
     NETWORK_COLUMNS,

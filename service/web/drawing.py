@@ -115,7 +115,7 @@ class ClientSource:
     def curves(self, metric: str, group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:
         """GET /curves."""
         return self.client.curves(
-            self.experiment, metric, group_by=group_by, layer=layer, agg=BANDS, where=where or None
+            self.experiment, metric, group_by=group_by, layer=layer, agg=BANDS, where=where or None, running=True
         )
 
     def results(self, metrics: Sequence[str], group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:

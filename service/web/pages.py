@@ -27,6 +27,7 @@ from service.store import attempts, experiments, results, submissions, trials
 from service.store.datasets import dataset_shapes
 from service.store.session import Store
 from service.store.tokens import find_actor
+from service.store.versions import version_of
 from service.tokens import Actor, is_well_formed
 from service.web import charting
 from service.web.drawing import FIGURES
@@ -36,6 +37,7 @@ from service.web.page_route import HEADERS, PageRoute, form_of, render
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _ROWS = 50
 _MOST_GROUPS = 200
+_JUDGED_SECONDS = 0.3
 
 
 @router.get("/")
@@ -67,6 +69,7 @@ def index(
 @router.get("/experiments/{experiment_id}")
 def experiment(
     experiment_id: str,
+    request: Request,
     store: StoreDep,
     chosen: Choices,
     cursor: Cursor = None,
@@ -90,7 +93,9 @@ def experiment(
         ("mean", "std", "min", "max", "count"),
         chosen["where"],
     )
-    groups = results.group_table(store, experiment_id, question)
+    version, kept = version_of(store, [experiment_id]), request.app.state.kept_answers
+    groups = kept.get((experiment_id, question), version, lambda: results.group_table(store, experiment_id, question))
+    judged = kept.soon((experiment_id, "verdicts"), version, lambda: verdicts(store, one)["items"], _JUDGED_SECONDS)
     return render(
         "experiment.html",
         one=one,
@@ -103,7 +108,7 @@ def experiment(
         metrics=list(dict.fromkeys((*SHOWN_METRICS, chosen["metric"]))),
         groups=groups[:_MOST_GROUPS],
         left_out=max(0, len(groups) - _MOST_GROUPS),
-        verdicts=verdicts(store, one)["items"],
+        verdicts=judged,
         trials=page,
         listed={"state": state, "trials_where": trials_where, "sort": sort},
         problem=problem,
