@@ -21,7 +21,9 @@ def prepare_home(home: Path) -> Path:
     """Make the home and its folder of logs, for this user alone; answer its absolute path."""
     home = home.expanduser().absolute()
     try:
-        (home / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
+        # the mode holds for the last folder of a path alone
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / "logs").mkdir(mode=0o700, exist_ok=True)
         probe = home / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()

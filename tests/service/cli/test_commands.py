@@ -12,6 +12,7 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from service.cli.main import app
+from service.cli.preflight import prepare_home
 from service.presets import preset_names
 from service.store import schema
 from service.store.session import open_store
@@ -54,6 +55,11 @@ def test_a_used_port_is_told_in_one_line(home):
         port = str(taken.getsockname()[1])
         said = one_line(nfa("up", "--home", str(home), "--port", port), 4)
     assert port in said and "--port" in said
+
+
+def test_the_home_is_its_owners_alone(tmp_path):
+    home = prepare_home(tmp_path / "new" / "home")
+    assert [folder.stat().st_mode & 0o777 for folder in (home, home / "logs")] == [0o700, 0o700]
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path):
