@@ -10,6 +10,7 @@ with Client() as client:
 
 import json
 import os
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -216,6 +217,17 @@ class Client:
             # on one machine packing costs more than it saves
             headers={"Accept-Encoding": "identity"},
         )
+
+    def sweep(self, experiment: str, *, level: Literal["layer", "network"] = "layer") -> pl.DataFrame:
+        """Every measurement of an experiment as one table; `.to_pandas()` and `.to_arrow()` change its kind.
+
+        A row per trial, step and layer (level network: per trial and step) with trial_id, seed, a column per axis,
+        step, time, layer and the metrics; undefined is null. It comes as Parquet and needs memory for the whole.
+        """
+        with tempfile.TemporaryDirectory(prefix="nfa-sweep-") as folder:
+            file = Path(folder) / "sweep.parquet"
+            self.export(experiment, file, level=level)
+            return pl.read_parquet(file.read_bytes())
 
     def verdicts(self, experiment: str) -> list[VerdictBody]:
         """Each claim of the experiment, judged."""

@@ -4,7 +4,7 @@ import httpx
 import polars as pl
 import pytest
 
-from service.client import Client, Unreachable
+from service.client import Client, ClientError, Unreachable
 
 
 @pytest.fixture
@@ -24,6 +24,28 @@ def test_an_export_is_a_file_with_every_row(client, submit, train_queue, tmp_pat
     assert pl.read_csv(tmp_path / "sweep.csv").height == 6 * 5
     with pytest.raises(ValueError, match="parquet"):
         client.export(made, tmp_path / "sweep.xlsx")
+
+
+def test_a_sweep_is_one_table_whose_mean_is_the_services(client, submit, train_queue):
+    made = submit()["id"]
+    train_queue()
+    sweep = client.sweep(made)
+    assert sweep.height == 6 * 5 and client.sweep(made, level="network").height == 6 * 5
+    assert {"trial_id", "seed", "step", "time", "layer", "alignment"} <= set(sweep.columns)
+    assert sweep.to_arrow().num_rows == sweep.height
+    last = sweep.filter(pl.col("step") == pl.col("step").max().over("trial_id"))
+    asked = client.results(made, group_by=["seed"], agg=["mean", "count"]).sort("seed")
+    ours = last.group_by("seed").agg(pl.col("alignment").mean(), pl.len()).sort("seed")
+    assert asked["alignment_count"].to_list() == ours["len"].to_list()
+    assert asked["alignment_mean"].to_list() == pytest.approx(ours["alignment"].to_list(), abs=1e-12)
+
+
+def test_a_wrong_metric_is_refused_with_the_nearest_name(client, submit):
+    made = submit()["id"]
+    for ask in (client.results, client.curves):
+        with pytest.raises(ClientError, match="alignment") as refused:
+            ask(made, metric="alignmnt")
+        assert refused.value.status == 422 and "alignmnt" in str(refused.value.problem)
 
 
 def test_an_export_that_breaks_off_is_asked_for_again_and_leaves_no_half_a_file(tmp_path):
