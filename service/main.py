@@ -1,5 +1,6 @@
 """create_app(settings): wires routers, error handlers, limits and the store; no logic."""
 
+import asyncio
 import contextlib
 import importlib.metadata
 from collections.abc import AsyncGenerator
@@ -43,6 +44,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         app.state.store = store or open_store(settings.store_url)
+        app.state.closing = asyncio.Event()
         if not is_loopback(settings.host):
             refuse_open_address(settings.host, has_tokens(app.state.store))
         yield

@@ -5,13 +5,14 @@ the id of the present state waits for the next change, and anybody else gets the
 """
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 from starlette.responses import StreamingResponse
 
 from service.api.deps import StoreDep
@@ -40,6 +41,7 @@ _LONGEST_SECONDS: Final = 900.0
 )
 async def events(
     experiment_id: str,
+    request: Request,
     store: StoreDep,
     last_event_id: Annotated[str | None, Header(max_length=200, description="Of the last event that came.")] = None,
 ) -> Response:
@@ -51,7 +53,7 @@ async def events(
     if first.state in ENDED and last_event_id == snapshot_id(first):
         return Response(status_code=204)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    stream = _events(store, first, last_event_id)
+    stream = _events(store, first, last_event_id, request.app.state.closing)
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
@@ -60,11 +62,11 @@ def snapshot_id(one: Experiment) -> str:
     return f"{one.state.value}:{'-'.join(str(count) for count in one.counts.values())}"
 
 
-async def _events(store: Store, first: Experiment, known: str | None) -> AsyncGenerator[str]:
+async def _events(store: Store, first: Experiment, known: str | None, closing: asyncio.Event) -> AsyncGenerator[str]:
     started = spoken = time.monotonic()
     current: Experiment | None = first
     yield f"retry: {int(_POLL_SECONDS * 2000)}\n\n"
-    while time.monotonic() - started < _LONGEST_SECONDS:
+    while not closing.is_set() and time.monotonic() - started < _LONGEST_SECONDS:
         if current is not None and snapshot_id(current) != known:
             before = known.partition(":")[0] if known else None
             if before != current.state.value:
@@ -87,7 +89,8 @@ async def _events(store: Store, first: Experiment, known: str | None) -> AsyncGe
         except StoreUnavailable:
             current = None
         # a large experiment takes long to count: no listener keeps the store busy for more than a twentieth
-        await asyncio.sleep(max(_POLL_SECONDS, 20 * (time.monotonic() - asked)))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(closing.wait(), max(_POLL_SECONDS, 20 * (time.monotonic() - asked)))
 
 
 def _progress(one: Experiment) -> dict[str, Any]:

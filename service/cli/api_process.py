@@ -13,13 +13,22 @@ from service.main import create_app
 from service.settings import Settings
 
 
+class ApiServer(uvicorn.Server):
+    """Ends open event streams as it stops: it waits for every answer that has begun, and those have no end."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell the streams, then wait for what is left."""
+        self.config.app.state.closing.set()  # ty: ignore[missing-attribute]
+        await super().shutdown(sockets)
+
+
 def serve(bound: socket.socket, settings: Settings | None = None) -> None:
     """Serve until SIGTERM; requests that have begun get five seconds to end."""
     log_as_json_lines()
     config = uvicorn.Config(
         create_app(settings), log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False
     )
-    uvicorn.Server(config).run(sockets=[bound])
+    ApiServer(config).run(sockets=[bound])
 
 
 if __name__ == "__main__":

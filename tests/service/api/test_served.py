@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from processes import wait_until
 
+from service.cli.api_process import ApiServer
 from service.client import Client
 from service.main import create_app
 from service.settings import Settings
@@ -98,3 +99,23 @@ def test_an_error_is_short_and_answered_within_two_seconds_whatever_is_sent(port
                 received += part
         assert received.startswith(b"HTTP/1.1 4") and len(received) < 9_000
     assert time.monotonic() - started < 6
+
+
+def test_an_open_event_stream_does_not_hold_up_the_end_of_the_server(store):
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    server = ApiServer(uvicorn.Config(create_app(Settings(), store), log_level="critical"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread.start()
+    wait_until(lambda: server.started)
+    port = bound.getsockname()[1]
+    with Client(f"http://127.0.0.1:{port}") as client:
+        made = client.submit({"trial": {"training": {"steps": 2}}, "seeds": 1}).id
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as listener:
+        listener.sendall(f"GET /api/v1/experiments/{made}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        received = b""
+        while b"event: progress" not in received:
+            received += listener.recv(65536)
+        server.should_exit = True
+        thread.join(3)  # no timeout is set: without the end of the stream it would last 15 minutes
+        assert not thread.is_alive()
