@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from service.errors import ServiceError
+from service.errors import InvalidRequest, ServiceError
 from service.problems import shortened
 from service.schemas import Problem
 
@@ -69,6 +69,8 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 400:  # FastAPI's word for a JSON body that is not even text
+            return answer(InvalidRequest("the body cannot be read: send JSON in UTF-8"))
         code, title = _TITLES.get(error.status_code, ("http_error", "The request failed"))
         detail = f"{request.method} {request.url.path[:200]}: {error.detail}. See /docs for what there is."
         return problem(error.status_code, code, title, detail, headers=error.headers)

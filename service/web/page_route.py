@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
-from service.errors import ServiceError
+from service.errors import InvalidRequest, ServiceError
 from service.plain_numbers import number
 
 FOLDER: Final = Path(__file__).parent
@@ -80,7 +80,10 @@ def render(name: str, status: int = 200, **values: Any) -> HTMLResponse:
 async def form_of(request: Request) -> dict[str, str]:
     """Fields of a submitted form (application/x-www-form-urlencoded); of repeated ones the last."""
     text = (await request.body()).decode("utf-8", "replace")
-    return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))
+    try:
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))
+    except ValueError as error:
+        raise InvalidRequest("a form has at most 100 fields") from error
 
 
 class PageRoute(APIRoute):

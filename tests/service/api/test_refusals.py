@@ -166,9 +166,18 @@ def test_pickles_in_uploads_are_never_loaded(api):
         b"[1]",
         b"{",
         b"null",
+        b"\xff\xfe",
     ],
 )
 def test_changes_that_cannot_be_stored_are_refused(api, submit, body):
     one = f"{ROOT}/{submit()['id']}"
     check_problem(api.patch(one, content=body, headers={"content-type": "application/json"}), 422, "invalid_request")
     assert api.get(one).json()["name"] == "tiny"
+
+
+@pytest.mark.parametrize("body", [b"", b"grid=", b"grid=a:%20[", b"{}", b"\xff=\xff", b"grid=%00", b"a=1&" * 200])
+def test_wrong_forms_are_answered_with_a_page_that_says_so(api, body):
+    for path in ("/submit", "/login", "/experiments/e999/pause"):
+        answer = api.post(path, content=body)
+        assert 400 <= answer.status_code < 500, (path, answer.status_code)
+        assert answer.headers["content-type"].startswith("text/html")
