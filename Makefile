@@ -13,7 +13,7 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(
 ENV  := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test browser pictures soak test-gpu check format clean
+.PHONY: fuzz audit help install demo up test browser pictures soak test-gpu check format clean
 
 help: ## List these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,14 @@ soak: $(VENV)/.test ## Break everything for longer than `make test` does; prints
 test-gpu: $(VENV)/.test ## Hold the kernels on every CUDA device against the CPU; says which devices ran
 	@$(ENV) $(BIN)/pytest tests/nfa_kernels/test_devices.py -q -s
 
+fuzz: $(VENV)/.test ## Thousands of requests drawn from the OpenAPI document, on both databases: no 5xx, answers as documented
+	@$(ENV) NFA_FUZZ_EXAMPLES=$${NFA_FUZZ_EXAMPLES:-150} $(BIN)/pytest tests/service/api/test_fuzz.py -q -s --show-capture=no
+
+audit: $(VENV)/.test ## Known vulnerabilities of the dependencies, and bandit over our own code
+	@$(PYTHON) -m venv .audit && .audit/bin/pip install --quiet --disable-pip-version-check pip-audit bandit
+	@.audit/bin/bandit --quiet --recursive --severity-level medium service workers nfa_kernels migrations
+	@.audit/bin/pip-audit --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
 check: $(VENV)/.test ## Lint, types and import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -57,7 +65,7 @@ format: $(VENV)/.test ## Format and sort imports
 	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .
 
 clean: ## Remove what the commands above made
-	rm -rf $(VENV) demo .nfa build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .audit demo .nfa build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

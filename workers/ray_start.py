@@ -17,7 +17,7 @@ import ray
 from workers.environment import ray_token
 
 _CONNECT_SECONDS = 3.0
-_SHORT = Path("/tmp")
+_SHORT = Path("/tmp")  # nosec B108: only mkdtemp makes folders there
 _PREFIX = "nfa-ray-"
 
 
