@@ -38,7 +38,7 @@ browser:
 	  { [ "$$(id -u)" = 0 ] && apt-get install --yes --quiet --no-install-recommends chromium >/dev/null; } || \
 	  echo "No Chromium: the tests of the web page are skipped. Install it with your system's packages."
 
-pictures: $(VENV)/.test browser ## Draw the pictures of README from a run of the weight-decay preset
+pictures: $(VENV)/.test browser ## Draw the pictures of README and every kind of figure from real runs
 	@$(BIN)/python docs/pictures/make.py
 
 soak: $(VENV)/.test ## Break everything for longer than `make test` does; prints faults and recovery times

@@ -37,7 +37,7 @@ from service.web.page_route import HEADERS, PageRoute, form_of, render
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _ROWS = 50
 _MOST_GROUPS = 200
-_JUDGED_SECONDS = 0.3
+_JUDGED_SECONDS = 0.4
 
 
 @router.get("/")

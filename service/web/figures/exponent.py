@@ -40,7 +40,8 @@ def exponent_by_depth(results: pl.DataFrame, *, color: str | None = None, title:
     whisker = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", title=y_title), y2="high:Q")
     point = base.mark_point(filled=True, size=60, opacity=1).encode(y=y)
     line: Any = alt.Chart(alt.Data(values=theory)).mark_rule(strokeWidth=1.6, color=rule_color(), strokeDash=[4, 3])
-    counted = seeds(results["best_exponent_count"])
+    # a depth may stand for several grid points, so that these are not seeds alone
+    counted = seeds(results["best_exponent_count"]).replace("seed", "trial")
     chart = alt.layer(
         line.encode(
             x=alt.X("from:Q", title=label("network.depth"), axis=axis, scale=scale), x2="to:Q", y=alt.Y("theory:Q")

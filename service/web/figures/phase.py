@@ -6,6 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from service.plain_numbers import number
 from service.web.figures.style import label, metric_label, seeds, shown, styled
 
 
@@ -50,9 +51,9 @@ def phase_diagram(found: Mapping[str, Any], title: str = "") -> Any:
 
 
 def _number(value: float | None) -> str:
-    return (
-        "" if value is None else f"{value:.3g}" if abs(value) < 0.99 or abs(value) > 1 else f"{value:.5f}".rstrip("0")
-    )
+    if value is None:
+        return ""
+    return f"{value:.3g}" if abs(value) < 0.99 else number(float(f"{value:.5g}") if value < 0.9999 else value)
 
 
 def _middle(values: list[float]) -> float:
