@@ -1,6 +1,6 @@
 """How fast sweeps are written, listed, questioned and exported, on SQLite and on PostgreSQL.
 
-    python benchmarks/store.py [--trials 10000] [--steps 200] [--only sqlite] [--million]
+    python benchmarks/store.py [--trials 10000] [--steps 200] [--only sqlite] [--million] [--submit]
 
 Rows go through the calls that a dispatcher makes; questions go over HTTP to a server of its own process. With MLflow
 installed in benchmarks/.venv (benchmarks/requirements.txt), the same kind of values go to its SQLite tracking store.
@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--only", choices=["sqlite", "postgresql"])
     parser.add_argument("--million", action="store_true", help="a million trials of one step each, on PostgreSQL")
+    parser.add_argument("--submit", action="store_true", help="100,000 trials in one POST, and nothing else")
     parser.add_argument("--url", help="an existing store with the sweep as its first experiment: questions alone")
     chosen = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
@@ -56,11 +57,15 @@ def main() -> None:
         for kind in ("sqlite", "postgresql"):
             if chosen.only in (None, kind):
                 with database(kind, Path(folder), chosen.url) as url:
+                    if chosen.submit:
+                        post_many(kind, url)
+                        continue
                     rates[kind] = measure(kind, url, chosen.trials, chosen.steps, is_ready=chosen.url is not None)
         if chosen.million:
             with database("postgresql", Path(folder) / "million", None) as url:
                 million(url)
-        compare(Path(folder), rates)
+        if not chosen.submit:
+            compare(Path(folder), rates)
 
 
 @contextlib.contextmanager
@@ -99,6 +104,19 @@ def measure(kind: str, url: str, trials: int, steps: int, *, is_ready: bool) -> 
         questions(client, experiment, trials, is_postgresql=kind == "postgresql")
         exports(client, pid, experiment, is_postgresql=kind == "postgresql")
     return rate
+
+
+def post_many(kind: str, url: str) -> None:
+    """100,000 trials in one POST, and what that does to the server's memory."""
+    print(f"\n{kind}: 100,000 trials in one POST; load {os.getloadavg()[0]:.1f}")
+    with serving(url) as (client, pid):
+        before = resident_bytes(pid)
+        reset_peak(pid)
+        began = time.perf_counter()
+        answer = client.post("/experiments", json=synthetic.grid(100_000, 1)).raise_for_status().json()
+        seconds = time.perf_counter() - began
+        grown = (peak_bytes(pid) - before) / 2**20
+        show("POST", seconds, "s", -10, more=f"{answer['trials']['new']} new, server grew by {grown:.0f} MiB")
 
 
 def questions(client: httpx.Client, experiment: str, trials: int, *, is_postgresql: bool) -> None:
