@@ -53,7 +53,7 @@ fuzz: $(VENV)/.test ## Thousands of requests drawn from the OpenAPI document, on
 audit: $(VENV)/.test ## Known vulnerabilities of the dependencies, and bandit over our own code
 	@$(PYTHON) -m venv .audit && .audit/bin/pip install --quiet --disable-pip-version-check pip-audit bandit
 	@.audit/bin/bandit --quiet --recursive --severity-level medium service workers nfa_kernels migrations
-	@.audit/bin/pip-audit --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	@.audit/bin/pip-audit --strict --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 check: $(VENV)/.test ## Lint, types and import contracts
 	@$(BIN)/ruff check .
