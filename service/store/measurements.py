@@ -5,7 +5,6 @@ connection. NaN and infinity become NULL on both.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +21,7 @@ from service.store.models import (
     parametrised_measurement,
 )
 
-_INTEGERS = {"step": BIGINT, "layer": SMALLINT}
+_INTEGERS = {"trial_id": BIGINT, "step": BIGINT, "layer": SMALLINT}
 
 
 def delete_measurements(connection: Connection, trials: Sequence[int], first_step: int = 0) -> None:
@@ -65,38 +64,38 @@ def insert_finals(
     layers: pa.RecordBatch,
 ) -> None:
     """Copy each ended trial's last row, with the first measured layer's, to `final`, where lists sort and filter."""
-    rows: dict[int, dict[str, Any]] = {}
-    for row in _last_rows(network, lanes, last_steps):
-        rows[row["trial_id"]] = {name: _number(row.get(name)) for name in NETWORK_COLUMNS} | {"layer": None}
-    for row in _last_rows(layers, lanes, last_steps):
-        known = rows.setdefault(row["trial_id"], {"layer": None})
-        if known["layer"] is None or row["layer"] < known["layer"]:
-            known |= {name: _number(row.get(name)) for name in LAYER_COLUMNS} | {"layer": row["layer"]}
-    columns = [column.name for column in final.columns]
-    if rows:
-        connection.execute(
-            insert(final),
-            [{name: ({"trial_id": key} | row).get(name) for name in columns} for key, row in rows.items()],
-        )
+    of_network, network = _last_rows(network, lanes, last_steps)
+    of_layers, layers = _last_rows(layers, lanes, last_steps)
+    keys = np.union1d(of_network, of_layers)
+    if len(keys) == 0:
+        return
+    values = {"trial_id": keys, "layer": np.full(len(keys), np.nan)}
+    # of a trial's layers the first, which is written last
+    order = np.argsort(-layers.column("layer").to_numpy(), kind="stable")
+    parts = ((of_network, network, slice(None), NETWORK_COLUMNS), (of_layers, layers, order, ("layer", *LAYER_COLUMNS)))
+    for trials, batch, rows, names in parts:
+        places = np.searchsorted(keys, trials[rows])
+        for name in set(names) & set(batch.schema.names):
+            column = values.setdefault(name, np.full(len(keys), np.nan))
+            column[places] = batch.column(name).to_numpy()[rows]
+    types = [_INTEGERS.get(name, DOUBLE) for name in values]
+    insert_columns(connection, final, values, types)
 
 
 def _last_rows(
     batch: pa.RecordBatch, lanes: Mapping[int, int], last_steps: Mapping[int, int | None]
-) -> list[dict[str, Any]]:
-    """Rows at the last step of each ended trial, with its id."""
+) -> tuple[np.ndarray, pa.RecordBatch]:
+    """Trial ids of the rows at the last step of each ended trial, and the rows."""
     if not last_steps or batch.num_rows == 0:
-        return []
+        return np.empty(0, np.int64), batch.slice(0, 0)
     lane, step = batch.column("lane").to_numpy(), batch.column("step").to_numpy()
-    wanted = np.full(int(lane.max()) + 1, -1, dtype=np.int64)
+    wanted = np.full(max(int(lane.max()), *lanes) + 1, -1, dtype=np.int64)
+    keys = np.full(len(wanted), -1, dtype=np.int64)
     for number, key in lanes.items():
-        if number < len(wanted) and last_steps.get(key) is not None:
-            wanted[number] = last_steps[key]
-    chosen = batch.take(pa.array(np.flatnonzero(step == wanted[lane])))
-    return [row | {"trial_id": lanes[row["lane"]]} for row in chosen.to_pylist()]
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if value is not None and np.isfinite(value) else None
+        last = last_steps.get(key)
+        wanted[number], keys[number] = -1 if last is None else last, key
+    chosen = np.flatnonzero(step == wanted[lane])
+    return keys[lane[chosen]], batch.take(pa.array(chosen))
 
 
 def _insert(

@@ -212,7 +212,7 @@ def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_second
         select(
             trial.c.id,
             trial.c.attempt,
-            settings.c.document,
+            trial.c.settings_id,
             trial.c.seed,
             trial.c.stack_key,
             trial.c.queued_for,
@@ -220,12 +220,15 @@ def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_second
             trial.c.failures,
             trial.c.interruptions,
             trial.c.checkpoint_step,
-        )
-        .join(settings, settings.c.id == trial.c.settings_id)
-        .where(among(connection, trial.c.id, keys))
-    )
+        ).where(among(connection, trial.c.id, keys))
+    ).all()
+    # each document is read once, however many seeds share it
+    shared = {row.settings_id for row in rows}
+    query = select(settings.c.id, settings.c.document).where(among(connection, settings.c.id, list(shared)))
+    documents = {row.id: row.document for row in connection.execute(query)}
     order = {key: index for index, key in enumerate(keys)}
-    return sorted((Leased(*row) for row in rows), key=lambda one: order[one.trial_id])
+    leased = (Leased(*row)._replace(settings=documents[row.settings_id]) for row in rows)
+    return sorted(leased, key=lambda one: order[one.trial_id])
 
 
 def renew(store: Store, held: Sequence[tuple[int, int]], lease_seconds: float) -> frozenset[int]:
@@ -367,7 +370,9 @@ def record(store: Store, report: Report, lease_seconds: float) -> frozenset[int]
         kept = _prolong(connection, held, now + lease_seconds, clock)
         lanes = {lane: report.trials[lane][0] for lane in sorted(report.open) if report.trials[lane][0] in kept}
         if report.is_first:
-            delete_measurements(connection, sorted(kept), report.resumed_step + 1)
+            # nobody has written for a trial that nobody had before
+            before = {key for key, attempt in held if attempt > 1 or report.is_repeat}
+            delete_measurements(connection, sorted(kept & before), report.resumed_step + 1)
         elif report.is_repeat:
             delete_measurements(connection, sorted(kept), _first_step(report))
         insert_measurements(connection, lanes, report.network, report.layers, report.parametrised)
