@@ -27,7 +27,7 @@ up: $(VENV)/.runtime ## Start the service on this machine (SQLite, local Ray); C
 	@$(BIN)/nfa up
 
 # Tests that start processes mostly wait; those that compute run beside them.
-WAITING := tests/browser tests/end_to_end tests/faults
+WAITING := tests/browser tests/faults
 test: $(VENV)/.test check browser ## Run every check and every test
 	@$(ENV) $(BIN)/pytest -q $(addprefix --ignore=,$(WAITING)) >.test.log 2>&1 & computing=$$!; \
 	  $(ENV) $(BIN)/pytest --durations=15 $(WAITING); waited=$$?; \
