@@ -15,7 +15,9 @@ from workers.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 VARIABLES = {f"NFA_{name.upper()}" for cls in (Settings, WorkerSettings) for name in cls.model_fields}
-RAY = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "OMP_NUM_THREADS"}
+RAY = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "OMP_NUM_THREADS"} | {
+    f"RAY_health_check_{name}" for name in ("period_ms", "timeout_ms", "failure_threshold")
+}
 SECRET = {"database_url", "ray_token"}
 """What the page's `kubectl create secret` puts into the secret."""
 
