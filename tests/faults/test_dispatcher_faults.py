@@ -98,14 +98,23 @@ def _end_sessions_of_others(store):
 def test_a_dispatcher_stopped_past_its_lease_cannot_write_when_it_goes_on(store, dispatchers, submitted):
     stale = dispatchers.start(NFA_TRAINERS="1")
     wait_until(lambda: rows(store) > 50)
-    wait_until(lambda: stale.pause_between_transactions(store))
+    before = wait_until(lambda: _held_while_paused(store, stale))
     dispatchers.start(NFA_TRAINERS="1")
-    with store.read() as connection:
-        before = dict(connection.execute(select(trial.c.id, trial.c.attempt).where(trial.c.state == "running")).all())
     wait_until(lambda: _attempts(store, before) > sum(before.values()))
     stale.signal(signal.SIGCONT)
     wait_until(lambda: ended(store, submitted))
     assert_as_undisturbed(store, submitted)
+
+
+def _held_while_paused(store, dispatcher):
+    """Attempts by trial of what a dispatcher holds, now stopped; between two stacks it holds nothing and goes on."""
+    if not dispatcher.pause_between_transactions(store):
+        return None
+    with store.read() as connection:
+        held = dict(connection.execute(select(trial.c.id, trial.c.attempt).where(trial.c.state == "running")).all())
+    if not held:
+        dispatcher.signal(signal.SIGCONT)
+    return held
 
 
 def _attempts(store, keys):

@@ -96,4 +96,4 @@ def test_sixteen_writers_and_four_readers_never_hear_that_sqlite_is_locked(store
     said = [line for writer in writers for line in writer.communicate()[1].decode().splitlines()]
     assert (errors, said) == ([], [])
     assert min(reads) > 10
-    assert rows(store) > 1000
+    assert rows(store) > 100
