@@ -42,7 +42,7 @@ pictures: $(VENV)/.test browser ## Draw the pictures of README and every kind of
 	@$(BIN)/python docs/pictures/make.py
 
 soak: $(VENV)/.test ## Break everything for longer than `make test` does; prints faults and recovery times
-	@NFA_SOAK=1 $(ENV) $(BIN)/pytest tests/faults -q -s --durations=10
+	@NFA_SOAK=1 $(ENV) $(BIN)/pytest tests/faults tests/service/store/test_queue_model.py -q -s --durations=10
 
 test-gpu: $(VENV)/.test ## Hold the kernels on every CUDA device against the CPU; says which devices ran
 	@$(ENV) $(BIN)/pytest tests/nfa_kernels/test_devices.py -q -s

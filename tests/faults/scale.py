@@ -15,6 +15,8 @@ STACKED = 64 if IS_SOAK else 4
 """Trials in a stack with one that takes trainers down."""
 STRIDE = 1 if IS_SOAK else 9
 """Every so manyth call fails in turn."""
+EXAMPLES = 1000 if IS_SOAK else 40
+"""Sequences of requests that the store and its model answer."""
 SECONDS = 60.0 if IS_SOAK else 6.0
 """For which writers and readers contend."""
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from scale import EXAMPLES, IS_SOAK
 from sqlalchemy import delete, select, update
 
 from service.grids import expand
@@ -278,5 +279,13 @@ def test_the_store_does_what_a_model_of_it_does(store):
         pass
 
     OnStore.store = store
-    often = settings(max_examples=40, stateful_step_count=30, deadline=None, report_multiple_bugs=False)
-    run_state_machine_as_test(OnStore, settings=settings(often, suppress_health_check=list(HealthCheck)))
+    often = settings(
+        max_examples=EXAMPLES,
+        # the same examples in every `make test`, others in every soak
+        derandomize=not IS_SOAK,
+        stateful_step_count=30,
+        deadline=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(OnStore, settings=often)
