@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -170,6 +171,15 @@ class DispatcherProcess:
                 self.signal(signal.SIGCONT)
                 return False
         return True
+
+    def missed_the_store(self) -> float:
+        """For how many seconds it has said, so far, that the store does not answer."""
+        times = [
+            datetime.fromisoformat(event["timestamp"])
+            for event in self.events()
+            if event["event"] == "store_unavailable"
+        ]
+        return (times[-1] - times[0]).total_seconds() if times else 0.0
 
     def events(self) -> list[dict[str, Any]]:
         """Its log so far."""

@@ -33,7 +33,7 @@ def test_a_full_disk_stops_nothing_for_good_and_loses_nothing(store, dispatchers
     # its log fits into 64 KiB, the database does not: writes meet what they meet on a full disk, and it can be undone
     full = (64 * 1024, resource.RLIM_INFINITY)
     resource.prlimit(dispatcher.process.pid, resource.RLIMIT_FSIZE, full)
-    wait_until(lambda: any(event["event"] == "stack_dropped" for event in dispatcher.events()))
+    wait_until(lambda: dispatcher.missed_the_store() > 4)
     before = rows(store)
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     resource.prlimit(dispatcher.process.pid, resource.RLIMIT_FSIZE, unlimited)
