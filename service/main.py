@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
 from service.api import catalogue, control, datasets, events, experiments, exports, health, observation, results, trials
 from service.api.access import Access
+from service.api.compression import add_compression
 from service.api.limits import BodyLimit, Deadlines, NoNul
 from service.api.problems import PROBLEM_RESPONSES, add_handlers, document_problems
 from service.settings import Settings
@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     add_handlers(app)
     add_page_handlers(app)
     # the last one added is the first to see a request
-    app.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=4)
+    add_compression(app)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(Deadlines, body_seconds=settings.body_seconds, stall_seconds=settings.stall_seconds)
     app.add_middleware(Access, settings=settings)

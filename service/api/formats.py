@@ -21,7 +21,6 @@ MEDIA: Final = {
 }
 TABLE_FORMATS: Final = tuple(MEDIA)
 EXPORT_FORMATS: Final = ("ndjson", "csv", "arrow", "parquet")
-PACKED: Final = ("arrow", "parquet")
 """Formats that are not worth compressing on the way."""
 
 
@@ -93,9 +92,8 @@ def table_answer(
 
 
 def file_headers(form: str, name: str) -> dict[str, str]:
-    """Headers of an answer saved as a file. What is packed already is marked, so that nothing packs it again."""
-    headers = {"Content-Disposition": f'attachment; filename="{name}.{form}"', "Vary": "Accept"}
-    return headers | ({"Content-Encoding": "identity"} if form in PACKED else {})
+    """Headers of an answer saved as a file."""
+    return {"Content-Disposition": f'attachment; filename="{name}.{form}"', "Vary": "Accept"}
 
 
 def encoded(table: pl.DataFrame, form: str) -> bytes:

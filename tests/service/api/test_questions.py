@@ -202,10 +202,17 @@ def test_what_no_longer_changes_has_an_etag_until_trials_run_again(api, submit, 
 
 def test_answers_are_compressed_unless_they_are_packed_already(api, swept):
     path = f"{ROOT}/{swept}/measurements"
-    packed = {"Accept-Encoding": "gzip"}
-    assert api.get(path, params={"format": "csv"}, headers=packed).headers["content-encoding"] == "gzip"
-    assert api.get(path, params={"format": "parquet"}, headers=packed).headers["content-encoding"] == "identity"
-    lines = api.get(path, params={"format": "ndjson"}, headers=packed).text.splitlines()
+    plain = api.get(path, params={"format": "ndjson"}, headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    for accepted, packed in {"gzip": "gzip", "gzip, zstd": "zstd", "zstd;q=0, gzip": "gzip"}.items():
+        for form in ("csv", "ndjson"):
+            answer = api.get(path, params={"format": form}, headers={"Accept-Encoding": accepted})
+            assert answer.headers["content-encoding"] == packed
+        assert answer.text == plain.text
+        for form in ("arrow", "parquet"):
+            answer = api.get(path, params={"format": form}, headers={"Accept-Encoding": accepted})
+            assert "content-encoding" not in answer.headers
+    lines = plain.text.splitlines()
     assert len(lines) == 60 and json.loads(lines[0])["step"] == 0
 
 
