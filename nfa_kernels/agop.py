@@ -1,17 +1,20 @@
 """Thin factors of the AGOP: F with F^T F = G_l, the average gradient outer product at a layer's input.
 
-G_l = mean_i J_l(x_i)^T J_l(x_i), J_l(x) = df/dh_{l-1} (C, D), summed over outputs, not divided by C. The matrix G_l
-itself is never formed: its null eigenvalues would come out at eps times the largest one and enter a power 1/L as
-eps^(1/L). The Jacobians stacked over samples and outputs, over sqrt(N), are such a factor; blocks of samples are
-folded into it by QR, so memory is bounded whatever N and C are.
+G_l = mean_i J_l(x_i)^T J_l(x_i), J_l(x) = df/dh_{l-1} (C, D), summed over outputs, not divided by C. The Jacobians
+stacked over samples and outputs, over sqrt(N), are such a factor; blocks of samples are folded into a triangular one,
+so memory is bounded whatever N and C are.
 Source: Radhakrishnan et al. 2024, doi:10.1126/science.adi5639. Departure: factored, not summed.
 """
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nfa_kernels.networks import Architecture, Params, hidden_layers
-from nfa_kernels.spectra import Spectrum, spectrum
+from nfa_kernels.networks import Architecture, Params
+from nfa_kernels.networks import layers as passed_layers
+from nfa_kernels.spectra import Spectrum, joined, spectrum
 
 BLOCK_ELEMENTS = 1 << 24
 """Numbers in the largest array of one block of Jacobians, unless the caller says otherwise (128 MiB in float64)."""
@@ -19,31 +22,23 @@ _CACHED_ELEMENTS = 1 << 18
 """Networks are swept a few at a time, so that their arrays stay in a core's cache: 2.5 times as fast at K = 64."""
 
 
-def agop_spectra(
-    architecture: Architecture, weights: Params, x: Tensor, layers: list[int], block_elements: int = BLOCK_ELEMENTS
-) -> dict[int, Spectrum]:
-    """Spectrum of G_l for each asked layer; arguments and errors as in `agop_factors`."""
-    factors = agop_factors(architecture, weights, x, layers, block_elements)
-    widths, rows = architecture.widths, x.shape[1] * architecture.widths[-1]
-    if architecture.is_linear:
-        # W_L .. W_l has at most the smallest width as its rank; what rounding adds is no eigenvalue
-        return {layer: spectrum(factor, rank=min(widths[layer - 1 :])) for layer, factor in factors.items()}
-    return {layer: spectrum(factor, rows, min(widths[layer - 1 : layer + 1])) for layer, factor in factors.items()}
+class Sweep(NamedTuple):
+    """What one pass over the samples, forward and back, finds of networks that are not linear."""
 
-
-def linear_agop_factors(weights: Params, layers: list[int]) -> dict[int, Tensor]:
-    """F_l = W_L .. W_l (K, C, D) of a linear network, for each asked layer: exact, and independent of the data."""
-    factors, back = {}, weights[-1]
-    for layer in range(len(weights), 0, -1):
-        if layer < len(weights):
-            back = torch.bmm(back, weights[layer - 1])
-        if layer in layers:
-            factors[layer] = back
-    return factors
+    outputs: Tensor
+    """(K, N, C) f(x)."""
+    spectra: dict[int, Spectrum]
+    """Layer -> spectrum of the AGOP at its input."""
+    preactivations: dict[int, Tensor]
+    """Layer -> factor (K, R, H) of the outer products of df/dz_l, z_l = c_l W_l h_{l-1}."""
 
 
 def agop_factors(
-    architecture: Architecture, weights: Params, x: Tensor, layers: list[int], block_elements: int = BLOCK_ELEMENTS
+    architecture: Architecture,
+    weights: Params,
+    x: Tensor,
+    layers: Collection[int],
+    block_elements: int = BLOCK_ELEMENTS,
 ) -> dict[int, Tensor]:
     """A factor F_l (K, R, D) with F_l^T F_l = G_l for each asked layer, R <= max(D, rows of a block).
 
@@ -59,27 +54,105 @@ def agop_factors(
     _check_layers(architecture, layers)
     if architecture.is_linear:
         return linear_agop_factors(architecture.effective(weights), layers)
-    return _swept(architecture, weights, x, layers, block_elements, before_layer=True)
+    parts = [*_sweeps(architecture, weights, x, layers, (), block_elements)]
+    return {layer: torch.cat([folded(None, part.inputs[layer]) for part in parts]) for layer in layers}
 
 
-def preactivation_factors(
-    architecture: Architecture, weights: Params, x: Tensor, layers: list[int], block_elements: int = BLOCK_ELEMENTS
-) -> dict[int, Tensor]:
-    """A factor P_l (K, R, H) of the outer products of df/dz_l, z_l = c_l W_l h_{l-1}, averaged over the samples.
+def linear_agop_factors(weights: Params, layers: Collection[int]) -> dict[int, Tensor]:
+    """F_l = W_L .. W_l (K, C, D) of a linear network, for each asked layer: exact, and independent of the data."""
+    factors, back = {}, weights[-1]
+    for layer in range(len(weights), 0, -1):
+        if layer < len(weights):
+            back = torch.bmm(back, weights[layer - 1])
+        if layer in layers:
+            factors[layer] = back
+    return factors
 
-    P_l c_l W_l is a factor of the AGOP at the layer's input. Arguments and errors as in `agop_factors`.
+
+def linear_preactivation_factors(weights: Params, layers: Collection[int]) -> dict[int, Tensor]:
+    """As `Sweep.preactivations`, of a linear network."""
+    above = linear_agop_factors(weights, [layer + 1 for layer in layers])
+    return {layer: above.get(layer + 1, _identity(weights[-1])) for layer in layers}
+
+
+def agop_spectra(architecture: Architecture, factors: Mapping[int, Tensor], samples: int) -> dict[int, Spectrum]:
+    """Spectrum of G_l for each layer with a factor.
+
+    Args:
+        architecture: shared by the stack.
+        factors: from `agop_factors`.
+        samples: N of the inputs over which they were averaged.
     """
-    _check_layers(architecture, layers)
+    widths, rows = architecture.widths, samples * architecture.widths[-1]
     if architecture.is_linear:
-        above = linear_agop_factors(architecture.effective(weights), [layer + 1 for layer in layers])
-        last = architecture.weights(weights)[-1]
-        return {layer: above.get(layer + 1, _identity(last)) for layer in layers}
-    return _swept(architecture, weights, x, layers, block_elements, before_layer=False)
+        # W_L .. W_l has at most the smallest width as its rank; what rounding adds is no eigenvalue
+        return {layer: spectrum(factor, rank=min(widths[layer - 1 :])) for layer, factor in factors.items()}
+    return {layer: spectrum(factor, rows, min(widths[layer - 1 : layer + 1])) for layer, factor in factors.items()}
 
 
-def _check_layers(architecture: Architecture, layers: list[int]) -> None:
+def sweep(
+    architecture: Architecture,
+    weights: Params,
+    x: Tensor,
+    at_inputs: Collection[int],
+    at_preactivations: Collection[int],
+    block_elements: int = BLOCK_ELEMENTS,
+) -> Sweep:
+    """Outputs, and factors of averaged outer products of Jacobians, of networks that are not linear.
+
+    P_l c_l W_l, with P_l the factor before layer l's activation, is a factor of the AGOP at that layer's input.
+
+    Args:
+        architecture: shared by the stack.
+        weights: parameters of the stack, biases included.
+        x: (K, N, D) inputs over which the outer products are averaged.
+        at_inputs: numbers of the layers whose inputs are asked for.
+        at_preactivations: numbers of the layers before whose activation they are asked for.
+        block_elements: bound on the numbers in one block's Jacobians.
+    Raises:
+        ValueError: a layer number outside 1..L.
+    """
+    parts = []
+    for part in _sweeps(architecture, weights, x, at_inputs, at_preactivations, block_elements):
+        folded_ones = {layer: folded(None, rows) for layer, rows in part.preactivations.items()}
+        parts.append(Sweep(part.outputs, agop_spectra(architecture, part.inputs, x.shape[1]), folded_ones))
+    return Sweep(
+        torch.cat([part.outputs for part in parts]),
+        {layer: joined([part.spectra[layer] for part in parts]) for layer in at_inputs},
+        {layer: torch.cat([part.preactivations[layer] for part in parts]) for layer in at_preactivations},
+    )
+
+
+class _Rows(NamedTuple):
+    """Outputs and Jacobians df/dh_{l-1} and df/dz_l, (K, R, ..), of a few networks."""
+
+    outputs: Tensor
+    inputs: dict[int, Tensor]
+    preactivations: dict[int, Tensor]
+
+
+def _sweeps(
+    architecture: Architecture,
+    weights: Params,
+    x: Tensor,
+    at_inputs: Collection[int],
+    at_preactivations: Collection[int],
+    block_elements: int,
+) -> Iterator[_Rows]:
+    """Factors of a few networks at a time; of one block of samples they are the Jacobians themselves."""
+    _check_layers(architecture, {*at_inputs, *at_preactivations})
+    stack, samples = x.shape[:2]
+    per_sample = architecture.widths[-1] * max(architecture.widths)
+    size = max(1, min(samples, block_elements // per_sample))
+    lanes = max(1, min(block_elements, _CACHED_ELEMENTS) // (size * per_sample))
+    for lane in range(0, stack, lanes):
+        some, inputs = tuple(weight[lane : lane + lanes] for weight in weights), x[lane : lane + lanes]
+        yield _swept(architecture, some, inputs.split(size, 1), at_inputs, at_preactivations)
+
+
+def _check_layers(architecture: Architecture, layers: Collection[int]) -> None:
     if not all(1 <= layer <= architecture.depth for layer in layers):
-        raise ValueError(f"layers: received {layers}, allowed are 1..{architecture.depth}")
+        raise ValueError(f"layers: received {[*layers]}, allowed are 1..{architecture.depth}")
 
 
 def _identity(last: Tensor) -> Tensor:
@@ -91,53 +164,63 @@ def _identity(last: Tensor) -> Tensor:
 def _swept(
     architecture: Architecture,
     weights: Params,
-    x: Tensor,
-    layers: list[int],
-    block_elements: int,
-    *,
-    before_layer: bool,
-) -> dict[int, Tensor]:
-    """Factors at the layers' inputs, or before their activations, folded block by block over the samples."""
-    stack, samples = x.shape[:2]
-    per_sample = architecture.widths[-1] * max(architecture.widths)
-    size = max(1, min(samples, block_elements // per_sample))
-    lanes = max(1, min(block_elements, _CACHED_ELEMENTS) // (size * per_sample))
-    parts: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    for lane in range(0, stack, lanes):
-        some, inputs = tuple(weight[lane : lane + lanes] for weight in weights), x[lane : lane + lanes]
-        factors: dict[int, Tensor] = {}
-        for start in range(0, samples, size):
-            block = inputs[:, start : start + size]
-            for layer, rows in _jacobian_rows(architecture, some, block, layers, before_layer=before_layer).items():
-                factors[layer] = folded(factors.get(layer), rows)
-        for layer, factor in factors.items():
-            parts[layer].append(factor / samples**0.5)
-    return {layer: torch.cat(found) for layer, found in parts.items()}
+    blocks: Collection[Tensor],
+    at_inputs: Collection[int],
+    at_preactivations: Collection[int],
+) -> _Rows:
+    """The sweep of a few networks, folded block by block over the samples."""
+    outputs: list[Tensor] = []
+    inputs: dict[int, Tensor] = {}
+    preactivations: dict[int, Tensor] = {}
+    for block in blocks:
+        found = _jacobian_rows(architecture, weights, block, at_inputs, at_preactivations)
+        outputs.append(found.outputs)
+        for factors, rows in ((inputs, found.inputs), (preactivations, found.preactivations)):
+            for layer, more in rows.items():
+                factors[layer] = folded(factors[layer], more) if layer in factors else more
+    scale = sum(block.shape[1] for block in blocks) ** -0.5
+    inputs, preactivations = ({layer: f * scale for layer, f in one.items()} for one in (inputs, preactivations))
+    # behind the last activation the Jacobian is the same for every sample
+    last = architecture.effective(weights)[-1]
+    if architecture.depth in at_inputs:
+        inputs[architecture.depth] = last
+    if architecture.depth in at_preactivations:
+        preactivations[architecture.depth] = _identity(last)
+    return _Rows(torch.cat(outputs, 1), inputs, preactivations)
 
 
 def _jacobian_rows(
-    architecture: Architecture, weights: Params, x: Tensor, layers: list[int], *, before_layer: bool
-) -> dict[int, Tensor]:
-    """Jacobians df/dh_{l-1}, or df/dz_l, of every sample and output as (K, N C, ..): one sweep for all outputs."""
-    slopes = [architecture.phi.derivative(before) for before, _ in hidden_layers(architecture, weights, x)]
+    architecture: Architecture,
+    weights: Params,
+    x: Tensor,
+    at_inputs: Collection[int],
+    at_preactivations: Collection[int],
+) -> _Rows:
+    """Outputs, and Jacobians df/dh_{l-1} and df/dz_l below the last layer of every sample and output, (K, N C, ..)."""
+    passed = passed_layers(architecture, weights, x)
     weights = architecture.effective(weights)
-    stack, samples = x.shape[:2]
-    # with respect to the outputs themselves the Jacobian is the identity, for every sample: (K, 1, C, C)
-    back, found = _identity(weights[-1]).unsqueeze(1), {}
-    for layer in range(architecture.depth, 0, -1):
-        if layer < architecture.depth:
-            back = back * slopes[layer - 1].unsqueeze(2)
-        if layer in layers and not before_layer:
-            found[layer] = back
-        back = torch.bmm(back.flatten(1, 2), weights[layer - 1]).unflatten(1, (back.shape[1], -1))
-        if layer in layers and before_layer:
-            found[layer] = back
-    return {layer: rows.expand(stack, samples, -1, -1).flatten(1, 2) for layer, rows in found.items()}
+    # df/dh_l (K, N, C, H); (K, 1, C, H) where all samples have the same
+    back, found = weights[-1].unsqueeze(1), _Rows(passed[-1][0], {}, {})
+    lowest = min((*at_inputs, *at_preactivations), default=architecture.depth)
+    for layer in range(architecture.depth - 1, lowest - 1, -1):
+        slopes, weight = architecture.phi.derivative(passed[layer - 1][0]), weights[layer - 1]
+        outputs, inputs = back.shape[2], weight.shape[2]
+        if back.shape[1] == 1 and inputs <= x.shape[1] and layer not in at_preactivations:
+            # slopes times (diag(w_c) W for every output c): a product as large, and no array of Jacobians before it
+            scaled = (weights[-1].mT.unsqueeze(3) * weight.unsqueeze(2)).flatten(2)
+            back = torch.bmm(slopes, scaled).unflatten(2, (outputs, inputs))
+        else:
+            is_ours = back.shape[1] > 1 and layer + 1 not in at_inputs
+            back = torch.mul(back, slopes.unsqueeze(2), out=back if is_ours else None)
+            if layer in at_preactivations:
+                found.preactivations[layer] = back.flatten(1, 2)
+            back = torch.bmm(back.flatten(1, 2), weight).unflatten(1, (x.shape[1], outputs))
+        if layer in at_inputs:
+            found.inputs[layer] = back.flatten(1, 2)
+    return found
 
 
 def folded(factor: Tensor | None, rows: Tensor) -> Tensor:
     """A factor of factor^T factor + rows^T rows, each (K, R, D), with at most D rows once there are more than D."""
     stacked = rows if factor is None else torch.cat([factor, rows], 1)
-    if stacked.shape[1] <= stacked.shape[2]:
-        return stacked
-    return torch.linalg.qr(stacked, mode="r").R
+    return stacked if stacked.shape[1] <= stacked.shape[2] else torch.linalg.qr(stacked, mode="r").R

@@ -5,7 +5,7 @@ outputs on the training set) is computed once, and only if an asked metric needs
 not finite or has collapsed is NaN in its own places and disturbs no other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import torch
@@ -19,7 +19,7 @@ from nfa_kernels.gram import gram_norm, gram_stable_rank
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.networks import Architecture, Params, check_stack
 from nfa_kernels.similarity import pearson, pearson_offdiagonal
-from nfa_kernels.views import LayerView, NetworkView
+from nfa_kernels.views import LayerView, Needs, NetworkView
 
 
 class Request(NamedTuple):
@@ -73,7 +73,7 @@ def measure(
         request.layers,
         initial,
         weight_decay,
-        needs_gradients=not {"gradient_norm", "fact_alignment"}.isdisjoint(request.metrics),
+        _needs(request, members),
     )
     found = {name: METRICS[name](network) for name in request.metrics if name in METRICS}
     asked = [name for name in request.metrics if name in LAYER_METRICS]
@@ -92,6 +92,20 @@ def measure(
 def needs_initial(metrics: tuple[str, ...]) -> bool:
     """Whether some of these metrics read the weights at step 0."""
     return not {"nfa_dnfa", "nfa_agopfl", "c_nfa"}.isdisjoint(metrics)
+
+
+def _needs(request: Request, members: Collection[str]) -> Needs:
+    """What the asked metrics read; none of a layer's without layers."""
+    asked = {*request.metrics, *members} if request.layers else {*request.metrics}.difference(LAYER_METRICS)
+    of_layers = asked.difference(METRICS)
+    return Needs(
+        gradients=not asked.isdisjoint(("gradient_norm", "fact_alignment")),
+        agop=not of_layers.issubset(_WITHOUT_AGOP),
+        preactivations=not asked.isdisjoint(("uc_nfa", "c_nfa")),
+    )
+
+
+_WITHOUT_AGOP = frozenset({"uc_nfa", "c_nfa", "fact_alignment", "layer_imbalance", "gram_norm", "gram_stable_rank"})
 
 
 def _members(request: Request) -> dict[str, names.FamilyMember]:

@@ -121,18 +121,11 @@ def forward(architecture: Architecture, params: Params, x: Tensor) -> Tensor:
     return layers(architecture, params, x)[-1][0]
 
 
-def hidden_layers(architecture: Architecture, params: Params, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """As `layers`, without the last one, whose output is not needed."""
-    return layers(architecture, params, x, architecture.depth - 1)
-
-
-def layers(
-    architecture: Architecture, params: Params, x: Tensor, count: int | None = None
-) -> list[tuple[Tensor, Tensor]]:
-    """(pre-activation, input) of the first `count` layers, or all, each (K, N, ..); the last ends in the outputs."""
+def layers(architecture: Architecture, params: Params, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """(pre-activation, input) of every layer, each (K, N, ..); the last pre-activation is the outputs."""
     weights, biases = architecture.effective(params), architecture.biases(params)
     hidden, found = x, []
-    for index, weight in enumerate(weights[:count]):
+    for index, weight in enumerate(weights):
         if index:
             hidden = found[-1][0] if architecture.is_linear else architecture.phi.function(found[-1][0])
         before = torch.baddbmm(biases[index].mT, hidden, weight.mT) if biases else torch.bmm(hidden, weight.mT)

@@ -2,11 +2,12 @@
 
 import math
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nfa_kernels.agop import agop_spectra, preactivation_factors
+from nfa_kernels.agop import Sweep, agop_spectra, linear_agop_factors, linear_preactivation_factors, sweep
 from nfa_kernels.alignment import LayerPair, layer_pair
 from nfa_kernels.balance import Imbalance, imbalance
 from nfa_kernels.best_exponent import BestExponent, best_exponent
@@ -21,6 +22,14 @@ MODE_THRESHOLD = 0.01
 """An end-to-end singular value above this is a mode that the network has learnt or kept."""
 
 
+class Needs(NamedTuple):
+    """What the asked metrics read beyond weights and outputs, so that one pass over the samples finds it all."""
+
+    gradients: bool
+    agop: bool
+    preactivations: bool
+
+
 class NetworkView:
     """A stack at one step: weights, data, and what several metrics of it need."""
 
@@ -33,14 +42,13 @@ class NetworkView:
         layers: tuple[int, ...],
         initial: Params | None,
         weight_decay: Tensor | None,
-        *,
-        needs_gradients: bool,
+        needs: Needs,
     ) -> None:
         self.architecture, self.params, self.data = architecture, weights, data
         self.weights = architecture.weights(weights)
         self.loss_name, self.loss = loss, loss_of(loss)
         self.layers, self._initial, self._weight_decay = layers, initial, weight_decay
-        self._needs_gradients = needs_gradients
+        self._needs = needs
 
     @cached_property
     def gradients_and_loss(self) -> tuple[Params, Tensor]:
@@ -53,22 +61,36 @@ class NetworkView:
         return imbalance(self.weights)
 
     @cached_property
+    def sweep(self) -> Sweep:
+        """Outputs and factors of a network that is not linear, at every asked layer."""
+        at_inputs = self.layers if self._needs.agop else ()
+        at_preactivations = self.layers if self._needs.preactivations else ()
+        return sweep(self.architecture, self.params, self.data.x, at_inputs, at_preactivations)
+
+    @cached_property
     def spectra(self) -> dict[int, Spectrum]:
         """Spectrum of the AGOP at every asked layer; of a linear network always also at the first."""
-        layers = {*self.layers, 1} if self.architecture.is_linear else set(self.layers)
-        return agop_spectra(self.architecture, self.params, self.data.x, sorted(layers))
+        architecture = self.architecture
+        if not architecture.is_linear:
+            return self.sweep.spectra
+        factors = linear_agop_factors(architecture.effective(self.params), {*self.layers, 1})
+        return agop_spectra(architecture, factors, self.data.x.shape[1])
 
     @cached_property
     def preactivation_factors(self) -> dict[int, Tensor]:
         """Factors of the outer products of df/dz_l at every asked layer."""
-        return preactivation_factors(self.architecture, self.params, self.data.x, list(self.layers))
+        if self.architecture.is_linear:
+            return linear_preactivation_factors(self.architecture.effective(self.params), self.layers)
+        return self.sweep.preactivations
 
     @cached_property
     def train_loss(self) -> Tensor:
-        """(K,); from the gradients' sweep where somebody needs that too."""
-        if self._needs_gradients:
+        """(K,); from a pass over the samples that somebody needs anyway, if there is one."""
+        if self._needs.gradients:
             return self.gradients_and_loss[1]
-        return self.loss.value(forward(self.architecture, self.params, self.data.x), self.data.y)
+        is_swept = not self.architecture.is_linear and (self._needs.agop or self._needs.preactivations)
+        outputs = self.sweep.outputs if is_swept else forward(self.architecture, self.params, self.data.x)
+        return self.loss.value(outputs, self.data.y)
 
     @property
     def relative_loss(self) -> Tensor:

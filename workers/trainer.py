@@ -21,6 +21,8 @@ from workers.blocks import Block, Stack
 BACKPRESSURE = 8
 """Blocks a trainer may be ahead of its reader; a slow reader would lose every unread block of a dead trainer."""
 _PR_SET_PDEATHSIG = 1
+_NICENESS = 10
+"""Questions, and whoever else works at the machine, come before training; where nobody asks it costs nothing."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Trainer:
     def __init__(self, share: float) -> None:
         # a trainer must not outlive its node: the raylet is this process's parent
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
         import torch  # noqa: PLC0415  (the dispatcher loads this module and has no use for torch)
 
         torch.set_num_threads(1)
