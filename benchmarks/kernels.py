@@ -20,7 +20,7 @@ from nfa_kernels.linear import factored_gradients, moments
 from nfa_kernels.losses import loss_of
 from nfa_kernels.measured_data import measured_data
 from nfa_kernels.metrics import Request, measure
-from nfa_kernels.networks import Architecture, gradients
+from nfa_kernels.networks import Architecture, gradients, samples_last
 from nfa_kernels.optimizers import gd
 from workers.allocation import keep_freed_memory
 
@@ -67,7 +67,12 @@ class Stack:
     """All networks at once, the way of this package."""
 
     def __init__(self, weights: tuple[Tensor, ...], x: Tensor, y: Tensor, activation: str) -> None:
-        self.architecture, self.weights, self.x, self.y = Architecture(WIDTHS, activation), weights, x, y
+        self.architecture, self.weights, self.x, self.y = (
+            Architecture(WIDTHS, activation),
+            weights,
+            samples_last(x),
+            samples_last(y),
+        )
         self.prepared = measured_data(self.architecture, x, y, x[:, :0], y[:, :0], "half")
         self.moments = moments(x, y, "half") if activation == "linear" else None
         self.numbers = {"learning_rate": torch.full((STACK, 1, 1), RATE, dtype=x.dtype)}
@@ -79,7 +84,7 @@ class Stack:
             thin = factored_gradients(self.weights, self.moments)
             self.weights, _ = gd.step_factored(self.weights, thin, gd.State(), self.numbers)
         else:
-            found, _ = gradients(self.architecture, self.weights, self.x, self.y, loss_of("half"))
+            found = gradients(self.architecture, self.weights, self.x, self.y, loss_of("half"))
             self.weights, _ = gd.step(self.weights, found, gd.State(), self.numbers)
 
     @torch.inference_mode()

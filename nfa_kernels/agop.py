@@ -172,14 +172,13 @@ def _swept(
     outputs: list[Tensor] = []
     inputs: dict[int, Tensor] = {}
     preactivations: dict[int, Tensor] = {}
+    samples = sum(block.shape[1] for block in blocks)
     for block in blocks:
-        found = _jacobian_rows(architecture, weights, block, at_inputs, at_preactivations)
+        found = _jacobian_rows(architecture, weights, block, samples, at_inputs, at_preactivations)
         outputs.append(found.outputs)
         for factors, rows in ((inputs, found.inputs), (preactivations, found.preactivations)):
             for layer, more in rows.items():
                 factors[layer] = folded(factors[layer], more) if layer in factors else more
-    scale = sum(block.shape[1] for block in blocks) ** -0.5
-    inputs, preactivations = ({layer: f * scale for layer, f in one.items()} for one in (inputs, preactivations))
     # behind the last activation the Jacobian is the same for every sample
     last = architecture.effective(weights)[-1]
     if architecture.depth in at_inputs:
@@ -193,30 +192,35 @@ def _jacobian_rows(
     architecture: Architecture,
     weights: Params,
     x: Tensor,
+    samples: int,
     at_inputs: Collection[int],
     at_preactivations: Collection[int],
 ) -> _Rows:
-    """Outputs, and Jacobians df/dh_{l-1} and df/dz_l below the last layer of every sample and output, (K, N C, ..)."""
+    """Outputs of a block, and its Jacobians df/dh_{l-1} and df/dz_l below the last layer over sqrt(samples).
+
+    As rows they are (K, C N, ..), and lie in memory with the samples last; see `networks.layers`.
+    """
     passed = passed_layers(architecture, weights, x)
     weights = architecture.effective(weights)
-    # df/dh_l (K, N, C, H); (K, 1, C, H) where all samples have the same
-    back, found = weights[-1].unsqueeze(1), _Rows(passed[-1][0], {}, {})
+    last = weights[-1] / samples**0.5
+    # (df/dh_l)^T (K, H, C, N); (K, H, C, 1) where all samples have the same
+    back, found = last.mT.unsqueeze(3), _Rows(passed[-1][0].mT, {}, {})
     lowest = min((*at_inputs, *at_preactivations), default=architecture.depth)
     for layer in range(architecture.depth - 1, lowest - 1, -1):
         slopes, weight = architecture.phi.derivative(passed[layer - 1][0]), weights[layer - 1]
         outputs, inputs = back.shape[2], weight.shape[2]
-        if back.shape[1] == 1 and inputs <= x.shape[1] and layer not in at_preactivations:
+        if back.shape[3] == 1 and inputs <= x.shape[1] and layer not in at_preactivations:
             # slopes times (diag(w_c) W for every output c): a product as large, and no array of Jacobians before it
-            scaled = (weights[-1].mT.unsqueeze(3) * weight.unsqueeze(2)).flatten(2)
-            back = torch.bmm(slopes, scaled).unflatten(2, (outputs, inputs))
+            scaled = (weight.mT.unsqueeze(2) * last.unsqueeze(1)).flatten(1, 2)
+            back = torch.bmm(scaled, slopes).unflatten(1, (inputs, outputs))
         else:
-            is_ours = back.shape[1] > 1 and layer + 1 not in at_inputs
+            is_ours = back.shape[3] > 1 and layer + 1 not in at_inputs
             back = torch.mul(back, slopes.unsqueeze(2), out=back if is_ours else None)
             if layer in at_preactivations:
-                found.preactivations[layer] = back.flatten(1, 2)
-            back = torch.bmm(back.flatten(1, 2), weight).unflatten(1, (x.shape[1], outputs))
+                found.preactivations[layer] = back.flatten(2).mT
+            back = torch.bmm(weight.mT, back.flatten(2)).unflatten(2, (outputs, x.shape[1]))
         if layer in at_inputs:
-            found.inputs[layer] = back.flatten(1, 2)
+            found.inputs[layer] = back.flatten(2).mT
     return found
 
 

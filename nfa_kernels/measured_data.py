@@ -8,7 +8,7 @@ from torch import Tensor
 from nfa_kernels.classification import names_classes
 from nfa_kernels.linear import LOSS_FACTORS, compressed
 from nfa_kernels.losses import check_targets, loss_of
-from nfa_kernels.networks import Architecture
+from nfa_kernels.networks import Architecture, samples_last
 
 
 class MeasuredData(NamedTuple):
@@ -57,6 +57,8 @@ def measured_data(
         x, y = compressed(x, y)
         if x_test.shape[1]:
             x_test, y_test = compressed(x_test, y_test)
+    elif not architecture.is_product:
+        x, y, x_test, y_test = (samples_last(part) for part in (x, y, x_test, y_test))
     return MeasuredData(x, y, x_test, y_test, zero_loss, classified_x, classified_y)
 
 

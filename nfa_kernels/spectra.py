@@ -107,29 +107,31 @@ def spectrum(factor: Tensor, rows: int | None = None, rank: int | None = None) -
     if factor.ndim != 3 or 0 in factor.shape:
         raise ValueError(f"factor: received shape {tuple(factor.shape)}, needed is (K, R, D), none of them 0")
     factor = factor.to(torch.float64)
-    finite = all_finite(factor)
-    # one NaN lane fails a whole batched factorisation
-    factor = zeroed(factor, finite)
     rows = max(rows or 0, *factor.shape[1:])
     width = factor.shape[2]
     if factor.shape[1] < _TALL * width or (rank is not None and rank < width):
-        return Spectrum(*_from_factor(factor, rows, rank), finite)
+        return _from_factor(factor, rows, rank)
     matrix = torch.bmm(factor.mT, factor)
-    values, vectors = torch.linalg.eigh(zeroed(matrix, all_finite(matrix)))
+    finite = all_finite(matrix)
+    values, vectors = torch.linalg.eigh(zeroed(matrix, finite))
     values, vectors = values.flip(-1), vectors.flip(-1)
+    found = Spectrum(values.log(), vectors, finite)
     doubtful = values[:, -1] <= torch.clamp_min(values[:, 0] / _WELL_CONDITIONED, _SMALLEST)
-    log_values = values.log()
     if bool(doubtful.any()):
-        log_values[doubtful], vectors[doubtful] = _from_factor(factor[doubtful], rows, rank)
-    return Spectrum(log_values, vectors, finite)
+        for kept, better in zip(found, _from_factor(factor[doubtful], rows, rank), strict=True):
+            kept[doubtful] = better
+    return found
 
 
-def _from_factor(factor: Tensor, rows: int, rank: int | None) -> tuple[Tensor, Tensor]:
-    """Logarithms of the eigenvalues, and eigenvectors, by singular values."""
+def _from_factor(factor: Tensor, rows: int, rank: int | None) -> Spectrum:
+    """By singular values: QR, then SVD."""
+    finite = all_finite(factor)
+    # one NaN lane fails a whole batched factorisation
+    factor = zeroed(factor, finite)
     if factor.shape[1] > factor.shape[2]:
         factor = torch.linalg.qr(factor, mode="r").R
     _, singular, transposed = torch.linalg.svd(factor, full_matrices=False)
     kept = singular > rows * torch.finfo(torch.float64).eps * singular[:, :1]
     if rank is not None:
         kept[:, rank:] = False
-    return torch.where(kept, 2 * singular.log(), -torch.inf), transposed.mT
+    return Spectrum(torch.where(kept, 2 * singular.log(), -torch.inf), transposed.mT, finite)

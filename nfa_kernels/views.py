@@ -15,7 +15,7 @@ from nfa_kernels.classification import accuracy
 from nfa_kernels.literature import gram
 from nfa_kernels.losses import loss_of
 from nfa_kernels.measured_data import MeasuredData
-from nfa_kernels.networks import Architecture, Params, forward, gradients
+from nfa_kernels.networks import Architecture, Params, forward, gradients_and_loss
 from nfa_kernels.spectra import Spectrum
 
 MODE_THRESHOLD = 0.01
@@ -53,7 +53,7 @@ class NetworkView:
     @cached_property
     def gradients_and_loss(self) -> tuple[Params, Tensor]:
         """Gradients of the data loss on the whole training set, and the loss (K,)."""
-        return gradients(self.architecture, self.params, self.data.x, self.data.y, self.loss)
+        return gradients_and_loss(self.architecture, self.params, self.data.x, self.data.y, self.loss)
 
     @cached_property
     def imbalance(self) -> Imbalance:

@@ -20,7 +20,7 @@ def _problem(architecture, weights, x, y, decay, **tolerances):
         of_data = moments(x, y, "half")
         slope = lambda params: moment_gradients(params, of_data)  # noqa: E731
     else:
-        slope = lambda params: gradients(architecture, params, x, y, loss_of("half"))[0]  # noqa: E731
+        slope = lambda params: gradients(architecture, params, x, y, loss_of("half"))  # noqa: E731
     return flow.Problem(slope, tuple(tuple(array.shape[1:]) for array in weights), decay, **tolerances)
 
 
@@ -112,7 +112,7 @@ def test_every_network_keeps_its_own_step_size_and_a_failing_one_disturbs_no_oth
     bad = tuple(torch.cat([w[:1], torch.full_like(w[1:2], torch.nan), 3 * w[2:]]) for w in weights)
     sign = torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)[:, None, None]
     slope = lambda params: tuple(  # noqa: E731
-        sign * one for one in gradients(architecture, params, x, y, loss_of("half"))[0]
+        sign * one for one in gradients(architecture, params, x, y, loss_of("half"))
     )
     shapes = tuple(tuple(array.shape[1:]) for array in weights)
     problem = flow.Problem(slope, shapes, torch.zeros(3, dtype=torch.float64), 1e-8, 1e-10)

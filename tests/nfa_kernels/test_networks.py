@@ -10,7 +10,7 @@ from nfa_kernels.activations import activation
 from nfa_kernels.balance import imbalance, imbalance_matrices
 from nfa_kernels.linear import LOSS_FACTORS, compressed, moment_gradients, moments
 from nfa_kernels.losses import LOSSES, loss_of
-from nfa_kernels.networks import Architecture, check_stack, forward, gradients
+from nfa_kernels.networks import Architecture, check_stack, forward, gradients, gradients_and_loss
 from nfa_kernels.optimizers import OPTIMIZERS
 
 
@@ -37,7 +37,7 @@ def test_every_activation_and_derivative_equals_the_reference_and_autograd(name)
 def test_gradients_equal_the_reference_for_every_activation_and_loss(name, loss):
     widths = (5, 7, 6, 3)
     weights, (x, y) = stacked("xavier", widths, range(3)), data(3, 11, 5, 3)
-    found, value = gradients(Architecture(widths, name), weights, x, y, loss_of(loss))
+    found, value = gradients_and_loss(Architecture(widths, name), weights, x, y, loss_of(loss))
     for index in range(3):
         wanted_loss, wanted = reference.loss_and_gradients(
             lane(weights, index), x[index].numpy(), y[index].numpy(), name, loss
@@ -52,7 +52,7 @@ def test_gradients_equal_the_reference_for_every_activation_and_loss(name, loss)
 def test_sufficient_statistics_give_the_gradients_and_losses_of_the_samples(depth, loss):
     widths = (6, *[8] * (depth - 1), 3)
     weights, (x, y) = stacked("he", widths, range(4)), data(4, 50, 6, 3)
-    found, value = gradients(Architecture(widths), weights, x, y, loss_of(loss))
+    found, value = gradients_and_loss(Architecture(widths), weights, x, y, loss_of(loss))
     for one, other in zip(moment_gradients(weights, moments(x, y, loss)), found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-13)
     small_x, small_y = compressed(x, y)
@@ -66,7 +66,7 @@ def test_sufficient_statistics_give_the_gradients_and_losses_of_the_samples(dept
 def test_one_descent_step_changes_the_imbalance_by_the_known_formula(batch):
     widths, rate, decay = (6, 8, 7, 3), 0.05, 0.1
     weights, (x, y) = stacked("he", widths, range(4)), data(4, 50, 6, 3)
-    found, _ = gradients(Architecture(widths), weights, x[:, :batch], y[:, :batch], loss_of("half"))
+    found = gradients(Architecture(widths), weights, x[:, :batch], y[:, :batch], loss_of("half"))
     numbers = _numbers(4, rate, decay)
     rule = OPTIMIZERS["gd"]
     after, _ = rule.step(weights, found, rule.init(weights), numbers)
@@ -97,7 +97,7 @@ def test_descent_follows_the_reference_over_hundreds_of_steps():
         now, architecture = weights, Architecture(widths, name)
         numbers = _numbers(2, rate, decay)
         for _ in range(300):
-            now, _ = rule.step(now, gradients(architecture, now, x, y, loss_of("half"))[0], rule.init(now), numbers)
+            now, _ = rule.step(now, gradients(architecture, now, x, y, loss_of("half")), rule.init(now), numbers)
         for index in range(2):
             wanted = reference.train(lane(weights, index), x[index].numpy(), y[index].numpy(), name, rate, decay, 300)
             for layer, weight in enumerate(now):

@@ -117,7 +117,7 @@ def test_fifty_steps_equal_torch_optim_in_every_lane(name):
     tensors = {key: torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for key, values in numbers.items()}
     weights, state = start, rule.init(start)
     for _ in range(50):
-        weights, state = rule.step(weights, gradients(architecture, weights, x, y, loss)[0], state, tensors)
+        weights, state = rule.step(weights, gradients(architecture, weights, x, y, loss), state, tensors)
     for index in range(3):
         params = [torch.nn.Parameter(layer[index].clone()) for layer in start]
         peer = TORCH[name](params, {key: values[index] for key, values in numbers.items()})

@@ -9,7 +9,7 @@ from nfa_kernels.agop import agop_factors
 from nfa_kernels.losses import LOSSES, loss_of
 from nfa_kernels.measured_data import measured_data
 from nfa_kernels.metrics import Request, measure
-from nfa_kernels.networks import Architecture, check_stack, forward, gradients
+from nfa_kernels.networks import Architecture, check_stack, forward, gradients_and_loss
 from nfa_kernels.parameterizations import multipliers
 
 WIDTHS = (5, 7, 6, 3)
@@ -51,7 +51,7 @@ def test_gradients_equal_autograd(activation, bias, parameterization, loss):
     architecture = Architecture(WIDTHS, activation, bias=bias, parameterization=parameterization)
     params, (x, y) = _params(architecture), data(3, 8, 5, 3)
     y = torch.softmax(y, -1) if loss == "cross_entropy" else (y > 0).double() if loss == "logistic" else y
-    found, value = gradients(architecture, params, x, y, loss_of(loss))
+    found, value = gradients_and_loss(architecture, params, x, y, loss_of(loss))
     tracked = tuple(array.clone().requires_grad_() for array in params)
     wanted = loss_of(loss).value(forward(architecture, tracked, x), y)
     torch.testing.assert_close(value, wanted.detach(), rtol=1e-13, atol=1e-14)
