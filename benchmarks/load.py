@@ -70,9 +70,7 @@ async def load(
 ) -> dict[str, list[float]]:
     """Seconds of every request by address, from the moment it was due; an error raises."""
     taken: dict[str, list[float]] = {address: [] for address, _ in asked}
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
-
-    async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=30, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=30) as client:
 
         async def one(address: str, params: dict[str, str], due: float) -> None:
             (await client.get(address, params=params)).raise_for_status()

@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 from service.api import catalogue, control, datasets, events, experiments, exports, health, observation, results, trials
 from service.api.access import Access
 from service.api.compression import add_compression
+from service.api.etags import KeptAnswers
 from service.api.limits import BodyLimit, Deadlines, NoNul
 from service.api.problems import PROBLEM_RESPONSES, add_handlers, document_problems
 from service.settings import Settings
@@ -62,7 +63,8 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
         static_url="/static/docs",
     )
     app.state.settings = settings
-    app.state.kept_answers = Kept()
+    app.state.kept_answers = KeptAnswers()
+    app.state.kept_for_pages = Kept()
     add_handlers(app)
     add_page_handlers(app)
     # the last one added is the first to see a request

@@ -74,6 +74,11 @@ TableFormat = Annotated[str, Depends(_table_format)]
 ExportFormat = Annotated[str, Depends(_export_format)]
 
 
+def json_answer(answer: Any, headers: dict[str, str] | None = None) -> Response:
+    """An answer of our own making as JSON, not validated again; numbers that are not finite are null."""
+    return Response(to_json(answer, inf_nan_mode="null"), media_type=MEDIA["json"], headers=headers)
+
+
 def table_answer(
     form: str, answer: Any, table: Callable[[], pl.DataFrame], name: str, headers: dict[str, str]
 ) -> Response:
@@ -87,7 +92,7 @@ def table_answer(
         headers: further ones.
     """
     if form == "json":
-        return Response(to_json(answer, inf_nan_mode="null"), media_type=MEDIA["json"], headers=headers)
+        return json_answer(answer, headers)
     return Response(encoded(table(), form), media_type=MEDIA[form], headers=headers | file_headers(form, name))
 
 

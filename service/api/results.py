@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from service.api.deps import StoreDep, Where
-from service.api.etags import etag_of, unchanged
-from service.api.formats import FORMAT_RESPONSES, TableFormat, table_answer
+from service.api.etags import answer_once
+from service.api.formats import FORMAT_RESPONSES, TableFormat, json_answer, table_answer
 from service.api.names import known_aggregates, known_paths, known_reduction, numeric_metrics
 from service.claims import judge, parse_claims
 from service.errors import InvalidRequest
@@ -69,12 +69,13 @@ def get_results(
         tuple(known_aggregates(agg)),
         where,
     )
-    headers = etag_of(request, form, version_of(store, [experiment_id, *others]))
-    if (same := unchanged(request, headers)) is not None:
-        return same
-    rows = results.group_table(store, experiment_id, question, others)
-    answer = {"items": rows, "next_cursor": None}
-    return table_answer(form, answer, lambda: table(rows), f"{experiment_id}-results", headers)
+
+    def make(headers: dict[str, str]) -> Response:
+        rows = results.group_table(store, experiment_id, question, others)
+        answer = {"items": rows, "next_cursor": None}
+        return table_answer(form, answer, lambda: table(rows), f"{experiment_id}-results", headers)
+
+    return answer_once(request, form, version_of(store, [experiment_id, *others]), make)
 
 
 @router.get("/curves", summary="Seed-averaged series", response_model=Page[dict[str, Any]], responses=FORMAT_RESPONSES)
@@ -103,12 +104,13 @@ def get_curves(
     if len(metrics) != 1 or "ci95" in aggregates:
         raise InvalidRequest("curves take one metric, and any aggregate but ci95")
     question = curves.CurveQuestion(tuple(keys), metrics[0], layer, tuple(aggregates), where, max_points, running)
-    headers = etag_of(request, form, version_of(store, [experiment_id, *others]))
-    if (same := unchanged(request, headers)) is not None:
-        return same
-    items = curves.curves(store, experiment_id, question, others)
-    answer = {"items": items, "next_cursor": None}
-    return table_answer(form, answer, lambda: long_table(items), f"{experiment_id}-curves", headers)
+
+    def make(headers: dict[str, str]) -> Response:
+        items = curves.curves(store, experiment_id, question, others)
+        answer = {"items": items, "next_cursor": None}
+        return table_answer(form, answer, lambda: long_table(items), f"{experiment_id}-curves", headers)
+
+    return answer_once(request, form, version_of(store, [experiment_id, *others]), make)
 
 
 @router.get("/phase", summary="Two axes as a matrix", response_model=Phase, responses=FORMAT_RESPONSES)
@@ -139,23 +141,23 @@ def get_phase(
     question = results.Question(
         tuple(paths), tuple(metrics), layer, known_reduction(reduce), (*dict.fromkeys((aggregates[0], "count")),), where
     )
-    headers = etag_of(request, form, version_of(store, [experiment_id, *others]))
-    if (same := unchanged(request, headers)) is not None:
-        return same
-    found = phase.phase(store, experiment_id, question, others)
-    return table_answer(
-        form, found, lambda: table(phase.cells(found, experiment_id)), f"{experiment_id}-phase", headers
-    )
+
+    def make(headers: dict[str, str]) -> Response:
+        found = phase.phase(store, experiment_id, question, others)
+        name = f"{experiment_id}-phase"
+        return table_answer(form, found, lambda: table(phase.cells(found, experiment_id)), name, headers)
+
+    return answer_once(request, form, version_of(store, [experiment_id, *others]), make)
 
 
 @router.get("/verdicts", summary="The claims, judged", response_model=Verdicts)
 def get_verdicts(experiment_id: str, store: StoreDep, request: Request) -> Any:
     """Each claim of the experiment with the value that decides, and how many trials were left out and why."""
-    headers = etag_of(request, "json", version_of(store, [experiment_id]))
-    if (same := unchanged(request, headers)) is not None:
-        return same
-    answer = verdicts(store, get_experiment(store, experiment_id))
-    return table_answer("json", answer, lambda: table(answer["items"]), "", headers)
+
+    def make(headers: dict[str, str]) -> Response:
+        return json_answer(verdicts(store, get_experiment(store, experiment_id)), headers)
+
+    return answer_once(request, "json", version_of(store, [experiment_id]), make)
 
 
 def verdicts(store: Store, experiment: Experiment) -> dict[str, Any]:

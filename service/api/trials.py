@@ -9,14 +9,15 @@ from fastapi import APIRouter, Query, Request, Response
 from nfa_kernels import names
 from service import filters
 from service.api.deps import Cursor, Limit, StoreDep, Where, decode_cursor, encode_cursor
-from service.api.etags import etag_of, unchanged
-from service.api.formats import FORMAT_RESPONSES, TableFormat, table_answer
+from service.api.etags import answer_once, etag_of, unchanged
+from service.api.formats import FORMAT_RESPONSES, TableFormat, json_answer, table_answer
 from service.api.names import known_metrics
 from service.errors import InvalidRequest
 from service.schemas import Page, TrialBody, TrialDetail
 from service.states import TrialState
 from service.store import attempts, trials
 from service.store.ids import trial_id, trial_number
+from service.store.session import Store
 from service.store.versions import trial_version
 from service.store.weights import weights_at
 from service.tables import column
@@ -35,8 +36,21 @@ def list_trials(
     sort: Annotated[
         str | None, Query(max_length=200, description="Path, or -path for descending; default: the grid's order.")
     ] = None,
-) -> dict[str, Any]:
+) -> Response:
     """Trials with their settings and final values."""
+    return json_answer(page_of(store, experiment_id, limit, cursor, state, where, sort))
+
+
+def page_of(
+    store: Store,
+    experiment_id: str,
+    limit: int,
+    cursor: str | None,
+    state: TrialState | None,
+    where: str,
+    sort: str | None,
+) -> dict[str, Any]:
+    """A page of trials as the API answers it. Raises NotFound, InvalidRequest."""
     if sort is not None:
         filters.check_path(sort.removeprefix("-"))
     kind = f"trials {sort or ''}"
@@ -90,10 +104,15 @@ def _after(kind: str, cursor: str | None) -> trials.After | None:
 
 
 @router.get("/trials/{trial_id}", summary="One trial", response_model=TrialDetail)
-def get_trial(trial_id: str, store: StoreDep) -> dict[str, Any]:
+def get_trial(trial_id: str, store: StoreDep) -> Response:
     """A trial with its settings, final values, provenance and attempts."""
-    one = _body(trials.get_trial(store, trial_id))
-    return one | {"attempts": [record._asdict() for record in attempts.list_attempts(store, trial_id)]}
+    return json_answer(detail_of(store, trial_id))
+
+
+def detail_of(store: Store, public_id: str) -> dict[str, Any]:
+    """A trial as the API answers it. Raises NotFound."""
+    one = _body(trials.get_trial(store, public_id))
+    return one | {"attempts": [record._asdict() for record in attempts.list_attempts(store, public_id)]}
 
 
 @router.get(
@@ -122,11 +141,12 @@ def get_measurements(
     layered = [name for name in chosen or () if name not in names.NETWORK_METRICS]
     if layered and layer is None:
         raise InvalidRequest(f"metrics: {', '.join(layered)} belong to a layer: add layer=1, or the layer you mean")
-    headers = etag_of(request, form, trial_version(store, trial_number(trial_id)))
-    if (same := unchanged(request, headers)) is not None:
-        return same
-    found = trials.trial_series(store, trial_id, chosen, layer, max_points)
-    return table_answer(form, found, lambda: _frame(found), f"{trial_id}-measurements", headers)
+
+    def make(headers: dict[str, str]) -> Response:
+        found = trials.trial_series(store, trial_id, chosen, layer, max_points)
+        return table_answer(form, found, lambda: _frame(found), f"{trial_id}-measurements", headers)
+
+    return answer_once(request, form, trial_version(store, trial_number(trial_id)), make)
 
 
 def _frame(columns: dict[str, list[Any]]) -> pl.DataFrame:
@@ -151,7 +171,7 @@ def _body(one: trials.Trial) -> dict[str, Any]:
     )
     first = {name: value for name, value in one.final.items() if not name.endswith("]")}
     later = {name: value for name, value in one.final.items() if name.endswith("]") and not _is_first(name, one)}
-    return {name: getattr(row, name) for name in shown} | {"id": trial_id(row.id), "final": first | later}
+    return {"id": trial_id(row.id)} | {name: getattr(row, name) for name in shown} | {"final": first | later}
 
 
 def _is_first(name: str, one: trials.Trial) -> bool:

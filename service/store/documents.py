@@ -22,5 +22,5 @@ def documents_of(connection: Connection, keys: set[int]) -> Mapping[int, Mapping
             known.clear()
             missing = list(keys)
         query = select(settings.c.id, settings.c.document).where(among(connection, settings.c.id, missing))
-        known.update({row.id: row.document for row in connection.execute(query)})
+        known.update({row.id: row.document for row in connection.execute(query).all()})
     return {key: known[key] for key in keys}

@@ -64,4 +64,4 @@ def _at_last_step(
 
 
 def _pairs(connection: Connection, query: Select[*tuple[Any, ...]]) -> dict[int, float | None]:
-    return {row[0]: row[1] for row in connection.execute(query)}
+    return {row[0]: row[1] for row in connection.execute(query).all()}

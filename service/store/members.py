@@ -68,7 +68,8 @@ def members_in(
     if after >= 0:
         query = query.where(link.position > after)
     states = {state.value: state for state in TrialState}
-    return [Member(*row[:5], states[row[5]] if row[6] else TrialState.CANCELLED) for row in connection.execute(query)]
+    rows = connection.execute(query).all()
+    return [Member(*row[:5], states[row[5]] if row[6] else TrialState.CANCELLED) for row in rows]
 
 
 def groups_of(

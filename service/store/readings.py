@@ -140,7 +140,7 @@ def finals_of(connection: Connection, members: Select[Any]) -> dict[int, dict[st
     layers = (
         select(layer_measurement).join(trial, last).where(trial.c.id.in_(members)).order_by(layer_measurement.c.layer)
     )
-    for row in connection.execute(layers).mappings():
+    for row in connection.execute(layers).mappings().all():
         if row["trial_id"] in found:
             key, layer = row["trial_id"], row["layer"]
             found[key] |= {
@@ -154,7 +154,7 @@ def _add_parametrised(connection: Connection, members: Select[Any], found: dict[
     table = parametrised_measurement
     last = and_(table.c.trial_id == trial.c.id, table.c.step == trial.c.last_step)
     query = select(table).join(trial, last).where(trial.c.id.in_(members)).order_by(table.c.layer, table.c.name)
-    for row in connection.execute(query):
+    for row in connection.execute(query).all():
         if row.trial_id in found:
             found[row.trial_id].setdefault(row.name, row.value)
             found[row.trial_id][f"{row.name}[{row.layer}]"] = row.value

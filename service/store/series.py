@@ -64,7 +64,7 @@ def reduced_values(
     else:
         found, condition = _extreme(source, reduction)
         query = select(rows.trial_id, found).where(*own, condition).group_by(rows.trial_id)
-    return {key: None if value is None else float(value) for key, value in connection.execute(query)}
+    return {key: None if value is None else float(value) for key, value in connection.execute(query).all()}
 
 
 def _extreme(source: Source, reduction: Reduction) -> tuple[Any, ColumnElement[bool]]:

@@ -29,7 +29,7 @@ class SettingsColumns:
             for start in range(0, len(self.keys), _CHUNK):
                 some = self.keys[start : start + _CHUNK]
                 query = select(settings.c.id, settings.c.document).where(among(connection, settings.c.id, some))
-                values |= {row.id: setting(row.document, path) for row in connection.execute(query)}
+                values |= {row.id: setting(row.document, path) for row in connection.execute(query).all()}
             self._columns[path] = [values.get(key) for key in self.keys]
         return self._columns[path]
 

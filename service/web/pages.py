@@ -16,7 +16,7 @@ from service.api.experiments import preview
 from service.api.grid_bodies import EXAMPLE_YAML
 from service.api.names import numeric_metrics
 from service.api.results import verdicts
-from service.api.trials import get_trial, list_trials
+from service.api.trials import detail_of, page_of
 from service.errors import InvalidRequest, ServiceError, Unauthorised
 from service.grids import dataset_ids, expand, parse_document
 from service.presets import get_preset, list_presets
@@ -82,7 +82,7 @@ def experiment(
     problem, page = "", {"items": [], "next_cursor": None}
     try:
         wanted = TrialState(state) if state in list(TrialState) else None
-        page = list_trials(experiment_id, store, _ROWS, cursor, wanted, trials_where, sort or None)
+        page = page_of(store, experiment_id, _ROWS, cursor, wanted, trials_where, sort or None)
     except ServiceError as error:
         problem = error.detail
     question = results.Question(
@@ -93,7 +93,7 @@ def experiment(
         ("mean", "std", "min", "max", "count"),
         chosen["where"],
     )
-    version, kept = version_of(store, [experiment_id]), request.app.state.kept_answers
+    version, kept = version_of(store, [experiment_id]), request.app.state.kept_for_pages
     groups = kept.get((experiment_id, question), version, lambda: results.group_table(store, experiment_id, question))
     judged = kept.soon((experiment_id, "verdicts"), version, lambda: verdicts(store, one)["items"], _JUDGED_SECONDS)
     return render(
@@ -141,7 +141,7 @@ def _fixed(grid: dict[str, Any], axes: list[str]) -> dict[str, Any]:
 @router.get("/trials/{trial_id}")
 def trial(trial_id: str, store: StoreDep, layer: Annotated[int, Query(ge=1, le=64)] = 1) -> Response:
     """One trial: settings, measurements, attempts, provenance, and the command that reruns it alone."""
-    one = get_trial(trial_id, store)
+    one = detail_of(store, trial_id)
     series = trials.trial_series(store, trial_id, None, layer, _MOST_GROUPS)
     return render(
         "trial.html",
@@ -161,7 +161,7 @@ def trial(trial_id: str, store: StoreDep, layer: Annotated[int, Query(ge=1, le=6
 def trial_grid(trial_id: str, store: StoreDep) -> Response:
     """The grid that trains this trial alone, as a file."""
     named = {"Content-Disposition": f'attachment; filename="{trial_id}.json"'}
-    return Response(_alone(get_trial(trial_id, store)), media_type="application/json", headers=HEADERS | named)
+    return Response(_alone(detail_of(store, trial_id)), media_type="application/json", headers=HEADERS | named)
 
 
 def _alone(one: dict[str, Any]) -> str:
