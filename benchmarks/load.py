@@ -8,15 +8,14 @@ and sorted), a trial and its series, group-by tables, curves, verdicts.
 """
 
 import argparse
-import asyncio
-import itertools
+import json
 import os
+import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 from dispatch import database
 from timing import machine
@@ -65,26 +64,18 @@ def questions(ended: str, running_one: str, trial: str) -> list[Question]:
     ]
 
 
-async def load(
-    url: str, asked: list[tuple[str, dict[str, str]]], rate: float, seconds: float
-) -> dict[str, list[float]]:
-    """Seconds of every request by address, from the moment it was due; an error raises."""
-    taken: dict[str, list[float]] = {address: [] for address, _ in asked}
-    async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=30) as client:
-
-        async def one(address: str, params: dict[str, str], due: float) -> None:
-            (await client.get(address, params=params)).raise_for_status()
-            taken[address].append(time.perf_counter() - due)
-
-        async with asyncio.TaskGroup() as group:
-            began = time.perf_counter()
-            for number, (address, params) in enumerate(itertools.cycle(asked)):
-                due = began + number / rate
-                if due > began + seconds:
-                    break
-                await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                group.create_task(one(address, params, due))
-    return taken
+def load(url: str, asked: list[Question], rate: float, seconds: float) -> dict[str, list[float]]:
+    """Seconds of every request by address, from the moment it was due; an error ends the benchmark."""
+    python = Path(os.environ.get("BENCHMARK_PYTHON", Path(__file__).parent / ".venv" / "bin" / "python"))
+    if not python.exists():
+        raise SystemExit("benchmarks/.venv is missing: benchmarks/requirements.txt says what it holds")
+    command = [python, Path(__file__).with_name("load_client.py"), f"{url}/api/v1", str(rate), str(seconds)]
+    found = json.loads(
+        subprocess.run(command, input=json.dumps(asked), stdout=subprocess.PIPE, text=True, check=True).stdout
+    )
+    if found["errors"]:
+        raise SystemExit(f"errors: {found['errors']}")
+    return found["taken"]
 
 
 def _measure(kind: str, home: Path, rate: float, seconds: float) -> None:
@@ -96,7 +87,7 @@ def _measure(kind: str, home: Path, rate: float, seconds: float) -> None:
         while not client.experiment(busy).counts.get("running"):
             time.sleep(0.1)
         trial = next(client.trials(ended)).id
-        taken = asyncio.run(load(service.url, questions(ended, busy, trial), rate, seconds))
+        taken = load(service.url, questions(ended, busy, trial), rate, seconds)
         left = client.experiment(busy)
         assert left.state == "running", "the sweep ended before the load did"
     every = np.concatenate([np.array(one) for one in taken.values()])

@@ -3,6 +3,7 @@
 import asyncio
 
 import structlog
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import answer, problem
@@ -47,7 +48,8 @@ class Deadlines:
             if complete:  # waiting for the client to go away may take as long as it likes
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), until - loop.time())
+                async with asyncio.timeout_at(until):
+                    message = await receive()
             except TimeoutError as error:
                 raise TooSlow(f"the body did not arrive within {self.body_seconds:g} s: send it at once") from error
             complete = not message.get("more_body", False)
@@ -56,7 +58,8 @@ class Deadlines:
         async def read(message: Message) -> None:
             nonlocal started
             started = True
-            await asyncio.wait_for(send(message), self.stall_seconds)
+            async with asyncio.timeout(self.stall_seconds):
+                await send(message)
 
         try:
             await self.app(scope, timely, read)
@@ -80,11 +83,9 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         limit = self.max_upload_bytes if scope["path"].rstrip("/") == UPLOAD_PATH else self.max_body_bytes
-        error = TooLarge(f"the body is over the limit of {limit} bytes for this call")
-        refusal = problem(error.status, error.code, error.title, error.detail, headers={"Connection": "close"})
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > limit:
-            await refusal(scope, receive, send)
+            await _refusal(limit)(scope, receive, send)
             return
         received, started = 0, False
 
@@ -93,7 +94,7 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
-                raise TooLarge(error.detail)
+                raise TooLarge(_too_large(limit))
             return message
 
         async def noted(message: Message) -> None:
@@ -105,4 +106,14 @@ class BodyLimit:
             await self.app(scope, counted, noted)
         except TooLarge:
             if not started:
-                await refusal(scope, receive, send)
+                await _refusal(limit)(scope, receive, send)
+
+
+def _too_large(limit: int) -> str:
+    return f"the body is over the limit of {limit} bytes for this call"
+
+
+def _refusal(limit: int) -> Response:
+    """The answer to a body over a limit, after which the connection is closed: the rest of the body is not read."""
+    error = TooLarge(_too_large(limit))
+    return problem(error.status, error.code, error.title, error.detail, headers={"Connection": "close"})

@@ -75,7 +75,7 @@ def get_results(
         answer = {"items": rows, "next_cursor": None}
         return table_answer(form, answer, lambda: table(rows), f"{experiment_id}-results", headers)
 
-    return answer_once(request, form, version_of(store, [experiment_id, *others]), make)
+    return answer_once(request, form, version_of(store, [experiment_id, *others], while_running=True), make)
 
 
 @router.get("/curves", summary="Seed-averaged series", response_model=Page[dict[str, Any]], responses=FORMAT_RESPONSES)
@@ -110,7 +110,7 @@ def get_curves(
         answer = {"items": items, "next_cursor": None}
         return table_answer(form, answer, lambda: long_table(items), f"{experiment_id}-curves", headers)
 
-    return answer_once(request, form, version_of(store, [experiment_id, *others]), make)
+    return answer_once(request, form, version_of(store, [experiment_id, *others], while_running=not running), make)
 
 
 @router.get("/phase", summary="Two axes as a matrix", response_model=Phase, responses=FORMAT_RESPONSES)
@@ -147,7 +147,7 @@ def get_phase(
         name = f"{experiment_id}-phase"
         return table_answer(form, found, lambda: table(phase.cells(found, experiment_id)), name, headers)
 
-    return answer_once(request, form, version_of(store, [experiment_id, *others]), make)
+    return answer_once(request, form, version_of(store, [experiment_id, *others], while_running=True), make)
 
 
 @router.get("/verdicts", summary="The claims, judged", response_model=Verdicts)
@@ -157,7 +157,7 @@ def get_verdicts(experiment_id: str, store: StoreDep, request: Request) -> Any:
     def make(headers: dict[str, str]) -> Response:
         return json_answer(verdicts(store, get_experiment(store, experiment_id)), headers)
 
-    return answer_once(request, "json", version_of(store, [experiment_id]), make)
+    return answer_once(request, "json", version_of(store, [experiment_id], while_running=True), make)
 
 
 def verdicts(store: Store, experiment: Experiment) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from service.states import TrialState
 from service.store import attempts, trials
 from service.store.ids import trial_id, trial_number
 from service.store.session import Store
-from service.store.versions import trial_version
+from service.store.versions import trial_version, version_of
 from service.store.weights import weights_at
 from service.tables import column
 
@@ -29,6 +29,7 @@ router = APIRouter(tags=["trials"])
 def list_trials(
     experiment_id: str,
     store: StoreDep,
+    request: Request,
     limit: Limit = 50,
     cursor: Cursor = None,
     state: TrialState | None = None,
@@ -38,7 +39,11 @@ def list_trials(
     ] = None,
 ) -> Response:
     """Trials with their settings and final values."""
-    return json_answer(page_of(store, experiment_id, limit, cursor, state, where, sort))
+
+    def make(headers: dict[str, str]) -> Response:
+        return json_answer(page_of(store, experiment_id, limit, cursor, state, where, sort), headers)
+
+    return answer_once(request, "json", version_of(store, [experiment_id]), make)
 
 
 def page_of(
@@ -104,9 +109,10 @@ def _after(kind: str, cursor: str | None) -> trials.After | None:
 
 
 @router.get("/trials/{trial_id}", summary="One trial", response_model=TrialDetail)
-def get_trial(trial_id: str, store: StoreDep) -> Response:
+def get_trial(trial_id: str, store: StoreDep, request: Request) -> Response:
     """A trial with its settings, final values, provenance and attempts."""
-    return json_answer(detail_of(store, trial_id))
+    version = trial_version(store, trial_number(trial_id))
+    return answer_once(request, "json", version, lambda headers: json_answer(detail_of(store, trial_id), headers))
 
 
 def detail_of(store: Store, public_id: str) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """Experiments as they stand: one, or all of them by page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, case, func, literal, select
+from sqlalchemy import Connection, Select, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from service.errors import NotFound
@@ -44,7 +44,7 @@ def get_experiment(store: Store, public_id: str) -> Experiment:
         row = connection.execute(select(experiment).where(experiment.c.id == number)).mappings().one_or_none()
         if row is None:
             raise NotFound(f"no experiment {public_id}: GET /experiments lists them")
-        return _experiment(connection, row, count_states(connection, [number]))
+        return _experiment(row, _tally(connection, [number])[number])
 
 
 def list_experiments(
@@ -73,9 +73,9 @@ def list_experiments(
             if before is not None:
                 query = query.where(experiment.c.id < before)
             rows = connection.execute(_filtered(query, connection, tag, q)).mappings().all()
-            counts = count_states(connection, [row["id"] for row in rows])
+            tallies = _tally(connection, [row["id"] for row in rows])
             for row in rows:
-                one = _experiment(connection, row, counts)
+                one = _experiment(row, tallies[row["id"]])
                 if state is None or one.state == state:
                     if len(found) == limit:
                         return found, experiment_number(found[-1].id)
@@ -104,23 +104,48 @@ def _filtered(query: Select[Any], connection: Connection, tag: str | None, q: st
     return query.where(select(literal(1)).select_from(each).where(each.c.value == tag).exists())
 
 
+class _Tally(NamedTuple):
+    """What the trials of an experiment amount to."""
+
+    counts: dict[TrialState, int]
+    trained: int
+    """How many have been trained to an end, between these two times."""
+    first_started: datetime | None
+    last_ended: datetime | None
+
+
 def count_states(connection: Connection, numbers: Sequence[int]) -> dict[int, dict[TrialState, int]]:
     """Trials of each experiment by state; what it stopped wanting counts as cancelled for it."""
-    state = case((experiment_trial.c.wanted == literal(False), TrialState.CANCELLED), else_=trial.c.state).label("s")
+    return {number: tally.counts for number, tally in _tally(connection, numbers).items()}
+
+
+def _tally(connection: Connection, numbers: Sequence[int]) -> dict[int, _Tally]:
+    """The trials of each experiment, in one pass over them all."""
+    link = experiment_trial.c
+    times = (func.min(trial.c.started_at), func.max(trial.c.ended_at))
     rows = connection.execute(
-        select(experiment_trial.c.experiment_id, state, func.count())
-        .select_from(experiment_trial.join(trial, trial.c.id == experiment_trial.c.trial_id))
-        .where(experiment_trial.c.experiment_id.in_(numbers))
-        .group_by(experiment_trial.c.experiment_id, state)
-    )
-    found: dict[int, dict[TrialState, int]] = {number: dict.fromkeys(TrialState, 0) for number in numbers}
-    for number, name, count in rows:
-        found[number][TrialState(name)] += count
+        select(link.experiment_id, link.wanted, trial.c.state, func.count(), *times)
+        .select_from(experiment_trial.join(trial, trial.c.id == link.trial_id))
+        .where(link.experiment_id.in_(numbers))
+        .group_by(link.experiment_id, link.wanted, trial.c.state)
+    ).all()
+    found = {number: _Tally(dict.fromkeys(TrialState, 0), 0, None, None) for number in numbers}
+    for number, wanted, name, count, first, last in rows:
+        tally, state = found[number], TrialState(name)
+        tally.counts[state if wanted else TrialState.CANCELLED] += count
+        if state in (TrialState.COMPLETED, TrialState.DIVERGED):
+            firsts = [one for one in (tally.first_started, first) if one is not None]
+            lasts = [one for one in (tally.last_ended, last) if one is not None]
+            found[number] = tally._replace(
+                trained=tally.trained + count,
+                first_started=min(firsts, default=None),
+                last_ended=max(lasts, default=None),
+            )
     return found
 
 
-def _experiment(connection: Connection, row: Any, all_counts: Mapping[int, dict[TrialState, int]]) -> Experiment:
-    counts = all_counts[row["id"]]
+def _experiment(row: Any, tally: _Tally) -> Experiment:
+    counts = tally.counts
     total, ended = sum(counts.values()), sum(counts[state] for state in ENDED)
     return Experiment(
         id=experiment_id(row["id"]),
@@ -136,22 +161,14 @@ def _experiment(connection: Connection, row: Any, all_counts: Mapping[int, dict[
         state=experiment_state(counts, bool(row["paused"])),
         counts=counts,
         progress=ended / total if total else 1.0,
-        eta_seconds=_eta(connection, row["id"], total - ended),
+        eta_seconds=_eta(tally, total - ended),
     )
 
 
-def _eta(connection: Connection, number: int, left: int) -> float | None:
+def _eta(tally: _Tally, left: int) -> float | None:
     """Seconds until the experiment ends, from the rate at which its trials have ended since the first one started."""
     if left == 0:
         return 0.0
-    query = (
-        select(func.min(trial.c.started_at), func.max(trial.c.ended_at), func.count(trial.c.ended_at))
-        .select_from(experiment_trial.join(trial, trial.c.id == experiment_trial.c.trial_id))
-        .where(
-            experiment_trial.c.experiment_id == number, trial.c.state.in_([TrialState.COMPLETED, TrialState.DIVERGED])
-        )
-    )
-    first, last, ended = connection.execute(query).one()
-    if not ended or first is None or last is None:
+    if not tally.trained or tally.first_started is None or tally.last_ended is None:
         return None
-    return round((last - first).total_seconds() / ended * left, 1)
+    return round((tally.last_ended - tally.first_started).total_seconds() / tally.trained * left, 1)

@@ -152,8 +152,9 @@ class _Packed:
 def _postgresql_engine(url: Any) -> Engine:
     return create_engine(
         url,
-        pool_size=10,
-        max_overflow=20,
+        # as many as threads that answer: connections beyond the pool would be opened and closed for every question
+        pool_size=24,
+        max_overflow=16,
         pool_pre_ping=True,
         connect_args={"options": _POSTGRESQL_OPTIONS, "connect_timeout": 5, "application_name": "nfa"},
     )

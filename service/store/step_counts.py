@@ -1,15 +1,14 @@
 """Optimiser steps that an experiment's trials have done and have yet to do, for progress and speed."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import BigInteger, Connection, case, cast, func, literal, select
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import case, func, literal, select
 
 from service.states import ENDED, TrialState
 from service.store.experiments import require
-from service.store.models import experiment_trial, measurement, settings, trial
+from service.store.models import experiment_trial, measurement, trial
 from service.store.session import Store
+from service.store.settings_columns import settings_of
 
 
 @dataclass(frozen=True)
@@ -37,20 +36,18 @@ def count_steps(store: Store, experiment: str) -> StepCounts:
         )
         is_over = trial.c.state.in_(ENDED) | (experiment_trial.c.wanted == literal(False))
         each = (
-            select(done.label("done"), case((is_over, 0), else_=_goal(connection) - done).label("left"))
-            .select_from(experiment_trial.join(trial, trial.c.id == experiment_trial.c.trial_id))
-            .join(settings, settings.c.id == trial.c.settings_id)
+            select(trial.c.settings_id, done.label("done"), case((is_over, 0), else_=1).label("open"))
+            .join(experiment_trial, trial.c.id == experiment_trial.c.trial_id)
             .where(experiment_trial.c.experiment_id == number)
             .subquery()
         )
-        total = select(func.coalesce(func.sum(each.c.done), 0), func.coalesce(func.sum(each.c.left), 0))
-        row = connection.execute(total).one()
-    return StepCounts(int(row[0]), int(row[1]))
-
-
-def _goal(connection: Connection) -> Any:
-    """A trial's `training.steps`; a trial without one, on a time axis, counts none."""
-    if connection.dialect.name == "postgresql":
-        text = cast(settings.c.document, JSONB)["training"]["steps"].astext
-        return func.coalesce(cast(text, BigInteger), 0)
-    return func.coalesce(func.json_extract(settings.c.document, "$.training.steps"), 0)
+        rows = connection.execute(
+            select(
+                each.c.settings_id, func.sum(each.c.done), func.sum(each.c.open), func.sum(each.c.open * each.c.done)
+            ).group_by(each.c.settings_id)
+        ).all()
+        known = settings_of(connection, number)
+        # a trial without a goal, on a time axis, has none left
+        goals = dict(zip(known.keys, known.column(connection, "training.steps"), strict=True))
+    left = sum(opened * goals[key] - done_by_open for key, _, opened, done_by_open in rows if goals[key] is not None)
+    return StepCounts(int(sum(row[1] for row in rows)), int(left))

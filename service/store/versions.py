@@ -15,8 +15,12 @@ from service.store.session import Store
 _UNFINISHED = (TrialState.QUEUED, TrialState.RUNNING)
 
 
-def version_of(store: Store, experiments: Sequence[str]) -> str | None:
-    """The version of all that was measured for experiments and of their claims; None while a trial is unfinished."""
+def version_of(store: Store, experiments: Sequence[str], *, while_running: bool = False) -> str | None:
+    """The version of the trials of experiments, of all that was measured for them, and of their claims.
+
+    None while a trial is unfinished; with `while_running`, what an answer without unfinished trials' measurements is
+    made from has a version then too: every trial that starts or ends is another one.
+    """
     link = experiment_trial.c
     is_open = and_(link.wanted == literal(True), trial.c.state.in_(_UNFINISHED))
     with store.read() as connection:
@@ -31,17 +35,18 @@ def version_of(store: Store, experiments: Sequence[str]) -> str | None:
                     func.max(trial.c.ended_at),
                     func.sum(cast(link.wanted, Integer)),
                     func.sum(trial.c.kept_every),
+                    func.sum(cast(trial.c.state == TrialState.RUNNING, Integer)),
                 )
                 .select_from(experiment_trial.join(trial, trial.c.id == link.trial_id))
                 .where(link.experiment_id == number)
             ).one()
-            if row[1]:
+            if row[1] and not while_running:
                 return None
             claims, axes = connection.execute(
                 select(experiment.c.claims, experiment.c.axes).where(experiment.c.id == number)
             ).one()
             digest = hashlib.sha256(json.dumps([claims, axes]).encode()).hexdigest()[:16]
-            parts.append(f"{number}:{row[0]}:{row[2]}:{row[3]}:{row[4]}:{row[5]}:{digest}")
+            parts.append(f"{number}:{row[0]}:{row[2]}:{row[3]}:{row[4]}:{row[5]}:{row[1]}:{row[6]}:{digest}")
     return " ".join(parts)
 
 

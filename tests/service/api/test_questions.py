@@ -7,6 +7,9 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from starlette.responses import Response
+
+from service.api.etags import KeptAnswers
 
 ROOT = "/api/v1/experiments"
 FORMATS = {
@@ -187,17 +190,49 @@ def test_a_reduction_is_what_the_series_say(api, swept, reduce):
 def test_what_no_longer_changes_has_an_etag_until_trials_run_again(api, submit, train_queue):
     made = submit()["id"]
     path = f"{ROOT}/{made}/results"
-    assert "etag" not in api.get(path).headers
+    waiting = api.get(path)
+    assert waiting.json()["items"][0]["incomplete"] > 0
+    for changing in ("trials", "curves?running=true"):
+        assert "etag" not in api.get(f"{ROOT}/{made}/{changing}").headers
     train_queue()
-    tag = api.get(path).headers["etag"]
+    ended = api.get(path, headers={"If-None-Match": waiting.headers["etag"]})
+    assert ended.status_code == 200 and ended.json()["items"][0]["incomplete"] == 0
+    tag = ended.headers["etag"]
     same = api.get(path, headers={"If-None-Match": tag})
     assert same.status_code == 304 and same.content == b"" and same.headers["etag"] == tag
     assert api.get(path, params={"agg": "max"}).headers["etag"] != tag
     assert api.get(path, params={"format": "csv"}, headers={"If-None-Match": tag}).status_code == 200
     api.post(f"{ROOT}/{made}/extend", json={"seeds": 4})
-    assert "etag" not in api.get(path).headers
+    extended = api.get(path, headers={"If-None-Match": tag})
+    assert extended.status_code == 200 and extended.json()["items"][0]["incomplete"] > 0
     train_queue()
     assert api.get(path, headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_kept_answers_are_the_same_and_follow_what_changes(api, submit, train_queue):
+    made = submit()["id"]
+    train_queue()
+    first = api.get(f"{ROOT}/{made}/trials").json()["items"][0]["id"]
+    paths = [f"{ROOT}/{made}/{name}" for name in ("results", "curves", "verdicts", "trials", "trials?sort=-seed")]
+    paths += [f"/api/v1/trials/{first}", f"/api/v1/trials/{first}/measurements"]
+    for path in paths:
+        made_anew, kept = api.get(path), api.get(path)
+        assert kept.content == made_anew.content and kept.headers["etag"] == made_anew.headers["etag"]
+        assert kept.headers["content-type"] == made_anew.headers["content-type"]
+    table = api.get(paths[0], params={"format": "csv"})
+    assert api.get(paths[0], params={"format": "csv"}).headers == table.headers
+    claim = {"id": "new", "says": "they align", "metric": "alignment", "every_trial": ">= 0"}
+    api.post(f"{ROOT}/{made}/claims", json={"claims": [claim]})
+    assert "new" in [one["id"] for one in api.get(f"{ROOT}/{made}/verdicts").json()["items"]]
+
+
+def test_what_is_kept_is_bounded():
+    kept = KeptAnswers(most_bytes=100)
+    for number in range(5):
+        kept.put(str(number), Response(bytes(40), headers={"ETag": str(number)}))
+    kept.put("large", Response(bytes(101)))
+    found = [tag for tag in (*"01234", "large") if kept.get(tag)]
+    assert found == ["3", "4"]
 
 
 def test_answers_are_compressed_unless_they_are_packed_already(api, swept):
