@@ -8,6 +8,7 @@ installed in benchmarks/.venv (benchmarks/requirements.txt), the same kind of va
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import platform
@@ -31,6 +32,7 @@ from service.grids import expand
 from service.store import schema, submissions
 from service.store.session import open_store
 
+_LOOKS = itertools.count()
 MANY = Limits(2_000_000, 10_000_000, 10_000_000)
 SERVER = """
 import sys, uvicorn
@@ -242,8 +244,8 @@ def serving(url: str) -> Generator[tuple[httpx.Client, int]]:
 
 
 def ask(client: httpx.Client, address: str, params: Mapping[str, Any]) -> None:
-    """One question, answered in full."""
-    client.get(address, params=params).raise_for_status()
+    """One question, answered in full, and anew: an answer is kept by its address."""
+    client.get(address, params={**params, "look": next(_LOOKS)}).raise_for_status()
 
 
 def p95(call: Callable[[], None], times: int) -> float:

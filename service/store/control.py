@@ -103,7 +103,9 @@ _CHUNK = 5_000
 
 def delete_trials(connection: Connection, keys: list[int]) -> None:
     """Delete trials that no experiment holds, with all that was measured of them and settings of nobody else."""
-    of_them = set(connection.scalars(select(trial.c.settings_id).where(trial.c.id.in_(keys))))
+    # locked first: a block that is being recorded for one of them ends before its rows are looked for
+    locked = select(trial.c.settings_id).where(trial.c.id.in_(keys)).order_by(trial.c.id).with_for_update()
+    of_them = set(connection.scalars(locked))
     for table in (*MEASUREMENT_TABLES, final, attempt, checkpoint):
         connection.execute(delete(table).where(table.c.trial_id.in_(keys)))
     connection.execute(delete(trial).where(trial.c.id.in_(keys)))

@@ -161,7 +161,8 @@ final = _table(
 
 measurement = _table(
     "measurement",
-    Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
+    # no foreign keys here and in layer_measurement: docs/decisions/0009
+    Column("trial_id", Key, primary_key=True, autoincrement=False),
     Column("step", Key, primary_key=True, autoincrement=False),
     Column("time", Real),
     *_metric_columns(NETWORK_COLUMNS),
@@ -170,7 +171,7 @@ measurement = _table(
 
 layer_measurement = _table(
     "layer_measurement",
-    Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
+    Column("trial_id", Key, primary_key=True, autoincrement=False),
     Column("step", Key, primary_key=True, autoincrement=False),
     Column("layer", Small, primary_key=True, autoincrement=False),
     *_metric_columns(LAYER_COLUMNS),

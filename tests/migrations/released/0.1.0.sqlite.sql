@@ -21,11 +21,11 @@ CREATE TABLE attempt (
  STRICT
 
 ;
-INSERT INTO "attempt" VALUES(1,1,'d1',NULL,NULL,'2026-11-23T22:34:40.020871+00:00','2026-11-23T22:34:40.094168+00:00','completed',NULL);
-INSERT INTO "attempt" VALUES(2,1,'d1',NULL,NULL,'2026-11-23T22:34:40.020871+00:00','2026-11-23T22:34:40.094168+00:00','completed',NULL);
-INSERT INTO "attempt" VALUES(3,1,'d1',NULL,NULL,'2026-11-23T22:34:40.020871+00:00','2026-11-23T22:34:40.094168+00:00','completed',NULL);
-INSERT INTO "attempt" VALUES(4,1,'d1',NULL,NULL,'2026-11-23T22:34:40.020871+00:00','2026-11-23T22:34:40.094168+00:00','completed',NULL);
-INSERT INTO "attempt" VALUES(5,1,'d1',NULL,NULL,'2026-11-23T22:34:40.099482+00:00',NULL,NULL,NULL);
+INSERT INTO "attempt" VALUES(1,1,'d1',NULL,NULL,'2026-11-24T04:31:57.866550+00:00','2026-11-24T04:31:58.048992+00:00','completed',NULL);
+INSERT INTO "attempt" VALUES(2,1,'d1',NULL,NULL,'2026-11-24T04:31:57.866550+00:00','2026-11-24T04:31:58.048992+00:00','completed',NULL);
+INSERT INTO "attempt" VALUES(3,1,'d1',NULL,NULL,'2026-11-24T04:31:57.866550+00:00','2026-11-24T04:31:58.048992+00:00','completed',NULL);
+INSERT INTO "attempt" VALUES(4,1,'d1',NULL,NULL,'2026-11-24T04:31:57.866550+00:00','2026-11-24T04:31:58.048992+00:00','completed',NULL);
+INSERT INTO "attempt" VALUES(5,1,'d1',NULL,NULL,'2026-11-24T04:31:58.053848+00:00',NULL,NULL,NULL);
 CREATE TABLE checkpoint (
 	trial_id INTEGER NOT NULL, 
 	content BLOB NOT NULL, 
@@ -59,7 +59,7 @@ CREATE TABLE dispatcher (
  STRICT
 
 ;
-INSERT INTO "dispatcher" VALUES('dispatcher','host',1,2,'{}','2026-11-23T22:34:40.014845+00:00','2026-11-23T22:34:40.014845+00:00');
+INSERT INTO "dispatcher" VALUES('dispatcher','host',1,2,'{}','2026-11-24T04:31:57.860073+00:00','2026-11-24T04:31:57.860073+00:00');
 CREATE TABLE experiment (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	name TEXT NOT NULL, 
@@ -78,7 +78,7 @@ CREATE TABLE experiment (
  STRICT
 
 ;
-INSERT INTO "experiment" VALUES(1,'released','anna','','[]',0,0,'{"name":"released","notes":"","tags":[],"priority":0,"trial":{"data":{"samples":20,"inputs":4,"outputs":2,"spectrum":[2,1]},"network":{"depth":2,"width":4},"training":{"steps":20}},"axes":{"training.weight_decay":[0,0.1]},"zip":[],"exclude":[],"include":[],"seeds":3,"claims":[]}','["training.weight_decay"]','[]',6,'2026-11-23T22:34:40.002146+00:00','2026-11-23T22:34:40.098958+00:00');
+INSERT INTO "experiment" VALUES(1,'released','anna','','[]',0,0,'{"name":"released","notes":"","tags":[],"priority":0,"trial":{"data":{"samples":20,"inputs":4,"outputs":2,"spectrum":[2,1]},"network":{"depth":2,"width":4},"training":{"steps":20}},"axes":{"training.weight_decay":[0,0.1]},"zip":[],"exclude":[],"include":[],"seeds":3,"claims":[]}','["training.weight_decay"]','[]',6,'2026-11-24T04:31:57.848489+00:00','2026-11-24T04:31:58.053299+00:00');
 CREATE TABLE experiment_trial (
 	experiment_id INTEGER NOT NULL, 
 	position INTEGER NOT NULL, 
@@ -154,7 +154,7 @@ CREATE TABLE idempotency (
  STRICT
 
 ;
-INSERT INTO "idempotency" VALUES('anna','k','d',1,'{"id":"e1","name":"released","state":"queued","total":6,"new":6,"reused":0}','2026-11-23T22:34:40.012120+00:00');
+INSERT INTO "idempotency" VALUES('anna','k','d',1,'{"id":"e1","name":"released","state":"queued","total":6,"new":6,"reused":0}','2026-11-24T04:31:57.858254+00:00');
 CREATE TABLE incarnation (
 	id TEXT NOT NULL, 
 	CONSTRAINT pk_incarnation PRIMARY KEY (id)
@@ -162,7 +162,7 @@ CREATE TABLE incarnation (
  STRICT
 
 ;
-INSERT INTO "incarnation" VALUES('95b16288-1db7-4589-98d7-07c934fd28fd');
+INSERT INTO "incarnation" VALUES('d35becbe-3abf-4aef-9196-ac2271244d73');
 CREATE TABLE kept_weights (
 	trial_id INTEGER NOT NULL, 
 	step INTEGER NOT NULL, 
@@ -199,8 +199,7 @@ CREATE TABLE layer_measurement (
 	agop_norm REAL, 
 	gram_stable_rank REAL, 
 	agop_stable_rank REAL, 
-	CONSTRAINT pk_layer_measurement PRIMARY KEY (trial_id, step, layer), 
-	CONSTRAINT fk_layer_measurement_trial_id FOREIGN KEY(trial_id) REFERENCES trial (id)
+	CONSTRAINT pk_layer_measurement PRIMARY KEY (trial_id, step, layer)
 )
  WITHOUT ROWID,
  STRICT
@@ -233,8 +232,7 @@ CREATE TABLE measurement (
 	imbalance_relative REAL, 
 	accuracy REAL, 
 	modes REAL, 
-	CONSTRAINT pk_measurement PRIMARY KEY (trial_id, step), 
-	CONSTRAINT fk_measurement_trial_id FOREIGN KEY(trial_id) REFERENCES trial (id)
+	CONSTRAINT pk_measurement PRIMARY KEY (trial_id, step)
 )
  WITHOUT ROWID,
  STRICT
@@ -294,7 +292,7 @@ CREATE TABLE token (
  STRICT
 
 ;
-INSERT INTO "token" VALUES('6443aa3e0bbbc3709fd37965dd57c61dcc0d8ffbaec18d9bb038e05a2c04f765','anna','anna','submit','2026-11-23T22:34:40.013018+00:00',NULL,NULL,NULL);
+INSERT INTO "token" VALUES('e5ff83f9a99a5fab83cf5b27acde3490dfc27535af4d3e9acb5400d3f4ffcd81','anna','anna','submit','2026-11-24T04:31:57.859153+00:00',NULL,NULL,NULL);
 CREATE TABLE trial (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
 	fingerprint TEXT NOT NULL, 
@@ -326,12 +324,12 @@ CREATE TABLE trial (
  STRICT
 
 ;
-INSERT INTO "trial" VALUES(1,'25247b6c775d64cc9bcaffc9d2263f71527d5ca7823fd96b478b4d5ccb7f24a5',1,0,'2e3148bc22eed437c34afd430709285777fdf69d645708088b3dd12b4d93d67e','auto','completed',1,0,0,0,-1,1,NULL,0,NULL,NULL,NULL,20,NULL,'{"host":"h"}','2026-11-23T22:34:40.003728+00:00','2026-11-23T22:34:40.020166+00:00','2026-11-23T22:34:40.093897+00:00');
-INSERT INTO "trial" VALUES(2,'631f54321b24ab7af621ab776ff63fa899ce1585ebd9d53fd97ee8508b4424c7',1,1,'2e3148bc22eed437c34afd430709285777fdf69d645708088b3dd12b4d93d67e','auto','completed',1,0,0,0,-1,1,NULL,0,NULL,NULL,NULL,20,NULL,'{"host":"h"}','2026-11-23T22:34:40.003728+00:00','2026-11-23T22:34:40.020166+00:00','2026-11-23T22:34:40.093897+00:00');
-INSERT INTO "trial" VALUES(3,'3f890745d76cc2fb6a67ebd67d9f4fdef12b7c19478e0f3f6ddeb6693517d2c1',1,2,'2e3148bc22eed437c34afd430709285777fdf69d645708088b3dd12b4d93d67e','auto','completed',1,0,0,0,-1,1,NULL,0,NULL,NULL,NULL,20,NULL,'{"host":"h"}','2026-11-23T22:34:40.003728+00:00','2026-11-23T22:34:40.020166+00:00','2026-11-23T22:34:40.093897+00:00');
-INSERT INTO "trial" VALUES(4,'42d459cbccf3c224306e4f1c2f28b17715615baea99f11807871060766a410e2',2,0,'2e3148bc22eed437c34afd430709285777fdf69d645708088b3dd12b4d93d67e','auto','completed',1,0,0,0,-1,1,NULL,0,NULL,NULL,NULL,20,NULL,'{"host":"h"}','2026-11-23T22:34:40.003728+00:00','2026-11-23T22:34:40.020166+00:00','2026-11-23T22:34:40.093897+00:00');
-INSERT INTO "trial" VALUES(5,'61b54e1b2258472df9c7fc63bb9d06667e1f17e1e6131c2528d5c84dbcb3efe0',2,1,'2e3148bc22eed437c34afd430709285777fdf69d645708088b3dd12b4d93d67e','auto','running',1,0,0,0,-1,1,1,0,'d1',29015.829948998,'12418b50-2fdd-4816-b1c5-4073462b9159',NULL,NULL,NULL,'2026-11-23T22:34:40.003728+00:00','2026-11-23T22:34:40.099291+00:00',NULL);
-INSERT INTO "trial" VALUES(6,'afb886b11e2d4d8b7a78cd4bdf27bff5aede9eaa68376f01c7d528fa1ec4db61',2,2,'2e3148bc22eed437c34afd430709285777fdf69d645708088b3dd12b4d93d67e','auto','queued',0,0,0,0,-1,1,1,0,NULL,NULL,NULL,NULL,NULL,NULL,'2026-11-23T22:34:40.003728+00:00',NULL,NULL);
+INSERT INTO "trial" VALUES(1,'25247b6c775d64cc9bcaffc9d2263f71527d5ca7823fd96b478b4d5ccb7f24a5',1,0,'2e3148bc22eed437c34afd430709285777fdf69d645708088b3dd12b4d93d67e','auto','completed',1,0,0,0,-1,1,NULL,0,NULL,NULL,NULL,20,NULL,'{"host":"h"}','2026-11-24T04:31:57.849975+00:00','2026-11-24T04:31:57.865953+00:00','2026-11-24T04:31:58.048769+00:00');
+INSERT INTO "trial" VALUES(2,'631f54321b24ab7af621ab776ff63fa899ce1585ebd9d53fd97ee8508b4424c7',1,1,'2e3148bc22eed437c34afd430709285777fdf69d645708088b3dd12b4d93d67e','auto','completed',1,0,0,0,-1,1,NULL,0,NULL,NULL,NULL,20,NULL,'{"host":"h"}','2026-11-24T04:31:57.849975+00:00','2026-11-24T04:31:57.865953+00:00','2026-11-24T04:31:58.048769+00:00');
+INSERT INTO "trial" VALUES(3,'3f890745d76cc2fb6a67ebd67d9f4fdef12b7c19478e0f3f6ddeb6693517d2c1',1,2,'2e3148bc22eed437c34afd430709285777fdf69d645708088b3dd12b4d93d67e','auto','completed',1,0,0,0,-1,1,NULL,0,NULL,NULL,NULL,20,NULL,'{"host":"h"}','2026-11-24T04:31:57.849975+00:00','2026-11-24T04:31:57.865953+00:00','2026-11-24T04:31:58.048769+00:00');
+INSERT INTO "trial" VALUES(4,'42d459cbccf3c224306e4f1c2f28b17715615baea99f11807871060766a410e2',2,0,'2e3148bc22eed437c34afd430709285777fdf69d645708088b3dd12b4d93d67e','auto','completed',1,0,0,0,-1,1,NULL,0,NULL,NULL,NULL,20,NULL,'{"host":"h"}','2026-11-24T04:31:57.849975+00:00','2026-11-24T04:31:57.865953+00:00','2026-11-24T04:31:58.048769+00:00');
+INSERT INTO "trial" VALUES(5,'61b54e1b2258472df9c7fc63bb9d06667e1f17e1e6131c2528d5c84dbcb3efe0',2,1,'2e3148bc22eed437c34afd430709285777fdf69d645708088b3dd12b4d93d67e','auto','running',1,0,0,0,-1,1,1,0,'d1',50453.784300163,'12418b50-2fdd-4816-b1c5-4073462b9159',NULL,NULL,NULL,'2026-11-24T04:31:57.849975+00:00','2026-11-24T04:31:58.053615+00:00',NULL);
+INSERT INTO "trial" VALUES(6,'afb886b11e2d4d8b7a78cd4bdf27bff5aede9eaa68376f01c7d528fa1ec4db61',2,2,'2e3148bc22eed437c34afd430709285777fdf69d645708088b3dd12b4d93d67e','auto','queued',0,0,0,0,-1,1,1,0,NULL,NULL,NULL,NULL,NULL,NULL,'2026-11-24T04:31:57.849975+00:00',NULL,NULL);
 CREATE INDEX ix_trial_settings_id ON trial (settings_id);
 CREATE INDEX ix_trial_queue ON trial (priority, queued_for, id, device) WHERE state = 'queued' AND queued_for IS NOT NULL;
 CREATE INDEX ix_trial_stack_queue ON trial (stack_key, priority, queued_for, id) WHERE state = 'queued' AND queued_for IS NOT NULL;

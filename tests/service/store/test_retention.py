@@ -1,5 +1,6 @@
 """What `nfa gc` and thinning delete, what they leave, and that the disk has the room afterwards."""
 
+import threading
 from datetime import timedelta
 
 import numpy as np
@@ -87,6 +88,25 @@ def test_data_that_a_grid_or_a_trial_names_stays(store, tiny_grid):
     assert sum(one.rows for one in retention.collect(store)) == 0
     control.delete_experiment(store, "e1")
     assert {one.what for one in retention.collect(store) if one.rows} == {"datasets that nothing names"}
+
+
+def test_no_row_outlives_its_trial_whoever_deletes_while_it_is_recorded(store, tiny_grid):
+    for first in range(0, 60, 3):
+        made = submissions.create_experiment(store, expand(tiny_grid(axes={}, seeds=[first, first + 1, first + 2])))
+        leased, both = lease(store), threading.Barrier(2)
+
+        def record(leased=leased, both=both):
+            both.wait(10)
+            for start in range(0, 40, 10):
+                steps = list(range(start, start + 10))
+                queue.record(store, report(leased, steps, first=start == 0, ends=start == 30), 30.0)
+
+        recorder = threading.Thread(target=record)
+        recorder.start()
+        both.wait(10)
+        control.delete_experiment(store, made.id)
+        recorder.join(30)
+    assert [_count(store, table) for table in (trial, measurement, layer_measurement)] == [0, 0, 0]
 
 
 def test_deleting_an_experiment_frees_the_disk_after_a_vacuum(store, tiny_grid):
