@@ -23,6 +23,8 @@ from service.store.weights import weights_at
 from service.tables import column
 
 router = APIRouter(tags=["trials"])
+_MOST_LOOKED_AT = 2_000
+"""Trials of an experiment up to which a page of them costs more than knowing that none has changed."""
 
 
 @router.get("/experiments/{experiment_id}/trials", summary="Trials of an experiment", response_model=Page[TrialBody])
@@ -43,7 +45,7 @@ def list_trials(
     def make(headers: dict[str, str]) -> Response:
         return json_answer(page_of(store, experiment_id, limit, cursor, state, where, sort), headers)
 
-    return answer_once(request, "json", version_of(store, [experiment_id]), make)
+    return answer_once(request, "json", version_of(store, [experiment_id], most_trials=_MOST_LOOKED_AT), make)
 
 
 def page_of(

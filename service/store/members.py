@@ -69,7 +69,10 @@ def members_in(
         query = query.where(link.position > after)
     states = {state.value: state for state in TrialState}
     rows = connection.execute(query).all()
-    return [Member(*row[:5], states[row[5]] if row[6] else TrialState.CANCELLED) for row in rows]
+    return [
+        Member(number, position, key, point, seed, states[state] if wanted else TrialState.CANCELLED)
+        for number, position, key, point, seed, state, wanted in rows
+    ]
 
 
 def groups_of(
@@ -94,10 +97,13 @@ def groups_of(
     }
     fixed = _of_settings(group_by, documents)
     is_wanted = _wanted(tree, documents, finals)
+    own = [path for path in group_by if path in ("seed", "state")]
     groups: dict[Any, Group] = {}
     for member in members:
-        if is_wanted(member):
-            whole = (member.experiment if by_experiment else 0, fixed[member.settings_id], *_own(member, group_by))
+        if is_wanted is None or is_wanted(member):
+            whole = (member.experiment if by_experiment else 0, fixed[member.settings_id])
+            if own:
+                whole += tuple(member.seed if path == "seed" else member.state for path in own)
             group = groups.get(whole)
             if group is None:
                 key = {"experiment": experiment_id(member.experiment)} if by_experiment else {}
@@ -130,16 +136,12 @@ def _of_settings(paths: Sequence[str], documents: Mapping[int, Mapping[str, Any]
     return {key: repr([setting(document, path) for path in own]) for key, document in documents.items()}
 
 
-def _own(member: Member, paths: Sequence[str]) -> tuple[Any, ...]:
-    return tuple(member.seed if path == "seed" else member.state for path in paths if path in ("seed", "state"))
-
-
 def _wanted(
     tree: filters.Filter, documents: Mapping[int, Mapping[str, Any]], finals: Mapping[str, Mapping[int, Any]]
-) -> Callable[[Member], bool]:
-    """Whether a trial passes; a filter on settings alone is asked once per settings."""
+) -> Callable[[Member], bool] | None:
+    """Whether a trial passes, None where all do; a filter on settings alone is asked once per settings."""
     if tree == filters.EVERYTHING:
-        return lambda _: True
+        return None
     if finals or filters.paths(tree) & {"seed", "state"}:
         return lambda member: filters.matches(tree, lookup_in(member, documents, finals))
     passing = {

@@ -4,8 +4,9 @@ Each piece is read in a transaction of its own, which is over before the piece i
 goes away, holds nothing.
 """
 
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,6 +37,8 @@ Level = Literal["layer", "network"]
 _Parts = Iterator[tuple[list[Member], Mapping[int, Mapping[str, Any]]]]
 PIECE_ROWS = 100_000
 _PIECE_TRIALS = 5_000
+_AHEAD = {"sqlite": 1, "postgresql": 2}
+"""Pieces that are read while another is written: PostgreSQL reads in processes of its own, SQLite in this one."""
 
 
 @dataclass(frozen=True)
@@ -89,24 +92,26 @@ def open_sweep(store: Store, public_id: str, level: Level) -> Sweep:
 
 def pieces(store: Store, sweep: Sweep) -> Generator[pl.DataFrame]:
     """The rows of a sweep, ordered by trial (as in the grid), step and layer."""
-    parts = _pieces(store, sweep.number, _PIECE_TRIALS, sweep)
-    with ThreadPoolExecutor(1, thread_name_prefix="export") as ahead:
-        following = ahead.submit(_piece, store, sweep, parts)
-        while (piece := following.result()) is not None:
-            # the database works on the next piece while this one is written
-            following = ahead.submit(_piece, store, sweep, parts)
-            yield piece
+
+    def read(members: Sequence[Member]) -> tuple[pl.DataFrame, ...]:
+        with store.read() as connection:
+            return _read(connection, sweep, [member.id for member in members])
+
+    most = _AHEAD[store.dialect]
+    with ThreadPoolExecutor(most, thread_name_prefix="export") as ahead:
+        reading: deque[tuple[list[Member], Mapping[int, Mapping[str, Any]], Future[tuple[pl.DataFrame, ...]]]] = deque()
+        for members, documents in _pieces(store, sweep.number, _PIECE_TRIALS, sweep):
+            reading.append((members, documents, ahead.submit(read, members)))
+            if len(reading) > most:
+                # the database works on the next pieces while this one is put together and written
+                yield _next(sweep, reading)
+        while reading:
+            yield _next(sweep, reading)
 
 
-def _piece(store: Store, sweep: Sweep, parts: _Parts) -> pl.DataFrame | None:
-    """The next piece; None after the last."""
-    part = next(parts, None)
-    if part is None:
-        return None
-    members, documents = part
-    with store.read() as connection:
-        found = _read(connection, sweep, [member.id for member in members])
-    return _assembled(sweep, members, documents, *found)
+def _next(sweep: Sweep, reading: deque[Any]) -> pl.DataFrame:
+    members, documents, found = reading.popleft()
+    return _assembled(sweep, members, documents, *found.result())
 
 
 def _pieces(store: Store, number: int, most: int, sweep: Sweep | None) -> _Parts:

@@ -15,11 +15,14 @@ from service.store.session import Store
 _UNFINISHED = (TrialState.QUEUED, TrialState.RUNNING)
 
 
-def version_of(store: Store, experiments: Sequence[str], *, while_running: bool = False) -> str | None:
+def version_of(
+    store: Store, experiments: Sequence[str], *, while_running: bool = False, most_trials: int | None = None
+) -> str | None:
     """The version of the trials of experiments, of all that was measured for them, and of their claims.
 
     None while a trial is unfinished; with `while_running`, what an answer without unfinished trials' measurements is
-    made from has a version then too: every trial that starts or ends is another one.
+    made from has a version then too: every trial that starts or ends is another one. None also for more than
+    `most_trials`, where answering costs less than looking at them all.
     """
     link = experiment_trial.c
     is_open = and_(link.wanted == literal(True), trial.c.state.in_(_UNFINISHED))
@@ -27,6 +30,10 @@ def version_of(store: Store, experiments: Sequence[str], *, while_running: bool 
         numbers = [require(connection, one) for one in experiments]
         parts = []
         for number in numbers:
+            about = select(experiment.c.claims, experiment.c.axes, experiment.c.trials).where(experiment.c.id == number)
+            claims, axes, trials = connection.execute(about).one()
+            if most_trials is not None and trials > most_trials:
+                return None
             row = connection.execute(
                 select(
                     func.count(),
@@ -42,9 +49,6 @@ def version_of(store: Store, experiments: Sequence[str], *, while_running: bool 
             ).one()
             if row[1] and not while_running:
                 return None
-            claims, axes = connection.execute(
-                select(experiment.c.claims, experiment.c.axes).where(experiment.c.id == number)
-            ).one()
             digest = hashlib.sha256(json.dumps([claims, axes]).encode()).hexdigest()[:16]
             parts.append(f"{number}:{row[0]}:{row[2]}:{row[3]}:{row[4]}:{row[5]}:{row[1]}:{row[6]}:{digest}")
     return " ".join(parts)
