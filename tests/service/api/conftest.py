@@ -1,10 +1,14 @@
 """The application on a fresh store of each database, called without a network."""
 
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
+from processes import wait_until
 
 from service.main import create_app
 from service.settings import Settings
@@ -65,3 +69,18 @@ def train_queue(store: Store) -> Callable[[], None]:
                 is_first = False
 
     return work
+
+
+@pytest.fixture
+def port(store: Store) -> Iterator[int]:
+    """Where the application listens."""
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    settings = Settings(body_seconds=0.5, stall_seconds=0.5)
+    server = uvicorn.Server(uvicorn.Config(create_app(settings, store), log_level="critical"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread.start()
+    wait_until(lambda: server.started)
+    yield bound.getsockname()[1]
+    server.should_exit = True
+    thread.join(10)

@@ -5,11 +5,9 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
-import pytest
 import uvicorn
 from processes import wait_until
 
@@ -17,22 +15,6 @@ from service.cli.api_process import ApiServer
 from service.client import Client
 from service.main import create_app
 from service.settings import Settings
-from service.store.session import Store
-
-
-@pytest.fixture
-def port(store: Store) -> Iterator[int]:
-    """Where the application listens."""
-    bound = socket.socket()
-    bound.bind(("127.0.0.1", 0))
-    settings = Settings(body_seconds=0.5, stall_seconds=0.5)
-    server = uvicorn.Server(uvicorn.Config(create_app(settings, store), log_level="critical"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-    thread.start()
-    wait_until(lambda: server.started)
-    yield bound.getsockname()[1]
-    server.should_exit = True
-    thread.join(10)
 
 
 def _post(port: int, body: bytes, *, declared: int | None = None, key: str | None = None) -> socket.socket:
