@@ -1,6 +1,6 @@
 """Runs a sample of a sweep's trials through a peer and prints seconds per trial as JSON; see sweep.py.
 
-    python benchmarks/peers.py pool|tune TRIALS SWEEP-AS-JSON
+    python benchmarks/peers.py pool|tune SWEEPS-AS-JSON    (a sweep per trial: its shape)
 
 pool: multiprocessing, a process per core. tune: Ray Tune with one CPU per trial, reporting each measured step.
 """
@@ -18,18 +18,23 @@ from concurrent.futures import ProcessPoolExecutor
 from peer_training import Sweep, sweep_of, timed, train
 
 
-def pool(sweep: Sweep, trials: int) -> float:
+def pool(sweeps: list[Sweep]) -> float:
     """Seconds per trial of a process pool on all cores, after a warm-up of each process."""
     cores = os.cpu_count() or 1
-    tiny = Sweep("warm-up", sweep.widths, 8, 2, 1, sweep.activation, sweep.dtype)
+    tiny = _tiny(sweeps[0])
     with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn")) as workers:
         list(workers.map(timed, [tiny] * 4 * cores, range(4 * cores)))
         started = time.perf_counter()
-        list(workers.map(timed, [sweep] * trials, range(trials)))
-        return (time.perf_counter() - started) / trials
+        list(workers.map(timed, sweeps, range(len(sweeps))))
+        return (time.perf_counter() - started) / len(sweeps)
 
 
-def tune(sweep: Sweep, trials: int) -> float:
+def _tiny(sweep: Sweep) -> Sweep:
+    """A warm-up."""
+    return Sweep("warm-up", sweep.widths, 8, 2, 1, sweep.activation, sweep.dtype)
+
+
+def tune(sweeps: list[Sweep]) -> float:
     """Seconds per trial of Ray Tune on all cores, without Ray's own start."""
     import ray
     from ray import tune as ray_tune
@@ -42,14 +47,15 @@ def tune(sweep: Sweep, trials: int) -> float:
         def report(step: int, loss: float, alignment: float) -> None:
             ray_tune.report({"step": step, "loss": loss, "alignment": alignment})
 
-        train(config["sweep"], config["seed"], report)
+        chosen = config["sweeps"]
+        train(chosen[config["trial"]], config["trial"], report)
 
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     os.environ["PYTHONPATH"] = os.path.dirname(os.path.abspath(__file__))
     ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
 
-    def run(chosen: Sweep, count: int) -> float:
-        space = {"sweep": chosen, "seed": ray_tune.grid_search(list(range(count)))}
+    def run(chosen: list[Sweep]) -> float:
+        space = {"sweeps": chosen, "trial": ray_tune.grid_search(list(range(len(chosen))))}
         with tempfile.TemporaryDirectory() as folder:
             tuner = ray_tune.Tuner(
                 ray_tune.with_resources(trainable, {"cpu": 1}),
@@ -60,10 +66,10 @@ def tune(sweep: Sweep, trials: int) -> float:
             results = tuner.fit()
             taken = time.perf_counter() - started
         assert not results.errors, results.errors[0]
-        return taken / count
+        return taken / len(chosen)
 
-    run(Sweep("warm-up", sweep.widths, 8, 2, 1, sweep.activation, sweep.dtype), 2)
-    found = run(sweep, trials)
+    run([_tiny(sweeps[0])] * 2)
+    found = run(sweeps)
     ray.shutdown()
     return found
 
@@ -71,8 +77,8 @@ def tune(sweep: Sweep, trials: int) -> float:
 def main() -> None:
     """Print {"seconds_per_trial": ..}."""
     warnings.filterwarnings("ignore")
-    kind, trials, sweep = sys.argv[1], int(sys.argv[2]), sweep_of(json.loads(sys.argv[3]))
-    print(json.dumps({"seconds_per_trial": {"pool": pool, "tune": tune}[kind](sweep, trials)}))
+    kind, sweeps = sys.argv[1], [sweep_of(one) for one in json.loads(sys.argv[2])]
+    print(json.dumps({"seconds_per_trial": {"pool": pool, "tune": tune}[kind](sweeps)}))
 
 
 if __name__ == "__main__":

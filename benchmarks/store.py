@@ -30,6 +30,7 @@ import synthetic
 from service.fitting import Limits
 from service.grids import expand
 from service.store import schema, submissions
+from service.store.experiments import get_experiment
 from service.store.session import open_store
 
 _LOOKS = itertools.count()
@@ -180,11 +181,9 @@ def million(url: str) -> None:
     with open_store(url) as store:
         made, seconds = synthetic.submit(store, 100_000, 1)
         show("submit 100,000 trials", seconds, "s", -10)
-        before = document
         for part in range(2, 11):
-            grown = document | {"seeds": 1_000 * part}
+            before, grown = get_experiment(store, made).grid, document | {"seeds": 1_000 * part}
             submissions.extend_experiment(store, made, expand(grown, MANY), before, grown)
-            before = grown
         rows, _, seconds = synthetic.write(store, 1, lanes=4_096)
         show("write", rows / seconds, "rows/s", None)
         with store.write() as connection:

@@ -29,7 +29,7 @@ from nfa_kernels import cost
 from service.cli.local_service import running
 from service.client import Client
 from service.grids import expand
-from service.stacking import max_lanes
+from service.stacking import lanes_per_stack
 from service.states import TrialState
 from workers.allocation import keep_freed_memory
 from workers.blocks import Lane, Stack
@@ -43,30 +43,43 @@ WIDE = (128, 512, 512, 512, 4)
 
 @dataclass(frozen=True)
 class Case:
-    """A sweep, and how many trials of it each side trains."""
+    """A sweep of one shape or of many, and how many trials each side trains."""
 
-    sweep: Sweep
+    sweeps: tuple[Sweep, ...]
     ours: int
     pool: int
     tune: int
 
+    def sample(self, trials: int) -> list[Sweep]:
+        """The shapes of a peer's trials, spread over all."""
+        return [self.sweeps[13 * trial % len(self.sweeps)] for trial in range(trials)]
 
+
+MIXED = tuple(
+    Sweep("mixed", (16, *[width] * (depth - 1), 4), 200, 1000, 20)
+    for depth in (2, 3, 4, 5, 6)
+    for width in (8, 12, 16, 24, 32, 48, 64, 96)
+)
 CASES = {
-    "linear-float32": Case(Sweep("linear-float32", LINEAR, 256, 2000, 10, dtype="float32"), 4096, 4, 4),
-    "linear-float64": Case(Sweep("linear-float64", LINEAR, 256, 2000, 10), 512, 4, 4),
-    "relu-float32": Case(Sweep("relu-float32", LINEAR, 256, 2000, 10, "relu", "float32"), 32, 4, 4),
-    "small": Case(Sweep("small", SMALL, 200, 6000, 100, learning_rate=0.02), 512, 4, 4),
-    "wide": Case(Sweep("wide", WIDE, 256, 200, 20, "relu", "float32", batch_size=64), 8, 4, 2),
+    "linear-float32": Case((Sweep("linear-float32", LINEAR, 256, 2000, 10, dtype="float32"),), 4096, 4, 4),
+    "linear-float64": Case((Sweep("linear-float64", LINEAR, 256, 2000, 10),), 512, 4, 4),
+    "relu-float32": Case((Sweep("relu-float32", LINEAR, 256, 2000, 10, "relu", "float32"),), 128, 8, 4),
+    "relu-float64": Case((Sweep("relu-float64", LINEAR, 256, 2000, 10, "relu"),), 64, 8, 4),
+    "small": Case((Sweep("small", SMALL, 200, 6000, 100, learning_rate=0.02),), 512, 4, 4),
+    "mixed": Case(MIXED, 160, 20, 10),
+    "wide": Case((Sweep("wide", WIDE, 256, 200, 20, "relu", "float32", batch_size=64),), 32, 8, 4),
 }
 
 
-def grid(sweep: Sweep, trials: int) -> dict:
+def grid(case: Case, trials: int) -> dict:
     """The sweep as a grid of this service."""
+    sweep, shapes = case.sweeps[0], [one.widths for one in case.sweeps]
     inputs, *hidden, outputs = sweep.widths
     training = {"learning_rate": sweep.learning_rate, "weight_decay": 0.01, "steps": sweep.steps, "dtype": sweep.dtype}
     if sweep.batch_size:
         training |= {"optimizer": "sgd", "batch_size": sweep.batch_size}
     spectrum = [1.0] * min(inputs, outputs)
+    axes = {"network.depth": sorted({len(one) - 1 for one in shapes}), "network.width": sorted({s[1] for s in shapes})}
     return {
         "name": sweep.name,
         "trial": {
@@ -75,59 +88,59 @@ def grid(sweep: Sweep, trials: int) -> dict:
             "training": training,
             "measure": {"every": sweep.every, "metrics": ["train_loss", "alignment"]},
         },
-        "seeds": trials,
+        "axes": axes if len(shapes) > 1 else {},
+        "seeds": trials // len(shapes),
     }
 
 
-def kernels_alone(sweep: Sweep, trials: int) -> tuple[float, float, float]:
+def kernels_alone(case: Case, trials: int) -> tuple[float, float, float]:
     """Seconds per trial of stacks trained in one process per core; core-seconds of steps and of measuring."""
     cores = os.cpu_count() or 1
-    shares = [range(first, trials, cores) for first in range(cores)]
+    stacks = []
+    for point in expand(grid(case, trials)).points:
+        seeds = trials // len(case.sweeps)
+        size = lanes_per_stack(seeds, cores, point.settings)
+        stacks += [(point.settings, range(first, min(first + size, seeds))) for first in range(0, seeds, size)]
     with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
-        list(pool.map(_stack, [sweep] * cores, [range(2)] * cores))
+        list(pool.map(_stack, [(stacks[0][0], range(2))] * cores))
         started = time.perf_counter()
-        found = list(pool.map(_stack, [sweep] * cores, shares))
+        found = list(pool.map(_stack, stacks))
         taken = time.perf_counter() - started
     return taken / trials, sum(one[0] for one in found), sum(one[1] for one in found)
 
 
-def _stack(sweep: Sweep, seeds: range) -> tuple[float, float]:
-    """Train some seeds in stacks as large as the service's; seconds of steps and of measuring."""
+def _stack(what: tuple[dict, range]) -> tuple[float, float]:
+    """Train some seeds of one grid point as a stack; seconds of steps and of measuring."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    point = expand(grid(sweep, 1)).points[0]
-    stepping = measuring = 0.0
-    size = max_lanes(point.settings)
-    for first in range(0, len(seeds), size):
-        for block in train(Stack(tuple(Lane(point.settings, seed) for seed in seeds[first : first + size]))):
-            stepping += block.training_seconds
-            measuring += block.measuring_seconds
-    return stepping, measuring
+    settings, seeds = what
+    blocks = list(train(Stack(tuple(Lane(settings, seed) for seed in seeds))))
+    return sum(block.training_seconds for block in blocks), sum(block.measuring_seconds for block in blocks)
 
 
-def through_the_service(sweep: Sweep, trials: int) -> float:
+def through_the_service(case: Case, trials: int) -> float:
     """Seconds per trial from the submission to the last row in the store, with trainers that are up."""
     with (
         tempfile.TemporaryDirectory() as home,
         running(Path(home), "127.0.0.1", 0, lambda _: None) as service,
         Client(service.url) as client,
     ):
-        warm = {**grid(sweep, 2), "seeds": [10**6, 10**6 + 1, 10**6 + 2, 10**6 + 3]}
+        warm = grid(case, trials) | {"axes": {}, "seeds": [10**6, 10**6 + 1, 10**6 + 2, 10**6 + 3]}
         client.wait(client.submit(warm).id, poll_seconds=0.05)
         started = time.perf_counter()
-        ended = client.wait(client.submit(grid(sweep, trials)).id, poll_seconds=0.25)
+        ended = client.wait(client.submit(grid(case, trials)).id, poll_seconds=0.25)
         taken = time.perf_counter() - started
         assert ended.counts[TrialState.COMPLETED] == trials, ended.counts
     return taken / trials
 
 
-def peer(python: Path, kind: str, sweep: Sweep, trials: int) -> float | None:
+def peer(python: Path, kind: str, sweeps: list[Sweep]) -> float | None:
     """Seconds per trial of a peer; None where its environment is missing."""
     if not python.exists():
         return None
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("MKL_CBWR", "PYTHONPATH"))}
     done = subprocess.run(
-        [python, HERE / "peers.py", kind, str(trials), json.dumps(asdict(sweep))],
+        [python, HERE / "peers.py", kind, json.dumps([asdict(one) for one in sweeps])],
         env=plain | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -140,31 +153,33 @@ def peer(python: Path, kind: str, sweep: Sweep, trials: int) -> float | None:
 
 def run(case: Case, python: Path) -> None:
     """One sweep through all sides."""
-    sweep = case.sweep
-    alone, stepping, measuring = kernels_alone(sweep, case.ours)
-    service = through_the_service(sweep, case.ours)
-    print(f"\n{sweep.name}: widths {sweep.widths}, n = {sweep.samples}")
-    print(f"  {sweep.steps} steps, every {sweep.every}th measured")
+    sweep = case.sweeps[0]
+    alone, stepping, measuring = kernels_alone(case, case.ours)
+    service = through_the_service(case, case.ours)
+    shapes = f"widths {sweep.widths}" if len(case.sweeps) == 1 else f"{len(case.sweeps)} shapes"
+    print(f"\n{sweep.name}: {shapes}, n = {sweep.samples}, {sweep.steps} steps, every {sweep.every}th measured")
     print(f"  {'service':22} {1e3 * service:10.2f} ms per trial, {case.ours} trials")
     print(f"  {'kernels alone':22} {1e3 * alone:10.2f} ms per trial, {case.ours} trials")
     for kind, trials in (("pool", case.pool), ("tune", case.tune)):
-        found = peer(python, kind, sweep, trials)
+        found = peer(python, kind, case.sample(trials))
         if found is not None:
             told = f"{found / service:6.1f}x the service, {trials} trials extrapolated"
             print(f"  {'process pool' if kind == 'pool' else 'Ray Tune':22} {1e3 * found:10.2f} ms per trial, {told}")
-    shape = cost.Shape(
-        sweep.widths,
-        sweep.batch_size or sweep.samples,
-        sweep.activation == "linear",
-        full_batch=sweep.batch_size is None,
-        dtype=sweep.dtype,
-    )
-    rate = case.ours * sweep.steps * cost.step_flops(shape) / stepping
+    operations = sum(_step_flops(one) for one in case.sweeps) / len(case.sweeps)
+    rate = case.ours * sweep.steps * operations / stepping
     limit = gemm_rate(getattr(torch, sweep.dtype))
     print(f"  steps run at {rate / 1e9:.1f} GFLOP/s a core, {rate / limit:.0%} of a large GEMM ({limit / 1e9:.1f})")
     print(
-        f"  measuring costs {measuring / stepping:.0%} of the steps' time; the service adds {service / alone - 1:.0%}"
+        f"  measuring costs {measuring / stepping:.0%} of the steps' time; the service adds {service / alone - 1:.0%}",
+        flush=True,
     )
+
+
+def _step_flops(sweep: Sweep) -> int:
+    """Operations of one step of one network."""
+    is_linear = sweep.activation == "linear"
+    samples, full_batch = sweep.batch_size or sweep.samples, sweep.batch_size is None
+    return cost.step_flops(cost.Shape(sweep.widths, samples, is_linear, full_batch=full_batch, dtype=sweep.dtype))
 
 
 def main() -> None:
@@ -179,7 +194,7 @@ def main() -> None:
     for name in chosen.sweeps or CASES:
         case = CASES[name]
         if chosen.quick:
-            case = Case(case.sweep, max(4, case.ours // 4), min(case.pool, 2), 2)
+            case = Case(case.sweeps, max(len(case.sweeps), case.ours // 8), min(case.pool, 4), 2)
         run(case, chosen.peers)
 
 
