@@ -13,7 +13,7 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(
 ENV  := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: fuzz audit help install demo up test browser pictures soak test-gpu check format clean
+.PHONY: performance fuzz audit help install demo up test browser pictures soak test-gpu check format clean
 
 help: ## List these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ audit: $(VENV)/.test ## Known vulnerabilities of the dependencies, and bandit ov
 	@$(PYTHON) -m venv .audit && .audit/bin/pip install --quiet --disable-pip-version-check pip-audit bandit
 	@.audit/bin/bandit --quiet --recursive --severity-level medium service workers nfa_kernels migrations
 	@.audit/bin/pip-audit --strict --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
+performance: $(VENV)/.test ## Run every benchmark (an hour) and rewrite docs/performance.md; peers: benchmarks/requirements.txt
+	@$(ENV) $(BIN)/python benchmarks/report.py
 
 check: $(VENV)/.test ## Lint, types and import contracts
 	@$(BIN)/ruff check .
