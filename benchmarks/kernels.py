@@ -6,6 +6,7 @@ AGOP and its power; the cosine of two matrices. The stack is 64 networks, L = 3,
     python benchmarks/kernels.py
 """
 
+import itertools
 import os
 
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
@@ -109,6 +110,33 @@ def sides(activation: str) -> tuple[Stack, list[Peer]]:
     return Stack(weights, x, y, activation), peers
 
 
+def products_alone(activation: str, dtype: torch.dtype) -> float:
+    """Operations per second of a step's matrix products and nothing else, on arrays that stay in the cache.
+
+    What a step can reach at most: small and thin products are slower than large ones.
+    """
+    lanes, outputs = (STACK, WIDTHS[-1]) if activation == "linear" else (2, 0)
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for before, after in itertools.pairwise(WIDTHS):
+        weight = torch.randn(lanes, after, before, dtype=dtype)
+        if activation == "linear":
+            left, right = (torch.randn(lanes, outputs, size, dtype=dtype) for size in (after, before))
+            pairs += [(left, weight), (right, weight.mT), (left.mT, right)]
+        else:
+            inputs, deltas = (torch.randn(lanes, size, SAMPLES, dtype=dtype) for size in (before, after))
+            pairs += [(weight, inputs), (deltas, inputs.mT)] + ([(weight.mT, deltas)] if before != WIDTHS[0] else [])
+    results = [torch.bmm(*pair) for pair in pairs]
+    operations = sum(2 * lanes * left.shape[1] * left.shape[2] * right.shape[2] for left, right in pairs)
+    repeats = 20
+
+    def run() -> None:
+        for _ in range(repeats):
+            for pair, result in zip(pairs, results, strict=True):
+                torch.bmm(*pair, out=result)
+
+    return repeats * operations / best_seconds({"products": run}, 1.0)["products"]
+
+
 def main() -> None:
     """Print seconds, ratios and rates."""
     torch.set_num_threads(1)
@@ -147,6 +175,10 @@ def main() -> None:
         rate, limit = STACK * cost.step_flops(shape) / found["step"], gemm_rate(torch.float64)
         told = f"{rate / 1e9:.1f} of {limit / 1e9:.1f} GFLOP/s of a large GEMM, {rate / limit:.0%}"
         print(f"{activation + ', step':34} {told}")
+        for dtype in (torch.float64, torch.float32):
+            least, most = products_alone(activation, dtype), gemm_rate(dtype)
+            told = f"{least / 1e9:.1f} of {most / 1e9:.1f} GFLOP/s, {least / most:.0%}"
+            print(f"{activation}, products alone, {str(dtype).removeprefix('torch.'):12} {told}")
         print(f"{activation + ', alignment':34} differs by {difference:.1e} from the peer's\n")
 
 

@@ -226,7 +226,7 @@ def serving(url: str) -> Generator[tuple[httpx.Client, int]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-c", SERVER, url, str(port)])
+    process = subprocess.Popen([sys.executable, "-c", SERVER, url, str(port)], stdout=subprocess.DEVNULL)
     root = f"http://127.0.0.1:{port}"
     try:
         with httpx.Client(base_url=f"{root}/api/v1", timeout=600) as client:

@@ -56,7 +56,7 @@ class Case:
 
 
 MIXED = tuple(
-    Sweep("mixed", (16, *[width] * (depth - 1), 4), 200, 1000, 20)
+    Sweep("mixed", (16, *[width] * (depth - 1), 4), 200, 1000, 20, learning_rate=0.001)
     for depth in (2, 3, 4, 5, 6)
     for width in (8, 12, 16, 24, 32, 48, 64, 96)
 )

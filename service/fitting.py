@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from nfa_kernels import cost
 from service.trial_settings import DataSettings, NetworkSettings, TrialSettings
 
 Arrays = Mapping[str, tuple[int, ...]]
@@ -18,6 +19,7 @@ class Limits:
     trials_per_experiment: int = 100_000
     parameters_per_network: int = 10_000_000
     steps: int = 10_000_000
+    bytes_per_network: int = 4 * 2**30
     numbers_per_dataset: int = 100_000_000
 
 
@@ -105,12 +107,30 @@ def _over_limits(settings: TrialSettings, shape: DataShape, limits: Limits) -> I
     if parameters > limits.parameters_per_network:
         allowed = limits.parameters_per_network
         yield Misfit("network.width", f"a network of {parameters} parameters is over the limit of {allowed}")
+    needed = _memory(settings, shape)
+    if needed > limits.bytes_per_network:
+        told = f"training one network takes about {needed} bytes, over the limit of {limits.bytes_per_network}"
+        yield Misfit("data.samples", f"{told}: fewer samples, narrower layers, or a batch_size need less")
     if settings.training.steps > limits.steps:
         yield Misfit("training.steps", f"{settings.training.steps} steps are over the limit of {limits.steps}")
     numbers = (shape.samples + shape.test_samples) * (shape.inputs + shape.outputs)
     if numbers > limits.numbers_per_dataset:
         allowed = limits.numbers_per_dataset
         yield Misfit("data.samples", f"training data of {numbers} numbers are over the limit of {allowed}")
+
+
+def _memory(settings: TrialSettings, shape: DataShape) -> int:
+    """Bytes that one network holds while it trains, about."""
+    network, training = settings.network, settings.training
+    form = cost.Shape(
+        widths=tuple(layer_widths(network, shape)),
+        samples=training.batch_size or shape.samples,
+        is_linear=network.activation == "linear" and not network.bias,
+        full_batch=training.batch_size is None,
+        optimizer=training.optimizer,
+        dtype=training.dtype,
+    )
+    return cost.lane_bytes(form, shape.samples + shape.test_samples)
 
 
 def _layers(settings: TrialSettings) -> Iterator[Misfit]:

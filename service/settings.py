@@ -19,11 +19,12 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65_535)
     host_names: list[str] = Field([], description="Further names by which an open service may be called.")
     requests_per_second: float = Field(
-        200.0, gt=0, description="Of one owner, on average; bursts of ten seconds' worth."
+        200.0, gt=0, description="Of one token, on average; bursts of ten seconds' worth."
     )
     max_queued: int = Field(2_000_000, ge=1, description="Unfinished trials of one owner.")
     max_trials: int = Field(100_000, ge=1, description="Trials per experiment.")
     max_parameters: int = Field(10_000_000, ge=1, description="Parameters per network.")
+    max_network_bytes: int = Field(4 * 2**30, ge=1024, description="Memory that training one network takes, about.")
     max_steps: int = Field(10_000_000, ge=1, description="Steps per trial.")
     max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Body of any request but an upload.")
     max_upload_bytes: int = Field(64 * 2**20, ge=1024, description="Body of an upload.")
@@ -40,4 +41,4 @@ class Settings(BaseSettings):
     @property
     def limits(self) -> Limits:
         """Limits on a grid."""
-        return Limits(self.max_trials, self.max_parameters, self.max_steps)
+        return Limits(self.max_trials, self.max_parameters, self.max_steps, self.max_network_bytes)

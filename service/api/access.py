@@ -62,7 +62,7 @@ class Access:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
             actor = await self._authorise(scope, headers)
-            if actor and (wait := self._rates.wait_seconds(actor.owner, time.monotonic())) > 0:
+            if actor and (wait := self._rates.wait_seconds(f"{actor.owner}/{actor.token}", time.monotonic())) > 0:
                 raise _too_many(actor, wait)
         except ServiceError as error:
             refusal = RedirectResponse("/login", 303) if _is_reader(error, scope, headers) else answer(error)
@@ -164,7 +164,8 @@ def _secret(headers: Mapping[str, str]) -> tuple[str | None, str]:
 
 
 def _too_many(actor: Actor, wait_seconds: float) -> TooMany:
-    error = TooMany(f"{actor.owner} makes more requests than NFA_REQUESTS_PER_SECOND allows: wait {wait_seconds:.1f} s")
+    who = f"the token {actor.token} of {actor.owner}" if actor.token else actor.owner
+    error = TooMany(f"{who} makes more requests than NFA_REQUESTS_PER_SECOND allows: wait {wait_seconds:.1f} s")
     error.retry_after_seconds = wait_seconds
     return error
 

@@ -1,4 +1,4 @@
-"""How many requests each owner may make: a token bucket per owner, in this process's memory."""
+"""How many requests each caller may make: a bucket for each access token, in this process's memory."""
 
 from collections import OrderedDict
 
@@ -16,17 +16,17 @@ class Rates:
         self._rate, self._size = per_second, max(1.0, 10.0 * per_second)
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def wait_seconds(self, owner: str, now: float) -> float:
+    def wait_seconds(self, caller: str, now: float) -> float:
         """Take one request's worth; 0 if it may go on, else in how many seconds it may come again.
 
         Args:
-            owner: whose bucket.
+            caller: whose bucket.
             now: a clock that only goes forward, in seconds.
         """
-        level, seen = self._buckets.pop(owner, (self._size, now))
+        level, seen = self._buckets.pop(caller, (self._size, now))
         level = min(self._size, level + (now - seen) * self._rate)
         allowed = level >= 1.0
-        self._buckets[owner] = (level - 1.0 if allowed else level, now)
+        self._buckets[caller] = (level - 1.0 if allowed else level, now)
         if len(self._buckets) > _REMEMBERED:
             self._buckets.popitem(last=False)
         return 0.0 if allowed else (1.0 - level) / self._rate

@@ -20,6 +20,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from service.errors import StoreUnavailable
 
 _BUSY_MILLISECONDS = 30_000
+STATEMENT_SECONDS = 30.0
+"""How long one statement of a question may take."""
+_INSTRUCTIONS = 100_000
+"""Of SQLite's virtual machine between two looks at the clock: about a millisecond."""
 _POSTGRESQL_OPTIONS = (
     "-c statement_timeout=30000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=15000 -c timezone=UTC"
 )
@@ -37,6 +41,7 @@ class Store:
         """Under which a dispatcher works; see incarnation.py."""
         if self.dialect == "sqlite":
             self._writer, self._reader = _sqlite_engine(self.url, "IMMEDIATE"), _sqlite_engine(self.url, "DEFERRED")
+            _limit_statements(self._reader)
         else:
             self._writer = _postgresql_engine(self.url)
             # the same pool; several statements of one reader see one snapshot, as they do on SQLite
@@ -132,6 +137,15 @@ def _sqlite_engine(url: Any, begin: str) -> Engine:
         connection.exec_driver_sql(f"BEGIN {begin}")
 
     return engine
+
+
+def _limit_statements(engine: Engine) -> None:
+    """Give up a statement that takes as long as PostgreSQL's statement_timeout."""
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _begin(_connection: Connection, cursor: Any, *_: object) -> None:
+        until = time.monotonic() + STATEMENT_SECONDS
+        cursor.connection.set_progress_handler(lambda: time.monotonic() > until, _INSTRUCTIONS)
 
 
 class _Packed:

@@ -46,6 +46,12 @@ WRONG: list[tuple[Any, str, str, str | None]] = [
     ({"trial": {"data": {"kind": "uploaded", "dataset_id": "x"}}}, "trial.data.dataset_id", "no such dataset", None),
     ({"trial": {"network": {"width": [4]}}}, "trial.network", "width lists 1 hidden layers, but depth 3", None),
     ({"trial": {"network": {"width": [4, "b"]}}}, "trial.network.width[1]", "valid integer", None),
+    (
+        {"trial": {"data": {"samples": 1_000_000}, "network": {"width": 500, "activation": "relu"}}},
+        "trial.data.samples",
+        "over the limit of 4294967296",
+        None,
+    ),
     ({"trial": {"network": {"width": 65_000}}}, "trial.network.width", "over the limit of 10000000", None),
     ({"trial": {"network": {"depth": 65}}}, "trial.network.depth", "less than or equal to 64", None),
     ({"trial": {"network": {"bias": "no"}}}, "trial.network.bias", "valid boolean", None),
