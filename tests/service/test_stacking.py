@@ -95,7 +95,7 @@ def test_a_stack_is_bounded_by_memory_by_the_cache_and_by_the_time_of_a_step() -
         for block in (
             {},
             {"network": {"width": 2000, "depth": 3}},
-            {"network": {"width": 2000, "depth": 3, "activation": "relu"}, "data": {"samples": 100_000}},
+            {"network": {"width": 2000, "depth": 3, "activation": "relu"}, "data": {"samples": 40_000}},
         )
     )
     weights = 8 * (10 * 16 + 16 * 16 + 16 * 4)
