@@ -75,7 +75,8 @@ def test_sixteen_writers_and_four_readers_never_hear_that_sqlite_is_locked(store
     paths = os.environ | {"PYTHONPATH": os.pathsep.join([str(_HERE), str(_HERE.parents[1])])}
     command = [sys.executable, str(_HERE / "store_worker.py"), store_url]
     writers = [subprocess.Popen(command, env=paths, stderr=subprocess.PIPE) for _ in range(16)]
-    until, errors, reads = time.monotonic() + SECONDS, list[str](), [0] * 4
+    wait_until(lambda: rows(store) > 100)
+    before, until, errors, reads = rows(store), time.monotonic() + SECONDS, list[str](), [0] * 4
 
     def read(number: int) -> None:
         with open_store(store_url) as own:
@@ -96,4 +97,4 @@ def test_sixteen_writers_and_four_readers_never_hear_that_sqlite_is_locked(store
     said = [line for writer in writers for line in writer.communicate()[1].decode().splitlines()]
     assert (errors, said) == ([], [])
     assert min(reads) > 10
-    assert rows(store) > 100
+    assert rows(store) > before
