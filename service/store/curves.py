@@ -14,7 +14,7 @@ from service.states import TrialState
 from service.store.bulk_reads import read_columns
 from service.store.documents import documents_of
 from service.store.experiments import require
-from service.store.keys import among
+from service.store.keys import listed
 from service.store.members import Group, groups_of, keys_of
 from service.store.metric_sources import source_of
 from service.store.models import measurement
@@ -138,8 +138,8 @@ def _times(
 ) -> np.ndarray:
     """When each row was."""
     table = measurement.c
-    condition = among(connection, table.trial_id, set(clocks.values()))
-    found = read_columns(connection, measurement, condition, {"step": table.step, "time": table.time})
+    those = listed(connection, set(clocks.values()))
+    found = read_columns(connection, measurement, those, {"step": table.step, "time": table.time})
     place = np.minimum(np.searchsorted(steps, found["step"]), max(len(steps) - 1, 0))
     is_asked = steps[place] == found["step"] if len(steps) else np.zeros(len(place), bool)
     keys = (found["trial_id"] * len(steps) + place)[is_asked]

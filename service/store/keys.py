@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, any_, column, func, literal, select
+from sqlalchemy import BigInteger, Connection, Select, any_, column, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql import ColumnElement
 
@@ -15,8 +15,15 @@ def among(connection: Connection, column: ColumnElement[Any], keys: Collection[i
     """Whether a column holds one of these keys."""
     if connection.dialect.name == "postgresql":
         return column == any_(literal(list(keys), ARRAY(BigInteger)))
+    return column.in_(listed(connection, keys))
+
+
+def listed(connection: Connection, keys: Collection[int]) -> Select[Any]:
+    """A SELECT of these keys."""
+    if connection.dialect.name == "postgresql":
+        return select(func.unnest(literal(list(keys), ARRAY(BigInteger))).label("key"))
     each = func.json_each(json.dumps(list(keys))).table_valued("value")
-    return column.in_(select(each.c.value))
+    return select(each.c.value)
 
 
 def numbered(connection: Connection, pairs: Sequence[tuple[int, int]]) -> Any:

@@ -108,9 +108,11 @@ def _insert(
     keys = np.full(max(int(lane.max()), *lanes) + 1, -1, dtype=np.int64)
     keys[list(lanes)] = list(lanes.values())
     trial_ids = keys[lane]
-    kept = trial_ids >= 0
+    # a trial's rows stand together, so that its series lies on few pages; they come step by step
+    rows = np.argsort(trial_ids, kind="stable")
+    rows = rows[trial_ids[rows] >= 0]
     present = [name for name in columns if name in batch.schema.names]
-    values = {"trial_id": trial_ids[kept]} | {name: batch.column(name).to_numpy()[kept] for name in present}
+    values = {"trial_id": trial_ids[rows]} | {name: batch.column(name).to_numpy()[rows] for name in present}
     types = [BIGINT, *(_INTEGERS.get(name, DOUBLE) for name in present)]
     insert_columns(connection, table, values, types)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from sqlalchemy import Connection, Select, and_, func, select
+from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.sql import ColumnElement
 
 from service.reductions import Reduction
@@ -33,14 +33,14 @@ def series_of(connection: Connection, members: Select[Any], metric: str, layer: 
 def values_of(connection: Connection, members: Select[Any], source: Source) -> dict[str, np.ndarray]:
     """Every value of a source by trial_id and step (`value`, NaN where undefined), in no particular order."""
     rows = source.table.c
-    condition = and_(rows.trial_id.in_(members), source.condition)
-    return read_columns(connection, source.table, condition, {"step": rows.step, "value": source.value})
+    columns = {"step": rows.step, "value": source.value}
+    return read_columns(connection, source.table, members, columns, source.condition)
 
 
 def times_of(connection: Connection, members: Select[Any]) -> pl.DataFrame:
     """When every step was: columns trial_id, step, time."""
     rows = measurement.c
-    found = read_columns(connection, measurement, rows.trial_id.in_(members), {"step": rows.step, "time": rows.time})
+    found = read_columns(connection, measurement, members, {"step": rows.step, "time": rows.time})
     return pl.DataFrame(found).with_columns(pl.col("step").cast(pl.Int64))
 
 

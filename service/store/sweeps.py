@@ -19,7 +19,7 @@ from service.store.bulk_reads import read_columns
 from service.store.documents import documents_of
 from service.store.experiments import require
 from service.store.ids import trial_id
-from service.store.keys import among
+from service.store.keys import listed
 from service.store.members import Member, members_in
 from service.store.models import (
     LAYER_COLUMNS,
@@ -168,8 +168,7 @@ def _read(connection: Connection, sweep: Sweep, keys: Sequence[int]) -> tuple[pl
 
 def _frame(connection: Connection, table: Table, keys: Sequence[int], columns: Mapping[str, Any]) -> pl.DataFrame:
     """The rows of some trials: id, step and the columns, NaN as null."""
-    condition = among(connection, table.c.trial_id, keys)
-    found = read_columns(connection, table, condition, {"step": table.c.step, **columns})
+    found = read_columns(connection, table, listed(connection, keys), {"step": table.c.step, **columns})
     whole = {"step": np.int64, "layer": np.int16, "place": np.int32}
     return pl.DataFrame(
         [pl.Series("id", found.pop("trial_id"))]
