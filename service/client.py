@@ -36,6 +36,7 @@ from service.schemas import (
     VerdictBody,
 )
 from service.states import ExperimentState
+from service.tables import long_table, table
 
 __all__ = ["Client", "ClientError", "Grid", "Unreachable"]
 
@@ -155,7 +156,7 @@ class Client:
             "agg": _joined(agg),
             "where": where,
         }
-        return _table(list(self._pages(f"/experiments/{experiment}/results", params)))
+        return table(list(self._pages(f"/experiments/{experiment}/results", params)))
 
     def curves(
         self,
@@ -182,9 +183,7 @@ class Client:
             "max_points": max_points,
             "running": running,
         }
-        table = _table(list(self._pages(f"/experiments/{experiment}/curves", params)))
-        series = [name for name, kind in table.schema.items() if isinstance(kind, pl.List)]
-        return table.explode(series) if series else table
+        return long_table(list(self._pages(f"/experiments/{experiment}/curves", params)))
 
     def phase(
         self,
@@ -378,10 +377,6 @@ def _body(grid: Grid) -> tuple[bytes, str]:
     if isinstance(grid, Path):
         grid = grid.read_bytes()
     return grid.encode() if isinstance(grid, str) else grid, "application/yaml"
-
-
-def _table(items: list[dict[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame(items, infer_schema_length=None)
 
 
 def _joined(names: Sequence[str] | None) -> str | None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 
@@ -35,10 +36,11 @@ def table(rows: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None)
 
 def long_table(items: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """A row per group and step: what stands before `step` in an item belongs to every row, the rest are columns."""
-    rows = []
-    for item in items:
-        names = list(item)
-        fixed = {name: item[name] for name in names[: names.index("step")]}
-        series = {name: item[name] for name in names[names.index("step") :]}
-        rows += [fixed | dict(zip(series, values, strict=True)) for values in zip(*series.values(), strict=True)]
-    return table(rows)
+    names = list(dict.fromkeys(name for item in items for name in item))
+    if not names:
+        return pl.DataFrame()
+    first = names.index("step")
+    series = [column(name, [value for item in items for value in item[name]]) for name in names[first:]]
+    lengths = [len(item["step"]) for item in items]
+    fixed = table(items, names[:first])[np.repeat(np.arange(len(items)), lengths)]
+    return pl.concat([fixed, pl.DataFrame(series)], how="horizontal")

@@ -66,3 +66,13 @@ def test_an_export_that_breaks_off_is_asked_for_again_and_leaves_no_half_a_file(
     with pytest.raises(Unreachable):
         made.export("e1", tmp_path / "sweep.csv")
     assert len(calls) == 2 and list(tmp_path.iterdir()) == []
+
+
+def test_values_of_several_kinds_on_one_axis_are_one_column(client, submit, train_queue):
+    made = submit(axes={"network.width": [4, [3, 2]], "network.depth": [3]}, seeds=2)["id"]
+    train_queue()
+    curves = client.curves(made, "alignment", group_by="network.width")
+    assert curves["network.width"].unique(maintain_order=True).to_list() == ["4", "[3, 2]"]
+    assert curves.group_by("network.width").len()["len"].to_list() == [curves["step"].n_unique()] * 2
+    results = client.results(made, group_by="network.width", metric="alignment")
+    assert results["network.width"].to_list() == ["4", "[3, 2]"]
