@@ -30,9 +30,13 @@ def step_factored(
     weights: Params, gradients: Sequence[Factored], state: State, hyperparameters: Hyperparameters
 ) -> tuple[Params, State]:
     """The same from thin factors: no gradient is formed."""
-    rate = hyperparameters["learning_rate"]
+    rate, is_ours = hyperparameters["learning_rate"], "weight_decay" in hyperparameters
     after = []
     for kept, (left, right) in zip(shrunk(weights, hyperparameters), gradients, strict=True):
         step = right * rate
-        after.append(kept - step if left is None else torch.baddbmm(kept, left, step, alpha=-1))
+        if left is None:
+            after.append(kept - step)
+        else:
+            # what was shrunk is a copy already
+            after.append(torch.baddbmm(kept, left, step, alpha=-1, out=kept if is_ours else None))
     return tuple(after), state
