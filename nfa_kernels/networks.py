@@ -122,24 +122,40 @@ def forward(architecture: Architecture, params: Params, x: Tensor) -> Tensor:
 
 
 def samples_last(x: Tensor) -> Tensor:
-    """The same (K, N, D) with the samples next to each other in memory, as the products of `layers` read them best."""
+    """The same (K, N, D) with the samples next to each other in memory."""
     return x.mT.contiguous().mT
+
+
+def laid_out(architecture: Architecture, x: Tensor) -> Tensor:
+    """The same (K, N, D) in the memory order in which a pass forward and back reads it best.
+
+    The longer of samples and features lies next to each other: in float64 that takes a sixth of the time off a step of
+    256 samples through 64 units, and a quarter off one of 64 samples through 512.
+    """
+    widest = max(architecture.widths[1:-1], default=1)
+    return samples_last(x) if x.shape[1] >= widest else x.contiguous()
 
 
 def layers(architecture: Architecture, params: Params, x: Tensor) -> list[tuple[Tensor, Tensor]]:
     """(pre-activation, input) of every layer, each (K, .., N); the last pre-activation is the outputs.
 
-    Samples come last: every product of a pass forward and back then reads both its arguments along their rows, which
-    in float64 takes a sixth of the time off a step.
+    All lie in memory as x does: samples last, or features last; see `laid_out`.
     """
     weights, biases = architecture.effective(params), architecture.biases(params)
     hidden, found = x.mT, []
     for index, weight in enumerate(weights):
         if index:
             hidden = found[-1][0] if architecture.is_linear else architecture.phi.function(found[-1][0])
-        before = torch.baddbmm(biases[index], weight, hidden) if biases else torch.bmm(weight, hidden)
-        found.append((before, hidden))
+        before = _product(weight, hidden)
+        found.append((before.add_(biases[index]) if biases else before, hidden))
     return found
+
+
+def _product(matrix: Tensor, columns: Tensor) -> Tensor:
+    """matrix @ columns, (K, H, D) times (K, D, N); lies in memory as the columns do."""
+    if columns.stride(-1) == 1:
+        return torch.bmm(matrix, columns)
+    return torch.bmm(columns.mT, matrix.mT).mT
 
 
 def gradients(architecture: Architecture, params: Params, x: Tensor, y: Tensor, loss: Loss) -> Params:
@@ -199,7 +215,7 @@ def _backpropagate(
         if architecture.bias:
             torch.sum(delta, 2, keepdim=True, out=of_biases[index])
         if index:
-            delta = torch.bmm(weights[index].mT, delta)
+            delta = _product(weights[index].mT, delta)
             if not architecture.is_linear:
                 delta = architecture.phi.backward(delta, passed[index - 1][0])
 

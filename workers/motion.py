@@ -10,7 +10,7 @@ from nfa_kernels import flow, names
 from nfa_kernels.batches import Batches
 from nfa_kernels.linear import LOSS_FACTORS, Moments, factored_gradients, moment_gradients, moments
 from nfa_kernels.losses import loss_of
-from nfa_kernels.networks import Architecture, Params, gradients, samples_last
+from nfa_kernels.networks import Architecture, Params, gradients, laid_out
 from nfa_kernels.optimizers import OPTIMIZERS
 from nfa_kernels.products import Factored
 from nfa_kernels.schedules import factor
@@ -109,7 +109,7 @@ class Data:
         elif architecture.is_product and training["loss"] in LOSS_FACTORS:
             self._moments = Moments(*(part.to(dtype) for part in moments(x, y, training["loss"])))
         else:
-            self._x, self._y = samples_last(self._x), samples_last(self._y)
+            self._x, self._y = laid_out(architecture, self._x), laid_out(architecture, self._y)
 
     def factored(self, params: Params) -> list[Factored] | None:
         """Thin factors of the gradients, where the network and the loss allow them."""
@@ -126,7 +126,7 @@ class Data:
         if self._batches is not None:
             rows = self._batches.next().to(x.device)
             lanes = torch.arange(rows.shape[0], device=rows.device)[:, None]
-            x, y = x[lanes, rows], y[lanes, rows]
+            x, y = laid_out(architecture, x[lanes, rows]), laid_out(architecture, y[lanes, rows])
         return gradients(architecture, params, x, y, self._loss)
 
     def state(self) -> Named:

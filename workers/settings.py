@@ -25,7 +25,7 @@ class WorkerSettings(BaseSettings):
     checkpoint_seconds: float = Field(60.0, ge=0)
     step_deadline_seconds: float = Field(60.0, gt=0)
     ping_seconds: float = Field(5.0, gt=0)
-    idle_poll_seconds: float = Field(0.2, gt=0)
+    idle_poll_seconds: float = Field(0.1, gt=0)
     stuck_seconds: float = Field(120.0, gt=0)
 
     @model_validator(mode="after")
