@@ -42,16 +42,21 @@ def _metric_id(value: str) -> str:
     return value if names.family_member(value) else one_of(names.METRICS)(value)
 
 
-Activation = Annotated[str, AfterValidator(one_of(names.ACTIVATIONS))]
-DataKind = Annotated[str, AfterValidator(one_of(names.DATA_KINDS))]
-Dtype = Annotated[str, AfterValidator(one_of(names.DTYPES))]
-Initialisation = Annotated[str, AfterValidator(one_of(names.INITIALISATIONS))]
-Link = Annotated[str, AfterValidator(one_of(names.LINKS))]
-Loss = Annotated[str, AfterValidator(one_of(names.LOSSES))]
+def _listed(allowed: Mapping[str, Any] | tuple[str, ...]) -> Any:
+    """The names in the schema."""
+    return Field(json_schema_extra={"enum": list(allowed)})
+
+
+Activation = Annotated[str, AfterValidator(one_of(names.ACTIVATIONS)), _listed(names.ACTIVATIONS)]
+DataKind = Annotated[str, AfterValidator(one_of(names.DATA_KINDS)), _listed(names.DATA_KINDS)]
+Dtype = Annotated[str, AfterValidator(one_of(names.DTYPES)), _listed(names.DTYPES)]
+Initialisation = Annotated[str, AfterValidator(one_of(names.INITIALISATIONS)), _listed(names.INITIALISATIONS)]
+Link = Annotated[str, AfterValidator(one_of(names.LINKS)), _listed(names.LINKS)]
+Loss = Annotated[str, AfterValidator(one_of(names.LOSSES)), _listed(names.LOSSES)]
 MetricId = Annotated[str, AfterValidator(_metric_id)]
-Optimizer = Annotated[str, AfterValidator(one_of(names.OPTIMIZERS))]
-Parameterization = Annotated[str, AfterValidator(one_of(names.PARAMETERIZATIONS))]
-Schedule = Annotated[str, AfterValidator(one_of(names.SCHEDULES))]
+Optimizer = Annotated[str, AfterValidator(one_of(names.OPTIMIZERS)), _listed(names.OPTIMIZERS)]
+Parameterization = Annotated[str, AfterValidator(one_of(names.PARAMETERIZATIONS)), _listed(names.PARAMETERIZATIONS)]
+Schedule = Annotated[str, AfterValidator(one_of(names.SCHEDULES)), _listed(names.SCHEDULES)]
 
 
 def spaced(value: Any) -> Any:

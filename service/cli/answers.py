@@ -61,6 +61,7 @@ class Figure(StrEnum):
     PHASE = "phase"
     EXPONENT = "exponent"
     PROFILE = "profile"
+    SPECTRA = "spectra"
 
 
 def plot(
@@ -74,12 +75,14 @@ def plot(
     against: Annotated[Literal["step", "time"], typer.Option(help="What curves run along.")] = "step",
     complement: Annotated[bool, typer.Option("--complement", help="Draw 1 - metric, on a log axis.")] = False,
     title: Annotated[str | None, typer.Option(help="Default: the experiment's name.")] = None,
+    is_dark: Annotated[bool, typer.Option("--dark", help="On a dark ground, as for slides.")] = False,
     where: Where = None,
     url: Url = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw an experiment: curves, imbalance, phase (colour by panel), exponent by depth, or alignment by exponent."""
+    """Draw an experiment: curves, imbalance, phase (colour by panel), exponent by depth, profile (alignment
+    by exponent), or spectra."""
     # Altair takes half a second to import, which only the commands that draw should wait for
     from service.web import figures  # noqa: PLC0415
 
@@ -96,7 +99,7 @@ def plot(
             chart = drawing.draw(wish, drawing.ClientSource(client, one.id, one.grid))
         except drawing.NothingToDraw as nothing:
             raise Stop(f"{one.id} has {nothing}", Exit.REFUSED) from nothing
-    figures.save(chart, target)
+    figures.save(figures.dark(chart) if is_dark else chart, target)
     if as_json:
         print_json({"file": str(target), "figure": str(figure), "color": hue, "facet": panel})
     else:

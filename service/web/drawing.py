@@ -9,11 +9,12 @@ from typing import Any, Literal, Protocol
 
 import polars as pl
 
+from nfa_kernels import names
 from service.client import Client
 from service.web import figures
 from service.web.figures.curves import CurveLook
 
-FIGURES = ("curves", "imbalance", "phase", "exponent", "profile")
+FIGURES = ("curves", "imbalance", "phase", "exponent", "profile", "spectra")
 BANDS = ("median", "min", "max", "count")
 DEPTH = "network.depth"
 
@@ -52,14 +53,15 @@ class Source(Protocol):
         """The matrix of a metric over two settings."""
         ...
 
-    def exponents(self) -> list[float]:
-        """Exponents that were recorded beside the usual ones."""
+    def recorded(self) -> list[str]:
+        """Metrics with a parameter that were recorded beside the usual ones, by their parameter."""
         ...
 
 
 def draw(wish: Wish, source: Source) -> Any:
     """The chart of a wish. Raises NothingToDraw, with what is missing."""
-    return {"phase": _phase, "exponent": _exponent, "profile": _profile}.get(wish.figure, _curves)(wish, source)
+    drawn = {"phase": _phase, "exponent": _exponent, "profile": _profile, "spectra": _spectra}
+    return drawn.get(wish.figure, _curves)(wish, source)
 
 
 def _curves(wish: Wish, source: Source) -> Any:
@@ -88,12 +90,25 @@ def _exponent(wish: Wish, source: Source) -> Any:
 
 
 def _profile(wish: Wish, source: Source) -> Any:
-    asked = [f"alignment@{exponent:g}" for exponent in source.exponents()]
+    asked = [name for name in source.recorded() if name.startswith("alignment@")]
     if not asked:
         raise NothingToDraw("no exponents recorded: name them under measure.exponents of the grid")
     table = source.results(asked, _keys(wish), wish.layer, wish.where)
     _require(table, asked[0], wish.layer)
     return figures.exponent_profile(table, color=wish.color, facet=wish.facet, title=wish.title)
+
+
+def _spectra(wish: Wish, source: Source) -> Any:
+    asked = [name for name in source.recorded() if name.startswith("agop_singular_value@")]
+    if not asked:
+        raise NothingToDraw(
+            "no singular values recorded: name agop_singular_value@1, .. under measure.metrics of the grid"
+        )
+    keys = [path for path in _keys(wish) if path != "seed"]
+    # without an axis all trials are one group, by a setting that they share
+    tables = {name: source.curves(name, keys or ["data.kind"], wish.layer, wish.where) for name in asked}
+    _require(tables[asked[0]], asked[0], wish.layer)
+    return figures.spectra(tables, keys, title=wish.title, layer=wish.layer)
 
 
 def _keys(wish: Wish) -> list[str]:
@@ -128,12 +143,16 @@ class ClientSource:
         """GET /phase."""
         return self.client.phase(self.experiment, x=x, y=y, metric=metric, layer=layer, where=where or None)
 
-    def exponents(self) -> list[float]:
+    def recorded(self) -> list[str]:
         """Of the grid's trial block."""
-        return recorded_exponents(self.grid)
+        return recorded_members(self.grid)
 
 
-def recorded_exponents(grid: Mapping[str, Any]) -> list[float]:
-    """measure.exponents of a grid, ascending; empty where it records none."""
+def recorded_members(grid: Mapping[str, Any]) -> list[str]:
+    """Metrics with a parameter that a grid records, each family by its parameter."""
     measure = (grid.get("trial") or {}).get("measure") or {}
-    return sorted(float(exponent) for exponent in measure.get("exponents") or ())
+    asked = measure.get("metrics") or ()
+    written = [] if isinstance(asked, str) else [*asked]
+    written += [names.alignment_id(float(exponent)) for exponent in measure.get("exponents") or ()]
+    members = {name: member for name in written if (member := names.family_member(name))}
+    return sorted(members, key=lambda name: members[name])

@@ -28,7 +28,7 @@ SHOWN_METRICS = (
 
 
 def choices(
-    figure: Annotated[Literal["curves", "imbalance", "phase", "exponent", "profile"], Query()] = "curves",
+    figure: Annotated[Literal["curves", "imbalance", "phase", "exponent", "profile", "spectra"], Query()] = "curves",
     color: Annotated[str, Query(max_length=200)] = "",
     facet: Annotated[str, Query(max_length=200)] = "",
     metric: Annotated[str, Query(max_length=100)] = "alignment",
@@ -51,6 +51,7 @@ def choices(
 
 
 Choices = Annotated[dict[str, Any], Depends(choices)]
+Dark = Annotated[bool, Query(description="On a dark ground.")]
 
 
 def wish_of(one: Experiment, chosen: dict[str, Any]) -> Wish:
@@ -82,7 +83,7 @@ def vega(request: Request) -> Response:
 
 
 @router.get("/experiments/{experiment_id}/figure.{form}")
-def figure(experiment_id: str, form: str, store: StoreDep, chosen: Choices) -> Response:
+def figure(experiment_id: str, form: str, store: StoreDep, chosen: Choices, dark: Dark = False) -> Response:
     """A figure as a Vega-Lite specification, SVG, PNG or PDF."""
     if form not in _MEDIA:
         raise NotFound(f"figures are answered as {', '.join(_MEDIA)}")
@@ -93,13 +94,13 @@ def figure(experiment_id: str, form: str, store: StoreDep, chosen: Choices) -> R
         if form == "json":  # the page asks while trials run: nothing to draw is no error there
             return JSONResponse({"nothing": str(nothing)}, headers=HEADERS)
         raise NotFound(f"{one.id} has {nothing}") from nothing
-    spec = chart.to_json(indent=None)
-    content = spec if form == "json" else charting.drawn(spec, form)
-    return Response(content, media_type=_MEDIA[form], headers=HEADERS)
+    return _answer(chart, form, dark=dark)
 
 
 @router.get("/trials/{trial_id}/figure.{form}")
-def trial_figure(trial_id: str, form: str, store: StoreDep, layer: Annotated[int, Query(ge=1, le=64)] = 1) -> Response:
+def trial_figure(
+    trial_id: str, form: str, store: StoreDep, layer: Annotated[int, Query(ge=1, le=64)] = 1, dark: Dark = False
+) -> Response:
     """Every metric of a trial over its steps."""
     if form not in _MEDIA:
         raise NotFound(f"figures are answered as {', '.join(_MEDIA)}")
@@ -109,6 +110,10 @@ def trial_figure(trial_id: str, form: str, store: StoreDep, layer: Annotated[int
         if form == "json":
             return JSONResponse({"nothing": "nothing was measured yet"}, headers=HEADERS)
         raise NotFound(f"{trial_id} has no measurement yet")
-    spec = chart.to_json(indent=None)
+    return _answer(chart, form, dark=dark)
+
+
+def _answer(chart: Any, form: str, *, dark: bool) -> Response:
+    spec = (figures.dark(chart) if dark else chart).to_json(indent=None)
     content = spec if form == "json" else charting.drawn(spec, form)
     return Response(content, media_type=_MEDIA[form], headers=HEADERS)

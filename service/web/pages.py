@@ -1,14 +1,12 @@
 """The pages: each asks the store as the API does, and renders."""
 
 import json
-import os
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from service import filters
 from service.api import catalogue, health
 from service.api.access import COOKIE, ActorDep
 from service.api.deps import Cursor, SettingsDep, StoreDep, Where, encode_cursor, number_cursor
@@ -22,6 +20,7 @@ from service.grids import dataset_ids, expand, parse_document
 from service.presets import get_preset, list_presets
 from service.reductions import parse_reduction
 from service.settings import Settings
+from service.settings_help import settings_help
 from service.states import ExperimentState, TrialState
 from service.store import attempts, experiments, results, submissions, trials
 from service.store.datasets import dataset_shapes
@@ -211,14 +210,18 @@ def _submit_page(text: str, *, preset: str = "", cost: Any = None, error: Servic
         presets=list_presets(),
         cost=cost,
         error=error,
-        paths=filters.PATHS,
+        settings=settings_help(),
     )
 
 
 @router.get("/cluster")
 def cluster(store: StoreDep) -> Response:
     """Who works on the queue."""
-    return render("cluster.html", found=health.get_cluster(store), cpus=os.cpu_count())
+    found = health.get_cluster(store)
+    alive = [one for one in found["dispatchers"] if one["alive"]]
+    trainers = [(one, trainer) for one in alive for trainer in one["resources"].get("trainers", ())]
+    stacks = [(one, stack) for one in alive for stack in one["resources"].get("stacks", ())]
+    return render("cluster.html", found=found, trainers=trainers, stacks=stacks)
 
 
 @router.get("/definitions")

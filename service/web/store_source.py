@@ -8,7 +8,8 @@ import polars as pl
 from service.reductions import parse_reduction
 from service.store import curves, phase, results
 from service.store.session import Store
-from service.web.drawing import BANDS, recorded_exponents
+from service.tables import long_table, table
+from service.web.drawing import BANDS, recorded_members
 
 _MOST_POINTS = 200
 
@@ -22,31 +23,18 @@ class StoreSource:
     def curves(self, metric: str, group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:
         """Thinned to what a screen shows."""
         question = curves.CurveQuestion(tuple(group_by), metric, layer, BANDS, where, _MOST_POINTS, with_running=True)
-        rows: list[dict[str, Any]] = []
-        for item in curves.curves(self.store, self.experiment, question):
-            keys = {path: _plain(item[path]) for path in group_by}
-            series = {name: values for name, values in item.items() if isinstance(values, list) and name not in keys}
-            rows += [keys | dict(zip(series, values, strict=True)) for values in zip(*series.values(), strict=True)]
-        return pl.DataFrame(rows, infer_schema_length=None)
+        return long_table(curves.curves(self.store, self.experiment, question))
 
     def results(self, metrics: Sequence[str], group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:
         """Of final values."""
         question = results.Question(tuple(group_by), tuple(metrics), layer, parse_reduction("final"), BANDS, where)
-        rows = results.group_table(self.store, self.experiment, question)
-        return pl.DataFrame(
-            [row | {path: _plain(row[path]) for path in group_by} for row in rows], infer_schema_length=None
-        )
+        return table(results.group_table(self.store, self.experiment, question))
 
     def phase(self, x: str, y: str, metric: str, layer: int, where: str) -> Mapping[str, Any]:
         """Means of final values."""
         question = results.Question((x, y), (metric,), layer, parse_reduction("final"), ("mean", "count"), where)
         return phase.phase(self.store, self.experiment, question)
 
-    def exponents(self) -> list[float]:
+    def recorded(self) -> list[str]:
         """Of the grid's trial block."""
-        return recorded_exponents(self.grid)
-
-
-def _plain(value: Any) -> Any:
-    """A value that a column of numbers or words can hold: a list of widths becomes its text."""
-    return str(value) if isinstance(value, list) else value
+        return recorded_members(self.grid)

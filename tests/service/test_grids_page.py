@@ -10,6 +10,7 @@ from service.axes import SECTIONS
 from service.claims import parse_claims
 from service.grid_document import parse_document
 from service.grids import expand
+from service.settings_help import settings_help
 
 PAGE = (Path(__file__).parents[2] / "docs" / "grids.md").read_text()
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
@@ -53,3 +54,13 @@ def test_every_name_a_setting_takes_is_on_the_page() -> None:
         *names.SCHEDULES,
     )
     assert [name for name in taken if name not in PAGE] == []
+
+
+def test_help_knows_every_setting_as_a_grid_may_write_it() -> None:
+    known = {one.path: one for one in settings_help()}
+    assert set(known) == {f"{section}.{name}" for section, model in SECTIONS.items() for name in model.model_fields}
+    assert all(one.meaning and one.allowed for one in known.values())
+    assert known["network.depth"].allowed == "whole number 1 to 64"
+    assert known["training.stop"].allowed == "{loss_below: number > 0}"
+    assert known["training.optimizer"].allowed == ", ".join(names.OPTIMIZERS)
+    assert known["training.learning_rate"][1:3] == ("number > 0", "0.02")

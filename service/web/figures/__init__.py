@@ -5,12 +5,13 @@ from service.web.figures.exponent import exponent_by_depth
 from service.web.figures.phase import phase_diagram
 from service.web.figures.profile import exponent_profile
 from service.web.figures.spectra import spectra
-from service.web.figures.style import FORMATS, save
+from service.web.figures.style import FORMATS, dark, save
 from service.web.figures.trial import trial_panels
 
 __all__ = [
     "FORMATS",
     "alignment_curves",
+    "dark",
     "exponent_by_depth",
     "exponent_profile",
     "metric_curves",

@@ -1,42 +1,47 @@
-"""Singular values of the end-to-end map against step, as the square roots of the AGOP's eigenvalues."""
+"""Singular values of the Jacobian against step, as the square roots of the AGOP's eigenvalues."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
 import polars as pl
 
-from service.web.figures.style import hue, styled
+from service.web.figures.style import POWERS, hue, label, panels, seeds, shown, styled
 
 
-def spectra(series: pl.DataFrame, *, title: str = "", layer: int = 1) -> Any:
-    """One line per index, largest first, of one trial.
+def spectra(curves: Mapping[str, pl.DataFrame], keys: Sequence[str] = (), *, title: str = "", layer: int = 1) -> Any:
+    """One line per index, largest singular value first; a panel for every combination of the settings.
 
     Args:
-        series: columns step and agop_singular_value@I for each index I.
+        curves: agop_singular_value@I -> columns step and NAME_median, _min, _max, _count, and the settings.
+        keys: paths of the settings.
         title: of the figure.
         layer: whose AGOP.
-    Raises:
-        ValueError: when no singular values are among the columns.
     """
-    names = [name for name in series.columns if name.startswith("agop_singular_value@")]
-    if not names:
-        raise ValueError("no agop_singular_value@i was measured: name them under measure.metrics")
-    frame = (
-        series.select("step", *names)
-        .unpivot(index="step", variable_name="name", value_name="value")
-        .select(
-            (pl.col("step") + 1).alias("x"),
-            pl.when(pl.col("value") > 0).then(pl.col("value")).alias("value"),
-            pl.col("name").str.strip_prefix("agop_singular_value@").alias("color"),
-        )
-    )
+    frame = pl.concat([_lines(name, table, keys) for name, table in curves.items()])
+    counts = pl.concat([table[f"{name}_count"] for name, table in curves.items()])
     axis = alt.Axis(format="~s", values=[10**power for power in range(10)])
     x = alt.X("x:Q", title="step + 1", scale=alt.Scale(type="log", nice=False), axis=axis)
-    y = alt.Y("value:Q", title=f"singular value of the Jacobian, layer {layer}", scale=alt.Scale(type="log"))
-    base: Any = alt.Chart(alt.Data(values=frame.to_dicts()))
-    chart = base.mark_line(strokeWidth=1.8, invalid="break-paths-filter-domains").encode(
-        x=x, y=y, color=hue(frame, "index i")
-    )
-    return styled(
-        chart.properties(width=360, height=240), title or "Spectrum", "1 seed, square roots of AGOP eigenvalues"
-    )
+    y_axis = alt.Axis(format="~e", labelExpr=POWERS, tickCount=6)
+    y = alt.Y("median:Q", title="singular value of the Jacobian", scale=alt.Scale(type="log"), axis=y_axis)
+    base: Any = alt.Chart().encode(x=x, color=hue(frame, "index i"))
+    band = base.mark_area(opacity=0.22, invalid="break-paths-filter-domains").encode(y=alt.Y("low:Q"), y2="high:Q")
+    line = base.mark_line(strokeWidth=1.8, invalid="break-paths-filter-domains").encode(y=y)
+    chart = alt.layer(band, line, data=alt.Data(values=frame.to_dicts())).properties(width=230, height=190)
+    subtitle = f"layer {layer}, median of {seeds(counts)}, band from least to largest; square roots of AGOP eigenvalues"
+    return styled(panels(chart, frame), title or "Spectrum", subtitle)
+
+
+def _lines(name: str, table: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """One index: rows to draw; what is zero or undefined stays null, so that the line breaks there."""
+    parts = {part: pl.col(f"{name}_{part}") for part in ("median", "min", "max")}
+    median, low, high = (pl.when(value > 0).then(value) for value in parts.values())
+    panel = [", ".join(f"{label(key)} = {shown(row[key])}" for key in keys) for row in table.select(keys).to_dicts()]
+    return table.select(
+        (pl.col("step") + 1).alias("x"),
+        median.alias("median"),
+        low.alias("low"),
+        high.alias("high"),
+        pl.lit(name.partition("@")[2]).alias("color"),
+        pl.Series("facet", panel or [""] * table.height),
+    ).sort("x")

@@ -1,9 +1,10 @@
-"""What all figures share: labels, colours in order, backgrounds, files.
+"""What all figures share: labels, colours in order, grounds, files.
 
-Colours are viridis, which is ordered in lightness and safe for colour-blind readers and for print, without the ends
-that vanish on white or on black.
+Colours are viridis, which is ordered in lightness and safe for colour-blind readers and for print: on white without
+its light end, on a dark ground without its dark one.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,10 @@ _METRICS = {
 }
 _STOPS = ("#482878", "#3e4f8a", "#31688e", "#26828e", "#1f9e89", "#35b779", "#8fbe2d")
 _GREY = "#767676"
+_SOFT, _FRAME, _GRID = "#555555", "#bbbbbb", "#e8e8e8"
+_INK_ON_DARK, _GROUND_DARK = "#e6e8eb", "#15181c"
+_ON_DARK = dict(zip(_STOPS, ("#2a788e", "#21918c", "#22a884", "#44bf70", "#7ad151", "#bddf26", "#fde725"), strict=True))
+_ON_DARK |= {_SOFT: "#a9b1bc", _FRAME: "#4a525d", _GRID: "#2a3038", _GREY: "#8f97a3"}
 POWERS = "datum.value === 1 ? '1' : replace(datum.label, 'e+', 'e')"
 """Labels of a logarithmic axis: 1e2, 1, 1e-2."""
 
@@ -100,14 +105,32 @@ def panels(chart: Any, frame: pl.DataFrame, columns: int = 3) -> Any:
 
 def styled(chart: Any, title: str, subtitle: str) -> Any:
     """The whole figure with its title, on a white ground that prints."""
-    heading = alt.TitleParams(title, subtitle=subtitle, anchor="start", offset=12, fontSize=14, subtitleColor="#555")
+    heading = alt.TitleParams(title, subtitle=subtitle, anchor="start", offset=12, fontSize=14, subtitleColor=_SOFT)
     return (
         chart.properties(title=heading)
         .configure(background="white", font="sans-serif")
-        .configure_view(stroke="#bbb")
-        .configure_axis(gridColor="#e8e8e8", labelFontSize=11, titleFontSize=11, titleFontWeight=500, labelOverlap=True)
+        .configure_view(stroke=_FRAME)
+        .configure_axis(gridColor=_GRID, labelFontSize=11, titleFontSize=11, titleFontWeight=500, labelOverlap=True)
         .configure_legend(labelFontSize=11, titleFontSize=12, symbolStrokeWidth=3)
     )
+
+
+def dark(chart: Any) -> Any:
+    """The same figure on a dark ground: for screens at night, and slides."""
+    text = json.dumps(chart.to_dict())
+    for on_white, on_dark in _ON_DARK.items():
+        text = text.replace(f'"{on_white}"', f'"{on_dark}"')
+    spec = json.loads(text)
+    inks: dict[str, list[str]] = {
+        "title": ["color"],
+        "axis": ["labelColor", "titleColor", "tickColor", "domainColor"],
+        "legend": ["labelColor", "titleColor"],
+        "header": ["labelColor", "titleColor"],
+    }
+    for part, names in inks.items():
+        spec["config"][part] = {**spec["config"].get(part, {}), **dict.fromkeys(names, _INK_ON_DARK)}
+    spec["config"]["background"] = _GROUND_DARK
+    return type(chart).from_dict(spec)
 
 
 def rule_color() -> str:

@@ -1,5 +1,6 @@
 // What pages do beyond plain HTML: live parts, the figure, the preview of a grid. Without it everything still works by reloading.
 const LEAST_MS = 1500;
+const night = matchMedia("(prefers-color-scheme: dark)");
 
 async function refresh() {
   const answer = await fetch(location.href);
@@ -16,7 +17,8 @@ async function refresh() {
 async function draw() {
   const place = document.getElementById("figure");
   if (!place || !window.vegaEmbed) return;
-  const answer = await fetch(place.dataset.spec, { headers: { Accept: "application/json" } });
+  const ground = night.matches ? "&dark=true" : "";
+  const answer = await fetch(place.dataset.spec + ground, { headers: { Accept: "application/json" } });
   if (!answer.ok) { place.textContent = (await answer.json()).detail; return; }
   const spec = await answer.json();
   if (spec.nothing) { place.textContent = `Not drawn: ${spec.nothing}.`; return; }
@@ -54,6 +56,16 @@ function previewed(area) {
   area.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(ask, 300); });
 }
 
+function finding(field) {
+  const rows = document.getElementById(field.dataset.finds).tBodies[0].rows;
+  field.closest("[hidden]").hidden = false;
+  field.addEventListener("input", () => {
+    const sought = field.value.toLowerCase();
+    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(sought);
+  });
+}
+
+for (const field of document.querySelectorAll("[data-finds]")) finding(field);
 for (const form of document.querySelectorAll("form[data-auto]")) {
   form.addEventListener("change", (event) => { if (event.target.tagName === "SELECT") form.requestSubmit(); });
 }
@@ -68,4 +80,5 @@ if (document.querySelector('[data-live="poll"]')) {
   }, 2000);
   again();
 }
+night.addEventListener("change", draw);
 draw();

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from service.web import figures
+from service.web.drawing import recorded_members
 from service.web.figures.curves import CurveLook
 
 CURVES = pl.DataFrame(
@@ -72,8 +73,38 @@ def test_figures_are_written_without_a_network(ending, tmp_path):
     assert file.stat().st_size > 1_000
 
 
-def test_a_spectrum_needs_singular_values():
-    series = pl.DataFrame({"step": [0, 1], "agop_singular_value@1": [1.0, 2.0], "agop_singular_value@2": [0.0, 0.1]})
-    assert len(figures.spectra(series).to_dict()["data"]["values"]) == 4
-    with pytest.raises(ValueError, match="measure"):
-        figures.spectra(series.select("step"))
+def test_a_spectrum_has_a_line_for_every_index_and_a_panel_for_every_setting():
+    tables = {
+        f"agop_singular_value@{index}": pl.DataFrame(
+            {"network.depth": [2, 2, 3], "step": [0, 9, 0], "time": [0.0, 0.9, 0.0]}
+            | {f"agop_singular_value@{index}_{part}": [1.0 / index, 0.0, 2.0] for part in ("median", "min", "max")}
+            | {f"agop_singular_value@{index}_count": [3, 3, 2]}
+        )
+        for index in (1, 2)
+    }
+    chart = figures.spectra(tables, ["network.depth"]).to_dict()
+    rows = chart["data"]["values"]
+    assert {(row["color"], row["facet"]) for row in rows} == {(i, f"depth L = {d}") for i in "12" for d in (2, 3)}
+    # zero has no place on a logarithmic axis
+    assert [row["median"] for row in rows if row["color"] == "2" and row["x"] == 10] == [None]
+    assert "2 to 3 seeds" in chart["title"]["subtitle"]
+
+
+def test_a_figure_on_a_dark_ground_is_the_same_in_other_colours():
+    plain = figures.metric_curves(CURVES, "imbalance", CurveLook("training.weight_decay"))
+    night = figures.dark(plain).to_dict()
+    assert [*night["datasets"].values()] == [plain.to_dict()["data"]["values"]]
+    assert night["config"]["background"] != plain.to_dict()["config"]["background"]
+    before, after = (one["layer"][0]["encoding"]["color"]["scale"] for one in (plain.to_dict(), night))
+    assert before["domain"] == after["domain"] and not set(before["range"]) & set(after["range"])
+
+
+def test_recorded_members_are_in_the_order_of_their_parameter():
+    measure = {"metrics": ["train_loss", "agop_singular_value@10", "agop_singular_value@2"], "exponents": [1, 0.25]}
+    assert recorded_members({"trial": {"measure": measure}}) == [
+        "agop_singular_value@2",
+        "agop_singular_value@10",
+        "alignment@0.25",
+        "alignment@1",
+    ]
+    assert recorded_members({"trial": {"measure": {"metrics": "all"}}}) == recorded_members({}) == []
