@@ -19,7 +19,11 @@ PROFILE = {
         "data": {"samples": 100, "inputs": 8, "outputs": 4, "spectrum": [3, 1.6, 0.9, 0.5]},
         "network": {"width": 12},
         "training": {"steps": 1000},
-        "measure": {"points": 40, "exponents": [0.1, 0.2, 0.25, 0.333, 0.4, 0.5, 0.6, 0.75, 1]},
+        "measure": {
+            "points": 40,
+            "metrics": ["alignment", *(f"agop_singular_value@{index}" for index in range(1, 5))],
+            "exponents": [0.1, 0.2, 0.25, 0.333, 0.4, 0.5, 0.6, 0.75, 1],
+        },
     },
     "axes": {"network.depth": [2, 3, 4], "training.weight_decay": [0, 0.02, 0.1]},
     "seeds": 5,
@@ -32,6 +36,7 @@ FIGURES = {
     "phase": ("weight-decay", Wish("phase", DECAY, DEPTH, title="Final alignment")),
     "exponent": ("depth", Wish("exponent", DEPTH, title="The best exponent is 1/L")),
     "profile": ("profile", Wish("profile", DECAY, DEPTH, title="Alignment against the exponent")),
+    "spectra": ("profile", Wish("spectra", DECAY, DEPTH, title="Singular values are learned largest first")),
 }
 
 
