@@ -17,7 +17,8 @@ import ray
 from workers.environment import ray_token
 
 _CONNECT_SECONDS = 3.0
-_SHORT = Path("/tmp")  # nosec B108: only mkdtemp makes folders there
+# only mkdtemp makes folders there
+_SHORT = Path("/tmp")  # nosec B108
 _PREFIX = "nfa-ray-"
 
 

@@ -123,7 +123,8 @@ def _database(home: Path) -> Iterator[Finding]:
 
 
 def _space() -> Iterator[Finding]:
-    free = shutil.disk_usage("/tmp").free  # nosec B108: looked at, not written
+    # looked at, not written
+    free = shutil.disk_usage("/tmp").free  # nosec B108
     words = f"{free / 2**30:.1f} GiB free in /tmp, where Ray keeps its session"
     yield Finding("space", free >= _FREE_BYTES, words if free >= _FREE_BYTES else f"{words}; free at least 2 GiB")
 

@@ -57,7 +57,9 @@ class LocalService:
     @property
     def url(self) -> str:
         """Where this machine reaches it."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # nosec B104: compared, not bound
+        # compared, not bound
+        everywhere = "0.0.0.0"  # nosec B104
+        host = {everywhere: "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property

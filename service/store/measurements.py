@@ -5,6 +5,7 @@ connection. NaN and infinity become NULL on both.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -131,13 +132,13 @@ def insert_columns(
     if connection.dialect.name == "postgresql":
         copy_rows(connection, table.name, list(values), list(values.values()), types)
         return
+    statement: Any = insert(table).compile(dialect=connection.dialect, column_keys=list(values))
     # executemany with plain tuples; the driver stores NaN as NULL, infinity is made NaN first
+    arrays = (values[name] for name in statement.positiontup)
     columns = [
         np.where(np.isinf(array), np.nan, array).tolist() if array.dtype.kind == "f" else array.tolist()
-        for array in values.values()
+        for array in arrays
     ]
     rows = list(zip(*columns, strict=True))
     if rows:
-        # names come from our own tables, values are bound
-        marks = ", ".join("?" * len(values))
-        connection.exec_driver_sql(f"INSERT INTO {table.name} ({', '.join(values)}) VALUES ({marks})", rows)  # nosec B608
+        connection.exec_driver_sql(str(statement), rows)
