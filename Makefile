@@ -41,7 +41,7 @@ browser:
 pictures: $(VENV)/.test browser ## Draw the pictures of README and every kind of figure from real runs
 	@$(BIN)/python docs/pictures/make.py
 
-soak: $(VENV)/.test ## Break everything for longer than `make test` does (an hour; NFA_SOAK_MINUTES=30 of it are use and kills at once)
+soak: $(VENV)/.test ## Break everything for longer than `make test` does, and uses it while it breaks (NFA_SOAK_MINUTES)
 	@NFA_SOAK=1 $(ENV) $(BIN)/pytest tests/faults tests/service/store/test_queue_model.py -q -s --durations=10
 
 test-gpu: $(VENV)/.test ## Hold the kernels on every CUDA device against the CPU; says which devices ran
