@@ -19,6 +19,7 @@ SETTINGS = WorkerSettings()
 prepare(SETTINGS.token_path)
 
 import ray
+import structlog
 from injection import Countdown, failing_database, failing_ray
 from sqlalchemy import func, select
 
@@ -32,6 +33,9 @@ from workers.pool import Pool
 from workers.ray_start import ray_session
 from workers.sizing import Wanted
 from workers.watchdog import Watchdog
+
+# results alone stand on the standard output; the dispatcher logs from a thread of its own
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 GRID = {
     "trial": {
