@@ -36,7 +36,7 @@ FIGURES = {
     "phase": ("weight-decay", Wish("phase", DECAY, DEPTH, title="Final alignment")),
     "exponent": ("depth", Wish("exponent", DEPTH, title="The best exponent is 1/L")),
     "profile": ("profile", Wish("profile", DECAY, DEPTH, title="Alignment against the exponent")),
-    "spectra": ("profile", Wish("spectra", DECAY, DEPTH, title="Singular values are learned largest first")),
+    "spectra": ("profile", Wish("spectra", DECAY, DEPTH, title="Singular values of the Jacobian")),
 }
 
 
