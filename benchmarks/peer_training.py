@@ -24,6 +24,8 @@ class Sweep:
     dtype: str = "float64"
     batch_size: int | None = None
     learning_rate: float = 0.01
+    measured_in: str = ""
+    """dtype of the weights and samples that a measurement starts from; empty: the training's."""
 
 
 def sweep_of(words: dict[str, Any]) -> Sweep:
@@ -52,6 +54,7 @@ def train(sweep: Sweep, seed: int, report) -> None:
     """One trial; calls report(step, loss, alignment) at every measured step."""
     generator = torch.Generator().manual_seed(seed)
     dtype, widths = getattr(torch, sweep.dtype), sweep.widths
+    measured_dtype = getattr(torch, sweep.measured_in or sweep.dtype)
     x = torch.randn(sweep.samples, widths[0], generator=generator, dtype=dtype)
     teacher = torch.randn(widths[-1], widths[0], generator=generator, dtype=dtype) / widths[0] ** 0.5
     y = x @ teacher.T + 0.1 * torch.randn(sweep.samples, widths[-1], generator=generator, dtype=dtype)
@@ -68,7 +71,8 @@ def train(sweep: Sweep, seed: int, report) -> None:
                 for weight in weights[:-1]:
                     hidden = phi(hidden @ weight.T)
                 loss = 0.5 * (hidden @ weights[-1].T - y).square().sum(1).mean()
-            report(step, float(loss), alignment([weight.detach() for weight in weights], x, phi))
+            measured = [weight.detach().to(measured_dtype) for weight in weights]
+            report(step, float(loss), alignment(measured, x.to(measured_dtype), phi))
         if step == sweep.steps:
             break
         xs, ys = x, y

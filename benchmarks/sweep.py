@@ -11,10 +11,12 @@ import argparse
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -162,26 +164,39 @@ def run(case: Case, python: Path) -> None:
     print(f"\n{sweep.name}: {shapes}, n = {sweep.samples}, {sweep.steps} steps, every {sweep.every}th measured")
     print(f"  {'service':22} {1e3 * service:10.2f} ms per trial, {case.ours} trials")
     print(f"  {'kernels alone':22} {1e3 * alone:10.2f} ms per trial, {case.ours} trials")
-    for kind, trials in (("pool", case.pool), ("tune", case.tune)):
-        found = peer(python, kind, case.sample(trials))
+    for name, kind, sample in _peers(case):
+        found = peer(python, kind, sample)
         if found is not None:
-            told = f"{found / service:6.1f}x the service, {trials} trials extrapolated"
-            print(f"  {'process pool' if kind == 'pool' else 'Ray Tune':22} {1e3 * found:10.2f} ms per trial, {told}")
-    operations = sum(_step_flops(one) for one in case.sweeps) / len(case.sweeps)
+            told = f"{found / service:6.1f}x the service, {len(sample)} trials extrapolated"
+            print(f"  {name:22} {1e3 * found:10.2f} ms per trial, {told}")
+    operations = sum(cost.step_flops(_shape(one)) for one in case.sweeps) / len(case.sweeps)
     rate = case.ours * sweep.steps * operations / stepping
     limit = gemm_rate(getattr(torch, sweep.dtype))
     print(f"  steps run at {rate / 1e9:.1f} GFLOP/s a core, {rate / limit:.0%} of a large GEMM ({limit / 1e9:.1f})")
     print(
-        f"  measuring costs {measuring / stepping:.0%} of the steps' time; the service adds {service / alone - 1:.0%}",
-        flush=True,
+        f"  measuring costs {measuring / stepping:.0%} of the steps' time; the service adds {service / alone - 1:.0%}"
     )
+    if len(case.sweeps) == 1 and sweep.activation != "linear":
+        measurements = len(range(0, sweep.steps + 1, sweep.every))
+        measured = cost.alignment_flops(_shape(sweep), sweep.samples)
+        least = sweep.steps * operations / limit + measurements * measured / gemm_rate(torch.float64)
+        print(f"  at the rate of large products throughout: {1e3 * least / (os.cpu_count() or 1):.2f} ms per trial")
+    sys.stdout.flush()
 
 
-def _step_flops(sweep: Sweep) -> int:
-    """Operations of one step of one network."""
-    is_linear = sweep.activation == "linear"
-    samples, full_batch = sweep.batch_size or sweep.samples, sweep.batch_size is None
-    return cost.step_flops(cost.Shape(sweep.widths, samples, is_linear, full_batch=full_batch, dtype=sweep.dtype))
+def _peers(case: Case) -> Iterator[tuple[str, str, list[Sweep]]]:
+    """Name, kind and trials of each peer. One measures in float64 whatever it trains in, as the service does."""
+    yield "process pool", "pool", case.sample(case.pool)
+    if case.sweeps[0].dtype == "float32":
+        sample = [replace(one, measured_in="float64") for one in case.sample(case.pool)]
+        yield "pool, float64 metrics", "pool", sample
+    yield "Ray Tune", "tune", case.sample(case.tune)
+
+
+def _shape(sweep: Sweep) -> cost.Shape:
+    """What the cost of one step depends on."""
+    samples, is_linear = sweep.batch_size or sweep.samples, sweep.activation == "linear"
+    return cost.Shape(sweep.widths, samples, is_linear, full_batch=sweep.batch_size is None, dtype=sweep.dtype)
 
 
 def main() -> None:

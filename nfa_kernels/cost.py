@@ -59,6 +59,17 @@ def measurement_flops(shape: Shape, layers: int, samples: int) -> int:
     return gradient + gram + jacobian + factorise + exponents
 
 
+def alignment_flops(shape: Shape, samples: int) -> int:
+    """Operations of the products that an alignment of the first layer needs at least, of a network that is not linear.
+
+    Forward, Jacobians from the outputs down to the inputs, and F^T F of the factor F.
+    """
+    inputs, outputs = shape.widths[0], shape.widths[-1]
+    forward = samples * parameters(shape.widths)
+    jacobians = samples * outputs * parameters(shape.widths[:-1])
+    return 2 * (forward + jacobians + samples * outputs * inputs**2)
+
+
 def lane_bytes(shape: Shape, samples: int) -> int:
     """Memory that one network of a stack holds while it trains, about."""
     size = 8 if shape.dtype == "float64" else 4
