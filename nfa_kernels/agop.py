@@ -117,7 +117,7 @@ def sweep(
         folded_ones = {layer: folded(None, rows) for layer, rows in part.preactivations.items()}
         parts.append(Sweep(part.outputs, agop_spectra(architecture, part.inputs, x.shape[1]), folded_ones))
     return Sweep(
-        torch.cat([part.outputs for part in parts]),
+        torch.cat([part.outputs.mT for part in parts]).mT,
         {layer: joined([part.spectra[layer] for part in parts]) for layer in at_inputs},
         {layer: torch.cat([part.preactivations[layer] for part in parts]) for layer in at_preactivations},
     )
@@ -185,7 +185,7 @@ def _swept(
         inputs[architecture.depth] = last
     if architecture.depth in at_preactivations:
         preactivations[architecture.depth] = _identity(last)
-    return _Rows(torch.cat(outputs, 1), inputs, preactivations)
+    return _Rows(torch.cat([some.mT for some in outputs], 2).mT, inputs, preactivations)
 
 
 def _jacobian_rows(
@@ -211,8 +211,9 @@ def _jacobian_rows(
         outputs, inputs = back.shape[2], weight.shape[2]
         if back.shape[3] == 1 and inputs <= x.shape[1] and layer not in at_preactivations:
             # slopes times (diag(w_c) W for every output c): a product as large, and no array of Jacobians before it
-            scaled = (weight.mT.unsqueeze(2) * last.unsqueeze(1)).flatten(1, 2)
-            back = torch.bmm(scaled, slopes).unflatten(1, (inputs, outputs))
+            scaled = weight.new_empty(len(weight), inputs, outputs, weight.shape[1])
+            torch.mul(weight.mT.unsqueeze(2), last.unsqueeze(1), out=scaled)
+            back = torch.bmm(scaled.flatten(1, 2), slopes).unflatten(1, (inputs, outputs))
         else:
             is_ours = back.shape[3] > 1 and layer + 1 not in at_inputs
             back = torch.mul(back, slopes.unsqueeze(2), out=back if is_ours else None)
