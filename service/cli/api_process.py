@@ -7,11 +7,14 @@ import gc
 import socket
 import sys
 
+import structlog
 import uvicorn
 
 from service.logs import log_as_json_lines
 from service.main import create_app
 from service.settings import Settings
+
+log = structlog.get_logger()
 
 
 class ApiServer(uvicorn.Server):
@@ -38,6 +41,8 @@ def serve(bound: socket.socket, settings: Settings | None = None) -> None:
     # what lives as long as the process is never garbage: not looking through it halves the time of large answers
     gc.collect()
     gc.freeze()
+    host, port = bound.getsockname()[:2]
+    log.info("api_started", host=host, port=port)
     ApiServer(config).run(sockets=[bound])
 
 
