@@ -14,12 +14,14 @@ from starlette.responses import Response
 
 from nfa_kernels import names
 
-_KEPT_BYTES: Final = 64 << 20
+_KEPT_BYTES: Final = 16 << 20
 _LARGEST_KEPT_BYTES: Final = 4 << 20
+_ENTRY_BYTES: Final = 1 << 10
+"""What an answer takes beside its body."""
 
 
 class KeptAnswers:
-    """Bodies of the answers last asked for, by their ETag, at most so many bytes of them."""
+    """Bodies of the answers last asked for, by their ETag, at most so many bytes of memory."""
 
     def __init__(self, most_bytes: int = _KEPT_BYTES) -> None:
         self._most_bytes = most_bytes
@@ -44,10 +46,10 @@ class KeptAnswers:
         with self._lock:
             if tag not in self._bodies:
                 self._bodies[tag] = (body, dict(answer.headers))
-                self._bytes += len(body)
+                self._bytes += len(body) + _ENTRY_BYTES
             while self._bytes > self._most_bytes:
                 _, (dropped, _) = self._bodies.popitem(last=False)
-                self._bytes -= len(dropped)
+                self._bytes -= len(dropped) + _ENTRY_BYTES
 
 
 def answer_once(

@@ -227,12 +227,15 @@ def test_kept_answers_are_the_same_and_follow_what_changes(api, submit, train_qu
 
 
 def test_what_is_kept_is_bounded():
-    kept = KeptAnswers(most_bytes=100)
+    kept = KeptAnswers(most_bytes=20_000)
     for number in range(5):
-        kept.put(str(number), Response(bytes(40), headers={"ETag": str(number)}))
-    kept.put("large", Response(bytes(101)))
+        kept.put(str(number), Response(bytes(8_000), headers={"ETag": str(number)}))
+    kept.put("large", Response(bytes(20_001)))
     found = [tag for tag in (*"01234", "large") if kept.get(tag)]
     assert found == ["3", "4"]
+    for number in range(100):
+        kept.put(f"empty {number}", Response(b"", headers={"ETag": str(number)}))
+    assert len([number for number in range(100) if kept.get(f"empty {number}")]) == 19
 
 
 def test_answers_are_compressed_unless_they_are_packed_already(api, swept):
