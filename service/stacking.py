@@ -52,7 +52,10 @@ def lanes_per_stack(
     shape: DataShape | None = None,
     memory_bytes: int | None = None,
 ) -> int:
-    """How many of the waiting trials of one stack key to train together, so that every slot gets a share.
+    """How many of the waiting trials of one stack key to train together, so that every slot gets an equal share.
+
+    Where a share is more than a stack holds, stacks are made equal too, as many for each slot: one that is left over
+    would be trained while the other slots have nothing to do.
 
     Args:
         waiting: trials that wait with this stack key, >= 1.
@@ -61,8 +64,10 @@ def lanes_per_stack(
         shape: sizes of the data, needed for uploaded data alone; without it such stacks stay small.
         memory_bytes: of the GPU that trains them; None on a CPU.
     """
-    share = -(-waiting // max(slots, 1))
-    return max(1, min(share, MAX_LANES if settings is None else max_lanes(settings, shape, memory_bytes)))
+    slots = max(slots, 1)
+    most = MAX_LANES if settings is None else max_lanes(settings, shape, memory_bytes)
+    stacks_of_a_slot = -(-waiting // (slots * most))
+    return -(-waiting // (slots * stacks_of_a_slot))
 
 
 def max_lanes(settings: Mapping[str, Any], shape: DataShape | None = None, memory_bytes: int | None = None) -> int:

@@ -1,6 +1,7 @@
 """Which trials share a stack, and how stacks are cut."""
 
 import copy
+import math
 
 import pytest
 from hypothesis import given
@@ -86,7 +87,18 @@ def test_the_key_depends_on_canonical_settings_alone() -> None:
 def test_every_slot_gets_a_share(waiting: int, slots: int) -> None:
     lanes = lanes_per_stack(waiting, slots)
     assert 1 <= lanes <= min(waiting, MAX_LANES)
-    assert lanes * slots >= min(waiting, MAX_LANES * slots)
+    # as few stacks for each slot as can be, and no slot has one more than another but for rounding
+    stacks_of_a_slot = math.ceil(waiting / (slots * MAX_LANES))
+    assert lanes == math.ceil(waiting / (slots * stacks_of_a_slot))
+    assert math.ceil(math.ceil(waiting / lanes) / slots) == stacks_of_a_slot
+
+
+def test_stacks_are_equal_where_a_share_is_more_than_one_holds() -> None:
+    settings = expand({"trial": {}}).points[0].settings
+    most = max_lanes(settings)
+    assert lanes_per_stack(2 * most, 2, settings) == most
+    assert lanes_per_stack(2 * most + 2, 2, settings) == math.ceil((2 * most + 2) / 4)
+    assert lanes_per_stack(7 * most, 2, settings) == math.ceil(7 * most / 8)
 
 
 def test_a_stack_is_bounded_by_memory_by_the_cache_and_by_the_time_of_a_step() -> None:
@@ -102,13 +114,13 @@ def test_a_stack_is_bounded_by_memory_by_the_cache_and_by_the_time_of_a_step() -
     assert max_lanes(small.settings) == CACHED_BYTES // weights < MAX_LANES
     assert 1 <= max_lanes(wide.settings) < 64
     assert max_lanes(long.settings) == 1
-    assert lanes_per_stack(1000, 2, wide.settings) == max_lanes(wide.settings)
+    assert lanes_per_stack(10 * max_lanes(wide.settings), 2, wide.settings) == max_lanes(wide.settings)
 
 
 def test_stacks_of_uploaded_data_stay_small_until_their_size_is_known() -> None:
     grid = {"trial": {"data": {"kind": "uploaded", "dataset_id": "a"}}}
     point = expand(grid, datasets={"a": {"x": (50, 3), "y": (50, 2)}}).points[0]
-    assert lanes_per_stack(1000, 1, point.settings) == UNKNOWN_LANES
+    assert lanes_per_stack(10 * UNKNOWN_LANES, 1, point.settings) == UNKNOWN_LANES
     assert lanes_per_stack(1000, 1, point.settings, point.shape) == 1000
 
 
