@@ -100,9 +100,10 @@ def kernels_alone(case: Case, trials: int) -> tuple[float, float, float]:
     """Seconds per trial of stacks trained in one process per core; core-seconds of steps and of measuring."""
     cores = os.cpu_count() or 1
     stacks = []
-    for point in expand(grid(case, trials)).points:
+    points = expand(grid(case, trials)).points
+    for point in points:
         seeds = trials // len(case.sweeps)
-        size = lanes_per_stack(seeds, cores, point.settings)
+        size = lanes_per_stack(seeds, cores, point.settings, keys=len(points))
         stacks += [(point.settings, range(first, min(first + size, seeds))) for first in range(0, seeds, size)]
     with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
         list(pool.map(_stack, [(stacks[0][0], range(2))] * cores))

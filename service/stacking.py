@@ -23,6 +23,8 @@ CACHED_BYTES: Final = 4 << 20
 """Weights of a stack, so that a step finds them where the last one left them: half again as fast as from memory."""
 STACK_STEP_SECONDS: Final = 0.5
 """A stack is no larger than that it answers to a cancel between two steps."""
+STACKS_PER_SLOT: Final = 4
+"""So many stacks for each slot keep all of them busy to the end, though one takes longer than another."""
 
 
 def stack_key(settings: Mapping[str, Any]) -> str:
@@ -51,11 +53,14 @@ def lanes_per_stack(
     settings: Mapping[str, Any] | None = None,
     shape: DataShape | None = None,
     memory_bytes: int | None = None,
+    *,
+    keys: int = 1,
 ) -> int:
     """How many of the waiting trials of one stack key to train together, so that every slot gets an equal share.
 
     Where a share is more than a stack holds, stacks are made equal too, as many for each slot: one that is left over
-    would be trained while the other slots have nothing to do.
+    would be trained while the other slots have nothing to do. Where many stack keys wait, slots share these, and the
+    trials of one key stay together: a few small networks take hardly longer than one.
 
     Args:
         waiting: trials that wait with this stack key, >= 1.
@@ -63,8 +68,9 @@ def lanes_per_stack(
         settings: canonical settings of one of them, which bound the stack's memory and the time of its step.
         shape: sizes of the data, needed for uploaded data alone; without it such stacks stay small.
         memory_bytes: of the GPU that trains them; None on a CPU.
+        keys: stack keys that wait, this one among them.
     """
-    slots = max(slots, 1)
+    slots = max(1, min(slots, -(-STACKS_PER_SLOT * slots // keys)))
     most = MAX_LANES if settings is None else max_lanes(settings, shape, memory_bytes)
     stacks_of_a_slot = -(-waiting // (slots * most))
     return -(-waiting // (slots * stacks_of_a_slot))
@@ -114,7 +120,7 @@ def estimate(new: Iterable[tuple[Mapping[str, Any], str, DataShape, int]], slots
     stacks, seconds, longest = 0, 0.0, 0.0
     for key, count in waiting.items():
         settings, shape = examples[key]
-        lanes = lanes_per_stack(count, slots, settings, shape)
+        lanes = lanes_per_stack(count, slots, settings, shape, keys=len(waiting))
         needed = -(-count // lanes)
         one = trial_cost.stack_seconds(settings, shape, lanes)
         stacks, seconds, longest = stacks + needed, seconds + needed * one, max(longest, one)

@@ -19,7 +19,7 @@ from service.errors import StoreUnavailable
 from service.stacking import lanes_per_stack, stack_key
 from service.store import checkpoints, datasets, ids, queue
 from service.store.attempts import Place, place_attempts
-from service.store.queue import End, Leased, Report
+from service.store.queue import End, Leased, Report, Waiting
 from service.store.session import Store
 from workers.blocks import Block, Lane, Stack
 from workers.pool import Pool, Seat, TrainerDied
@@ -172,13 +172,14 @@ class Dispatcher:
                 return trials
         return ()
 
-    def _lanes(self, seat: Seat, settings: dict[str, Any], waiting: int) -> int:
+    def _lanes(self, seat: Seat, settings: dict[str, Any], waiting: Waiting) -> int:
         """How many of the waiting trials of one stack key to train together: all trainers of a kind get a share."""
         memory: int | None = seat.about["memory_bytes"] if seat.about else None
-        fair = lanes_per_stack(waiting, len(self.pool.up(seat.device)), settings, memory_bytes=memory)
+        slots = len(self.pool.up(seat.device))
+        fair = lanes_per_stack(waiting.trials, slots, settings, memory_bytes=memory, keys=waiting.keys)
         key = stack_key(settings) + seat.device
         share = max(fair, self.shares.pop(key, 0))
-        if share < waiting:
+        if share < waiting.trials:
             self.shares[key] = share
         return share
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
 from service.states import TrialState
@@ -30,6 +30,19 @@ DEVICES = ("auto", "cpu", "gpu")
 NOWHERE = Place()
 _COUNTED = 20_000
 """Waiting trials are counted up to here; more make no difference to the size of a stack."""
+
+
+_COUNTED_KEYS = 64
+"""And stack keys up to here."""
+
+
+class Waiting(NamedTuple):
+    """What waits when a stack is chosen."""
+
+    trials: int
+    """With the stack key of the queue's head; counted up to a bound."""
+    keys: int = 1
+    """Stack keys of all waiting trials, that one among them; counted up to a bound."""
 
 
 class Leased(NamedTuple):
@@ -123,7 +136,7 @@ def lease_stack(
     owner: str,
     *,
     lease_seconds: float,
-    choose: Callable[[dict[str, Any], int], int],
+    choose: Callable[[dict[str, Any], Waiting], int],
     devices: Sequence[str] = DEVICES,
     place: Place = NOWHERE,
 ) -> list[Leased]:
@@ -136,7 +149,7 @@ def lease_stack(
         store: where the queue is.
         owner: the dispatcher's identity.
         lease_seconds: how long the lease holds unless renewed.
-        choose: from the head's settings and the number waiting with its stack key to how many to lease.
+        choose: from the head's settings and what waits to how many with its stack key to lease.
         devices: what the trainer may be given, of auto, cpu and gpu.
         place: where it runs.
     Returns:
@@ -162,7 +175,7 @@ def lease_stack(
         same = and_(ready, trial.c.priority == turn.priority, shape)
         counted = select(trial.c.queued_for).where(same).limit(_COUNTED).subquery()
         waiting = int(connection.scalar(select(func.count()).select_from(counted)) or 1)
-        wanted = head.stack_limit or choose(head.document, waiting)
+        wanted = head.stack_limit or choose(head.document, Waiting(waiting, _waiting_keys(connection)))
         # picked first, then updated: a LIMIT inside the UPDATE may be evaluated twice and lease too many
         keys = _pick(connection, and_(same, trial.c.queued_for == turn.experiment), wanted)
         # others of the same shape ride along: their turn is not used up
@@ -175,6 +188,16 @@ def lease_stack(
 
 _SHARED = ("stack_key", "stack_limit", "checkpoint_step", "device")
 """What the trials of a stack have in common."""
+
+
+def _waiting_keys(connection: Connection) -> int:
+    """Stack keys that wait, counted up to a bound; one step through the index for each, however many trials."""
+    first = select(func.min(trial.c.stack_key).label("key"), literal(1).label("number")).where(waits)
+    each = first.cte("each", recursive=True)
+    following = select(func.min(trial.c.stack_key)).where(waits, trial.c.stack_key > each.c.key).scalar_subquery()
+    more = select(following, each.c.number + 1).where(each.c.key.is_not(None), each.c.number < _COUNTED_KEYS)
+    each = each.union_all(more)
+    return int(connection.scalar(select(func.count(each.c.key))) or 1)
 
 
 def _pick(connection: Connection, condition: ColumnElement[bool], most: int) -> list[int]:

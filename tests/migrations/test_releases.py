@@ -72,7 +72,7 @@ def test_a_released_databases_sweep_goes_on_after_the_upgrade(empty_url, version
         with store.write() as connection:
             connection.execute(text("UPDATE trial SET lease_until = -1 WHERE state = 'running'"))
         assert queue.sweep(store) == 1
-        leased = queue.lease_stack(store, "new", lease_seconds=30.0, choose=lambda settings, waiting: waiting)
+        leased = queue.lease_stack(store, "new", lease_seconds=30.0, choose=lambda settings, waiting: waiting.trials)
         assert sorted(one.attempt for one in leased) == [1, 2]
 
 

@@ -101,6 +101,11 @@ def test_stacks_are_equal_where_a_share_is_more_than_one_holds() -> None:
     assert lanes_per_stack(7 * most, 2, settings) == math.ceil(7 * most / 8)
 
 
+def test_trials_of_one_key_stay_together_where_slots_have_other_keys() -> None:
+    assert [lanes_per_stack(12, 4, keys=keys) for keys in (1, 4, 5, 8, 16, 100)] == [3, 3, 3, 6, 12, 12]
+    assert lanes_per_stack(2 * MAX_LANES, 4, keys=100) == MAX_LANES
+
+
 def test_a_stack_is_bounded_by_memory_by_the_cache_and_by_the_time_of_a_step() -> None:
     small, wide, long = (
         expand({"trial": block}).points[0]

@@ -47,7 +47,7 @@ def train_queue(store: Store) -> Callable[[], None]:
     """Leases, trains and records everything that waits, in this process: the dispatcher's calls without Ray."""
 
     def work() -> None:
-        while leased := queue.lease_stack(store, "here", lease_seconds=600.0, choose=lambda s, waiting: waiting):
+        while leased := queue.lease_stack(store, "here", lease_seconds=600.0, choose=lambda s, waiting: waiting.trials):
             lanes = tuple(Lane(one.settings, one.seed) for one in leased)
             is_first = True
             for block in train(Stack(lanes, arrays_for(store, [one.settings for one in leased]))):

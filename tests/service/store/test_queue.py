@@ -35,11 +35,22 @@ def test_a_lease_takes_the_head_of_the_queue_and_others_of_its_shape(store, expa
     submissions.create_experiment(store, expansion)
     seen = []
     leased = queue.lease_stack(store, "d1", lease_seconds=LEASE, choose=lambda s, waiting: seen.append(waiting) or 4)
-    assert seen == [6]
+    assert seen == [queue.Waiting(6)]
     assert [one.attempt for one in leased] == [1, 1, 1, 1]
     assert [one.seed for one in leased] == [0, 1, 2, 0]
     assert len(_lease(store)) == 2
     assert _lease(store) == []
+
+
+def test_what_waits_is_counted_by_stack_key(store, tiny_grid):
+    from service.grids import expand
+
+    widths = [*range(1, 71)]
+    submissions.create_experiment(store, expand(tiny_grid(seeds=[1, 2], axes={"network.width": widths})))
+    seen = []
+    while queue.lease_stack(store, "d1", lease_seconds=LEASE, choose=lambda s, waiting: seen.append(waiting) or 2):
+        pass
+    assert seen == [queue.Waiting(2, min(keys, 64)) for keys in range(70, 0, -1)]
 
 
 def test_higher_priority_is_leased_first_and_within_one_each_experiment_in_turn(store, tiny_grid):
