@@ -55,7 +55,7 @@ audit: $(VENV)/.test ## Known vulnerabilities of the dependencies, and bandit ov
 	@.audit/bin/bandit --quiet --recursive --severity-level medium service workers nfa_kernels migrations
 	@.audit/bin/pip-audit --strict --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
-performance: $(VENV)/.test ## Run every benchmark (an hour) and rewrite docs/performance.md; peers: benchmarks/requirements.txt
+performance: $(VENV)/.test ## Run every benchmark (an hour) and rewrite docs with what they print; peers: benchmarks/requirements.txt
 	@$(ENV) $(BIN)/python benchmarks/report.py
 
 check: $(VENV)/.test ## Lint, types and import contracts

@@ -1,8 +1,8 @@
-"""Runs the benchmarks again and puts what they print into docs/performance.md.
+"""Runs the benchmarks again and puts what they print into docs/performance.md and docs/operations.md.
 
     python benchmarks/report.py [--list] [WORD ..]
 
-The page's console blocks begin with the command that printed them; a block is run again where its command contains one
+The pages' console blocks begin with the command that printed them; a block is run again where its command contains one
 of the words (default: all, about an hour on two cores that do nothing else).
 """
 
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "performance.md"
+PAGES = (ROOT / "docs" / "performance.md", ROOT / "docs" / "operations.md")
 BLOCK = re.compile(r"```console\n\$ (?P<command>python benchmarks/[^\n]+)\n.*?```", re.DOTALL)
 
 
@@ -24,14 +24,14 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="parts of the commands to run; default: all")
     parser.add_argument("--list", action="store_true", help="print the commands and run nothing")
     chosen = parser.parse_args()
-    commands = [match["command"] for match in BLOCK.finditer(PAGE.read_text())]
-    for command in commands:
+    commands = [(page, match["command"]) for page in PAGES for match in BLOCK.finditer(page.read_text())]
+    for page, command in commands:
         if chosen.words and not any(word in command for word in chosen.words):
             continue
         print(f"$ {command}", flush=True)
         if not chosen.list:
             printed = printed_by(command)
-            PAGE.write_text(replaced(PAGE.read_text(), command, printed))
+            page.write_text(replaced(page.read_text(), command, printed))
 
 
 def printed_by(command: str) -> str:
