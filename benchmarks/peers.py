@@ -52,7 +52,7 @@ def tune(sweeps: list[Sweep]) -> float:
 
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     os.environ["PYTHONPATH"] = os.path.dirname(os.path.abspath(__file__))
-    ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
+    ray.init(address="local", logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
 
     def run(chosen: list[Sweep]) -> float:
         space = {"sweeps": chosen, "trial": ray_tune.grid_search(list(range(len(chosen))))}
