@@ -96,7 +96,7 @@ def grid(case: Case, trials: int) -> dict:
     }
 
 
-def kernels_alone(case: Case, trials: int) -> tuple[float, float, float]:
+def kernels_alone(pool: ProcessPoolExecutor, case: Case, trials: int) -> tuple[float, float, float]:
     """Seconds per trial of stacks trained in one process per core; core-seconds of steps and of measuring."""
     cores = os.cpu_count() or 1
     stacks = []
@@ -105,11 +105,10 @@ def kernels_alone(case: Case, trials: int) -> tuple[float, float, float]:
         seeds = trials // len(case.sweeps)
         size = lanes_per_stack(seeds, cores, point.settings, keys=len(points))
         stacks += [(point.settings, range(first, min(first + size, seeds))) for first in range(0, seeds, size)]
-    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
-        list(pool.map(_stack, [(stacks[0][0], range(2))] * cores))
-        started = time.perf_counter()
-        found = list(pool.map(_stack, stacks))
-        taken = time.perf_counter() - started
+    list(pool.map(_stack, [(stacks[0][0], range(2))] * cores))
+    started = time.perf_counter()
+    found = list(pool.map(_stack, stacks))
+    taken = time.perf_counter() - started
     return taken / trials, sum(one[0] for one in found), sum(one[1] for one in found)
 
 
@@ -122,21 +121,24 @@ def _stack(what: tuple[dict, range]) -> tuple[float, float]:
     return sum(block.training_seconds for block in blocks), sum(block.measuring_seconds for block in blocks)
 
 
-def through_the_service(case: Case, trials: int) -> float:
+def through_the_service(cases: list[Case]) -> list[float]:
     """Seconds per trial from the submission to the last row in the store, with trainers that are up."""
+    found = []
     with (
         tempfile.TemporaryDirectory() as home,
         running(Path(home), "127.0.0.1", 0, lambda _: None) as service,
         Client(service.url) as client,
     ):
-        warm = grid(case, trials) | {"axes": {}, "seeds": [10**6, 10**6 + 1, 10**6 + 2, 10**6 + 3]}
-        client.wait(client.submit(warm).id, poll_seconds=0.05)
-        started = time.time()
-        ended = client.wait(client.submit(grid(case, trials)).id, poll_seconds=1.0)
-        assert ended.counts[TrialState.COMPLETED] == trials, ended.counts
-        # committed with each trial's last row
-        last = max(one.ended_at.timestamp() for one in client.trials(ended.id) if one.ended_at)
-    return (last - started) / trials
+        for case in cases:
+            warm = grid(case, case.ours) | {"axes": {}, "seeds": [10**6, 10**6 + 1, 10**6 + 2, 10**6 + 3]}
+            client.wait(client.submit(warm).id, poll_seconds=0.05)
+            started = time.time()
+            ended = client.wait(client.submit(grid(case, case.ours)).id, poll_seconds=1.0)
+            assert ended.counts[TrialState.COMPLETED] == case.ours, ended.counts
+            # committed with each trial's last row
+            last = max(one.ended_at.timestamp() for one in client.trials(ended.id) if one.ended_at)
+            found.append((last - started) / case.ours)
+    return found
 
 
 def peer(python: Path, kind: str, sweeps: list[Sweep]) -> float | None:
@@ -156,11 +158,10 @@ def peer(python: Path, kind: str, sweeps: list[Sweep]) -> float | None:
     return json.loads(done.stdout.splitlines()[-1])["seconds_per_trial"]
 
 
-def run(case: Case, python: Path) -> None:
-    """One sweep through all sides."""
+def run(case: Case, service: float, pool: ProcessPoolExecutor, python: Path) -> None:
+    """One sweep through the other sides, and what it took of each."""
     sweep = case.sweeps[0]
-    alone, stepping, measuring = kernels_alone(case, case.ours)
-    service = through_the_service(case, case.ours)
+    alone, stepping, measuring = kernels_alone(pool, case, case.ours)
     shapes = f"widths {sweep.widths}" if len(case.sweeps) == 1 else f"{len(case.sweeps)} shapes"
     print(f"\n{sweep.name}: {shapes}, n = {sweep.samples}, {sweep.steps} steps, every {sweep.every}th measured")
     print(f"  {'service':22} {1e3 * service:10.2f} ms per trial, {case.ours} trials")
@@ -208,12 +209,15 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=HERE / ".venv" / "bin" / "python", help="Python with the peers")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    print(machine())
-    for name in chosen.sweeps or CASES:
-        case = CASES[name]
-        if chosen.quick:
-            case = Case(case.sweeps, max(len(case.sweeps), case.ours // 8), min(case.pool, 4), 2)
-        run(case, chosen.peers)
+    print(machine(), flush=True)
+    cases = [CASES[name] for name in chosen.sweeps or CASES]
+    if chosen.quick:
+        cases = [Case(one.sweeps, max(len(one.sweeps), one.ours // 8), min(one.pool, 4), 2) for one in cases]
+    # the service is stopped before the peers start: they have the machine to themselves
+    services = through_the_service(cases)
+    with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
+        for case, service in zip(cases, services, strict=True):
+            run(case, service, pool, chosen.peers)
 
 
 if __name__ == "__main__":
