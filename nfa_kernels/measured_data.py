@@ -12,7 +12,10 @@ from nfa_kernels.networks import Architecture, samples_last
 
 
 class MeasuredData(NamedTuple):
-    """Inputs (K, N', D) and targets (K, N', C) in float64; linear networks keep at most D + C equivalent rows."""
+    """Inputs (K, N', D) and targets (K, N', C); linear networks keep at most D + C equivalent rows.
+
+    Targets are float64; inputs have the dtype of the passes over them.
+    """
 
     x: Tensor
     y: Tensor
@@ -30,7 +33,14 @@ class MeasuredData(NamedTuple):
 
 
 def measured_data(
-    architecture: Architecture, x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor, loss: str
+    architecture: Architecture,
+    x: Tensor,
+    y: Tensor,
+    x_test: Tensor,
+    y_test: Tensor,
+    loss: str,
+    *,
+    dtype: torch.dtype = torch.float64,
 ) -> MeasuredData:
     """Prepare a stack's data for measuring.
 
@@ -41,6 +51,7 @@ def measured_data(
         x_test: (K, T, D); T = 0 without a test set.
         y_test: (K, T, C).
         loss: name of the training loss.
+        dtype: of the passes over the samples. Products of matrices have no such passes and stay float64.
     Raises:
         ValueError: a shape that does not fit, no samples, a number that is not finite, an unknown loss, or
             targets that it cannot read.
@@ -59,6 +70,7 @@ def measured_data(
             x_test, y_test = compressed(x_test, y_test)
     elif not architecture.is_product:
         x, y, x_test, y_test = (samples_last(part) for part in (x, y, x_test, y_test))
+        x, x_test, classified_x = (part.to(dtype) for part in (x, x_test, classified_x))
     return MeasuredData(x, y, x_test, y_test, zero_loss, classified_x, classified_y)
 
 

@@ -1,8 +1,9 @@
-"""Every metric of a stack at one step, by name; all in float64, whatever the training's dtype.
+"""Every metric of a stack at one step, by name, in float64, whatever the training's dtype.
 
 One call measures all K networks. What several metrics share (a layer's spectrum, its pair with the Gram matrix, the
 outputs on the training set) is computed once, and only if an asked metric needs it. Undefined is NaN; a lane that is
-not finite or has collapsed is NaN in its own places and disturbs no other.
+not finite or has collapsed is NaN in its own places and disturbs no other. Passes over the samples, forward and back,
+have the dtype of the measured data; factorisations and everything behind them are float64.
 """
 
 from collections.abc import Callable, Collection
@@ -63,11 +64,13 @@ def measure(
         ValueError: an unknown metric, a layer outside 1..L, weights that do not fit, or an argument that is missing.
     """
     members = _members(request)
+    passed = tuple(weight.to(data.x.dtype) for weight in weights)
     weights = tuple(weight.to(torch.float64) for weight in weights)
-    check_stack(architecture, weights, data.x)
+    check_stack(architecture, passed, data.x)
     network = NetworkView(
         architecture,
         weights,
+        passed,
         data,
         loss,
         request.layers,

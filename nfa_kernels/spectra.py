@@ -1,8 +1,8 @@
 """Spectra of AGOPs from thin factors, not from the matrix, whose small eigenvalues rounding has made up.
 
 G^a = V g^a V^T with g = s^2 and s, V from the singular value decomposition of a factor F, F^T F = G. Singular values
-at or below max(rows, D) eps s_max are numerical zeros and are dropped as hard zeros: kept, they would enter a power
-1/L as eps^(1/L) and cost 1 - cos as much as 7e-4 at L = 8.
+at or below max(rows, D) eps s_max (sqrt(max(rows, D)) eps s_max for factors in float32) are numerical zeros and are
+dropped as hard zeros: kept, they would enter a power 1/L as eps^(1/L) and cost 1 - cos as much as 7e-4 at L = 8.
 
 A factor with many more rows than columns costs less as the eigenvalues of F^T F, half of what QR and SVD take. They
 come out within a few eps g_max, which moves a cosine with G^a by about a eps (g_max / g_min)^(1-a): 1e-12 while
@@ -106,11 +106,11 @@ def spectrum(factor: Tensor, rows: int | None = None, rank: int | None = None) -
     """
     if factor.ndim != 3 or 0 in factor.shape:
         raise ValueError(f"factor: received shape {tuple(factor.shape)}, needed is (K, R, D), none of them 0")
+    negligible = _negligible(factor.dtype, max(rows or 0, *factor.shape[1:]))
     factor = factor.to(torch.float64)
-    rows = max(rows or 0, *factor.shape[1:])
     width = factor.shape[2]
     if factor.shape[1] < _TALL * width or (rank is not None and rank < width):
-        return _from_factor(factor, rows, rank)
+        return _from_factor(factor, negligible, rank)
     matrix = torch.bmm(factor.mT, factor)
     finite = all_finite(matrix)
     values, vectors = torch.linalg.eigh(zeroed(matrix, finite))
@@ -118,20 +118,30 @@ def spectrum(factor: Tensor, rows: int | None = None, rank: int | None = None) -
     found = Spectrum(values.log(), vectors, finite)
     doubtful = values[:, -1] <= torch.clamp_min(values[:, 0] / _WELL_CONDITIONED, _SMALLEST)
     if bool(doubtful.any()):
-        for kept, better in zip(found, _from_factor(factor[doubtful], rows, rank), strict=True):
+        for kept, better in zip(found, _from_factor(factor[doubtful], negligible, rank), strict=True):
             kept[doubtful] = better
     return found
 
 
-def _from_factor(factor: Tensor, rows: int, rank: int | None) -> Spectrum:
-    """By singular values: QR, then SVD."""
+def _negligible(dtype: torch.dtype, size: int) -> float:
+    """Share of the largest singular value up to which one of a factor with that many rows or columns is rounding.
+
+    In float32 size * eps would drop singular values that are there; rounding adds up like sqrt(size) (Weyl's bound on a
+    random perturbation).
+    """
+    eps = torch.finfo(dtype).eps
+    return size * eps if dtype == torch.float64 else size**0.5 * eps
+
+
+def _from_factor(factor: Tensor, negligible: float, rank: int | None) -> Spectrum:
+    """By singular values, those above a share of the largest: QR, then SVD."""
     finite = all_finite(factor)
     # one NaN lane fails a whole batched factorisation
     factor = zeroed(factor, finite)
     if factor.shape[1] > factor.shape[2]:
         factor = torch.linalg.qr(factor, mode="r").R
     _, singular, transposed = torch.linalg.svd(factor, full_matrices=False)
-    kept = singular > rows * torch.finfo(torch.float64).eps * singular[:, :1]
+    kept = singular > negligible * singular[:, :1]
     if rank is not None:
         kept[:, rank:] = False
     return Spectrum(torch.where(kept, 2 * singular.log(), -torch.inf), transposed.mT, finite)

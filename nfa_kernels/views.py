@@ -37,6 +37,7 @@ class NetworkView:
         self,
         architecture: Architecture,
         weights: Params,
+        passed: Params,
         data: MeasuredData,
         loss: str,
         layers: tuple[int, ...],
@@ -45,6 +46,7 @@ class NetworkView:
         needs: Needs,
     ) -> None:
         self.architecture, self.params, self.data = architecture, weights, data
+        self._passed = passed
         self.weights = architecture.weights(weights)
         self.loss_name, self.loss = loss, loss_of(loss)
         self.layers, self._initial, self._weight_decay = layers, initial, weight_decay
@@ -53,7 +55,9 @@ class NetworkView:
     @cached_property
     def gradients_and_loss(self) -> tuple[Params, Tensor]:
         """Gradients of the data loss on the whole training set, and the loss (K,)."""
-        return gradients_and_loss(self.architecture, self.params, self.data.x, self.data.y, self.loss)
+        x, y = self.data.x, self.data.y.to(self.data.x.dtype)
+        gradients, loss = gradients_and_loss(self.architecture, self._passed, x, y, self.loss)
+        return tuple(gradient.to(torch.float64) for gradient in gradients), loss.to(torch.float64)
 
     @cached_property
     def imbalance(self) -> Imbalance:
@@ -65,7 +69,7 @@ class NetworkView:
         """Outputs and factors of a network that is not linear, at every asked layer."""
         at_inputs = self.layers if self._needs.agop else ()
         at_preactivations = self.layers if self._needs.preactivations else ()
-        return sweep(self.architecture, self.params, self.data.x, at_inputs, at_preactivations)
+        return sweep(self.architecture, self._passed, self.data.x, at_inputs, at_preactivations)
 
     @cached_property
     def spectra(self) -> dict[int, Spectrum]:
@@ -81,7 +85,7 @@ class NetworkView:
         """Factors of the outer products of df/dz_l at every asked layer."""
         if self.architecture.is_linear:
             return linear_preactivation_factors(self.architecture.effective(self.params), self.layers)
-        return self.sweep.preactivations
+        return {layer: factor.to(torch.float64) for layer, factor in self.sweep.preactivations.items()}
 
     @cached_property
     def train_loss(self) -> Tensor:
@@ -89,8 +93,12 @@ class NetworkView:
         if self._needs.gradients:
             return self.gradients_and_loss[1]
         is_swept = not self.architecture.is_linear and (self._needs.agop or self._needs.preactivations)
-        outputs = self.sweep.outputs if is_swept else forward(self.architecture, self.params, self.data.x)
-        return self.loss.value(outputs, self.data.y)
+        outputs = self.sweep.outputs if is_swept else self._outputs(self.data.x)
+        return self.loss.value(outputs.to(torch.float64), self.data.y)
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        """(K, N, C) f(x) in float64."""
+        return forward(self.architecture, self._passed, x).to(torch.float64)
 
     @property
     def relative_loss(self) -> Tensor:
@@ -102,7 +110,7 @@ class NetworkView:
         """(K,); NaN without a test set."""
         if self.data.x_test.shape[1] == 0:
             return torch.full_like(self.train_loss, torch.nan)
-        return self.loss.value(forward(self.architecture, self.params, self.data.x_test), self.data.y_test)
+        return self.loss.value(self._outputs(self.data.x_test), self.data.y_test)
 
     @property
     def accuracy(self) -> Tensor:
@@ -110,7 +118,7 @@ class NetworkView:
         x, y = self.data.classified_x, self.data.classified_y
         if x.shape[1] == 0:
             return torch.full_like(self.train_loss, torch.nan)
-        return accuracy(forward(self.architecture, self.params, x), y, logits=self.loss_name == "logistic")
+        return accuracy(self._outputs(x), y, logits=self.loss_name == "logistic")
 
     @property
     def modes(self) -> Tensor:

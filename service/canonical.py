@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from nfa_kernels import names
 from service.trial_settings import (
@@ -29,12 +29,28 @@ def canonical(settings: TrialSettings) -> Settings:
     """The canonical form of validated settings."""
     sections = (settings.data, settings.network, settings.init, settings.training, settings.measure)
     names_ = ("data", "network", "init", "training", "measure")
-    depth = settings.network.depth
-    return {name: canonical_section(section, depth) for name, section in zip(names_, sections, strict=True)}
+    around = around_measure(settings)
+    return {name: canonical_section(section, around) for name, section in zip(names_, sections, strict=True)}
 
 
-def canonical_section(section: Section, depth: int) -> dict[str, Any]:
-    """Canonical form of one section; `measure` needs the network's depth to say which layers are all."""
+class Around(NamedTuple):
+    """What the canonical form of `measure` depends on in other sections."""
+
+    depth: int
+    """Says which layers are all."""
+    reads_dtype: bool
+    """Whether there are passes over samples that could be less exact than float64: the weights are."""
+
+
+def around_measure(settings: TrialSettings) -> Around:
+    """What decides, outside of it, the canonical form of a trial's `measure`."""
+    network = settings.network
+    is_linear = network.depth == 1 or network.activation == "linear"
+    return Around(network.depth, settings.training.dtype == "float32" and not is_linear)
+
+
+def canonical_section(section: Section, around: Around) -> dict[str, Any]:
+    """Canonical form of one section; only `measure` depends on the others."""
     match section:
         case DataSettings():
             return _data(section)
@@ -45,7 +61,7 @@ def canonical_section(section: Section, depth: int) -> dict[str, Any]:
         case TrainingSettings():
             return _training(section)
         case MeasureSettings():
-            return _measure(section, depth)
+            return _measure(section, around)
     raise TypeError(f"no section of a trial: {type(section).__name__}")
 
 
@@ -157,9 +173,9 @@ def _schedule(training: TrainingSettings) -> dict[str, Any]:
     return kept
 
 
-def _measure(measure: MeasureSettings, depth: int) -> dict[str, Any]:
+def _measure(measure: MeasureSettings, around: Around) -> dict[str, Any]:
     kept: dict[str, Any] = {
-        "layers": measure.measured_layers(depth),
+        "layers": measure.measured_layers(around.depth),
         "metrics": measure.measured_metrics,
     }
     if measure.every is not None:
@@ -172,4 +188,6 @@ def _measure(measure: MeasureSettings, depth: int) -> dict[str, Any]:
         kept["exponents"] = measure.measured_exponents
     if measure.weights:
         kept["weights"] = sorted(set(measure.weights))
+    if around.reads_dtype:
+        kept["dtype"] = measure.dtype
     return kept

@@ -46,6 +46,7 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "training.loss": names.LOSSES,
     "training.dtype": names.DTYPES,
     "training.schedule": names.SCHEDULES,
+    "measure.dtype": names.DTYPES,
 }
 """Paths whose values are words out of a known few; any other word beside them is a mistake."""
 _TOKEN: Final = re.compile(

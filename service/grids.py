@@ -161,14 +161,13 @@ class _Build:
                 return True
         return False
 
-    def form(self, section: SectionValue, depth: int) -> dict[str, Any]:
+    def form(self, section: SectionValue, around: canonical.Around) -> dict[str, Any]:
         """Canonical form of a section, shared by all points that have it."""
         assert section.model is not None
-        # only `measure` depends on the depth
-        key = (id(section), depth if section.name == "measure" else 0)
+        key = (id(section), around if section.name == "measure" else None)
         found = self.forms.get(key)
         if found is None:
-            found = self.forms[key] = section, canonical.canonical_section(section.model, depth)
+            found = self.forms[key] = section, canonical.canonical_section(section.model, around)
         return found[1]
 
     def point(self, sections: Mapping[str, SectionValue], paths: Sequence[str]) -> Point | None:
@@ -185,8 +184,8 @@ class _Build:
             self.problems.add(origin_of(path, section.origins), message, received=section.value(path))
         if wrong or isinstance(shape, Misfit):
             return None
-        depth = settings.network.depth
-        form = {name: self.form(section, depth) for name, section in sections.items()}
+        around = canonical.around_measure(settings)
+        form = {name: self.form(section, around) for name, section in sections.items()}
         axes = {path: sections[_head(path)].value(path) for path in paths}
         return Point(form, canonical.settings_digest(form), stack_key(form), axes, shape, settings.training.device)
 

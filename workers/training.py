@@ -88,13 +88,14 @@ class _Run:
         initial = [_weights(lane, widths, stack.arrays) for lane in stack.lanes]
         weights = tuple(torch.stack(layer).to(device, dtype) for layer in zip(*initial, strict=True))
         self.loss_name, self.loss = training["loss"], loss_of(training["loss"])
-        self.data = measured_data(self.architecture, x, y, x_test, y_test, self.loss_name)
+        measured = settings["measure"]
+        passes = getattr(torch, measured.get("dtype", "float64"))
+        self.data = measured_data(self.architecture, x, y, x_test, y_test, self.loss_name, dtype=passes)
         seeds = [lane.seed for lane in stack.lanes]
         samples = Data(self.architecture, x, y, training, seeds, dtype)
         trainings = [lane.settings["training"] for lane in stack.lanes]
         self.motion = motion((*weights, *self.architecture.zero_biases(weights)), samples, settings, trainings)
         self.weight_decay = torch.tensor([one["weight_decay"] for one in trainings], dtype=torch.float64, device=device)
-        measured = settings["measure"]
         self.request = Request(
             tuple(measured["metrics"]), tuple(measured["layers"]), tuple(measured.get("exponents", ()))
         )
@@ -168,8 +169,9 @@ class _Run:
 
     def _train_loss(self) -> Tensor:
         """(K,) loss on the whole training set, float64."""
-        weights = tuple(weight.to(torch.float64) for weight in self.motion.weights)
-        return self.loss.value(forward(self.architecture, weights, self.data.x), self.data.y)
+        weights = tuple(weight.to(self.data.x.dtype) for weight in self.motion.weights)
+        outputs = forward(self.architecture, weights, self.data.x)
+        return self.loss.value(outputs.to(torch.float64), self.data.y)
 
     def _measure(self, *, is_last: bool) -> None:
         started = time.monotonic()

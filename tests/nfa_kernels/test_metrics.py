@@ -110,6 +110,36 @@ def test_every_metric_equals_the_reference_after_hundreds_of_steps(activation):
                 assert found.layers[layer]["best_exponent"][index].item() == pytest.approx(exponent, rel=1e-6)
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_float32_passes_measure_the_same_to_seven_digits(activation):
+    """Weights are exact in both; a pass rounds by 6e-8 an operation, and nothing behind it does."""
+    widths, (x, y) = (12, 16, 14, 3), data(2, 60, 12, 3)
+    # five points, so that the AGOP has rank 15 of 16 at most: rounding must not fill the rest
+    x = x[:, :5].repeat(1, 12, 1)
+    weights, initial = ([w.float() for w in stacked("he", widths, range(at, at + 2))] for at in (0, 100))
+    architecture, decay = Architecture(widths, activation), torch.full((2,), 0.1, dtype=torch.float64)
+    double, single = (
+        measure(
+            architecture,
+            tuple(weights),
+            measured_data(architecture, x, y, x[:, :40], y[:, :40], "half", dtype=dtype),
+            EVERYTHING,
+            "half",
+            initial=tuple(initial),
+            weight_decay=decay,
+        )
+        for dtype in (torch.float64, torch.float32)
+    )
+    pairs = [(name, double.network[name], single.network[name]) for name in double.network]
+    pairs += [(name, double.layers[n][name], single.layers[n][name]) for n in (1, 2, 3) for name in double.layers[n]]
+    pairs += [(a[1], a[2], b[2]) for a, b in zip(double.parametrised, single.parametrised, strict=True)]
+    for name, exact, found in pairs:
+        assert found.dtype == torch.float64
+        torch.testing.assert_close(found, exact, rtol=3e-6, atol=1e-6, equal_nan=True, msg=name)
+    assert torch.equal(single.layers[2]["agop_rank"], double.layers[2]["agop_rank"])
+    assert not torch.equal(single.layers[1]["alignment"], double.layers[1]["alignment"])
+
+
 def test_only_what_is_asked_for_is_measured():
     weights, (x, y) = stacked("he", (6, 8, 3), range(2)), data(2, 40, 6, 3)
     architecture = Architecture((6, 8, 3))

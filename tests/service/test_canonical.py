@@ -80,6 +80,10 @@ def test_fingerprints_of_many_seeds_are_the_fingerprints_of_each(block: dict[str
     assert list(fingerprints(form(block), seeds)) == [fingerprint(form(block), seed) for seed in seeds]
 
 
+RELU = {"activation": "relu"}
+SINGLE = {"network": RELU, "training": {"dtype": "float32"}}
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -103,6 +107,10 @@ def test_fingerprints_of_many_seeds_are_the_fingerprints_of_each(block: dict[str
         ({"measure": {"points": 60, "spacing": "log"}}, {}),
         ({"measure": {"every": 5, "spacing": "linear"}}, {"measure": {"every": 5}}),
         ({"measure": {"weights": [5, 3, 5]}}, {"measure": {"weights": [3, 5]}}),
+        # products of matrices have no passes over samples, and float64 weights are measured in float64
+        ({"training": {"dtype": "float32"}, "measure": {"dtype": "float32"}}, {"training": {"dtype": "float32"}}),
+        ({"network": RELU, "measure": {"dtype": "float32"}}, {"network": RELU}),
+        (SINGLE | {"measure": {"dtype": "float64"}}, SINGLE),
     ],
 )
 def test_two_ways_to_write_one_trial_agree(one: dict, other: dict) -> None:
@@ -129,6 +137,11 @@ def test_two_ways_to_write_one_trial_agree(one: dict, other: dict) -> None:
 )
 def test_what_is_read_changes_the_fingerprint(block: dict) -> None:
     assert settings_digest(form(block)) != settings_digest(form({}))
+
+
+def test_what_is_measured_in_float32_is_another_trial() -> None:
+    assert form(SINGLE)["measure"]["dtype"] == "float64"
+    assert settings_digest(form(SINGLE | {"measure": {"dtype": "float32"}})) != settings_digest(form(SINGLE))
 
 
 PINNED = "0844b7ebd5fca23f4f21e9f2a66e742e8925d60803491cf236170417ea3b78cc"

@@ -13,6 +13,8 @@ from service.trial_settings import TrialSettings
 from workers.blocks import Lane, Stack
 from workers.training import _Run, train
 
+RELU = {"depth": 3, "width": 6, "activation": "relu"}
+
 
 def _lane(seed=0, **training):
     sections = {name: training.pop(name) for name in ("data", "network", "init", "measure") if name in training}
@@ -151,6 +153,21 @@ def test_float32_training_follows_float64_and_metrics_keep_full_precision():
     # layer 3 is the last: its own matrix is its factor, an identity that float32 metrics would blur
     last = one["layer"] == 3
     assert np.abs(1 - one["alignment_one"][last]).max() < 1e-12
+
+
+def test_float32_measuring_follows_float64_and_does_not_depend_on_the_stack():
+    measure = {"points": 12, "layers": "all", "exponents": [0.25]}
+    double, single = (
+        [_lane(seed, dtype="float32", network=RELU, measure=measure | {"dtype": dtype}) for seed in (0, 1)]
+        for dtype in ("float64", "float32")
+    )
+    exact, together = _run(double), _run(single)
+    for index, lane in enumerate(single):
+        alone, found = _of_lane(_run([lane])[1], 0), _of_lane(together[1], index)
+        np.testing.assert_allclose(found["alignment"], alone["alignment"], rtol=1e-6)
+        np.testing.assert_allclose(found["alignment"], _of_lane(exact[1], index)["alignment"], rtol=1e-5)
+    assert not together[1].equals(exact[1])
+    assert {end.state for end in together[2].values()} == {"completed"}
 
 
 def test_exponents_asked_for_are_measured_beside_the_others():
