@@ -24,10 +24,16 @@ class Activation(NamedTuple):
     function: Callable[[Tensor], Tensor]
     derivative: Callable[[Tensor], Tensor]
     fused: Callable[[Tensor, Tensor], Tensor] | None = None
-    """delta * derivative(z) in one pass, where torch has one that rounds the same."""
+    """delta * derivative(z) written over delta in one pass, where torch has one that rounds the same."""
+    overwriting: Callable[[Tensor], Tensor] | None = None
+    """The function written over its argument, where the derivative is the same there as at the argument."""
+
+    def applied(self, z: Tensor) -> Tensor:
+        """The function's values; overwrites z where the derivative can be had from what is left."""
+        return self.overwriting(z) if self.overwriting else self.function(z)
 
     def backward(self, delta: Tensor, z: Tensor) -> Tensor:
-        """delta * derivative(z); overwrites delta where no fused form exists."""
+        """delta * derivative(z), written over delta; z as given, or as `applied` has left it."""
         return self.fused(delta, z) if self.fused else delta.mul_(self.derivative(z))
 
 
@@ -75,9 +81,14 @@ def _relu_derivative(z: Tensor) -> Tensor:
     return torch.gt(z, 0, out=torch.empty_like(z))
 
 
+def _relu_backward(delta: Tensor, z: Tensor) -> Tensor:
+    return torch.ops.aten.threshold_backward.grad_input(delta, z, 0, grad_input=delta)
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "linear": Activation(lambda z: z, torch.ones_like),
-    "relu": Activation(torch.relu, _relu_derivative, lambda delta, z: torch.ops.aten.threshold_backward(delta, z, 0)),
+    # relu(z) > 0 exactly where z > 0: one array less for every layer, in every pass
+    "relu": Activation(torch.relu, _relu_derivative, _relu_backward, torch.relu_),
     "tanh": Activation(torch.tanh, lambda z: 1 - torch.tanh(z).square()),
     "gelu": Activation(_gelu, _gelu_derivative),
     "silu": Activation(lambda z: z * _sigmoid(z), _silu_derivative),

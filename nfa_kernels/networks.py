@@ -139,13 +139,14 @@ def laid_out(architecture: Architecture, x: Tensor) -> Tensor:
 def layers(architecture: Architecture, params: Params, x: Tensor) -> list[tuple[Tensor, Tensor]]:
     """(pre-activation, input) of every layer, each (K, .., N); the last pre-activation is the outputs.
 
-    All lie in memory as x does: samples last, or features last; see `laid_out`.
+    Pre-activations are left as `Activation.applied` leaves them: fit for derivatives. All lie in memory as x does:
+    samples last, or features last; see `laid_out`.
     """
     weights, biases = architecture.effective(params), architecture.biases(params)
     hidden, found = x.mT, []
     for index, weight in enumerate(weights):
         if index:
-            hidden = found[-1][0] if architecture.is_linear else architecture.phi.function(found[-1][0])
+            hidden = found[-1][0] if architecture.is_linear else architecture.phi.applied(found[-1][0])
         before = _product(weight, hidden)
         found.append((before.add_(biases[index]) if biases else before, hidden))
     return found

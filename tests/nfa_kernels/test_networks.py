@@ -32,6 +32,15 @@ def test_every_activation_and_derivative_equals_the_reference_and_autograd(name)
     torch.testing.assert_close(slope, torch.from_numpy(derivative(z.detach().numpy())), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("name", names.ACTIVATIONS)
+def test_derivatives_are_the_same_where_an_activation_was_written_over_its_argument(name):
+    z = torch.tensor([[-torch.inf, -2.0, -0.0, 0.0, 1e-300, 3.0, torch.inf, torch.nan]], dtype=torch.float64)
+    phi, left = activation(name), z.clone()
+    assert torch.equal(phi.applied(left).nan_to_num(7.0), phi.function(z).nan_to_num(7.0))
+    for read in (phi.derivative, lambda at: phi.backward(torch.full_like(z, 0.5), at)):
+        torch.testing.assert_close(read(left), read(z), rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("name", names.ACTIVATIONS)
 def test_gradients_equal_the_reference_for_every_activation_and_loss(name, loss):
