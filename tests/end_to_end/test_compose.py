@@ -74,6 +74,10 @@ class Machine:
             self.supervised.append((process, name, more, changes))
         return process
 
+    def last_log(self) -> str:
+        """What the command started last has said so far."""
+        return max(self.folder.glob("*.log"), key=lambda log: int(log.stem.rpartition("-")[2])).read_text()
+
     def tend(self) -> None:
         """Start again what has ended although it should run, as the file's restart policies say."""
         ended = [one for one in self.supervised if one[0].poll() is not None]
@@ -147,6 +151,9 @@ def test_a_sweep_goes_through_the_services_of_the_compose_file(machine: Machine,
     apis = [machine.start("api", **{"8000": str(port)}) for port in ports]
     for _ in range(2):
         machine.start("ray-worker", "--num-cpus=1", *here)
+        # one after the other: two nodes that start on one machine at once may wait for each other's files until they
+        # give up; containers have files of their own
+        wait_until(lambda: machine.tend() or "Ray runtime started" in machine.last_log())
     machine.start("dispatcher")
 
     clients = [Client(f"http://127.0.0.1:{port}", made.stdout.strip(), retries=6) for port in ports]
