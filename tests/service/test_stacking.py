@@ -126,7 +126,7 @@ def test_stacks_of_uploaded_data_stay_small_until_their_size_is_known() -> None:
     grid = {"trial": {"data": {"kind": "uploaded", "dataset_id": "a"}}}
     point = expand(grid, datasets={"a": {"x": (50, 3), "y": (50, 2)}}).points[0]
     assert lanes_per_stack(10 * UNKNOWN_LANES, 1, point.settings) == UNKNOWN_LANES
-    assert lanes_per_stack(1000, 1, point.settings, point.shape) == 1000
+    assert lanes_per_stack(500, 1, point.settings, point.shape) == 500
 
 
 def test_the_estimate_counts_stacks_and_grows_with_the_work() -> None:
