@@ -25,7 +25,7 @@ class Sweep:
     batch_size: int | None = None
     learning_rate: float = 0.01
     measured_in: str = ""
-    """dtype of the weights and samples that a measurement starts from; empty: the training's."""
+    """dtype of the passes over samples that a measurement takes; empty: the training's. Behind them all is float64."""
 
 
 def sweep_of(words: dict[str, Any]) -> Sweep:

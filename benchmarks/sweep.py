@@ -1,7 +1,9 @@
 """The same sweep through this service, its kernels alone, a process pool and Ray Tune: seconds per trial, side by side.
 
-All sides use every core, one thread per process, the same sizes, steps, measured steps and dtype. The peers train a
-sample of the trials after a warm-up and are extrapolated per trial. They run in an environment of their own:
+All sides use every core, one thread per process, the same sizes, steps, measured steps and dtypes. The peers train a
+sample of the trials after a warm-up and are extrapolated per trial. Networks that train in float32 are measured in
+float32 on all sides, or in float64 on all sides in the sweeps that say so; of linear networks the service measures no
+other way than in float64. The peers run in an environment of their own:
 
     python -m venv benchmarks/.venv && benchmarks/.venv/bin/pip install -r benchmarks/requirements.txt
     python benchmarks/sweep.py [--quick] [--peers benchmarks/.venv/bin/python] [SWEEP ..]
@@ -40,7 +42,8 @@ from workers.training import train
 HERE = Path(__file__).parent
 LINEAR = (32, 64, 64, 4)
 SMALL = (10, 16, 16, 4)
-WIDE = (128, 512, 512, 512, 4)
+RELU = Sweep("relu-float32", LINEAR, 256, 2000, 10, "relu", "float32")
+WIDE = Sweep("wide", (128, 512, 512, 512, 4), 256, 200, 20, "relu", "float32", batch_size=64)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ class Case:
         return [self.sweeps[13 * trial % len(self.sweeps)] for trial in range(trials)]
 
 
+def in_float64(sweep: Sweep) -> Sweep:
+    """The same with measurements in float64."""
+    return replace(sweep, name=f"{sweep.name}-measured-in-float64", measured_in="float64")
+
+
 MIXED = tuple(
     Sweep("mixed", (16, *[width] * (depth - 1), 4), 200, 1000, 20, learning_rate=0.001)
     for depth in (2, 3, 4, 5, 6)
@@ -65,12 +73,14 @@ MIXED = tuple(
 CASES = {
     "linear-float32": Case((Sweep("linear-float32", LINEAR, 256, 2000, 10, dtype="float32"),), 4096, 4, 4),
     "linear-float64": Case((Sweep("linear-float64", LINEAR, 256, 2000, 10),), 512, 4, 4),
-    "relu-float32": Case((Sweep("relu-float32", LINEAR, 256, 2000, 10, "relu", "float32"),), 128, 8, 4),
+    "relu-float32": Case((RELU,), 128, 8, 4),
+    "relu-float32-measured-in-float64": Case((in_float64(RELU),), 128, 8, 4),
     "relu-float64": Case((Sweep("relu-float64", LINEAR, 256, 2000, 10, "relu"),), 64, 8, 4),
     "small": Case((Sweep("small", SMALL, 200, 6000, 100, learning_rate=0.02),), 512, 4, 4),
     "mixed": Case(MIXED, 160, 20, 10),
-    "wide": Case((Sweep("wide", WIDE, 256, 200, 20, "relu", "float32", batch_size=64),), 32, 8, 4),
-    "wide-float64": Case((Sweep("wide-float64", WIDE, 256, 200, 20, "relu", batch_size=64),), 32, 8, 4),
+    "wide": Case((WIDE,), 32, 8, 4),
+    "wide-measured-in-float64": Case((in_float64(WIDE),), 32, 8, 4),
+    "wide-float64": Case((replace(WIDE, name="wide-float64", dtype="float64"),), 32, 8, 4),
 }
 
 
@@ -89,7 +99,11 @@ def grid(case: Case, trials: int) -> dict:
             "data": {"samples": sweep.samples, "inputs": inputs, "outputs": outputs, "spectrum": spectrum},
             "network": {"depth": len(hidden) + 1, "width": hidden, "activation": sweep.activation},
             "training": training,
-            "measure": {"every": sweep.every, "metrics": ["train_loss", "alignment"]},
+            "measure": {
+                "every": sweep.every,
+                "metrics": ["train_loss", "alignment"],
+                "dtype": sweep.measured_in or sweep.dtype,
+            },
         },
         "axes": axes if len(shapes) > 1 else {},
         "seeds": trials // len(shapes),
@@ -181,15 +195,16 @@ def run(case: Case, service: float, pool: ProcessPoolExecutor, python: Path) -> 
     if len(case.sweeps) == 1 and sweep.activation != "linear":
         measurements = len(range(0, sweep.steps + 1, sweep.every))
         measured = cost.alignment_flops(_shape(sweep), sweep.samples)
-        least = sweep.steps * operations / limit + measurements * measured / gemm_rate(torch.float64)
+        measured_in = getattr(torch, sweep.measured_in or sweep.dtype)
+        least = sweep.steps * operations / limit + measurements * measured / gemm_rate(measured_in)
         print(f"  at the rate of large products throughout: {1e3 * least / (os.cpu_count() or 1):.2f} ms per trial")
     sys.stdout.flush()
 
 
 def _peers(case: Case) -> Iterator[tuple[str, str, list[Sweep]]]:
-    """Name, kind and trials of each peer. One measures in float64 whatever it trains in, as the service does."""
+    """Name, kind and trials of each peer; where the service measures in float64 and a peer would not, one that does."""
     yield "process pool", "pool", case.sample(case.pool)
-    if case.sweeps[0].dtype == "float32":
+    if case.sweeps[0].dtype == "float32" and case.sweeps[0].activation == "linear":
         sample = [replace(one, measured_in="float64") for one in case.sample(case.pool)]
         yield "pool, float64 metrics", "pool", sample
     yield "Ray Tune", "tune", case.sample(case.tune)
@@ -205,12 +220,13 @@ def main() -> None:
     """Print all sweeps asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweeps", nargs="*", choices=[*CASES, []], help="default: all")
-    parser.add_argument("--quick", action="store_true", help="fewer trials of ours")
+    parser.add_argument("--quick", action="store_true", help="fewer trials of ours, and fewer sweeps")
     parser.add_argument("--peers", type=Path, default=HERE / ".venv" / "bin" / "python", help="Python with the peers")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     print(machine(), flush=True)
-    cases = [CASES[name] for name in chosen.sweeps or CASES]
+    every = [name for name in CASES if not (chosen.quick and name.endswith("-measured-in-float64"))]
+    cases = [CASES[name] for name in chosen.sweeps or every]
     if chosen.quick:
         cases = [Case(one.sweeps, max(len(one.sweeps), one.ours // 8), min(one.pool, 4), 2) for one in cases]
     # the service is stopped before the peers start: they have the machine to themselves
