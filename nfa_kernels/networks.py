@@ -5,7 +5,9 @@ the parameterisation says otherwise, and biases are there if asked for. The K ne
 data and share their architecture; each batched product computes one layer of all of them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from torch import Tensor
 from nfa_kernels.activations import Activation, activation
 from nfa_kernels.losses import Loss
 from nfa_kernels.parameterizations import multipliers
-from nfa_kernels.products import chain, layer_gradients
+from nfa_kernels.products import Factored, chain, layer_gradients
 
 Params = tuple[Tensor, ...]
 """Weights W_1 .. W_L of a stack, each (K, H, D); then, with biases, b_1 .. b_L, each (K, H, 1)."""
@@ -210,15 +212,41 @@ def _backpropagate(
     outputs = passed[-1][0].mT
     if value is not None:
         value.copy_(loss.value(outputs, y))
-    delta = loss.gradient(outputs, y).mT
-    for index in range(architecture.depth - 1, -1, -1):
+    for index, delta in _deltas(architecture, weights, passed, loss.gradient(outputs, y).mT):
         torch.bmm(delta, passed[index][1].mT, out=of_weights[index])
         if architecture.bias:
             torch.sum(delta, 2, keepdim=True, out=of_biases[index])
+
+
+def _deltas(
+    architecture: Architecture, weights: Params, passed: list[tuple[Tensor, Tensor]], delta: Tensor
+) -> Iterator[tuple[int, Tensor]]:
+    """Place and dloss/dz (K, H, N) of every layer, from the last, whose own is given, down to the first."""
+    for index in range(architecture.depth - 1, -1, -1):
+        yield index, delta
         if index:
             delta = _product(weights[index].mT, delta)
             if not architecture.is_linear:
                 delta = architecture.phi.backward(delta, passed[index - 1][0])
+
+
+def is_thin(architecture: Architecture, samples: int) -> bool:
+    """Whether the factors of `thin_gradients` are fewer numbers than the gradients, and all that these depend on."""
+    pairs = [*pairwise(architecture.widths)]
+    thin = samples * sum(sum(pair) for pair in pairs) < sum(fan_in * fan_out for fan_in, fan_out in pairs)
+    return thin and not architecture.bias and architecture.parameterization == "standard"
+
+
+def thin_gradients(architecture: Architecture, params: Params, x: Tensor, y: Tensor, loss: Loss) -> list[Factored]:
+    """Gradients with respect to every layer as dloss/dz times the layer's input, the sum over samples left undone.
+
+    An update that adds the product to the weights reads and writes them once, and no gradient: of layers that are wider
+    than the batch, that is half of what passes through memory. Arguments as in `gradients`; see `is_thin`.
+    """
+    passed = layers(architecture, params, x)
+    last = loss.gradient(passed[-1][0].mT, y).mT
+    found = dict(_deltas(architecture, params, passed, last))
+    return [Factored(found[index], passed[index][1].mT) for index in range(architecture.depth)]
 
 
 def _product_gradients(weights: Params, x: Tensor, y: Tensor, loss: Loss, value: Tensor | None) -> Params:

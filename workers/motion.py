@@ -10,7 +10,7 @@ from nfa_kernels import flow, names
 from nfa_kernels.batches import Batches
 from nfa_kernels.linear import LOSS_FACTORS, Moments, factored_gradients, moment_gradients, moments
 from nfa_kernels.losses import loss_of
-from nfa_kernels.networks import Architecture, Params, gradients, laid_out
+from nfa_kernels.networks import Architecture, Params, gradients, is_thin, laid_out, thin_gradients
 from nfa_kernels.optimizers import OPTIMIZERS
 from nfa_kernels.products import Factored
 from nfa_kernels.schedules import factor
@@ -110,24 +110,33 @@ class Data:
             self._moments = Moments(*(part.to(dtype) for part in moments(x, y, training["loss"])))
         else:
             self._x, self._y = laid_out(architecture, self._x), laid_out(architecture, self._y)
+        samples = training.get("batch_size") or x.shape[1]
+        self._is_thin = not architecture.is_product and is_thin(architecture, samples)
 
     def factored(self, params: Params) -> list[Factored] | None:
         """Thin factors of the gradients, where the network and the loss allow them."""
-        if self._moments is None or self._architecture.parameterization != "standard":
-            return None
-        return factored_gradients(params, self._moments)
+        architecture = self._architecture
+        if self._moments is not None and architecture.parameterization == "standard":
+            return factored_gradients(params, self._moments)
+        if self._is_thin:
+            return thin_gradients(architecture, params, *self._samples(), self._loss)
+        return None
 
     def gradients(self, params: Params) -> Params:
         """Of the next minibatch, or of the whole set."""
         architecture = self._architecture
         if self._moments is not None:
             return architecture.pulled_back(moment_gradients(architecture.effective(params), self._moments))
-        x, y = self._x, self._y
-        if self._batches is not None:
-            rows = self._batches.next().to(x.device)
-            lanes = torch.arange(rows.shape[0], device=rows.device)[:, None]
-            x, y = laid_out(architecture, x[lanes, rows]), laid_out(architecture, y[lanes, rows])
-        return gradients(architecture, params, x, y, self._loss)
+        return gradients(architecture, params, *self._samples(), self._loss)
+
+    def _samples(self) -> tuple[Tensor, Tensor]:
+        """The next minibatch, or the whole set: x (K, N, D) and y (K, N, C)."""
+        if self._batches is None:
+            return self._x, self._y
+        rows = self._batches.next().to(self._x.device)
+        lanes = torch.arange(rows.shape[0], device=rows.device)[:, None]
+        x, y = self._x[lanes, rows], self._y[lanes, rows]
+        return laid_out(self._architecture, x), laid_out(self._architecture, y)
 
     def state(self) -> Named:
         """Where the minibatches are."""

@@ -10,7 +10,16 @@ from nfa_kernels.activations import activation
 from nfa_kernels.balance import imbalance, imbalance_matrices
 from nfa_kernels.linear import LOSS_FACTORS, compressed, moment_gradients, moments
 from nfa_kernels.losses import LOSSES, loss_of
-from nfa_kernels.networks import Architecture, check_stack, forward, gradients, gradients_and_loss
+from nfa_kernels.networks import (
+    Architecture,
+    check_stack,
+    forward,
+    gradients,
+    gradients_and_loss,
+    is_thin,
+    laid_out,
+    thin_gradients,
+)
 from nfa_kernels.optimizers import OPTIMIZERS
 
 
@@ -54,6 +63,25 @@ def test_gradients_equal_the_reference_for_every_activation_and_loss(name, loss)
         assert value[index].item() == pytest.approx(wanted_loss, rel=1e-12)
         for layer, gradient in enumerate(found):
             torch.testing.assert_close(gradient[index], torch.from_numpy(wanted[layer]), rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+@pytest.mark.parametrize("name", names.ACTIVATIONS)
+def test_thin_factors_are_the_gradients_and_step_alike(name, decay):
+    widths, (x, y) = (9, 14, 12, 3), data(3, 4, 9, 3)
+    architecture, weights, loss = Architecture(widths, name), stacked("xavier", widths, range(3)), loss_of("half")
+    assert is_thin(architecture, 4) and not is_thin(architecture, 20)
+    assert not is_thin(Architecture(widths, name, bias=True), 4)
+    x, y, before = laid_out(architecture, x), laid_out(architecture, y), tuple(w.clone() for w in weights)
+    dense, thin = gradients(architecture, weights, x, y, loss), thin_gradients(architecture, weights, x, y, loss)
+    for one, other in zip(thin, dense, strict=True):
+        torch.testing.assert_close(one.dense(), other, rtol=1e-12, atol=1e-14)
+    rule, numbers = OPTIMIZERS["sgd"], _numbers(3, 0.1, decay)
+    assert rule.step_factored is not None
+    moved, wanted = rule.step_factored(weights, thin, (), numbers)[0], rule.step(weights, dense, (), numbers)[0]
+    for one, other, kept, untouched in zip(moved, wanted, weights, before, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
+        assert torch.equal(kept, untouched)
 
 
 @pytest.mark.parametrize("loss", LOSS_FACTORS)
