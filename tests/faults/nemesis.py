@@ -77,7 +77,7 @@ class Nemesis:
                 self.client.cancel(other)
                 self.history.cancelled.add(other)
         self.is_hit = self.client.experiment(main).progress < 1.0
-        wait_until(self._is_over, seconds=400)
+        wait_until(self._is_over, seconds=180)
 
     def _is_over(self) -> bool:
         self.deployment.tend()

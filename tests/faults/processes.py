@@ -35,8 +35,8 @@ _PACE = {
 }
 
 
-def wait_until(what: Callable[[], T | None], seconds: float = 120.0) -> T:
-    """Look until the answer is true; fails, with the last answer, when time is up: a guard against hanging, no goal."""
+def wait_until(what: Callable[[], T | None], seconds: float = 60.0) -> T:
+    """Look until the answer is true; fails, with the last answer, when time is up."""
     until = time.monotonic() + seconds
     while not (answer := what()):
         assert time.monotonic() < until, f"still {answer!r} after {seconds} s"
