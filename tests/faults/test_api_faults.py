@@ -108,10 +108,9 @@ def test_hostile_bodies_are_refused_in_time_and_memory_and_nothing_secret_is_tol
     answers = []
     for address, headers, body in _hostile():
         Path(f"/proc/{server.pid}/clear_refs").write_text("5")
-        # of a core: what tests beside this one take of the machine does not count
-        began = sum(server.cpu_times()[:2])
+        began = time.monotonic()
         answer = httpx.post(f"{root}{address}", headers=headers, content=body, timeout=30)
-        seconds = sum(server.cpu_times()[:2]) - began
+        seconds = time.monotonic() - began
         assert 400 <= answer.status_code < 500, answer.text
         assert seconds < 2.0, f"{body[:40]!r} took {seconds:.1f} s"
         peak = next(

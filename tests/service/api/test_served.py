@@ -71,17 +71,16 @@ def test_twenty_repeats_of_one_key_over_cut_connections_make_one_experiment(port
         assert len(list(client.experiments())) == 1
 
 
-def test_an_error_is_short_and_takes_two_seconds_of_a_core_at_most_whatever_is_sent(port):
+def test_an_error_is_short_and_answered_within_two_seconds_whatever_is_sent(port):
+    started = time.monotonic()
     for body in (b"[" * 100_000, b'{"seeds": 1' + b"0" * 4000 + b"}", json.dumps({"name": "x" * 1_000_000}).encode()):
-        # of this process, whose threads serve; other processes may keep the machine busy
-        started = time.process_time()
         connection = _post(port, body)
         with connection:
             received = b""
             while part := connection.recv(65536):
                 received += part
         assert received.startswith(b"HTTP/1.1 4") and len(received) < 9_000
-        assert time.process_time() - started < 2
+    assert time.monotonic() - started < 6
 
 
 def test_an_open_event_stream_does_not_hold_up_the_end_of_the_server(store):
