@@ -300,7 +300,7 @@ class MeasureSettings(Section):
     dtype: Dtype = Field(
         "float64",
         description="Of outputs and Jacobians. float32 measures networks with an activation that train in float32 in "
-        "half the time, alignments to about 1e-6; other networks do not read it.",
+        "less time, to about six digits; other networks do not read it.",
     )
 
     @model_validator(mode="after")
