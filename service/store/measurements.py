@@ -1,9 +1,10 @@
 """Measurement rows: written in blocks inside a dispatcher's transaction, read as columns of one trial.
 
-SQLite takes executemany; PostgreSQL takes COPY in its binary format, made by NumPy, on the transaction's own
+SQLite takes many rows a statement; PostgreSQL takes COPY in its binary format, made by NumPy, on the transaction's own
 connection. NaN and infinity become NULL on both.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ from service.store.models import (
 )
 
 _INTEGERS = {"trial_id": BIGINT, "step": BIGINT, "layer": SMALLINT}
+_ROWS = 100
+"""Rows of one SQLite statement: the driver's work for a statement is more than the database's for a row."""
 
 
 def delete_measurements(connection: Connection, trials: Sequence[int], first_step: int = 0) -> None:
@@ -133,12 +136,21 @@ def insert_columns(
         copy_rows(connection, table.name, list(values), list(values.values()), types)
         return
     statement: Any = insert(table).compile(dialect=connection.dialect, column_keys=list(values))
-    # executemany with plain tuples; the driver stores NaN as NULL, infinity is made NaN first
+    # plain tuples; the driver stores NaN as NULL, infinity is made NaN first
     arrays = (values[name] for name in statement.positiontup)
     columns = [
         np.where(np.isinf(array), np.nan, array).tolist() if array.dtype.kind == "f" else array.tolist()
         for array in arrays
     ]
     rows = list(zip(*columns, strict=True))
-    if rows:
-        connection.exec_driver_sql(str(statement), rows)
+    one, places = str(statement), f", ({', '.join('?' * len(columns))})"
+    whole = len(rows) - len(rows) % _ROWS
+    if whole:
+        many = [_flat(rows[first : first + _ROWS]) for first in range(0, whole, _ROWS)]
+        connection.exec_driver_sql(one + places * (_ROWS - 1), many)
+    if rest := rows[whole:]:
+        connection.exec_driver_sql(one + places * (len(rest) - 1), _flat(rest))
+
+
+def _flat(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    return tuple(itertools.chain.from_iterable(rows))

@@ -1,7 +1,7 @@
 """A grid goes in, a dispatcher in a process of its own trains it on Ray, rows and verdicts come out."""
 
 import pytest
-from processes import charged, ended, wait_until
+from processes import charged, wait_for_end
 
 from nfa_kernels.names import NUMERICAL_VERSION
 from service.claims import judge
@@ -52,7 +52,7 @@ def run(store, dispatchers):
     def go(grid):
         dispatcher = dispatchers.start()
         experiment = submissions.create_experiment(store, expand(grid)).id
-        wait_until(lambda: ended(store, experiment))
+        wait_for_end(store, experiment)
         return experiment, dispatcher
 
     return go

@@ -1,6 +1,8 @@
 """A sweep under fire: faults at random moments, then judgement by the history checker."""
 
+import functools
 import io
+import json
 import random
 import time
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from history import Final, History, violations
 from processes import wait_until
 
 from service.grids import expand
+from service.schemas import ExperimentDetail
 from service.states import TrialState
 
 FAULTS = ("trainer", "dispatcher", "api", "raylet", "database")
@@ -54,6 +57,7 @@ class Nemesis:
         self.faults, self.pause = faults, pause
         self.history = History()
         self.done: list[str] = []
+        self.seen: list[ExperimentDetail] = []
 
     def submit(self, grid: dict[str, Any], key: str) -> str:
         """Submit, repeated with the same key until acknowledged."""
@@ -77,11 +81,12 @@ class Nemesis:
                 self.client.cancel(other)
                 self.history.cancelled.add(other)
         self.is_hit = self.client.experiment(main).progress < 1.0
-        wait_until(self._is_over, seconds=180)
+        wait_until(self._is_over, seconds=180, moved=lambda: [one.counts for one in self.seen])
 
     def _is_over(self) -> bool:
         self.deployment.tend()
-        return all(self.client.experiment(name).progress == 1.0 for name in self.history.submitted)
+        self.seen = [self.client.experiment(name) for name in self.history.submitted]
+        return all(one.progress == 1.0 for one in self.seen)
 
     def final(self) -> dict[str, Final]:
         """What the service says in the end."""
@@ -96,7 +101,12 @@ class Nemesis:
 
     def violations(self) -> list[str]:
         """Everything that went wrong."""
-        return violations(self.history, self.final(), undisturbed(expand(self.grid)))
+        return violations(self.history, self.final(), _undisturbed(json.dumps(self.grid)))
+
+
+@functools.cache
+def _undisturbed(grid: str) -> dict[str, dict[int, float]]:
+    return undisturbed(expand(json.loads(grid)))
 
 
 def fault_method(fault: str) -> str:

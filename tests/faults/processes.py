@@ -35,12 +35,20 @@ _PACE = {
 }
 
 
-def wait_until(what: Callable[[], T | None], seconds: float = 60.0) -> T:
-    """Look until the answer is true; fails, with the last answer, when time is up."""
-    until = time.monotonic() + seconds
+def wait_until(what: Callable[[], T | None], seconds: float = 60.0, moved: Callable[[], object] = lambda: None) -> T:
+    """Look until the answer is true; fails, with the last answer, when `moved` has answered the same for so long.
+
+    How long a sweep takes is the machine's business; that it stands still is a defect.
+    """
+    last, looked = moved(), time.monotonic()
+    until = looked + seconds
     while not (answer := what()):
-        assert time.monotonic() < until, f"still {answer!r} after {seconds} s"
-        time.sleep(0.05)
+        if (now := moved()) != last:
+            last, until = now, time.monotonic() + seconds
+        assert time.monotonic() < until, f"still {answer!r} after {seconds} s at {last!r}"
+        # looking must not take the time of what is looked at
+        time.sleep(max(0.05, 5 * (time.monotonic() - looked)))
+        looked = time.monotonic()
     return answer
 
 
@@ -53,6 +61,11 @@ def rows(store: Store) -> int:
 def ended(store: Store, experiment: str) -> bool:
     """Whether every trial of an experiment has ended."""
     return experiments.get_experiment(store, experiment).progress == 1.0
+
+
+def wait_for_end(store: Store, *submitted: str) -> None:
+    """Wait until every trial of these experiments has ended; fails where no row comes for a minute."""
+    wait_until(lambda: all(ended(store, one) for one in submitted), moved=lambda: rows(store))
 
 
 def charged(store: Store) -> int:

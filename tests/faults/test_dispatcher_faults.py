@@ -5,7 +5,7 @@ import signal
 
 import pytest
 from comparison import LONG_GRID, assert_as_undisturbed
-from processes import charged, ended, rows, wait_until
+from processes import charged, ended, rows, wait_for_end, wait_until
 from sqlalchemy import create_engine, func, make_url, select, text
 
 from service.grids import expand
@@ -30,7 +30,7 @@ def test_a_killed_dispatchers_trials_are_taken_over_with_no_row_missing_or_doubl
     first.process.wait(10)
     assert not ended(store, submitted)
     second = dispatchers.start()
-    wait_until(lambda: ended(store, submitted))
+    wait_for_end(store, submitted)
     assert_as_undisturbed(store, submitted)
     assert charged(store) == 0
     started = [event for event in second.events() if event["event"] == "stack_started"]
@@ -48,7 +48,7 @@ def test_a_killed_trainer_is_replaced_and_nobody_is_charged(store, dispatchers, 
     wait_until(lambda: rows(store) > 50)
     (about,) = cluster.list_dispatchers(store)
     os.kill(about.resources["trainers"][0]["pid"], signal.SIGKILL)
-    wait_until(lambda: ended(store, submitted))
+    wait_for_end(store, submitted)
     assert_as_undisturbed(store, submitted)
     assert charged(store) == 0
     died = {"trainer_died", "idle_trainer_died"}
@@ -62,7 +62,7 @@ def test_a_database_that_ends_every_session_loses_and_doubles_nothing(store, dis
     for _ in range(8):
         wait_until(lambda before=before: rows(store) > before or ended(store, submitted))
         before = _end_sessions_of_others(store)
-    wait_until(lambda: ended(store, submitted))
+    wait_for_end(store, submitted)
     assert_as_undisturbed(store, submitted)
     assert charged(store) == 0
 
@@ -80,7 +80,7 @@ def test_a_database_that_is_away_for_a_lease_leaves_no_gap_in_any_curve(store, d
         wait_until(lambda: dispatcher.missed_the_store() > 4)
         administrator.execute(text(f"{accept} true"))
     engine.dispose()
-    wait_until(lambda: ended(store, submitted))
+    wait_for_end(store, submitted)
     assert_as_undisturbed(store, submitted)
     assert charged(store) == 0
 
@@ -101,7 +101,7 @@ def test_a_dispatcher_stopped_past_its_lease_cannot_write_when_it_goes_on(store,
     dispatchers.start(NFA_TRAINERS="1")
     wait_until(lambda: _attempts(store, before) > sum(before.values()))
     stale.signal(signal.SIGCONT)
-    wait_until(lambda: ended(store, submitted))
+    wait_for_end(store, submitted)
     assert_as_undisturbed(store, submitted)
 
 

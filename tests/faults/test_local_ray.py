@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from processes import Dispatchers, ended, wait_until
+from processes import Dispatchers, wait_for_end
 
 from service.store import cluster, submissions
 
@@ -34,7 +34,7 @@ def _session_folder(family: list[psutil.Process]) -> Path:
 def test_it_trains_keeps_secrets_from_trainers_and_leaves_nothing_behind(store, alone, expansion):
     submitted = submissions.create_experiment(store, expansion).id
     dispatcher = alone.start(PGPASSWORD="a secret", MY_API_TOKEN="a secret")
-    wait_until(lambda: ended(store, submitted))
+    wait_for_end(store, submitted)
     family = _family(dispatcher.process.pid)
     folder = _session_folder(family)
     (about,) = cluster.list_dispatchers(store)
@@ -54,7 +54,7 @@ def test_it_trains_keeps_secrets_from_trainers_and_leaves_nothing_behind(store, 
 def test_it_exits_with_an_error_when_rays_head_is_lost(store, alone, expansion):
     submitted = submissions.create_experiment(store, expansion).id
     dispatcher = alone.start(RAY_gcs_rpc_server_reconnect_timeout_s="4")
-    wait_until(lambda: ended(store, submitted))
+    wait_for_end(store, submitted)
     family = _family(dispatcher.process.pid)
     (head,) = (process for process in family if process.name() == "gcs_server")
     folder = _session_folder(family)

@@ -3,7 +3,7 @@
 import psutil
 import pytest
 from comparison import LONG_GRID, assert_as_undisturbed
-from processes import charged, ended, rows, wait_until
+from processes import charged, ended, rows, wait_for_end, wait_until
 
 from service.grids import expand
 from service.states import TrialState
@@ -50,7 +50,7 @@ def test_a_node_that_joins_is_used_and_one_that_is_lost_costs_nobody_anything(st
     assert len(trainers) == 1
     assert psutil.wait_procs(trainers, timeout=5)[1] == [], "a lost node's trainer is gone within five seconds"
     wait_until(lambda: any(event["event"] == "trainer_died" for event in dispatcher.events()), seconds=10)
-    wait_until(lambda: ended(store, submitted))
+    wait_for_end(store, submitted)
     assert_as_undisturbed(store, submitted)
     assert charged(store) == 0
     listed, _ = trials.list_trials(store, submitted, state=None, where="", sort=None, limit=100, after=None)
@@ -66,10 +66,10 @@ def test_a_trial_that_asks_for_a_gpu_waits_for_one_and_holds_nothing_up(store, d
     on_gpu = submissions.create_experiment(store, expand(grid)).id
     other = submissions.create_experiment(store, expand(tiny_grid(seeds=[7, 8]))).id
     dispatchers.start()
-    wait_until(lambda: ended(store, other))
+    wait_for_end(store, other)
     assert not ended(store, on_gpu)
     nodes.add_node("--num-cpus=1", "--num-gpus=1")
-    wait_until(lambda: ended(store, on_gpu))
+    wait_for_end(store, on_gpu)
     assert _nodes(store, on_gpu).isdisjoint(_nodes(store, other))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from comparison import LONG_GRID, assert_as_undisturbed
-from processes import charged, ended, rows, wait_until
+from processes import charged, rows, wait_for_end, wait_until
 from scale import SECONDS
 from sqlalchemy import text
 
@@ -37,7 +37,7 @@ def test_a_full_disk_stops_nothing_for_good_and_loses_nothing(store, dispatchers
     before = rows(store)
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     resource.prlimit(dispatcher.process.pid, resource.RLIMIT_FSIZE, unlimited)
-    wait_until(lambda: ended(store, submitted))
+    wait_for_end(store, submitted)
     assert dispatcher.process.poll() is None
     assert before < rows(store)
     assert_as_undisturbed(store, submitted)
@@ -64,7 +64,7 @@ def test_a_database_that_accepts_requests_and_never_answers_does_not_hold_a_disp
     assert dispatcher.events()[-1]["event"] == "dispatcher_stuck"
     submitted = submissions.create_experiment(store, expansion).id
     dispatchers.start(NFA_TRAINERS="1")
-    wait_until(lambda: ended(store, submitted))
+    wait_for_end(store, submitted)
 
 
 @on_sqlite_alone

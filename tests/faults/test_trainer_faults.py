@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
-from processes import DispatcherProcess, charged, ended, rows, wait_until
+from processes import DispatcherProcess, charged, ended, rows, wait_for_end, wait_until
 from scale import STACKED
 
 from service.grids import expand
@@ -91,7 +91,7 @@ def test_an_idle_trainer_that_dies_is_replaced_before_it_gets_work(store, dispat
     os.kill(idle, signal.SIGKILL)
     wait_until(lambda: _count(dispatcher, "idle_trainer_died") == 1)
     submitted = submissions.create_experiment(store, expansion).id
-    wait_until(lambda: ended(store, submitted))
+    wait_for_end(store, submitted)
     assert _count(dispatcher, "trainer_died") == 0
     assert charged(store) == 0
 
@@ -106,7 +106,7 @@ def test_trials_too_large_for_a_trainer_fail_with_the_reason_and_others_go_on(st
     resource.prlimit(pid, resource.RLIMIT_AS, (room, room))
     submitted = submissions.create_experiment(store, expand(large)).id
     after = submissions.create_experiment(store, expand(tiny_grid(seeds=[5]))).id
-    wait_until(lambda: ended(store, submitted) and ended(store, after))
+    wait_for_end(store, submitted, after)
     listed, _ = trials.list_trials(store, submitted, state=None, where="", sort=None, limit=9, after=None)
     assert [(one.row.state, one.row.failures) for one in listed] == [(TrialState.FAILED, 3)] * 2
     assert all("alloc" in (one.row.error or "").lower() for one in listed), listed[0].row.error
