@@ -1,6 +1,6 @@
-"""Runs a sample of a sweep's trials through a peer and prints seconds per trial as JSON; see sweep.py.
+"""Runs samples of sweeps' trials through a peer and prints seconds per trial of each sample as JSON; see sweep.py.
 
-    python benchmarks/peers.py pool|tune SWEEPS-AS-JSON    (a sweep per trial: its shape)
+    python benchmarks/peers.py pool|tune SAMPLES-AS-JSON    (a sample is a sweep per trial: its shape)
 
 pool: multiprocessing, a process per core. tune: Ray Tune with one CPU per trial, reporting each measured step.
 """
@@ -18,15 +18,17 @@ from concurrent.futures import ProcessPoolExecutor
 from peer_training import Sweep, sweep_of, timed, train
 
 
-def pool(sweeps: list[Sweep]) -> float:
+def pool(samples: list[list[Sweep]]) -> list[float]:
     """Seconds per trial of a process pool on all cores, after a warm-up of each process."""
     cores = os.cpu_count() or 1
-    tiny = _tiny(sweeps[0])
+    found = []
     with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn")) as workers:
-        list(workers.map(timed, [tiny] * 4 * cores, range(4 * cores)))
-        started = time.perf_counter()
-        list(workers.map(timed, sweeps, range(len(sweeps))))
-        return (time.perf_counter() - started) / len(sweeps)
+        for sweeps in samples:
+            list(workers.map(timed, [_tiny(sweeps[0])] * 4 * cores, range(4 * cores)))
+            started = time.perf_counter()
+            list(workers.map(timed, sweeps, range(len(sweeps))))
+            found.append((time.perf_counter() - started) / len(sweeps))
+    return found
 
 
 def _tiny(sweep: Sweep) -> Sweep:
@@ -34,8 +36,8 @@ def _tiny(sweep: Sweep) -> Sweep:
     return Sweep("warm-up", sweep.widths, 8, 2, 1, sweep.activation, sweep.dtype)
 
 
-def tune(sweeps: list[Sweep]) -> float:
-    """Seconds per trial of Ray Tune on all cores, without Ray's own start."""
+def tune(samples: list[list[Sweep]]) -> list[float]:
+    """Seconds per trial of Ray Tune on all cores, after a first run and without Ray's own start."""
     import ray
     from ray import tune as ray_tune
 
@@ -68,17 +70,17 @@ def tune(sweeps: list[Sweep]) -> float:
         assert not results.errors, results.errors[0]
         return taken / len(chosen)
 
-    run([_tiny(sweeps[0])] * 2)
-    found = run(sweeps)
+    run([_tiny(samples[0][0])] * 2)
+    found = [run(sweeps) for sweeps in samples]
     ray.shutdown()
     return found
 
 
 def main() -> None:
-    """Print {"seconds_per_trial": ..}."""
+    """Print {"seconds_per_trial": [..]}."""
     warnings.filterwarnings("ignore")
-    kind, sweeps = sys.argv[1], [sweep_of(one) for one in json.loads(sys.argv[2])]
-    print(json.dumps({"seconds_per_trial": {"pool": pool, "tune": tune}[kind](sweeps)}))
+    kind, samples = sys.argv[1], [[sweep_of(one) for one in sample] for sample in json.loads(sys.argv[2])]
+    print(json.dumps({"seconds_per_trial": {"pool": pool, "tune": tune}[kind](samples)}))
 
 
 if __name__ == "__main__":

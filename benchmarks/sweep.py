@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
@@ -54,6 +53,8 @@ class Case:
     ours: int
     pool: int
     tune: int
+    is_quick: bool = True
+    """Among the sweeps of --quick."""
 
     def sample(self, trials: int) -> list[Sweep]:
         """The shapes of a peer's trials, spread over all."""
@@ -74,13 +75,13 @@ CASES = {
     "linear-float32": Case((Sweep("linear-float32", LINEAR, 256, 2000, 10, dtype="float32"),), 4096, 4, 4),
     "linear-float64": Case((Sweep("linear-float64", LINEAR, 256, 2000, 10),), 512, 4, 4),
     "relu-float32": Case((RELU,), 128, 8, 4),
-    "relu-float32-measured-in-float64": Case((in_float64(RELU),), 128, 8, 4),
-    "relu-float64": Case((Sweep("relu-float64", LINEAR, 256, 2000, 10, "relu"),), 64, 8, 4),
+    "relu-float32-measured-in-float64": Case((in_float64(RELU),), 128, 8, 4, is_quick=False),
+    "relu-float64": Case((Sweep("relu-float64", LINEAR, 256, 2000, 10, "relu"),), 64, 8, 4, is_quick=False),
     "small": Case((Sweep("small", SMALL, 200, 6000, 100, learning_rate=0.02),), 512, 4, 4),
     "mixed": Case(MIXED, 160, 20, 10),
     "wide": Case((WIDE,), 32, 8, 4),
-    "wide-measured-in-float64": Case((in_float64(WIDE),), 32, 8, 4),
-    "wide-float64": Case((replace(WIDE, name="wide-float64", dtype="float64"),), 32, 8, 4),
+    "wide-measured-in-float64": Case((in_float64(WIDE),), 32, 8, 4, is_quick=False),
+    "wide-float64": Case((replace(WIDE, name="wide-float64", dtype="float64"),), 32, 8, 4, is_quick=False),
 }
 
 
@@ -135,33 +136,58 @@ def _stack(what: tuple[dict, range]) -> tuple[float, float]:
     return sum(block.training_seconds for block in blocks), sum(block.measuring_seconds for block in blocks)
 
 
-def through_the_service(cases: list[Case]) -> list[float]:
-    """Seconds per trial from the submission to the last row in the store, with trainers that are up."""
+@dataclass(frozen=True)
+class Ours:
+    """Seconds of a sweep: a trial through the service and with the kernels alone; all steps and all measuring."""
+
+    service: float
+    alone: float
+    stepping: float
+    measuring: float
+
+
+def ours(cases: list[Case]) -> list[Ours]:
+    """Each sweep through the service, with trainers that are up, and, before and after it, through the kernels alone.
+
+    The kernels' time is the mean of both: a machine that grows slower meanwhile harms neither side.
+    """
     found = []
     with (
+        ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn")) as pool,
         tempfile.TemporaryDirectory() as home,
         running(Path(home), "127.0.0.1", 0, lambda _: None) as service,
         Client(service.url) as client,
     ):
         for case in cases:
-            warm = grid(case, case.ours) | {"axes": {}, "seeds": [10**6, 10**6 + 1, 10**6 + 2, 10**6 + 3]}
-            client.wait(client.submit(warm).id, poll_seconds=0.05)
-            started = time.time()
-            ended = client.wait(client.submit(grid(case, case.ours)).id, poll_seconds=1.0)
-            assert ended.counts[TrialState.COMPLETED] == case.ours, ended.counts
-            # committed with each trial's last row
-            last = max(one.ended_at.timestamp() for one in client.trials(ended.id) if one.ended_at)
-            found.append((last - started) / case.ours)
+            before = kernels_alone(pool, case, case.ours)
+            through = through_the_service(client, case)
+            after = kernels_alone(pool, case, case.ours)
+            alone, stepping, measuring = ((one + other) / 2 for one, other in zip(before, after, strict=True))
+            found.append(Ours(through, alone, stepping, measuring))
+            print(f"{case.sweeps[0].name}: {1e3 * through:.2f} ms per trial", file=sys.stderr)
     return found
 
 
-def peer(python: Path, kind: str, sweeps: list[Sweep]) -> float | None:
-    """Seconds per trial of a peer; None where its environment is missing."""
+def through_the_service(client: Client, case: Case) -> float:
+    """Seconds per trial from the submission to the last row in the store."""
+    warm = grid(case, case.ours) | {"axes": {}, "seeds": [10**6, 10**6 + 1, 10**6 + 2, 10**6 + 3]}
+    client.wait(client.submit(warm).id, poll_seconds=0.05)
+    started = time.time()
+    ended = client.wait(client.submit(grid(case, case.ours)).id, poll_seconds=1.0)
+    assert ended.counts[TrialState.COMPLETED] == case.ours, ended.counts
+    # committed with each trial's last row
+    last = max(one.ended_at.timestamp() for one in client.trials(ended.id) if one.ended_at)
+    return (last - started) / case.ours
+
+
+def peers(python: Path, kind: str, samples: list[list[Sweep]]) -> list[float]:
+    """Seconds per trial of a peer for each sample; none where its environment is missing."""
     if not python.exists():
-        return None
+        return []
+    print(f"{kind}: {sum(map(len, samples))} trials", file=sys.stderr)
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("MKL_CBWR", "PYTHONPATH"))}
     done = subprocess.run(
-        [python, HERE / "peers.py", kind, json.dumps([asdict(one) for one in sweeps])],
+        [python, HERE / "peers.py", kind, json.dumps([[asdict(one) for one in sample] for sample in samples])],
         env=plain | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -172,42 +198,43 @@ def peer(python: Path, kind: str, sweeps: list[Sweep]) -> float | None:
     return json.loads(done.stdout.splitlines()[-1])["seconds_per_trial"]
 
 
-def run(case: Case, service: float, pool: ProcessPoolExecutor, python: Path) -> None:
-    """One sweep through the other sides, and what it took of each."""
-    sweep = case.sweeps[0]
-    alone, stepping, measuring = kernels_alone(pool, case, case.ours)
+def told(case: Case, taken: Ours, others: dict[str, tuple[float, int]]) -> None:
+    """Print a sweep: what it took of each side.
+
+    Args:
+        case: the sweep.
+        taken: by us.
+        others: seconds per trial of each peer, and how many trials it trained.
+    """
+    sweep, service = case.sweeps[0], taken.service
     shapes = f"widths {sweep.widths}" if len(case.sweeps) == 1 else f"{len(case.sweeps)} shapes"
     print(f"\n{sweep.name}: {shapes}, n = {sweep.samples}, {sweep.steps} steps, every {sweep.every}th measured")
     print(f"  {'service':22} {1e3 * service:10.2f} ms per trial, {case.ours} trials")
-    print(f"  {'kernels alone':22} {1e3 * alone:10.2f} ms per trial, {case.ours} trials")
-    for name, kind, sample in _peers(case):
-        found = peer(python, kind, sample)
-        if found is not None:
-            told = f"{found / service:6.1f}x the service, {len(sample)} trials extrapolated"
-            print(f"  {name:22} {1e3 * found:10.2f} ms per trial, {told}")
+    print(f"  {'kernels alone':22} {1e3 * taken.alone:10.2f} ms per trial, {case.ours} trials, before and after")
+    for name, (found, trials) in others.items():
+        ratio = f"{found / service:6.1f}x the service, {trials} trials extrapolated"
+        print(f"  {name:22} {1e3 * found:10.2f} ms per trial, {ratio}")
     operations = sum(cost.step_flops(_shape(one)) for one in case.sweeps) / len(case.sweeps)
-    rate = case.ours * sweep.steps * operations / stepping
+    rate = case.ours * sweep.steps * operations / taken.stepping
     limit = gemm_rate(getattr(torch, sweep.dtype))
     print(f"  steps run at {rate / 1e9:.1f} GFLOP/s a core, {rate / limit:.0%} of a large GEMM ({limit / 1e9:.1f})")
-    print(
-        f"  measuring costs {measuring / stepping:.0%} of the steps' time; the service adds {service / alone - 1:.0%}"
-    )
+    costs, adds = taken.measuring / taken.stepping, service / taken.alone - 1
+    print(f"  measuring costs {costs:.0%} of the steps' time; the service adds {adds:.0%}")
     if len(case.sweeps) == 1 and sweep.activation != "linear":
         measurements = len(range(0, sweep.steps + 1, sweep.every))
         measured = cost.alignment_flops(_shape(sweep), sweep.samples)
         measured_in = getattr(torch, sweep.measured_in or sweep.dtype)
         least = sweep.steps * operations / limit + measurements * measured / gemm_rate(measured_in)
         print(f"  at the rate of large products throughout: {1e3 * least / (os.cpu_count() or 1):.2f} ms per trial")
-    sys.stdout.flush()
 
 
-def _peers(case: Case) -> Iterator[tuple[str, str, list[Sweep]]]:
-    """Name, kind and trials of each peer; where the service measures in float64 and a peer would not, one that does."""
-    yield "process pool", "pool", case.sample(case.pool)
+def in_pools(case: Case) -> dict[str, list[Sweep]]:
+    """Trials of the process pool; where the service measures in float64 and it would not, also of one that does."""
+    found = {"process pool": case.sample(case.pool)}
     if case.sweeps[0].dtype == "float32" and case.sweeps[0].activation == "linear":
-        sample = [replace(one, measured_in="float64") for one in case.sample(case.pool)]
-        yield "pool, float64 metrics", "pool", sample
-    yield "Ray Tune", "tune", case.sample(case.tune)
+        in_double = [replace(one, measured_in="float64") for one in case.sample(case.pool)]
+        found["pool, float64 metrics"] = in_double
+    return found
 
 
 def _shape(sweep: Sweep) -> cost.Shape:
@@ -225,15 +252,22 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     print(machine(), flush=True)
-    every = [name for name in CASES if not (chosen.quick and name.endswith("-measured-in-float64"))]
+    every = [name for name, case in CASES.items() if case.is_quick or not chosen.quick]
     cases = [CASES[name] for name in chosen.sweeps or every]
     if chosen.quick:
         cases = [Case(one.sweeps, max(len(one.sweeps), one.ours // 8), min(one.pool, 4), 2) for one in cases]
+    ours_found = ours(cases)
     # the service is stopped before the peers start: they have the machine to themselves
-    services = through_the_service(cases)
-    with ProcessPoolExecutor(os.cpu_count() or 1, mp_context=get_context("spawn")) as pool:
-        for case, service in zip(cases, services, strict=True):
-            run(case, service, pool, chosen.peers)
+    pools = [(case, name, sample) for case in cases for name, sample in in_pools(case).items()]
+    by_pool = peers(chosen.peers, "pool", [sample for _, _, sample in pools])
+    by_tune = peers(chosen.peers, "tune", [case.sample(case.tune) for case in cases])
+    others: dict[Case, dict[str, tuple[float, int]]] = {case: {} for case in cases}
+    for (case, name, sample), seconds in zip(pools, by_pool, strict=False):
+        others[case][name] = seconds, len(sample)
+    for case, seconds in zip(cases, by_tune, strict=False):
+        others[case]["Ray Tune"] = seconds, case.tune
+    for case, taken in zip(cases, ours_found, strict=True):
+        told(case, taken, others[case])
 
 
 if __name__ == "__main__":
