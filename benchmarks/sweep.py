@@ -214,7 +214,7 @@ def told(case: Case, taken: Ours, others: dict[str, tuple[float, int]]) -> None:
     for name, (found, trials) in others.items():
         ratio = f"{found / service:6.1f}x the service, {trials} trials extrapolated"
         print(f"  {name:22} {1e3 * found:10.2f} ms per trial, {ratio}")
-    operations = sum(cost.step_flops(_shape(one)) for one in case.sweeps) / len(case.sweeps)
+    operations = sum(cost.step_flops(shape_of(one)) for one in case.sweeps) / len(case.sweeps)
     rate = case.ours * sweep.steps * operations / taken.stepping
     limit = gemm_rate(getattr(torch, sweep.dtype))
     print(f"  steps run at {rate / 1e9:.1f} GFLOP/s a core, {rate / limit:.0%} of a large GEMM ({limit / 1e9:.1f})")
@@ -222,7 +222,7 @@ def told(case: Case, taken: Ours, others: dict[str, tuple[float, int]]) -> None:
     print(f"  measuring costs {costs:.0%} of the steps' time; the service adds {adds:.0%}")
     if len(case.sweeps) == 1 and sweep.activation != "linear":
         measurements = len(range(0, sweep.steps + 1, sweep.every))
-        measured = cost.alignment_flops(_shape(sweep), sweep.samples)
+        measured = cost.alignment_flops(shape_of(sweep), sweep.samples)
         measured_in = getattr(torch, sweep.measured_in or sweep.dtype)
         least = sweep.steps * operations / limit + measurements * measured / gemm_rate(measured_in)
         print(f"  at the rate of large products throughout: {1e3 * least / (os.cpu_count() or 1):.2f} ms per trial")
@@ -237,7 +237,7 @@ def in_pools(case: Case) -> dict[str, list[Sweep]]:
     return found
 
 
-def _shape(sweep: Sweep) -> cost.Shape:
+def shape_of(sweep: Sweep) -> cost.Shape:
     """What the cost of one step depends on."""
     samples, is_linear = sweep.batch_size or sweep.samples, sweep.activation == "linear"
     return cost.Shape(sweep.widths, samples, is_linear, full_batch=sweep.batch_size is None, dtype=sweep.dtype)

@@ -31,15 +31,18 @@ def step(weights: Params, gradients: Params, state: State, hyperparameters: Hype
 def step_factored(
     weights: Params, gradients: Sequence[Factored], state: State, hyperparameters: Hyperparameters
 ) -> tuple[Params, State]:
-    """The same from thin factors: no gradient is formed."""
-    rate, after = hyperparameters["learning_rate"], []
-    for kept, (left, right) in zip(shrunk(weights, hyperparameters), gradients, strict=True):
+    """The same from thin factors, written over the weights: no gradient is formed."""
+    rate, decay = hyperparameters["learning_rate"], hyperparameters.get("weight_decay")
+    keep = None if decay is None else 1 - rate * decay
+    for weight, (left, right) in zip(weights, gradients, strict=True):
         step = right * rate
+        if keep is not None:
+            weight.mul_(keep)
         if left is None:
-            after.append(kept - step)
+            weight.sub_(step)
         else:
-            after.append(torch.baddbmm(kept, left, step, alpha=-1, out=kept if _is_copy(hyperparameters) else None))
-    return tuple(after), state
+            weight.baddbmm_(left, step, alpha=-1)
+    return weights, state
 
 
 def _is_copy(hyperparameters: Hyperparameters) -> bool:

@@ -72,16 +72,15 @@ def test_thin_factors_are_the_gradients_and_step_alike(name, decay):
     architecture, weights, loss = Architecture(widths, name), stacked("xavier", widths, range(3)), loss_of("half")
     assert is_thin(architecture, 4) and not is_thin(architecture, 20)
     assert not is_thin(Architecture(widths, name, bias=True), 4)
-    x, y, before = laid_out(architecture, x), laid_out(architecture, y), tuple(w.clone() for w in weights)
+    x, y = laid_out(architecture, x), laid_out(architecture, y)
     dense, thin = gradients(architecture, weights, x, y, loss), thin_gradients(architecture, weights, x, y, loss)
     for one, other in zip(thin, dense, strict=True):
         torch.testing.assert_close(one.dense(), other, rtol=1e-12, atol=1e-14)
     rule, numbers = OPTIMIZERS["sgd"], _numbers(3, 0.1, decay)
     assert rule.step_factored is not None
-    moved, wanted = rule.step_factored(weights, thin, (), numbers)[0], rule.step(weights, dense, (), numbers)[0]
-    for one, other, kept, untouched in zip(moved, wanted, weights, before, strict=True):
+    wanted = rule.step(weights, dense, (), numbers)[0]
+    for one, other in zip(rule.step_factored(weights, thin, (), numbers)[0], wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
-        assert torch.equal(kept, untouched)
 
 
 @pytest.mark.parametrize("loss", LOSS_FACTORS)
