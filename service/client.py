@@ -45,6 +45,8 @@ Grid = Mapping[str, Any] | str | bytes | Path
 
 DONE: Final = frozenset({ExperimentState.COMPLETED, ExperimentState.FAILED, ExperimentState.CANCELLED})
 _PAGE: Final = 200
+_RARELY_SECONDS: Final = 5.0
+"""Between two looks at a sweep that has taken long: looking takes the time of the cores that train."""
 EXPORT_FORMATS: Final = ("parquet", "csv", "ndjson", "arrow")
 _DATASET_TYPES: Final = {
     ".npz": "application/x-npz",
@@ -248,7 +250,7 @@ class Client:
             experiment: its id.
             progress: called with every look at the experiment, the last one included.
             timeout_seconds: give up after this long; None: never.
-            poll_seconds: time between looks.
+            poll_seconds: least time between looks; a long wait looks less often, after a fiftieth of the time so far.
             patience_seconds: how long the service may be away meanwhile.
         Raises:
             TimeoutError: it had not ended in time; it goes on.
@@ -268,7 +270,7 @@ class Client:
                     return current
             if timeout_seconds is not None and time.monotonic() - start > timeout_seconds:
                 raise TimeoutError(f"experiment {experiment} has not ended within {timeout_seconds:g} s; it goes on")
-            time.sleep(poll_seconds)
+            time.sleep(max(poll_seconds, min((time.monotonic() - start) / 50, _RARELY_SECONDS)))
 
     def cancel(self, experiment: str) -> ExperimentDetail:
         """Stop its unfinished trials, unless another experiment wants them; what was measured is kept."""

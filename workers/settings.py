@@ -21,7 +21,7 @@ class WorkerSettings(BaseSettings):
     lease_seconds: float = Field(30.0, gt=0)
     heartbeat_seconds: float = Field(5.0, gt=0)
     sweep_seconds: float = Field(5.0, gt=0)
-    block_seconds: float = Field(1.0, gt=0)
+    block_seconds: float = Field(2.0, gt=0)
     checkpoint_seconds: float = Field(60.0, ge=0)
     step_deadline_seconds: float = Field(60.0, gt=0)
     ping_seconds: float = Field(5.0, gt=0)
