@@ -55,6 +55,11 @@ _DATASET_TYPES: Final = {
 }
 
 
+def until_next_look(waited: float, poll_seconds: float) -> float:
+    """Seconds until a sweep is looked at again, after having waited for so many."""
+    return max(poll_seconds, min(waited / 50, _RARELY_SECONDS))
+
+
 class Client:
     """A service and what can be asked of it.
 
@@ -270,7 +275,7 @@ class Client:
                     return current
             if timeout_seconds is not None and time.monotonic() - start > timeout_seconds:
                 raise TimeoutError(f"experiment {experiment} has not ended within {timeout_seconds:g} s; it goes on")
-            time.sleep(max(poll_seconds, min((time.monotonic() - start) / 50, _RARELY_SECONDS)))
+            time.sleep(until_next_look(time.monotonic() - start, poll_seconds))
 
     def cancel(self, experiment: str) -> ExperimentDetail:
         """Stop its unfinished trials, unless another experiment wants them; what was measured is kept."""

@@ -188,6 +188,17 @@ def test_released_trials_wait_again_uncharged(store, expansion):
     assert [one.attempt for one in _lease(store)] == [2] * 6
 
 
+@pytest.mark.parametrize("steps", [1, 16, 17, 50, 67])
+def test_a_block_of_any_size_is_stored_whole(store, expansion, steps):
+    submissions.create_experiment(store, expansion)
+    leased = _lease(store)
+    assert queue.record(store, _report(leased, range(0, 10 * steps, 10)), LEASE) == frozenset()
+    wanted = [(key, step) for key in sorted(one.trial_id for one in leased) for step in range(0, 10 * steps, 10)]
+    assert _rows(store) == _rows(store, layer_measurement) == wanted
+    with store.read() as connection:
+        assert set(connection.scalars(select(layer_measurement.c.alignment))) == {0.5}
+
+
 def test_nan_and_infinity_become_null(store, expansion):
     submissions.create_experiment(store, expansion)
     leased = _lease(store, lanes=3)
