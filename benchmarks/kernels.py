@@ -82,7 +82,7 @@ class Stack:
     def step(self) -> None:
         """One step of gradient descent of every network."""
         if self.moments is not None:
-            thin = factored_gradients(self.weights, self.moments)
+            thin = factored_gradients(self.weights, self.moments, self.numbers["learning_rate"])
             self.weights, _ = gd.step_factored(self.weights, thin, gd.State(), self.numbers)
         else:
             found = gradients(self.architecture, self.weights, self.x, self.y, loss_of("half"))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.networks import Params
-from nfa_kernels.products import Factored, chain, layer_gradients
+from nfa_kernels.products import Chain, Factored, chain, layer_gradients
 
 
 class Moments(NamedTuple):
@@ -49,11 +49,16 @@ def compressed(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def moment_gradients(weights: Params, data: Moments) -> Params:
     """Gradients of the data loss with respect to every layer, in the weights' shapes."""
-    return tuple(one.dense() for one in factored_gradients(weights, data))
-
-
-def factored_gradients(weights: Params, data: Moments) -> list[Factored]:
-    """The same as thin factors, whose product an update need not form."""
     products = chain(weights)
-    end_to_end = torch.baddbmm(data.yx, products.end_to_end, data.xx, beta=-1)
-    return layer_gradients(weights, products, end_to_end)
+    return tuple(one.dense() for one in layer_gradients(weights, products, _end_to_end(products, data)))
+
+
+def factored_gradients(weights: Params, data: Moments, scale: Tensor) -> list[Factored]:
+    """`scale` (K, 1, 1) times the same, as thin factors, whose product an update need not form."""
+    products = chain(weights)
+    return layer_gradients(weights, products, _end_to_end(products, data).mul_(scale))
+
+
+def _end_to_end(products: Chain, data: Moments) -> Tensor:
+    """(K, C, D) gradient with respect to the end-to-end matrix."""
+    return torch.baddbmm(data.yx, products.end_to_end, data.xx, beta=-1)

@@ -237,14 +237,16 @@ def is_thin(architecture: Architecture, samples: int) -> bool:
     return thin and not architecture.bias and architecture.parameterization == "standard"
 
 
-def thin_gradients(architecture: Architecture, params: Params, x: Tensor, y: Tensor, loss: Loss) -> list[Factored]:
-    """Gradients with respect to every layer as dloss/dz times the layer's input, the sum over samples left undone.
+def thin_gradients(
+    architecture: Architecture, params: Params, x: Tensor, y: Tensor, loss: Loss, scale: Tensor
+) -> list[Factored]:
+    """`scale` (K, 1, 1) times the gradients of every layer, as dloss/dz times its input, the sum over samples undone.
 
     An update that adds the product to the weights reads and writes them once, and no gradient: of layers that are wider
     than the batch, that is half of what passes through memory. Arguments as in `gradients`; see `is_thin`.
     """
     passed = layers(architecture, params, x)
-    last = loss.gradient(passed[-1][0].mT, y).mT
+    last = loss.gradient(passed[-1][0].mT, y).mT * scale
     found = dict(_deltas(architecture, params, passed, last))
     return [Factored(found[index], passed[index][1].mT) for index in range(architecture.depth)]
 

@@ -111,15 +111,16 @@ class Data:
         else:
             self._x, self._y = laid_out(architecture, self._x), laid_out(architecture, self._y)
         samples = training.get("batch_size") or x.shape[1]
+        self._lanes = _numbered(self._x)
         self._is_thin = not architecture.is_product and is_thin(architecture, samples)
 
-    def factored(self, params: Params) -> list[Factored] | None:
-        """Thin factors of the gradients, where the network and the loss allow them."""
+    def factored(self, params: Params, scale: Tensor) -> list[Factored] | None:
+        """Thin factors of `scale` (K, 1, 1) times the gradients, where the network and the loss allow them."""
         architecture = self._architecture
         if self._moments is not None and architecture.parameterization == "standard":
-            return factored_gradients(params, self._moments)
+            return factored_gradients(params, self._moments, scale)
         if self._is_thin:
-            return thin_gradients(architecture, params, *self._samples(), self._loss)
+            return thin_gradients(architecture, params, *self._samples(), self._loss, scale)
         return None
 
     def gradients(self, params: Params) -> Params:
@@ -134,8 +135,7 @@ class Data:
         if self._batches is None:
             return self._x, self._y
         rows = self._batches.next().to(self._x.device)
-        lanes = torch.arange(rows.shape[0], device=rows.device)[:, None]
-        x, y = self._x[lanes, rows], self._y[lanes, rows]
+        x, y = self._x[self._lanes, rows], self._y[self._lanes, rows]
         return laid_out(self._architecture, x), laid_out(self._architecture, y)
 
     def state(self) -> Named:
@@ -151,6 +151,7 @@ class Data:
     def keep(self, index: Tensor) -> None:
         """Keep the networks at these places."""
         self._x, self._y = self._x[index], self._y[index]
+        self._lanes = _numbered(self._x)
         if self._moments is not None:
             self._moments = Moments(self._moments.xx[index], self._moments.yx[index])
         if self._batches is not None:
@@ -246,7 +247,7 @@ class Stepping:
         self._factors += now
         self.step += 1
         if self._rule.step_factored is not None:
-            thin = self._data.factored(self.weights)
+            thin = self._data.factored(self.weights, hyperparameters["learning_rate"])
             if thin is not None:
                 moved = self._rule.step_factored(self.weights, thin, self._state, hyperparameters)
                 self.weights, self._state = moved
@@ -344,6 +345,11 @@ def motion(weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequ
     """
     kind = Flowing if settings["training"]["optimizer"] == "gradient_flow" else Stepping
     return kind(weights, data, settings, lanes)
+
+
+def _numbered(stack: Tensor) -> Tensor:
+    """(K, 1) places in a stack (K, ..)."""
+    return torch.arange(len(stack), device=stack.device)[:, None]
 
 
 def _numbers(lanes: Sequence[Training], name: str, device: torch.device) -> Tensor:

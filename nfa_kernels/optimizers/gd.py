@@ -29,19 +29,18 @@ def step(weights: Params, gradients: Params, state: State, hyperparameters: Hype
 
 
 def step_factored(
-    weights: Params, gradients: Sequence[Factored], state: State, hyperparameters: Hyperparameters
+    weights: Params, steps: Sequence[Factored], state: State, hyperparameters: Hyperparameters
 ) -> tuple[Params, State]:
-    """The same from thin factors, written over the weights: no gradient is formed."""
-    rate, decay = hyperparameters["learning_rate"], hyperparameters.get("weight_decay")
-    keep = None if decay is None else 1 - rate * decay
-    for weight, (left, right) in zip(weights, gradients, strict=True):
-        step = right * rate
+    """The same from thin factors of lr g, written over the weights: no gradient is formed."""
+    decay = hyperparameters.get("weight_decay")
+    keep = None if decay is None else 1 - hyperparameters["learning_rate"] * decay
+    for weight, (left, right) in zip(weights, steps, strict=True):
         if keep is not None:
             weight.mul_(keep)
         if left is None:
-            weight.sub_(step)
+            weight.sub_(right)
         else:
-            weight.baddbmm_(left, step, alpha=-1)
+            weight.baddbmm_(left, right, alpha=-1)
     return weights, state
 
 

@@ -24,8 +24,8 @@ class Rule(NamedTuple):
     init: Callable[[Params], Any]
     step: Callable[[Params, Params, Any, Hyperparameters], tuple[Params, Any]]
     step_factored: Callable[[Params, Sequence[Factored], Any, Hyperparameters], tuple[Params, Any]] | None = None
-    """The same step from thin factors of the gradients, where the rule need not see the gradients themselves; it is
-    written over the weights."""
+    """The same step from thin factors of lr g, where the rule need not see the gradients themselves; it is written over
+    the weights."""
 
 
 def decayed(weights: Params, gradients: Params, hyperparameters: Hyperparameters) -> Params:

@@ -73,10 +73,11 @@ def test_thin_factors_are_the_gradients_and_step_alike(name, decay):
     assert is_thin(architecture, 4) and not is_thin(architecture, 20)
     assert not is_thin(Architecture(widths, name, bias=True), 4)
     x, y = laid_out(architecture, x), laid_out(architecture, y)
-    dense, thin = gradients(architecture, weights, x, y, loss), thin_gradients(architecture, weights, x, y, loss)
-    for one, other in zip(thin, dense, strict=True):
-        torch.testing.assert_close(one.dense(), other, rtol=1e-12, atol=1e-14)
     rule, numbers = OPTIMIZERS["sgd"], _numbers(3, 0.1, decay)
+    rate, dense = numbers["learning_rate"], gradients(architecture, weights, x, y, loss)
+    thin = thin_gradients(architecture, weights, x, y, loss, rate)
+    for one, other in zip(thin, dense, strict=True):
+        torch.testing.assert_close(one.dense(), rate * other, rtol=1e-12, atol=1e-14)
     assert rule.step_factored is not None
     wanted = rule.step(weights, dense, (), numbers)[0]
     for one, other in zip(rule.step_factored(weights, thin, (), numbers)[0], wanted, strict=True):
