@@ -55,6 +55,8 @@ class Case:
     tune: int
     is_quick: bool = True
     """Among the sweeps of --quick."""
+    rounds: int = 1
+    """Parts in which we train it, by turns through the service and with the kernels alone."""
 
     def sample(self, trials: int) -> list[Sweep]:
         """The shapes of a peer's trials, spread over all."""
@@ -72,7 +74,7 @@ MIXED = tuple(
     for width in (8, 12, 16, 24, 32, 48, 64, 96)
 )
 CASES = {
-    "linear-float32": Case((Sweep("linear-float32", LINEAR, 256, 2000, 10, dtype="float32"),), 4096, 4, 4),
+    "linear-float32": Case((Sweep("linear-float32", LINEAR, 256, 2000, 10, dtype="float32"),), 4096, 4, 4, rounds=4),
     "linear-float64": Case((Sweep("linear-float64", LINEAR, 256, 2000, 10),), 512, 4, 4),
     "relu-float32": Case((RELU,), 128, 8, 4),
     "relu-float32-measured-in-float64": Case((in_float64(RELU),), 128, 8, 4, is_quick=False),
@@ -147,9 +149,9 @@ class Ours:
 
 
 def ours(cases: list[Case]) -> list[Ours]:
-    """Each sweep through the service, with trainers that are up, and, before and after it, through the kernels alone.
+    """Each sweep through the service, with trainers that are up, and by turns, first and last, with the kernels alone.
 
-    The kernels' time is the mean of both: a machine that grows slower meanwhile harms neither side.
+    Times are means: a machine that grows slower meanwhile harms neither side.
     """
     found = []
     with (
@@ -159,25 +161,29 @@ def ours(cases: list[Case]) -> list[Ours]:
         Client(service.url) as client,
     ):
         for case in cases:
-            before = kernels_alone(pool, case, case.ours)
-            through = through_the_service(client, case)
-            after = kernels_alone(pool, case, case.ours)
-            alone, stepping, measuring = ((one + other) / 2 for one, other in zip(before, after, strict=True))
-            found.append(Ours(through, alone, stepping, measuring))
+            part = case.ours // case.rounds
+            alone, through = [kernels_alone(pool, case, part)], 0.0
+            for number in range(case.rounds):
+                through += through_the_service(client, case, range(number * part, (number + 1) * part)) / case.rounds
+                alone.append(kernels_alone(pool, case, part))
+            wall, stepping, measuring = (sum(side) / len(alone) for side in zip(*alone, strict=True))
+            found.append(Ours(through, wall, case.rounds * stepping, case.rounds * measuring))
             print(f"{case.sweeps[0].name}: {1e3 * through:.2f} ms per trial", file=sys.stderr)
     return found
 
 
-def through_the_service(client: Client, case: Case) -> float:
+def through_the_service(client: Client, case: Case, trials: range) -> float:
     """Seconds per trial from the submission to the last row in the store."""
-    warm = grid(case, case.ours) | {"axes": {}, "seeds": [10**6, 10**6 + 1, 10**6 + 2, 10**6 + 3]}
+    sweep, each = grid(case, len(trials)), len(case.sweeps)
+    warm = sweep | {"axes": {}, "seeds": [10**6, 10**6 + 1, 10**6 + 2, 10**6 + 3]}
     client.wait(client.submit(warm).id, poll_seconds=0.05)
     started = time.time()
-    ended = client.wait(client.submit(grid(case, case.ours)).id, poll_seconds=1.0)
-    assert ended.counts[TrialState.COMPLETED] == case.ours, ended.counts
+    seeds = list(range(trials.start // each, trials.stop // each))
+    ended = client.wait(client.submit(sweep | {"seeds": seeds}).id, poll_seconds=1.0)
+    assert ended.counts[TrialState.COMPLETED] == len(trials), ended.counts
     # committed with each trial's last row
     last = max(one.ended_at.timestamp() for one in client.trials(ended.id) if one.ended_at)
-    return (last - started) / case.ours
+    return (last - started) / len(trials)
 
 
 def peers(python: Path, kind: str, samples: list[list[Sweep]]) -> list[float]:
@@ -210,7 +216,7 @@ def told(case: Case, taken: Ours, others: dict[str, tuple[float, int]]) -> None:
     shapes = f"widths {sweep.widths}" if len(case.sweeps) == 1 else f"{len(case.sweeps)} shapes"
     print(f"\n{sweep.name}: {shapes}, n = {sweep.samples}, {sweep.steps} steps, every {sweep.every}th measured")
     print(f"  {'service':22} {1e3 * service:10.2f} ms per trial, {case.ours} trials")
-    print(f"  {'kernels alone':22} {1e3 * taken.alone:10.2f} ms per trial, {case.ours} trials, before and after")
+    print(f"  {'kernels alone':22} {1e3 * taken.alone:10.2f} ms per trial, {case.ours} trials, by turns")
     for name, (found, trials) in others.items():
         ratio = f"{found / service:6.1f}x the service, {trials} trials extrapolated"
         print(f"  {name:22} {1e3 * found:10.2f} ms per trial, {ratio}")
@@ -255,7 +261,7 @@ def main() -> None:
     every = [name for name, case in CASES.items() if case.is_quick or not chosen.quick]
     cases = [CASES[name] for name in chosen.sweeps or every]
     if chosen.quick:
-        cases = [Case(one.sweeps, max(len(one.sweeps), one.ours // 8), min(one.pool, 4), 2) for one in cases]
+        cases = [replace(one, ours=max(len(one.sweeps), one.ours // 8), pool=min(one.pool, 4), tune=2) for one in cases]
     ours_found = ours(cases)
     # the service is stopped before the peers start: they have the machine to themselves
     pools = [(case, name, sample) for case in cases for name, sample in in_pools(case).items()]
