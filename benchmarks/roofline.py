@@ -52,23 +52,25 @@ class Bare:
     def product(self, left: Tensor, right: Tensor, out: Tensor) -> None:
         """out = left @ right."""
         if out.stride(-1) == 1:
-            self._add(lambda: torch.bmm(left, right, out=out), left, right, out)
+            self.add(lambda: torch.bmm(left, right, out=out), left, right, out)
         else:
-            self._add(lambda: torch.bmm(right.mT, left.mT, out=out.mT), left, right, out)
+            self.add(lambda: torch.bmm(right.mT, left.mT, out=out.mT), left, right, out)
         self.products.append(self.calls[-1])
 
     def update(self, weight: Tensor, left: Tensor, right: Tensor) -> None:
         """Weight = KEEP weight + RATE left @ right."""
-        self._add(lambda: weight.baddbmm_(left, right, beta=KEEP, alpha=RATE), left, right, weight, weight)
+        self.add(lambda: weight.baddbmm_(left, right, beta=KEEP, alpha=RATE), left, right, weight, weight)
         self.products.append(self.calls[-1])
 
     def add(self, call: Callable[[], object], *arrays: Tensor) -> None:
-        """A pass over arrays; one that is read and written is named twice."""
-        self._add(call, *arrays)
-
-    def _add(self, call: Callable[[], object], *arrays: Tensor) -> None:
+        """A call over arrays; one that is read and written is named twice."""
         self.calls.append(call)
         self.bytes += sum(array.numel() * array.element_size() for array in arrays)
+
+
+def bare_step(sweep: Sweep, lanes: int) -> Bare:
+    """The bare step of a stack of so many networks."""
+    return (bare_linear if sweep.activation == "linear" else bare_activated)(sweep, lanes)
 
 
 def bare_linear(sweep: Sweep, lanes: int) -> Bare:
@@ -121,9 +123,9 @@ def _pass(bare: Bare, weights: list[Tensor], gradients: list[Tensor], x: Tensor,
         if layer < len(weights) - 1:
             bare.add(lambda after=after: torch.relu_(after), after, after)
         hidden.append(after)
-    delta = hidden[-1]
-    bare.add(lambda: delta.sub_(y), delta, y, delta)
-    deltas = [delta]
+    outputs = hidden[-1]
+    bare.add(lambda: outputs.sub_(y), outputs, y, outputs)
+    deltas = [outputs]
     for layer in range(len(weights) - 1, 0, -1):
         back, before = _empty(x, hidden[layer].shape[1]), hidden[layer]
         bare.product(weights[layer].mT, deltas[-1], back)
@@ -160,7 +162,7 @@ def seconds(name: str) -> dict[str, float]:
     case, sweep = CASES[name], CASES[name].sweeps[0]
     lanes = stack_size(name)
     with torch.inference_mode():
-        bare = (bare_linear if sweep.activation == "linear" else bare_activated)(sweep, lanes)
+        bare = bare_step(sweep, lanes)
         left, right = torch.randn(2, 1024, 1024, dtype=getattr(torch, sweep.dtype))
         sides: dict[str, Callable[[], float]] = {
             "gemm": lambda: timed([lambda: left @ right]) / (2 * 1024**3),
@@ -216,7 +218,7 @@ def main() -> None:
     with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
         for name in chosen.sweeps or SWEEPS:
             sweep, lanes = CASES[name].sweeps[0], stack_size(name)
-            bare = (bare_linear if sweep.activation == "linear" else bare_activated)(sweep, lanes)
+            bare = bare_step(sweep, lanes)
             operations = cost.step_flops(shape_of(sweep))
             sides = list(pool.map(seconds, [name] * cores))
             mean = {side: sum(one[side] for one in sides) / cores for side in sides[0]}

@@ -81,7 +81,7 @@ class Nemesis:
                 self.client.cancel(other)
                 self.history.cancelled.add(other)
         self.is_hit = self.client.experiment(main).progress < 1.0
-        wait_until(self._is_over, seconds=180, moved=lambda: [one.counts for one in self.seen])
+        wait_until(self._is_over, seconds=180, grown=lambda: sum(one.progress for one in self.seen))
 
     def _is_over(self) -> bool:
         self.deployment.tend()

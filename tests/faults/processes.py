@@ -35,17 +35,17 @@ _PACE = {
 }
 
 
-def wait_until(what: Callable[[], T | None], seconds: float = 60.0, moved: Callable[[], object] = lambda: None) -> T:
-    """Look until the answer is true; fails, with the last answer, when `moved` has answered the same for so long.
+def wait_until(what: Callable[[], T | None], seconds: float = 60.0, grown: Callable[[], float] = lambda: 0.0) -> T:
+    """Look until the answer is true; fails, with the last answer, when `grown` has not passed its highest for so long.
 
-    How long a sweep takes is the machine's business; that it stands still is a defect.
+    How long a sweep takes is the machine's business; that it stands still, or starts over and over, is a defect.
     """
-    last, looked = moved(), time.monotonic()
+    highest, looked = grown(), time.monotonic()
     until = looked + seconds
     while not (answer := what()):
-        if (now := moved()) != last:
-            last, until = now, time.monotonic() + seconds
-        assert time.monotonic() < until, f"still {answer!r} after {seconds} s at {last!r}"
+        if (now := grown()) > highest:
+            highest, until = now, time.monotonic() + seconds
+        assert time.monotonic() < until, f"still {answer!r} after {seconds} s at {highest}"
         # looking must not take the time of what is looked at
         time.sleep(max(0.05, 5 * (time.monotonic() - looked)))
         looked = time.monotonic()
@@ -64,8 +64,8 @@ def ended(store: Store, experiment: str) -> bool:
 
 
 def wait_for_end(store: Store, *submitted: str) -> None:
-    """Wait until every trial of these experiments has ended; fails where no row comes for a minute."""
-    wait_until(lambda: all(ended(store, one) for one in submitted), moved=lambda: rows(store))
+    """Wait until every trial of these experiments has ended; fails where their rows have not grown for a minute."""
+    wait_until(lambda: all(ended(store, one) for one in submitted), grown=lambda: rows(store))
 
 
 def charged(store: Store) -> int:
