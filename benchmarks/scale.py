@@ -68,7 +68,7 @@ def dispatch() -> int:
     log_as_json_lines()
     settings = WorkerSettings()
     # Ray reads its environment while it is imported
-    prepare(settings.token_path)
+    prepare(settings.token_path, settings.ray_address)
     from workers import trainer
     from workers.blocks import Block, Stack
     from workers.run import run

@@ -23,7 +23,7 @@ def main() -> int:
         structlog.get_logger().error("dispatcher_stopped", error=wrong)
         return 1
     stop = threading.Event()
-    prepare(settings.token_path)
+    prepare(settings.token_path, settings.ray_address)
     # Ray reads its environment while it is imported, so not before `prepare`
     from workers.run import run  # noqa: PLC0415
 

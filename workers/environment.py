@@ -13,14 +13,20 @@ _SECRET_WORDS = ("TOKEN", "PASSWORD", "PASSWD", "SECRET", "CREDENTIAL", "API_KEY
 _KEPT = ("RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")
 
 
-def prepare(token_path: Path) -> None:
-    """Set what Ray reads from the environment, and remove what trainers must not see."""
+def prepare(token_path: Path, ray_address: str | None = None) -> None:
+    """Set what Ray reads from the environment, and remove what trainers must not see.
+
+    Args:
+        token_path: file with Ray's token.
+        ray_address: the running cluster to join; None: a local Ray is started.
+    """
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_path)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    # a head that runs answers at once, or never; one that starts on a busy machine takes its time
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "5" if ray_address else "60")
     # a lost node is noticed in seconds, a lost head within fifteen
-    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "5")
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
     os.environ.setdefault("RAY_health_check_period_ms", "1000")
     os.environ.setdefault("RAY_health_check_timeout_ms", "4000")

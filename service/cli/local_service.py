@@ -19,7 +19,7 @@ from service.store.session import Store, open_store
 from service.tokens import is_loopback
 
 STOP_SECONDS = 9.0
-_START_SECONDS = 60.0
+_START_SECONDS = 180.0
 _LOOK_SECONDS = 0.1
 
 
