@@ -200,23 +200,27 @@ def _jacobian_rows(
 
     As rows they are (K, C N, ..), and lie in memory with the samples last; see `networks.layers`.
     """
-    passed = passed_layers(architecture, weights, x)
+    passed, phi = passed_layers(architecture, weights, x), architecture.phi
     weights = architecture.effective(weights)
     last = weights[-1] / samples**0.5
     # (df/dh_l)^T (K, H, C, N); (K, H, C, 1) where all samples have the same
     back, found = last.mT.unsqueeze(3), _Rows(passed[-1][0].mT, {}, {})
     lowest = min((*at_inputs, *at_preactivations), default=architecture.depth)
     for layer in range(architecture.depth - 1, lowest - 1, -1):
-        slopes, weight = architecture.phi.derivative(passed[layer - 1][0]), weights[layer - 1]
+        before, weight = passed[layer - 1][0], weights[layer - 1]
         outputs, inputs = back.shape[2], weight.shape[2]
         if back.shape[3] == 1 and inputs <= x.shape[1] and layer not in at_preactivations:
             # slopes times (diag(w_c) W for every output c): a product as large, and no array of Jacobians before it
             scaled = weight.new_empty(len(weight), inputs, outputs, weight.shape[1])
-            torch.mul(weight.mT.unsqueeze(2), last.unsqueeze(1), out=scaled)
-            back = torch.bmm(scaled.flatten(1, 2), slopes).unflatten(1, (inputs, outputs))
+            torch.mul(weight.mT.contiguous().unsqueeze(2), last.unsqueeze(1), out=scaled)
+            back = torch.bmm(scaled.flatten(1, 2), phi.derivative(before)).unflatten(1, (inputs, outputs))
         else:
-            is_ours = back.shape[3] > 1 and layer + 1 not in at_inputs
-            back = torch.mul(back, slopes.unsqueeze(2), out=back if is_ours else None)
+            if back.shape[3] == 1 or layer + 1 in at_inputs:
+                # left to itself, torch lays the product out as it finds the smaller factor
+                room = back.new_empty(*back.shape[:3], x.shape[1])
+                back = torch.mul(back, phi.derivative(before).unsqueeze(2), out=room)
+            else:
+                back = phi.backward(back, before.unsqueeze(2))
             if layer in at_preactivations:
                 found.preactivations[layer] = back.flatten(2).mT
             back = torch.bmm(weight.mT, back.flatten(2)).unflatten(2, (outputs, x.shape[1]))

@@ -64,12 +64,11 @@ def measure(
         ValueError: an unknown metric, a layer outside 1..L, weights that do not fit, or an argument that is missing.
     """
     members = _members(request)
-    given, weights = weights, tuple(weight.to(torch.float64) for weight in weights)
-    passed = weights if data.x.dtype == torch.float64 else tuple(weight.to(data.x.dtype) for weight in given)
+    passed = tuple(weight.to(data.x.dtype) for weight in weights)
     check_stack(architecture, passed, data.x)
     network = NetworkView(
         architecture,
-        weights,
+        passed if data.x.dtype == torch.float64 else weights,
         passed,
         data,
         loss,

@@ -45,12 +45,23 @@ class NetworkView:
         weight_decay: Tensor | None,
         needs: Needs,
     ) -> None:
-        self.architecture, self.params, self.data = architecture, weights, data
-        self._passed = passed
-        self.weights = architecture.weights(weights)
+        self.architecture, self.data = architecture, data
+        self._given, self._passed = architecture.weights(weights), passed
+        self._doubles: dict[int, Tensor] = {}
         self.loss_name, self.loss = loss, loss_of(loss)
         self.layers, self._initial, self._weight_decay = layers, initial, weight_decay
         self._needs = needs
+
+    def weight(self, layer: int) -> Tensor:
+        """(K, H, D) one layer's weights in float64; wide ones are converted only where somebody reads them."""
+        if layer not in self._doubles:
+            self._doubles[layer] = self._given[layer - 1].to(torch.float64)
+        return self._doubles[layer]
+
+    @property
+    def weights(self) -> Params:
+        """W_1 .. W_L in float64."""
+        return tuple(self.weight(layer) for layer in range(1, self.architecture.depth + 1))
 
     @cached_property
     def gradients_and_loss(self) -> tuple[Params, Tensor]:
@@ -77,14 +88,14 @@ class NetworkView:
         architecture = self.architecture
         if not architecture.is_linear:
             return self.sweep.spectra
-        factors = linear_agop_factors(architecture.effective(self.params), {*self.layers, 1})
+        factors = linear_agop_factors(architecture.effective(self.weights), {*self.layers, 1})
         return agop_spectra(architecture, factors, self.data.x.shape[1])
 
     @cached_property
     def preactivation_factors(self) -> dict[int, Tensor]:
         """Factors of the outer products of df/dz_l at every asked layer."""
         if self.architecture.is_linear:
-            return linear_preactivation_factors(self.architecture.effective(self.params), self.layers)
+            return linear_preactivation_factors(self.architecture.effective(self.weights), self.layers)
         return {layer: factor.to(torch.float64) for layer, factor in self.sweep.preactivations.items()}
 
     @cached_property
@@ -124,7 +135,7 @@ class NetworkView:
     def modes(self) -> Tensor:
         """(K,) end-to-end singular values above the threshold; NaN for nonlinear networks."""
         if not self.architecture.is_linear:
-            return self.weights[0].new_full(self.weights[0].shape[:1], torch.nan)
+            return torch.full_like(self.data.zero_loss, torch.nan)
         found = self.spectra[1]
         return torch.where(found.finite, (found.power(0.5) > MODE_THRESHOLD).sum(-1).to(torch.float64), torch.nan)
 
@@ -156,7 +167,7 @@ class LayerView:
 
     def __init__(self, network: NetworkView, layer: int) -> None:
         self.network, self.layer = network, layer
-        self.weight = network.weights[layer - 1]
+        self.weight = network.weight(layer)
         self.theory_exponent = 1 / (network.architecture.depth - layer + 1)
         self.gamma = math.prod(c * c for c in network.architecture.multipliers[layer - 1 :]) ** self.theory_exponent
         """W^T W = G^a / gamma is what the theorem states."""
