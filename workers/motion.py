@@ -138,6 +138,9 @@ class Data:
         rows = self._batches.next().to(self._x.device) + self._first_rows
         # whole rows of one table: a quarter of the time of an index for each axis
         x, y = (embedding(rows, samples.flatten(0, 1)) for samples in (self._x, self._y))
+        if self._architecture.is_product:
+            # two products read them, in any order equally well
+            return x, y
         return laid_out(self._architecture, x), laid_out(self._architecture, y)
 
     def state(self) -> Named:
