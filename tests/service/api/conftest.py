@@ -72,12 +72,17 @@ def train_queue(store: Store) -> Callable[[], None]:
 
 
 @pytest.fixture
-def port(store: Store) -> Iterator[int]:
+def served_settings() -> Settings:
+    """Of the application that listens."""
+    return Settings()
+
+
+@pytest.fixture
+def port(store: Store, served_settings: Settings) -> Iterator[int]:
     """Where the application listens."""
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
-    settings = Settings(body_seconds=0.5, stall_seconds=0.5)
-    server = uvicorn.Server(uvicorn.Config(create_app(settings, store), log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(create_app(served_settings, store), log_level="critical"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     wait_until(lambda: server.started)
