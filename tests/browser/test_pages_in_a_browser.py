@@ -2,18 +2,21 @@
 
 import csv
 import io
+import itertools
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
 from axe_core_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from service.client import Client
 
@@ -33,6 +36,9 @@ claims:
   - {id: restored, says: decay restores it, where: training.weight_decay > 0, metric: alignment, every_trial: ">= 0.99"}
 """
 LONG = GRID.replace("steps: 3000", "steps: 9000000").replace("seen <script>", "long <script>")
+SWEEP_MS = 300_000
+# how fast a page answers is the machine's business
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +54,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         text=True,
     )
     assert process.stdout is not None
-    said = list(iter(process.stdout.readline, "}\n"))
-    yield next(line.split('"')[3] for line in said if '"url"' in line)
+    said = itertools.takewhile(lambda line: line != "}\n", process.stdout)
+    yield json.loads("".join(said) + "}")["url"]
     process.terminate()
     process.wait(30)
 
@@ -65,10 +71,17 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
+def _context(browser: Browser, service: str, **options: Any) -> BrowserContext:
+    """Cookies and windows of their own."""
+    context = browser.new_context(base_url=service, **options)
+    context.set_default_timeout(120_000)
+    return context
+
+
 @pytest.fixture
 def page(browser: Browser, service: str) -> Iterator[Page]:
     """A page that fails the test on an error in its console, and on a request to any other host."""
-    context = browser.new_context(base_url=service, accept_downloads=True)
+    context = _context(browser, service, accept_downloads=True)
     opened, wrong = context.new_page(), []
     opened.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
     opened.on("pageerror", lambda error: wrong.append(str(error)))
@@ -97,9 +110,9 @@ def test_a_grid_is_submitted_watched_to_its_end_read_filtered_and_downloaded(pag
     experiment = _submit(page, GRID)
     expect(page.locator("h1")).to_have_text('seen <script>document.title="x"</script>')
     # without a reload: the page follows the experiment by itself
-    expect(page.locator("#progress")).to_contain_text("completed", timeout=45_000)
+    expect(page.locator("#progress")).to_contain_text("completed", timeout=SWEEP_MS)
     expect(page.locator("#verdicts")).to_contain_text("holds")
-    expect(page.locator("#figure canvas")).to_be_visible(timeout=30_000)
+    expect(page.locator("#figure canvas")).to_be_visible()
 
     page.get_by_label("Where", exact=True).fill("training.weight_decay > 0 and seed < 2")
     page.get_by_role("button", name="Show").click()
@@ -126,15 +139,38 @@ def test_a_grid_is_submitted_watched_to_its_end_read_filtered_and_downloaded(pag
     expect(page.locator("main")).to_contain_text("completed")
 
 
+def test_verdicts_that_the_last_refresh_finds_unjudged_come_without_a_reload(page: Page) -> None:
+    def running(text: str) -> str:
+        return text.replace('data-live=""', 'data-live="events"', 1).replace(">holds<", ">open<")
+
+    def unjudged(text: str) -> str:
+        return re.sub(r'(id="verdicts" data-live=").*?</section>', r'\1poll">Being judged</section>', text, flags=re.S)
+
+    stages = [running, unjudged]
+
+    def answer(route: Route) -> None:
+        change = stages.pop(0) if stages else str
+        route.fulfill(body=change(route.fetch().text()), content_type="text/html")
+
+    page.route("**/experiments/e1", answer)
+    page.route(
+        "**/events", lambda route: route.fulfill(body="event: end\ndata: {}\n\n", content_type="text/event-stream")
+    )
+    page.goto("/experiments/e1")
+    # no event comes after the end
+    expect(page.locator("#verdicts")).to_contain_text("holds")
+    assert stages == []
+
+
 def test_a_running_experiment_is_cancelled_after_a_question(page: Page) -> None:
     _submit(page, LONG)
     page.get_by_text("Cancel …").click()
     page.get_by_role("button", name="Yes, cancel").click()
-    expect(page.locator("#progress")).to_contain_text("cancelled", timeout=20_000)
+    expect(page.locator("#progress")).to_contain_text("cancelled")
 
 
 def test_pages_fit_a_phone_and_every_field_has_a_label(browser: Browser, service: str) -> None:
-    context = browser.new_context(base_url=service, viewport={"width": 390, "height": 844})
+    context = _context(browser, service, viewport={"width": 390, "height": 844})
     page = context.new_page()
     for address in ("/", "/experiments/e1", "/submit", "/cluster", "/definitions", "/login"):
         page.goto(address)
@@ -152,7 +188,7 @@ def test_pages_fit_a_phone_and_every_field_has_a_label(browser: Browser, service
 def test_axe_finds_no_serious_violation_on_any_page(
     browser: Browser, service: str, scheme: Literal["light", "dark"]
 ) -> None:
-    context = browser.new_context(base_url=service, color_scheme=scheme)
+    context = _context(browser, service, color_scheme=scheme)
     page = context.new_page()
     addresses = ("/", "/experiments/e1", "/experiments/e1?trials_where=bogus+%3D+1", "/trials/t1", "/submit")
     for address in (*addresses, "/cluster", "/definitions", "/login", "/nothing/here"):
@@ -177,7 +213,7 @@ def test_an_experiment_is_submitted_and_cancelled_by_keyboard_alone(page: Page) 
     page.keyboard.press("Enter")
     _tab_to(page, "Yes, cancel")
     page.keyboard.press("Enter")
-    expect(page.locator("#progress")).to_contain_text("cancelled", timeout=20_000)
+    expect(page.locator("#progress")).to_contain_text("cancelled")
 
 
 def _tab_to(page: Page, wanted: str) -> None:
@@ -191,7 +227,7 @@ def _tab_to(page: Page, wanted: str) -> None:
 
 
 def test_everything_but_drawing_works_without_javascript(browser: Browser, service: str) -> None:
-    context = browser.new_context(base_url=service, java_script_enabled=False)
+    context = _context(browser, service, java_script_enabled=False)
     page = context.new_page()
     page.goto("/submit")
     page.get_by_role("button", name="Preview").click()

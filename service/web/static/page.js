@@ -1,10 +1,10 @@
 // What pages do beyond plain HTML: live parts, the figure, the preview of a grid. Without it everything still works by reloading.
-const LEAST_MS = 1500;
+const LEAST_MS = 1500, POLL_MS = 2000;
 const night = matchMedia("(prefers-color-scheme: dark)");
 
 async function refresh() {
   const answer = await fetch(location.href);
-  if (!answer.ok) return;
+  if (!answer.ok) return poll();
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of document.querySelectorAll("[data-live]")) {
     const next = fresh.getElementById(part.id);
@@ -12,6 +12,13 @@ async function refresh() {
     if (next && !isInUse && next.innerHTML !== part.innerHTML) part.replaceChildren(...next.childNodes);
     if (next) part.dataset.live = next.dataset.live;
   }
+  poll();
+}
+
+let polling = null;
+function poll() {
+  if (polling || !document.querySelector('[data-live="poll"]')) return;
+  polling = setTimeout(() => { polling = null; refresh(); }, POLL_MS);
 }
 
 async function draw() {
@@ -73,12 +80,6 @@ const area = document.querySelector("[data-preview]");
 if (area) previewed(area);
 const live = document.querySelector('[data-live="events"]');
 if (live) follow(live);
-if (document.querySelector('[data-live="poll"]')) {
-  const again = () => setTimeout(async () => {
-    await refresh();
-    if (document.querySelector('[data-live="poll"]')) again();
-  }, 2000);
-  again();
-}
+poll();
 night.addEventListener("change", draw);
 draw();
