@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy import func, select
 
-from service.store import experiments
+from service.store import cluster, experiments
 from service.store.models import measurement, trial
 from service.store.session import Store
 from workers.environment import ray_token
@@ -33,6 +34,8 @@ _PACE = {
     "NFA_BLOCK_SECONDS": "0.1",
     "NFA_CHECKPOINT_SECONDS": "0.3",
 }
+_STARTED = 12
+"""Dispatchers and trainers that one test may start; further ones are no progress."""
 
 
 def wait_until(what: Callable[[], T | None], seconds: float = 60.0, grown: Callable[[], float] = lambda: 0.0) -> T:
@@ -46,8 +49,8 @@ def wait_until(what: Callable[[], T | None], seconds: float = 60.0, grown: Calla
         if (now := grown()) > highest:
             highest, until = now, time.monotonic() + seconds
         assert time.monotonic() < until, f"still {answer!r} after {seconds} s at {highest}"
-        # looking must not take the time of what is looked at
-        time.sleep(max(0.05, 5 * (time.monotonic() - looked)))
+        # looking must not take the time of what is looked at, nor miss it
+        time.sleep(min(0.25, max(0.05, 5 * (time.monotonic() - looked))))
         looked = time.monotonic()
     return answer
 
@@ -63,28 +66,47 @@ def ended(store: Store, experiment: str) -> bool:
     return experiments.get_experiment(store, experiment).progress == 1.0
 
 
-def wait_for_end(store: Store, *submitted: str) -> None:
-    """Wait until every trial of these experiments has ended; fails where their rows have not grown for a minute."""
-    wait_until(lambda: all(ended(store, one) for one in submitted), grown=lambda: rows(store))
-
-
 def charged(store: Store) -> int:
     """Failures charged to trials."""
     with store.read() as connection:
         return connection.scalar(select(func.sum(trial.c.failures))) or 0
 
 
+def trainers(store: Store) -> dict[int, dict[str, Any]]:
+    """What the trainers of every dispatcher say of themselves, by process id."""
+    found = cluster.list_dispatchers(store)
+    return {one["pid"]: one for about in found for one in about.resources.get("trainers", ())}
+
+
+def progress(store: Store) -> int:
+    """How far sweeps have come: dispatchers, trainers, trials leased, failures charged and rows.
+
+    Stages on the way to the first row are counted, since a cold start takes as long as many rows. None of them grows
+    for ever where a sweep starts over and over.
+    """
+    with store.read() as connection:
+        leased = connection.scalar(select(func.count()).where(trial.c.attempt > 0)) or 0
+    started = len(cluster.list_dispatchers(store)) + len(trainers(store))
+    return min(started, _STARTED) + leased + charged(store) + rows(store)
+
+
+def wait_for_rows(store: Store) -> None:
+    """Wait until a sweep is well under way; fails where it makes no progress for a minute."""
+    wait_until(lambda: rows(store) > 50, grown=lambda: progress(store))
+
+
+def wait_for_end(store: Store, *submitted: str) -> None:
+    """Wait until every trial of these experiments has ended; fails where they make no progress for a minute."""
+    wait_until(lambda: all(ended(store, one) for one in submitted), grown=lambda: progress(store))
+
+
 def free_port() -> int:
-    """A TCP port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _answers(port: int) -> bool:
-    """Whether something listens there; a dispatcher gives up after three seconds."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    """A TCP port that nothing listens on, above those of Ray's workers and below those that the system hands out."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            port = random.randrange(20_000, 32_768)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass
@@ -97,6 +119,7 @@ class RayCluster:
 
     def __post_init__(self) -> None:
         self.token = ray_token(self.folder / "token")
+        self.log = self.folder / "nodes.log"
 
     @property
     def for_dispatchers(self) -> dict[str, str]:
@@ -104,15 +127,16 @@ class RayCluster:
         return {"NFA_RAY_ADDRESS": f"127.0.0.1:{self.port}", "NFA_RAY_TOKEN_PATH": str(self.token)}
 
     def start_head(self, cpus: int) -> None:
-        """Start the head and wait until it answers."""
-        self._start(
+        """Start the head and wait until it has all that a dispatcher needs."""
+        head = self._start(
             "--head",
             f"--port={self.port}",
             f"--num-cpus={cpus}",
             f"--temp-dir={self.folder}",
             "--include-dashboard=false",
         )
-        wait_until(lambda: _answers(self.port))
+        wait_until(lambda: head.poll() is not None or "Ray runtime started" in self.log.read_text())
+        assert head.poll() is None, self.log.read_text()
 
     def add_node(self, *options: str) -> subprocess.Popen[bytes]:
         """Start a node beside the head."""
@@ -130,11 +154,11 @@ class RayCluster:
             "RAY_health_check_timeout_ms": "4000",
             "RAY_health_check_failure_threshold": "3",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
             "OMP_NUM_THREADS": "1",
         }
-        node = subprocess.Popen(
-            command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with self.log.open("ab") as log:
+            node = subprocess.Popen(command, env=os.environ | environment, stdout=log, stderr=log)
         self.nodes.append(node)
         return node
 
@@ -142,7 +166,11 @@ class RayCluster:
         """Stop every node, the head last."""
         for node in reversed(self.nodes):
             node.terminate()
-            node.wait(20)
+            try:
+                node.wait(60)
+            except subprocess.TimeoutExpired:
+                node.kill()
+                node.wait()
 
 
 @pytest.fixture(scope="session")
@@ -187,16 +215,14 @@ class DispatcherProcess:
 
     def missed_the_store(self) -> float:
         """For how many seconds it has said, so far, that the store does not answer."""
-        times = [
-            datetime.fromisoformat(event["timestamp"])
-            for event in self.events()
-            if event["event"] == "store_unavailable"
-        ]
+        times = [datetime.fromisoformat(event["timestamp"]) for event in self.events("store_unavailable")]
         return (times[-1] - times[0]).total_seconds() if times else 0.0
 
-    def events(self) -> list[dict[str, Any]]:
-        """Its log so far."""
-        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """What it has logged so far, or of that what has one of these names; not yet a line that is being written."""
+        written, _, _ = self.log.read_text().rpartition("\n")
+        found = [json.loads(line) for line in written.splitlines() if line.startswith("{")]
+        return [event for event in found if not names or event["event"] in names]
 
 
 @dataclass
@@ -227,4 +253,4 @@ def dispatchers(store: Store, store_url: str, ray_head: dict[str, str], tmp_path
         if one.process.poll() is None:
             one.signal(signal.SIGCONT)
             one.process.kill()
-        one.process.wait(20)
+        one.process.wait()
