@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from jsonschema import Draft7Validator
-from processes import wait_until
+from processes import free_port, wait_until
 from ruamel.yaml import YAML
 from sqlalchemy import create_engine, make_url, text
 
@@ -33,12 +32,6 @@ def compose() -> dict[str, Any]:
     return YAML(typ="safe").load((ROOT / "docker-compose.yml").read_text())
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Machine:
     """Runs services of the file: names of hosts, ports and mounted secrets become this machine's own."""
 
@@ -51,7 +44,7 @@ class Machine:
         self.changes = {
             address: url.render_as_string(hide_password=False),
             "/run/secrets/ray_token": str(ray_token(folder / "ray_token")),
-            "ray-head:6379": (ray := f"127.0.0.1:{_free_port()}"),
+            "ray-head:6379": (ray := f"127.0.0.1:{free_port()}"),
             "127.0.0.1:6379": ray,
             "--port=6379": f"--port={ray.partition(':')[2]}",
         }
@@ -63,7 +56,7 @@ class Machine:
         words[0] = str(BIN / words[0])
         environment = {key: self._here(str(value)) for key, value in service["environment"].items()}
         plain = {key: value for key, value in os.environ.items() if not key.startswith(("NFA_", "RAY_"))}
-        return words, plain | environment
+        return words, plain | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"} | environment
 
     def start(self, name: str, *more: str, **changes: str) -> subprocess.Popen[bytes]:
         words, environment = self.command(name, **changes)
@@ -103,7 +96,7 @@ class Machine:
             process.send_signal(signal.SIGTERM)
         for process in self.started:
             try:
-                process.wait(15)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
 
@@ -133,11 +126,11 @@ def test_a_sweep_goes_through_the_services_of_the_compose_file(machine: Machine,
     ray_files = f"--temp-dir={machine.folder}"
     here = ["--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
     machine.start("ray-head", ray_files, *here)
-    assert machine.start("migrate").wait(30) == 0
+    assert machine.start("migrate").wait(120) == 0
 
-    ports = [_free_port(), _free_port()]
+    ports = [free_port(), free_port()]
     early = machine.start("api", **{"8000": str(ports[0])})
-    assert early.wait(30) == 4, "it must not listen on every address before there is a token"
+    assert early.wait(120) == 4, "it must not listen on every address before there is a token"
     machine.supervised.pop()  # it would be started again until there is one
     words, environment = machine.command("migrate")
     made = subprocess.run(
@@ -147,19 +140,20 @@ def test_a_sweep_goes_through_the_services_of_the_compose_file(machine: Machine,
         text=True,
         check=True,
     )
-    wait_until(lambda: machine.tend() or machine.is_healthy("ray-head"))
+    wait_until(lambda: machine.tend() or machine.is_healthy("ray-head"), 180)
     apis = [machine.start("api", **{"8000": str(port)}) for port in ports]
     for _ in range(2):
         machine.start("ray-worker", "--num-cpus=1", *here)
         # one after the other: two nodes that start on one machine at once may wait for each other's files until they
         # give up; containers have files of their own
-        wait_until(lambda: machine.tend() or "Ray runtime started" in machine.last_log())
+        wait_until(lambda: machine.tend() or "Ray runtime started" in machine.last_log(), 180)
     machine.start("dispatcher")
 
     clients = [Client(f"http://127.0.0.1:{port}", made.stdout.strip(), retries=6) for port in ports]
-    wait_until(lambda: machine.tend() or _trainers(clients[1]) >= 1)
+    wait_until(lambda: machine.tend() or _trainers(clients[1]) >= 1, 180)
     submitted = clients[0].submit(tiny_grid())
-    assert clients[1].wait(submitted.id, timeout_seconds=60).state == "completed"
+    wait_until(lambda: machine.tend() or clients[1].experiment(submitted.id).progress == 1, 180)
+    assert clients[1].experiment(submitted.id).state == "completed"
     assert clients[1].results(submitted.id, agg=["count"])["alignment_count"].to_list() == [3, 3]
     with pytest.raises(ClientError, match="token"):
         Client(clients[0].url).experiment(submitted.id)

@@ -50,7 +50,8 @@ def run(store, dispatchers):
     """Submits a grid and has it trained to the end by one dispatcher; answers the experiment and the dispatcher."""
 
     def go(grid):
-        dispatcher = dispatchers.start()
+        # a lease that outlasts a pause of the machine: every trial is leased once
+        dispatcher = dispatchers.start(NFA_LEASE_SECONDS="60")
         experiment = submissions.create_experiment(store, expand(grid)).id
         wait_for_end(store, experiment)
         return experiment, dispatcher

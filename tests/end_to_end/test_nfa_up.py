@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from processes import rows, wait_until
+from processes import rows, wait_for_end, wait_until
 from sqlalchemy import func, select
 
 from service.client import Client
@@ -89,13 +89,14 @@ def test_a_sweep_survives_kill_9_of_its_dispatcher_and_supervisor_with_no_row_mi
     }
     with Client(url) as client:
         experiment = client.submit(grid).id
-        wait_until(lambda: rows(store) > 20)
+        wait_until(lambda: rows(store) > 20, 180)
     _kill(_dispatcher(first))
     first.kill()
     first.wait(10)
     _, url = up()
     with Client(url) as client:
-        assert client.wait(experiment, timeout_seconds=90).state == "completed"
+        wait_for_end(store, experiment)
+        assert client.experiment(experiment).state == "completed"
         trials = list(client.trials(experiment))
         assert {trial.state for trial in trials} == {"completed"} and len(trials) == 12
         assert max(trial.attempt for trial in trials) > 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from processes import ended, wait_until
+from processes import ended, rows, wait_until
 
 from service.grids import expand
 from service.store import cluster, submissions
@@ -58,6 +58,7 @@ def environment(folder, store_url):
         "SLURM_CPUS_PER_TASK": "1",
         "NFA_BIN": str(Path(sys.executable).parent),
         "NFA_DATABASE_URL": "postgresql://secret@nowhere/nothing",
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         "NFA_RAY_OPTIONS": "--node-ip-address=127.0.0.1 --object-store-memory=100000000",
     }
     shutil.rmtree(f"/tmp/nfa-{job}", ignore_errors=True)
@@ -70,7 +71,7 @@ def test_a_job_trains_what_waits_and_leaves_nothing_behind(store, environment, f
     with (folder / "log").open("wb") as log:
         job = subprocess.Popen(["bash", str(folder / "nfa.sbatch")], env=environment, stdout=log, stderr=log)
     try:
-        wait_until(lambda: ended(store, experiment) or job.poll() is not None)
+        wait_until(lambda: ended(store, experiment) or job.poll() is not None, 180, grown=lambda: rows(store))
         assert ended(store, experiment), (folder / "log").read_text()
         tokens = list(folder.glob(".nfa-ray-token-*"))
         assert [token.stat().st_mode & 0o777 for token in tokens] == [0o600]
@@ -78,10 +79,10 @@ def test_a_job_trains_what_waits_and_leaves_nothing_behind(store, environment, f
         raylets = [one for one in children if one.name() == "raylet"]
         assert raylets and not any("NFA_DATABASE_URL" in one.environ() for one in raylets)
         job.send_signal(signal.SIGTERM)
-        assert job.wait(30) == 0, (folder / "log").read_text()
+        assert job.wait(120) == 0, (folder / "log").read_text()
         assert cluster.list_dispatchers(store) == [], "it signed off"
         assert list(folder.glob(".nfa-ray-token-*")) == []
-        assert psutil.wait_procs(children, timeout=20)[1] == []
+        assert psutil.wait_procs(children, timeout=60)[1] == []
     finally:
         for one in [*psutil.Process(job.pid).children(recursive=True), job] if job.poll() is None else []:
             one.kill()

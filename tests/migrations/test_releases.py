@@ -109,7 +109,7 @@ def test_a_migration_killed_at_any_statement_leaves_nothing_and_can_be_started_a
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     *killed, last = ran.stdout.splitlines()
     assert len(killed) >= 10 and set(killed) == {"killed empty"}
@@ -125,7 +125,7 @@ def test_a_dispatcher_refuses_a_schema_it_does_not_know_in_one_line(store, store
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert ran.returncode == 1
     assert [line for line in ran.stderr.splitlines() if "9999" in line and "newer" in line] == ran.stderr.splitlines()
