@@ -3,11 +3,11 @@
 import psutil
 import pytest
 from comparison import LONG_GRID, assert_as_undisturbed
-from processes import charged, ended, rows, wait_for_end, wait_until
+from processes import charged, ended, progress, trainers, wait_for_end, wait_for_rows, wait_until
 
 from service.grids import expand
 from service.states import TrialState
-from service.store import attempts, cluster, ids, submissions, trials
+from service.store import attempts, ids, submissions, trials
 
 pytestmark = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 
@@ -32,32 +32,33 @@ def _kill(pid):
     return family
 
 
-def _trainers(store):
-    """What the only dispatcher's trainers say of themselves, by process id."""
-    found = cluster.list_dispatchers(store)
-    return {one["pid"]: one for about in found for one in about.resources.get("trainers", ())}
+def _wait_for_trainers(store, count):
+    """Wait until the only dispatcher has so many; a node that joins has two minutes to bring its own."""
+    wait_until(lambda: len(trainers(store)) == count, seconds=120, grown=lambda: progress(store))
 
 
 def test_a_node_that_joins_is_used_and_one_that_is_lost_costs_nobody_anything(store, dispatchers, nodes):
     dispatcher = dispatchers.start()
-    wait_until(lambda: len(_trainers(store)) == 2)
+    _wait_for_trainers(store, 2)
     joined = nodes.add_node("--num-cpus=1")
-    wait_until(lambda: len(_trainers(store)) == 3)
+    _wait_for_trainers(store, 3)
     submitted = submissions.create_experiment(store, expand(LONG_GRID)).id
-    wait_until(lambda: rows(store) > 50)
-    family = _kill(joined.pid)
-    trainers = [process for process in family if process.pid in _trainers(store)]
-    assert len(trainers) == 1
-    assert psutil.wait_procs(trainers, timeout=5)[1] == [], "a lost node's trainer is gone within five seconds"
-    wait_until(lambda: any(event["event"] == "trainer_died" for event in dispatcher.events()), seconds=10)
+    wait_for_rows(store)
+    known = trainers(store)
+    lost = [process for process in _kill(joined.pid) if process.pid in known]
+    assert len(lost) == 1
+    assert psutil.wait_procs(lost, timeout=5)[1] == [], "a lost node's trainer is gone within five seconds"
+    wait_until(lambda: dispatcher.events("trainer_died"))
     wait_for_end(store, submitted)
     assert_as_undisturbed(store, submitted)
     assert charged(store) == 0
     listed, _ = trials.list_trials(store, submitted, state=None, where="", sort=None, limit=100, after=None)
     histories = [attempts.list_attempts(store, ids.trial_id(one.row.id)) for one in listed]
-    assert {record.outcome for history in histories for record in history[:-1]} == {"interrupted"}
-    assert len({record.node for history in histories for record in history}) == 2
-    wait_until(lambda: len(_trainers(store)) == 2)
+    outcomes = {record.outcome for history in histories for record in history[:-1]}
+    # a lease may run out while the machine stands still
+    assert {"interrupted"} <= outcomes <= {"interrupted", "expired"}
+    assert len({record.node for history in histories for record in history} - {None}) == 2
+    _wait_for_trainers(store, 2)
 
 
 def test_a_trial_that_asks_for_a_gpu_waits_for_one_and_holds_nothing_up(store, dispatchers, nodes, tiny_grid):
@@ -69,6 +70,7 @@ def test_a_trial_that_asks_for_a_gpu_waits_for_one_and_holds_nothing_up(store, d
     wait_for_end(store, other)
     assert not ended(store, on_gpu)
     nodes.add_node("--num-cpus=1", "--num-gpus=1")
+    _wait_for_trainers(store, 3)
     wait_for_end(store, on_gpu)
     assert _nodes(store, on_gpu).isdisjoint(_nodes(store, other))
 
