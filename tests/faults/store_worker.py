@@ -1,4 +1,4 @@
-"""`python store_worker.py URL`: leases, records and finishes as a dispatcher does, without training.
+"""`python store_worker.py URL LEASE_SECONDS`: leases, records and finishes as a dispatcher does, without training.
 
 What it measures is the number of its attempt, so that rows of two attempts can be told apart.
 """
@@ -18,7 +18,6 @@ from service.store import queue
 from service.store.queue import End, Leased, Report
 from service.store.session import Store, open_store
 
-LEASE_SECONDS = 0.6
 _LANES, _BLOCK = 8, 2
 _TRAINING_SECONDS = 0.02
 
@@ -28,11 +27,11 @@ def measured(attempt: int) -> float:
     return attempt / 1024
 
 
-def work(store: Store, identity: str) -> None:
+def work(store: Store, identity: str, lease_seconds: float) -> None:
     """Take stack after stack, until killed."""
     while True:
         queue.sweep(store)
-        leased = queue.lease_stack(store, identity, lease_seconds=LEASE_SECONDS, choose=lambda s, waiting: _LANES)
+        leased = queue.lease_stack(store, identity, lease_seconds=lease_seconds, choose=lambda s, waiting: _LANES)
         if not leased:
             time.sleep(0.05)
             continue
@@ -41,15 +40,15 @@ def work(store: Store, identity: str) -> None:
         for start in range(0, len(steps), _BLOCK):
             time.sleep(_TRAINING_SECONDS)
             report = _report(leased, steps[start : start + _BLOCK], identity, still, start == 0, steps[-1])
-            gone = _commit(store, report)
+            gone = _commit(store, report, lease_seconds)
             still -= {lane for lane, one in enumerate(leased) if one.trial_id in gone}
 
 
-def _commit(store: Store, report: Report) -> frozenset[int]:
+def _commit(store: Store, report: Report, lease_seconds: float) -> frozenset[int]:
     """Record a block, again and again while the store is away."""
     while True:
         try:
-            return queue.record(store, report, LEASE_SECONDS)
+            return queue.record(store, report, lease_seconds)
         except StoreUnavailable:
             report = replace(report, is_repeat=True)
 
@@ -79,7 +78,7 @@ def main() -> None:
     with open_store(sys.argv[1]) as store:
         while True:
             try:
-                work(store, str(uuid.uuid4()))
+                work(store, str(uuid.uuid4()), float(sys.argv[2]))
             except (IntegrityError, StoreUnavailable) as error:
                 sys.stderr.write(f"{type(error).__name__}\n")
 

@@ -4,26 +4,29 @@ import io
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 from history import Final, History, violations
+from processes import wait_until
 from scale import CONTENDED
-from store_worker import LEASE_SECONDS, measured
+from store_worker import measured
 
 from service.grids import expand
 from service.main import create_app
 from service.schemas import TrialDetail
 from service.settings import Settings
+from service.store import queue
 
 _HERE = Path(__file__).parent
 _WORKERS = 4
-_STOPPED_SECONDS = 1.5 * LEASE_SECONDS
 
 
 @pytest.fixture
@@ -41,29 +44,39 @@ def _grid(tiny_grid, seeds, first=0):
 
 
 class _Workers:
-    """Worker processes, four at any time; killed, or stopped for longer than a lease."""
+    """Worker processes, four at any time; killed, or stopped for longer than a lease.
 
-    def __init__(self, script: str, url: str) -> None:
-        self._command = [sys.executable, str(_HERE / script), url]
+    Between two moments at which trials have ended fewer are disturbed than there are: however slow the machine, one
+    of them gets on.
+    """
+
+    def __init__(self, script: str, url: str, lease_seconds: float) -> None:
+        self._command = [sys.executable, str(_HERE / script), url, str(lease_seconds)]
+        self._stopped_seconds = 1.5 * lease_seconds
         self._environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_HERE), str(_HERE.parents[1])])}
         self.processes = [self._start() for _ in range(_WORKERS)]
         self.stopped: dict[int, float] = {}
+        self.ended = 0
+        self._disturbed = 0
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(self._command, env=self._environment, stderr=subprocess.DEVNULL)
 
-    def disturb(self) -> None:
-        """Kill one or stop one; let go on what was stopped for long enough."""
+    def disturb(self, ended: int) -> None:
+        """Kill one or stop one, if so many trials have ended by now; let go on what was stopped for long enough."""
         for place, since in list(self.stopped.items()):
-            if time.monotonic() - since > _STOPPED_SECONDS:
+            if time.monotonic() - since > self._stopped_seconds:
                 self.processes[place].send_signal(signal.SIGCONT)
                 del self.stopped[place]
+        if ended > self.ended:
+            self.ended, self._disturbed = ended, 0
         place = random.randrange(_WORKERS)
-        if place in self.stopped:
+        if place in self.stopped or self._disturbed == _WORKERS - 1:
             return
+        self._disturbed += 1
         if random.random() < 0.2:
             self.processes[place].kill()
-            self.processes[place].wait(10)
+            self.processes[place].wait()
             self.processes[place] = self._start()
         else:
             self.processes[place].send_signal(signal.SIGSTOP)
@@ -72,7 +85,17 @@ class _Workers:
     def end(self) -> None:
         for process in self.processes:
             process.kill()
-            process.wait(10)
+            process.wait()
+
+
+def _lease_seconds(store):
+    """As long as a hundred commits take here: leases run out of workers that stand still, not of slow ones."""
+    took = []
+    for _ in range(5):
+        began = time.monotonic()
+        queue.register_dispatcher(store, str(uuid.uuid4()), "here", 1, 1, {})
+        took.append(time.monotonic() - began)
+    return max(0.6, 100 * statistics.median(took))
 
 
 def _unfinished(api, name):
@@ -92,16 +115,19 @@ def _final(api, name) -> Final:
     return Final(details, pl.read_parquet(io.BytesIO(rows), columns=["trial_id", "step", "layer", "alignment"]))
 
 
-def _contest(api, url, grid, script):
+def _contest(api, store, grid, script):
     """Let workers contend for a grid's trials; what was wrong in the end, and how many trials were disturbed."""
     name = api.post("/experiments", json=grid).json()["id"]
-    workers = _Workers(script, url)
-    until = time.monotonic() + 180
+    total = len(expand(grid))
+    workers = _Workers(script, store.url.render_as_string(hide_password=False), _lease_seconds(store))
+
+    def is_over() -> bool:
+        left = _unfinished(api, name)
+        workers.disturb(total - left)
+        return left == 0
+
     try:
-        while _unfinished(api, name):
-            assert time.monotonic() < until
-            time.sleep(0.2)
-            workers.disturb()
+        wait_until(is_over, grown=lambda: workers.ended)
     finally:
         workers.end()
     final = _final(api, name)
@@ -112,12 +138,12 @@ def _contest(api, url, grid, script):
     return found, sum(one.attempt > 1 for one in final.trials)
 
 
-def test_whoever_is_killed_or_stopped_attempts_stay_apart(api, store_url, tiny_grid):
-    found, disturbed = _contest(api, store_url, _grid(tiny_grid, CONTENDED), "store_worker.py")
+def test_whoever_is_killed_or_stopped_attempts_stay_apart(api, store, tiny_grid):
+    found, disturbed = _contest(api, store, _grid(tiny_grid, CONTENDED), "store_worker.py")
     assert found == []
     assert disturbed > 8
 
 
-def test_without_the_fence_the_same_goes_wrong(api, store_url, tiny_grid):
+def test_without_the_fence_the_same_goes_wrong(api, store, tiny_grid):
     rounds = (_grid(tiny_grid, 80, first) for first in range(0, 800, 80))
-    assert any(_contest(api, store_url, grid, "unguarded.py")[0] for grid in rounds)
+    assert any(_contest(api, store, grid, "unguarded.py")[0] for grid in rounds)
