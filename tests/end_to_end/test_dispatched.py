@@ -1,7 +1,7 @@
 """A grid goes in, a dispatcher in a process of its own trains it on Ray, rows and verdicts come out."""
 
 import pytest
-from processes import charged, wait_for_end
+from processes import charged, trainers, wait_for_end, wait_until
 
 from nfa_kernels.names import NUMERICAL_VERSION
 from service.claims import judge
@@ -52,6 +52,7 @@ def run(store, dispatchers):
     def go(grid):
         # a lease that outlasts a pause of the machine: every trial is leased once
         dispatcher = dispatchers.start(NFA_LEASE_SECONDS="60")
+        wait_until(lambda: trainers(store), 180)
         experiment = submissions.create_experiment(store, expand(grid)).id
         wait_for_end(store, experiment)
         return experiment, dispatcher
