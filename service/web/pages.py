@@ -94,7 +94,9 @@ def experiment(
     )
     version, kept = version_of(store, [experiment_id]), request.app.state.kept_for_pages
     groups = kept.get((experiment_id, question), version, lambda: results.group_table(store, experiment_id, question))
-    judged = kept.soon((experiment_id, "verdicts"), version, lambda: verdicts(store, one)["items"], _JUDGED_SECONDS)
+    judged: list[Any] | None = []
+    if one.claims:
+        judged = kept.soon((experiment_id, "verdicts"), version, lambda: verdicts(store, one)["items"], _JUDGED_SECONDS)
     return render(
         "experiment.html",
         one=one,
