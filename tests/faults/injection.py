@@ -20,10 +20,11 @@ When = Literal["before", "after", "done"]
 class Countdown:
     """Lets the n-th call from now on fail.
 
-    Calls are counted in every thread; `left` below zero means that the failure has happened.
+    Calls are counted in every thread, in `calls`; `left` below zero means that the failure has happened.
     """
 
     def __init__(self) -> None:
+        self.calls = 0
         self.left = -1
         self.when: When = "done"
         self._lock = threading.Lock()
@@ -44,6 +45,7 @@ class Countdown:
         @functools.wraps(call)
         def counted(*args: Any, **more: Any) -> Any:
             with self._lock:
+                self.calls += 1
                 self.left = max(self.left - 1, -1)
                 fails = self.left < 0 and self.when != "done"
                 when, self.when = self.when, "done" if fails else self.when
