@@ -69,9 +69,15 @@ class Nemesis:
         """Submit the sweep, let `rounds` faults happen, and wait until everything has ended."""
         main = self.submit(self.grid, "the sweep")
         wait_until(lambda: self.client.experiment(main).counts[TrialState.RUNNING])
+        at_work = main
         for number in range(rounds):
             time.sleep(random.uniform(*self.pause))
             self.deployment.tend()
+            if self.client.experiment(at_work).progress == 1.0:
+                # faults are for a service at work
+                seeds = self.grid["seeds"]
+                more = {"seeds": list(range(seeds * (number + 1), seeds * (number + 2)))}
+                at_work = self.submit(self.grid | more, f"the sweep again {number}")
             fault = self.faults[number % len(self.faults)]
             self.done.append(f"{fault} {getattr(self.deployment, fault_method(fault))()}".strip())
             self.deployment.tend()
@@ -80,8 +86,7 @@ class Nemesis:
             if number % 2:
                 self.client.cancel(other)
                 self.history.cancelled.add(other)
-        self.is_hit = self.client.experiment(main).progress < 1.0
-        wait_until(self._is_over, seconds=180, grown=lambda: sum(one.progress for one in self.seen))
+        wait_until(self._is_over, grown=lambda: sum(one.progress for one in self.seen))
 
     def _is_over(self) -> bool:
         self.deployment.tend()

