@@ -34,11 +34,13 @@ _PACE = {
     "NFA_BLOCK_SECONDS": "0.1",
     "NFA_CHECKPOINT_SECONDS": "0.3",
 }
+_PATIENCE = 180.0
+"""Seconds without progress: trainers are niced, and beside busy neighbours one takes over a minute to load torch."""
 _STARTED = 12
 """Dispatchers and trainers that one test may start; further ones are no progress."""
 
 
-def wait_until(what: Callable[[], T | None], seconds: float = 60.0, grown: Callable[[], float] = lambda: 0.0) -> T:
+def wait_until(what: Callable[[], T | None], seconds: float = _PATIENCE, grown: Callable[[], float] = lambda: 0.0) -> T:
     """Look until the answer is true; fails, with the last answer, when `grown` has not passed its highest for so long.
 
     How long a sweep takes is the machine's business; that it stands still, or starts over and over, is a defect.
@@ -91,12 +93,12 @@ def progress(store: Store) -> int:
 
 
 def wait_for_rows(store: Store) -> None:
-    """Wait until a sweep is well under way; fails where it makes no progress for a minute."""
+    """Wait until a sweep is well under way; fails where it makes no progress."""
     wait_until(lambda: rows(store) > 50, grown=lambda: progress(store))
 
 
 def wait_for_end(store: Store, *submitted: str) -> None:
-    """Wait until every trial of these experiments has ended; fails where they make no progress for a minute."""
+    """Wait until every trial of these experiments has ended; fails where they make no progress."""
     wait_until(lambda: all(ended(store, one) for one in submitted), grown=lambda: progress(store))
 
 

@@ -33,8 +33,8 @@ def _kill(pid):
 
 
 def _wait_for_trainers(store, count):
-    """Wait until the only dispatcher has so many; a node that joins has two minutes to bring its own."""
-    wait_until(lambda: len(trainers(store)) == count, seconds=120, grown=lambda: progress(store))
+    """Wait until the only dispatcher has so many."""
+    wait_until(lambda: len(trainers(store)) == count, grown=lambda: progress(store))
 
 
 def test_a_node_that_joins_is_used_and_one_that_is_lost_costs_nobody_anything(store, dispatchers, nodes):

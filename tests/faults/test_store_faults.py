@@ -91,8 +91,7 @@ def test_sixteen_writers_and_four_readers_never_hear_that_sqlite_is_locked(store
                     return
 
     try:
-        # sixteen processes start at once
-        wait_until(lambda: rows(store) > 100, seconds=180)
+        wait_until(lambda: rows(store) > 100)
         before = rows(store)
         readers = [threading.Thread(target=read, args=(time.monotonic() + SECONDS,)) for _ in range(4)]
         for reader in readers:
