@@ -12,10 +12,8 @@ from torch import Tensor
 
 from nfa_kernels.networks import Architecture, laid_out
 
-CHUNK_BYTES = 1 << 20
-"""Of the activations that are passed through at once, as in nfa_kernels/networks.py."""
-JACOBIAN_BYTES = 4 << 20
-"""Of the Jacobians that are swept at once, as in nfa_kernels/agop.py."""
+CHUNK_BYTES = 4 << 20
+"""Of the activations, or of the Jacobians, that are passed through at once, as in nfa_kernels."""
 KEEP, RATE = 0.9999, -1e-6
 
 
@@ -151,7 +149,7 @@ def bare_measurement(sweep: Sweep, lanes: int) -> Bare:
     """The loss and the alignment of the first layer of networks that are not linear, a few networks at a time."""
     dtype, bare, (inputs, *_, outputs) = getattr(torch, sweep.measured_in or sweep.dtype), Bare(), sweep.widths
     weights, x = _weights(sweep, lanes, dtype), torch.randn(lanes, inputs, sweep.samples, dtype=dtype)
-    size = max(1, JACOBIAN_BYTES // (sweep.samples * outputs * max(sweep.widths) * x.element_size()))
+    size = max(1, CHUNK_BYTES // (sweep.samples * outputs * max(sweep.widths) * x.element_size()))
     for first in range(0, lanes, size):
         some = slice(first, first + size)
         bare.begin()
