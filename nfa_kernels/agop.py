@@ -19,7 +19,7 @@ from nfa_kernels.spectra import Spectrum, joined, spectrum
 BLOCK_ELEMENTS = 1 << 24
 """Numbers in the largest array of one block of Jacobians, unless the caller says otherwise (128 MiB in float64)."""
 _CACHED_BYTES = 4 << 20
-"""Of the Jacobians of networks that are swept at once, so that they stay in a core's cache."""
+"""Of the Jacobians of networks that are swept at once, so that they stay in the cache."""
 
 
 class Sweep(NamedTuple):

@@ -200,7 +200,7 @@ def _gradients(
 
 
 _CACHED_BYTES = 4 << 20
-"""Of the activations of the networks that are swept at once, so that they stay in a core's cache."""
+"""Of the activations of the networks that are swept at once, so that they stay in the cache."""
 
 
 def _backpropagate(
