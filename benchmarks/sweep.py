@@ -81,7 +81,7 @@ CASES = {
     "relu-float64": Case((Sweep("relu-float64", LINEAR, 256, 2000, 10, "relu"),), 64, 8, 4, is_quick=False),
     "small": Case((Sweep("small", SMALL, 200, 6000, 100, learning_rate=0.02),), 512, 4, 4),
     "mixed": Case(MIXED, 160, 20, 10),
-    "wide": Case((WIDE,), 32, 8, 4),
+    "wide": Case((WIDE,), 32, 16, 4),
     "wide-measured-in-float64": Case((in_float64(WIDE),), 32, 8, 4, is_quick=False),
     "wide-float64": Case((replace(WIDE, name="wide-float64", dtype="float64"),), 32, 8, 4, is_quick=False),
 }
