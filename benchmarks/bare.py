@@ -170,14 +170,15 @@ def bare_measurement(sweep: Sweep, lanes: int) -> Bare:
 
 def _jacobians(bare: Bare, weights: list[Tensor], passed: list[Tensor]) -> Tensor:
     """(K, D, C N) df/dx of every output and sample."""
-    last, (lanes, inputs, samples) = weights[-1], passed[0].shape
+    last, (lanes, _, samples) = weights[-1], passed[0].shape
     outputs, back = last.shape[1], last.mT.unsqueeze(3)
     for layer in range(len(weights) - 1, 0, -1):
         weight, before = weights[layer - 1], passed[layer]
         width, inputs = weight.shape[1:]
         found = bare.room(lanes, inputs, outputs, samples, dtype=last.dtype)
-        is_last, slopes = layer == len(weights) - 1, bare.room(*before.shape, dtype=last.dtype)
+        is_last = layer == len(weights) - 1
         if is_last:
+            slopes = bare.room(*before.shape, dtype=last.dtype)
             bare.add(lambda z=before, out=slopes: torch.gt(z, 0, out=out), before, slopes)
         if is_last and inputs <= samples:
             scaled = bare.room(lanes, inputs, outputs, width, dtype=last.dtype)

@@ -136,7 +136,7 @@ class Data:
         if self._batches is None:
             return self._x, self._y
         rows = self._batches.next().to(self._x.device) + self._first_rows
-        # whole rows of one table: a quarter of the time of an index for each axis
+        # whole rows of one table, each copied in one go; an index for each axis copies number by number
         x, y = (embedding(rows, samples.flatten(0, 1)) for samples in (self._x, self._y))
         if self._architecture.is_product:
             # two products read them, in any order equally well

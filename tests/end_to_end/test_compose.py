@@ -140,19 +140,19 @@ def test_a_sweep_goes_through_the_services_of_the_compose_file(machine: Machine,
         text=True,
         check=True,
     )
-    wait_until(lambda: machine.tend() or machine.is_healthy("ray-head"), 180)
+    wait_until(lambda: machine.tend() or machine.is_healthy("ray-head"))
     apis = [machine.start("api", **{"8000": str(port)}) for port in ports]
     for _ in range(2):
         machine.start("ray-worker", "--num-cpus=1", *here)
         # one after the other: two nodes that start on one machine at once may wait for each other's files until they
         # give up; containers have files of their own
-        wait_until(lambda: machine.tend() or "Ray runtime started" in machine.last_log(), 180)
+        wait_until(lambda: machine.tend() or "Ray runtime started" in machine.last_log())
     machine.start("dispatcher")
 
     clients = [Client(f"http://127.0.0.1:{port}", made.stdout.strip(), retries=6) for port in ports]
-    wait_until(lambda: machine.tend() or _trainers(clients[1]) >= 1, 180)
+    wait_until(lambda: machine.tend() or _trainers(clients[1]) >= 1)
     submitted = clients[0].submit(tiny_grid())
-    wait_until(lambda: machine.tend() or clients[1].experiment(submitted.id).progress == 1, 180)
+    wait_until(lambda: machine.tend() or clients[1].experiment(submitted.id).progress == 1)
     assert clients[1].experiment(submitted.id).state == "completed"
     assert clients[1].results(submitted.id, agg=["count"])["alignment_count"].to_list() == [3, 3]
     with pytest.raises(ClientError, match="token"):

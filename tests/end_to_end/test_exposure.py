@@ -59,7 +59,7 @@ def test_only_rays_own_processes_listen_beyond_loopback_and_secrets_stay_with_th
     with output.open("w") as log:
         service = subprocess.Popen([NFA, "up", "--port", "0", "--json"], env=environment, stdout=log, stderr=log)
     try:
-        wait_until(lambda: '"url"' in output.read_text() and "}" in output.read_text(), 180)
+        wait_until(lambda: '"url"' in output.read_text() and "}" in output.read_text())
         supervisor = psutil.Process(service.pid)
         wait_until(lambda: any("ray::Trainer" in _words(one) for one in supervisor.children(recursive=True)))
         everything = [supervisor, *supervisor.children(recursive=True)]

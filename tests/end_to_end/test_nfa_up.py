@@ -89,7 +89,7 @@ def test_a_sweep_survives_kill_9_of_its_dispatcher_and_supervisor_with_no_row_mi
     }
     with Client(url) as client:
         experiment = client.submit(grid).id
-        wait_until(lambda: rows(store) > 20, 180)
+        wait_until(lambda: rows(store) > 20)
     _kill(_dispatcher(first))
     first.kill()
     first.wait(10)

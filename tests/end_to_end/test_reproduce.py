@@ -23,7 +23,7 @@ def _reproduce(folder, *names):
         return sum(before != now for before, now in itertools.pairwise(counts))
 
     try:
-        wait_until(lambda: process.poll() is not None, 180, grown=trials_ended)
+        wait_until(lambda: process.poll() is not None, grown=trials_ended)
     finally:
         process.terminate()
         process.wait(30)

@@ -71,7 +71,7 @@ def test_a_job_trains_what_waits_and_leaves_nothing_behind(store, environment, f
     with (folder / "log").open("wb") as log:
         job = subprocess.Popen(["bash", str(folder / "nfa.sbatch")], env=environment, stdout=log, stderr=log)
     try:
-        wait_until(lambda: ended(store, experiment) or job.poll() is not None, 180, grown=lambda: rows(store))
+        wait_until(lambda: ended(store, experiment) or job.poll() is not None, grown=lambda: rows(store))
         assert ended(store, experiment), (folder / "log").read_text()
         tokens = list(folder.glob(".nfa-ray-token-*"))
         assert [token.stat().st_mode & 0o777 for token in tokens] == [0o600]

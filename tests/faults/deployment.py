@@ -88,7 +88,7 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Start it where its data lies; it recovers by itself, which may take longer than the package waits."""
-        wait_until(self._has_started, 180)
+        wait_until(self._has_started)
 
     def _has_started(self) -> bool:
         with contextlib.suppress(subprocess.SubprocessError, AssertionError):

@@ -48,7 +48,7 @@ def test_a_node_that_joins_is_used_and_one_that_is_lost_costs_nobody_anything(st
     lost = [process for process in _kill(joined.pid) if process.pid in known]
     assert len(lost) == 1
     assert psutil.wait_procs(lost, timeout=5)[1] == [], "a lost node's trainer is gone within five seconds"
-    wait_until(lambda: dispatcher.events("trainer_died"))
+    wait_until(lambda: dispatcher.events("trainer_died"), seconds=10)
     wait_for_end(store, submitted)
     assert_as_undisturbed(store, submitted)
     assert charged(store) == 0

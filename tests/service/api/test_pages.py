@@ -2,6 +2,8 @@
 
 import pytest
 
+from service.web import pages
+
 NAME = "<script>alert(1)</script>"
 
 
@@ -51,6 +53,12 @@ def test_a_wrong_filter_is_explained_on_the_page(api, trained):
     page = api.get(f"/experiments/{trained}", params={"trials_where": "bogus = 1"})
     assert page.status_code == 200
     assert 'role="alert"' in page.text
+
+
+def test_a_page_without_claims_waits_for_no_verdicts(api, submit, monkeypatch):
+    monkeypatch.setattr(pages, "_JUDGED_SECONDS", 0.0)
+    made = submit(claims=[])
+    assert "Being judged" not in api.get(f"/experiments/{made['id']}").text
 
 
 def test_what_does_not_exist_is_answered_by_a_page(api):
