@@ -14,7 +14,7 @@ from nfa_kernels.networks import Architecture, laid_out
 
 CHUNK_BYTES = 1 << 20
 """Of the activations, or of the Jacobians, that are passed through at once, for a core's cache. Ours are passed through
-four times as many at once: what is decided around their calls would cost more than that cache gives."""
+more at once: what is decided around their calls would cost more than that cache gives."""
 KEEP, RATE = 0.9999, -1e-6
 
 

@@ -199,7 +199,7 @@ def _gradients(
     return architecture.pulled_back(found)
 
 
-_CACHED_BYTES = 4 << 20
+_CACHED_BYTES = 2 << 20
 """Of the activations of the networks that are swept at once, so that they stay in the cache."""
 
 
