@@ -14,7 +14,7 @@ import httpx
 import synthetic
 from store import database, p95, serving, show
 
-from service.grids import expand
+from service.grid.expansion import expand
 from service.store import submissions
 from service.store.session import open_store
 

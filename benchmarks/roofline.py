@@ -27,8 +27,8 @@ from sweep import CASES, grid, shape_of
 from timing import machine
 
 from nfa_kernels import cost
-from service.grids import expand
-from service.stacking import lanes_per_stack
+from service.grid.expansion import expand
+from service.grid.stacking import lanes_per_stack
 from workers.allocation import keep_freed_memory
 from workers.blocks import Lane, Stack
 from workers.training import train

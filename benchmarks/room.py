@@ -14,7 +14,7 @@ from pathlib import Path
 from store import database
 from synthetic import grid, write
 
-from service.grids import expand
+from service.grid.expansion import expand
 from service.store import control, retention, submissions
 from service.store.session import Store, open_store
 from service.store.thinning import thin_experiment

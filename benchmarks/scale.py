@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from service.grids import expand
+from service.grid.expansion import expand
 from service.logs import log_as_json_lines
 from service.states import ENDED
 from service.store import schema, submissions

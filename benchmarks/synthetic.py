@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from nfa_kernels import names
-from service.grids import expand
+from service.grid.expansion import expand
 from service.store import queue, submissions
 from service.store.models import LAYER_COLUMNS, NETWORK_COLUMNS
 from service.store.queue import End, Leased, Report

@@ -16,9 +16,9 @@ from service import filters
 from service.claim_fits import parse_product
 from service.errors import InvalidFilter, InvalidGrid
 from service.filters import compares
-from service.problems import Problems, deepest
+from service.grid.problems import Problems, deepest
+from service.grid.trial_settings import MAX_DEPTH, MetricId
 from service.reductions import Reduction, parse_reduction
-from service.trial_settings import MAX_DEPTH, MetricId
 
 DEFAULT_GATE: Final = {"relative_loss": "< 0.5", "agop_rank": ">= 2"}
 _NUMBER: Final = r"(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from nfa_kernels import names
-from service.axes import FIELDS, MAPPINGS, PATHS
 from service.errors import InvalidFilter
-from service.problems import nearest, shortened
+from service.grid.axes import FIELDS, MAPPINGS, PATHS
+from service.grid.problems import nearest, shortened
 from service.states import TrialState
 
 Value = bool | int | float | str

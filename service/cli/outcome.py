@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from service.axes import moving_together
 from service.cli.display import counts, out, print_json, results_table, verdicts_table
 from service.cli.exits import Exit
 from service.client import Client
+from service.grid.axes import moving_together
 from service.schemas import ExperimentDetail, VerdictBody
 from service.states import TrialState
 

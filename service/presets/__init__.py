@@ -6,9 +6,9 @@ from importlib import resources
 from typing import Any
 
 from service.errors import NotFound
-from service.grid_document import parse_document
-from service.grids import expand
-from service.problems import nearest
+from service.grid.document import parse_document
+from service.grid.expansion import expand
+from service.grid.problems import nearest
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import Conflict, IdempotencyMismatch, StoreUnavailable, TooMany
-from service.grids import Expansion
+from service.grid.expansion import Expansion
 from service.states import ExperimentState, TrialState, experiment_state
 from service.store.control import AS_NEW
 from service.store.copy_binary import BIGINT, BOOLEAN

@@ -7,8 +7,8 @@ from fastapi.responses import JSONResponse
 
 from service.api.deps import StoreDep, Where
 from service.api.names import known_paths, numeric_metrics
-from service.axes import moving_together
 from service.errors import InvalidRequest, NotFound
+from service.grid.axes import moving_together
 from service.store import trials
 from service.store.experiments import Experiment, get_experiment
 from service.web import charting, figures

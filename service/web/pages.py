@@ -16,11 +16,11 @@ from service.api.names import numeric_metrics
 from service.api.results import verdicts
 from service.api.trials import detail_of, page_of
 from service.errors import InvalidRequest, ServiceError, Unauthorised
-from service.grids import dataset_ids, expand, parse_document
+from service.grid.expansion import dataset_ids, expand, parse_document
+from service.grid.help import settings_help
 from service.presets import get_preset, list_presets
 from service.reductions import parse_reduction
 from service.settings import Settings
-from service.settings_help import settings_help
 from service.states import ExperimentState, TrialState
 from service.store import attempts, experiments, results, submissions, trials
 from service.store.datasets import dataset_shapes

@@ -10,7 +10,7 @@ from service.api import control
 from service.api.access import ActorDep, require_change
 from service.api.deps import SettingsDep, StoreDep
 from service.errors import InvalidRequest
-from service.grids import parse_document
+from service.grid.expansion import parse_document
 from service.schemas import Extension, Retry
 from service.settings import Settings
 from service.store.experiments import get_experiment

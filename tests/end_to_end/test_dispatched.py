@@ -5,7 +5,7 @@ from processes import charged, trainers, wait_for_end, wait_until
 
 from nfa_kernels.names import NUMERICAL_VERSION
 from service.claims import judge
-from service.grids import expand
+from service.grid.expansion import expand
 from service.states import TrialState
 from service.store import submissions, trials
 from service.store.results import claim_rows

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nfa_kernels import names
-from service.grids import expand
+from service.grid.expansion import expand
 from workers.blocks import Lane, Stack
 from workers.training import train
 

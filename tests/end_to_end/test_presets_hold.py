@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.claims import Claim, Row, Series, judge
-from service.grids import Expansion, Point, expand
+from service.grid.expansion import Expansion, Point, expand
 from service.presets import get_preset, preset_names
 from service.states import TrialState
 from workers.blocks import Lane, Stack

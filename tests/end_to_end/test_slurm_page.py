@@ -13,7 +13,7 @@ import psutil
 import pytest
 from processes import ended, rows, wait_until
 
-from service.grids import expand
+from service.grid.expansion import expand
 from service.store import cluster, submissions
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "slurm.md"

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy import select
 
-from service.grids import Expansion, expand
-from service.measured_steps import measured_steps
+from service.grid.expansion import Expansion, expand
+from service.grid.measured_steps import measured_steps
 from service.states import TrialState
 from service.store import trials
 from service.store.models import layer_measurement, measurement

@@ -24,7 +24,7 @@ from injection import Countdown, When, failing_database, failing_ray
 from processes import rows, wait_until
 from sqlalchemy import func, select
 
-from service.grids import expand
+from service.grid.expansion import expand
 from service.store import queue, submissions
 from service.store.ids import experiment_number
 from service.store.models import experiment_trial, layer_measurement, measurement, trial

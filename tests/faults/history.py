@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from service.grids import Expansion
-from service.measured_steps import measured_steps
+from service.grid.expansion import Expansion
+from service.grid.measured_steps import measured_steps
 from service.schemas import TrialDetail
 
 ENDS = frozenset({"completed", "diverged", "failed", "cancelled"})

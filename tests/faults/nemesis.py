@@ -15,7 +15,7 @@ from deployment import Deployment
 from history import Final, History, violations
 from processes import wait_until
 
-from service.grids import expand
+from service.grid.expansion import expand
 from service.schemas import ExperimentDetail
 from service.states import TrialState
 

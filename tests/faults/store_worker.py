@@ -13,7 +13,7 @@ import pyarrow as pa
 from sqlalchemy.exc import IntegrityError
 
 from service.errors import StoreUnavailable
-from service.measured_steps import measured_steps
+from service.grid.measured_steps import measured_steps
 from service.store import queue
 from service.store.queue import End, Leased, Report
 from service.store.session import Store, open_store

@@ -8,7 +8,7 @@ from comparison import LONG_GRID, STEPS, assert_as_undisturbed
 from processes import charged, ended, progress, rows, trainers, wait_for_end, wait_for_rows, wait_until
 from sqlalchemy import create_engine, func, make_url, select, text
 
-from service.grids import expand
+from service.grid.expansion import expand
 from service.states import TrialState
 from service.store import cluster, control, experiments, ids, submissions
 from service.store.models import trial

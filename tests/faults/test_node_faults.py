@@ -5,7 +5,7 @@ import pytest
 from comparison import LONG_GRID, assert_as_undisturbed
 from processes import charged, ended, progress, trainers, wait_for_end, wait_for_rows, wait_until
 
-from service.grids import expand
+from service.grid.expansion import expand
 from service.states import TrialState
 from service.store import attempts, ids, submissions, trials
 

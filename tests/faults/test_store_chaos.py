@@ -19,7 +19,7 @@ from processes import wait_until
 from scale import CONTENDED
 from store_worker import measured
 
-from service.grids import expand
+from service.grid.expansion import expand
 from service.main import create_app
 from service.schemas import TrialDetail
 from service.settings import Settings

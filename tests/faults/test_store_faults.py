@@ -15,7 +15,7 @@ from processes import charged, rows, wait_for_end, wait_for_rows, wait_until
 from scale import SECONDS
 from sqlalchemy import text
 
-from service.grids import expand
+from service.grid.expansion import expand
 from service.store import experiments, submissions
 from service.store.session import open_store
 from workers.watchdog import EXIT_CODE

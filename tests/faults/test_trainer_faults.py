@@ -11,7 +11,7 @@ import pytest
 from processes import DispatcherProcess, charged, ended, progress, rows, trainers, wait_for_end, wait_until
 from scale import STACKED
 
-from service.grids import expand
+from service.grid.expansion import expand
 from service.states import TrialState
 from service.store import experiments, submissions, trials
 

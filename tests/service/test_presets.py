@@ -3,7 +3,7 @@
 import pytest
 
 from service.errors import NotFound
-from service.grids import expand
+from service.grid.expansion import expand
 from service.presets import get_preset, list_presets, preset_names
 
 

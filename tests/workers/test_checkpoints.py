@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from nfa_kernels import names
-from service.canonical import canonical
-from service.trial_settings import TrialSettings
+from service.grid.canonical import canonical
+from service.grid.trial_settings import TrialSettings
 from workers import checkpoints
 from workers.blocks import Lane, Stack
 from workers.training import train

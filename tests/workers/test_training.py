@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from nfa_kernels import names
-from service.canonical import canonical
-from service.measured_steps import measured_steps
-from service.trial_settings import TrialSettings
+from service.grid.canonical import canonical
+from service.grid.measured_steps import measured_steps
+from service.grid.trial_settings import TrialSettings
 from workers.blocks import Lane, Stack
 from workers.training import _Run, train
 

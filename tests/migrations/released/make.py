@@ -21,7 +21,7 @@ sys.path.insert(0, str(HERE.parents[1] / "service" / "store"))
 
 from reports import lease, report  # noqa: E402
 
-from service.grids import expand  # noqa: E402
+from service.grid.expansion import expand  # noqa: E402
 from service.store import postgresql_tools, queue, schema, submissions, tokens  # noqa: E402
 from service.store.session import Store, open_store  # noqa: E402
 from service.tokens import Scope  # noqa: E402

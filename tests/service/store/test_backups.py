@@ -9,7 +9,7 @@ from reports import report as _report
 from sqlalchemy import func, select, text
 
 from service.errors import BackupRefused, SchemaMismatch, StoreReplaced
-from service.grids import expand
+from service.grid.expansion import expand
 from service.states import TrialState
 from service.store import backups, cluster, experiments, postgresql_tools, queue, schema, sqlite_copies, submissions
 from service.store.models import attempt, incarnation, measurement, metadata

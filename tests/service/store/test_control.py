@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from service.errors import NotFound
-from service.grids import expand
+from service.grid.expansion import expand
 from service.states import ExperimentState, TrialState
 from service.store import attempts, control, experiments, queue, submissions
 from service.store.ids import trial_id

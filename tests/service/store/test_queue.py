@@ -11,7 +11,7 @@ from reports import lease as _lease
 from reports import report as _report
 from sqlalchemy import event, func, select, update
 
-from service.grids import expand
+from service.grid.expansion import expand
 from service.states import TrialState
 from service.store import attempts, checkpoints, control, experiments, queue, submissions, trials
 from service.store.ids import trial_id
@@ -43,7 +43,7 @@ def test_a_lease_takes_the_head_of_the_queue_and_others_of_its_shape(store, expa
 
 
 def test_what_waits_is_counted_by_stack_key(store, tiny_grid):
-    from service.grids import expand
+    from service.grid.expansion import expand
 
     widths = [*range(1, 71)]
     submissions.create_experiment(store, expand(tiny_grid(seeds=[1, 2], axes={"network.width": widths})))
@@ -54,7 +54,7 @@ def test_what_waits_is_counted_by_stack_key(store, tiny_grid):
 
 
 def test_higher_priority_is_leased_first_and_within_one_each_experiment_in_turn(store, tiny_grid):
-    from service.grids import expand
+    from service.grid.expansion import expand
 
     low = submissions.create_experiment(store, expand(tiny_grid(seeds=[1], axes={})))
     high = submissions.create_experiment(store, expand(tiny_grid(seeds=[2], axes={}, priority=5)))
@@ -64,7 +64,7 @@ def test_higher_priority_is_leased_first_and_within_one_each_experiment_in_turn(
 
 
 def test_four_dispatchers_never_get_the_same_trial(store, store_url, tiny_grid):
-    from service.grids import expand
+    from service.grid.expansion import expand
 
     submissions.create_experiment(store, expand(tiny_grid(seeds=200)))
     barrier, taken = threading.Barrier(4), []

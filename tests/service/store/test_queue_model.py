@@ -10,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precon
 from scale import EXAMPLES, IS_SOAK
 from sqlalchemy import delete, select, update
 
-from service.grids import expand
+from service.grid.expansion import expand
 from service.store import control, queue, submissions
 from service.store.models import incarnation, measurement, metadata, trial
 from service.store.queue import End, Leased, Report

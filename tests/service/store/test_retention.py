@@ -7,7 +7,7 @@ import numpy as np
 from reports import lease, report
 from sqlalchemy import delete, func, select, update
 
-from service.grids import expand
+from service.grid.expansion import expand
 from service.store import control, datasets, queue, retention, submissions, thinning, versions
 from service.store.models import (
     checkpoint,

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from service.errors import IdempotencyMismatch, NotFound
-from service.grids import expand
+from service.grid.expansion import expand
 from service.states import ExperimentState, TrialState
 from service.store import control, experiments, submissions, trials
 from service.store.models import experiment, experiment_trial, settings, trial

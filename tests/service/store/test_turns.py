@@ -1,6 +1,6 @@
 """Whose trials are leased next."""
 
-from service.grids import expand
+from service.grid.expansion import expand
 from service.store import control, queue, submissions
 
 

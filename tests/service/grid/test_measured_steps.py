@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.canonical import canonical
-from service.measured_steps import measured_steps, measured_times
-from service.trial_settings import TrialSettings
+from service.grid.canonical import canonical
+from service.grid.measured_steps import measured_steps, measured_times
+from service.grid.trial_settings import TrialSettings
 
 
 def steps(last: int, **measure: Any) -> list[int]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from service.errors import InvalidGrid, UnsupportedMedia
-from service.grid_document import MAX_NESTING, parse_document
+from service.grid.document import MAX_NESTING, parse_document
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from service.axes import FIELDS, SECTIONS, Assignment
-from service.problems import Problems, deepest
-from service.trial_settings import Section, StopSettings
+from service.grid.axes import FIELDS, SECTIONS, Assignment
+from service.grid.problems import Problems, deepest
+from service.grid.trial_settings import Section, StopSettings
 
 
 @dataclass(frozen=True)

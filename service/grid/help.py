@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from service.axes import SECTIONS
+from service.grid.axes import SECTIONS
 
 
 class SettingHelp(NamedTuple):

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from service.problems import NOTHING, Problems
-from service.trial_settings import (
+from service.grid.problems import NOTHING, Problems
+from service.grid.trial_settings import (
     DataSettings,
     InitSettings,
     MeasureSettings,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import InvalidGrid
-from service.grids import expand
+from service.grid.expansion import expand
 
 NAN, INF = float("nan"), float("inf")
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import InvalidGrid
-from service.extension import extended
-from service.grids import expand
+from service.grid.expansion import expand
+from service.grid.extension import extended
 
 GRID = {"trial": {"network": {"width": 4}}, "axes": {"training.weight_decay": {"linear": [0, 0.2, 3]}}, "seeds": [5, 1]}
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from nfa_kernels import cost
-from service.fitting import DataShape, known_shape
-from service.measured_steps import measured_steps
+from service.grid.fitting import DataShape, known_shape
+from service.grid.measured_steps import measured_steps
 
 STEP_SECONDS: Final = 15e-6
 LAYER_SECONDS: Final = 8e-6

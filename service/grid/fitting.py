@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from nfa_kernels import cost
-from service.trial_settings import DataSettings, NetworkSettings, TrialSettings
+from service.grid.trial_settings import DataSettings, NetworkSettings, TrialSettings
 
 Arrays = Mapping[str, tuple[int, ...]]
 """Shapes of the arrays of an uploaded dataset by name."""

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.canonical import canonical
-from service.grids import expand
-from service.stacking import (
+from service.grid.canonical import canonical
+from service.grid.expansion import expand
+from service.grid.stacking import (
     CACHED_BYTES,
     MAX_LANES,
     UNKNOWN_LANES,
@@ -19,7 +19,7 @@ from service.stacking import (
     max_lanes,
     stack_key,
 )
-from service.trial_settings import TrialSettings
+from service.grid.trial_settings import TrialSettings
 
 BASE = {"trial": {"data": {"test_samples": 10}, "training": {"optimizer": "adam", "batch_size": 20}}}
 

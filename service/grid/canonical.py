@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from nfa_kernels import names
-from service.trial_settings import (
+from service.grid.trial_settings import (
     DataSettings,
     InitSettings,
     MeasureSettings,

@@ -13,17 +13,17 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nfa_kernels import names
-from service import canonical
-from service.axes import FIELDS, SECTIONS, Assignment, Choice, Factor, read_factors, read_point
-from service.canonical import Settings
 from service.claims import Claim, read_claims
 from service.errors import InvalidGrid
-from service.fitting import Arrays, DataShape, Limits, Misfit, data_shape, misfits
-from service.grid_document import check_plain, parse_document
-from service.grid_sections import SectionValue, merge_section, origin_of, validate_section
-from service.problems import Problems, deepest
-from service.stacking import stack_key
-from service.trial_settings import TrialSettings
+from service.grid import canonical
+from service.grid.axes import FIELDS, SECTIONS, Assignment, Choice, Factor, read_factors, read_point
+from service.grid.canonical import Settings
+from service.grid.document import check_plain, parse_document
+from service.grid.fitting import Arrays, DataShape, Limits, Misfit, data_shape, misfits
+from service.grid.problems import Problems, deepest
+from service.grid.sections import SectionValue, merge_section, origin_of, validate_section
+from service.grid.stacking import stack_key
+from service.grid.trial_settings import TrialSettings
 
 __all__ = ["Expansion", "Grid", "Limits", "Point", "dataset_ids", "expand", "parse_document"]
 

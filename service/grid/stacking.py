@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from service import trial_cost
-from service.fitting import DataShape
+from service.grid import cost
+from service.grid.fitting import DataShape
 
 SHAPE: Final = ("samples", "inputs", "outputs", "test_samples")
 """Settings under `data` that the lanes of a stack share: the shapes of x, y, x_test and y_test."""
@@ -82,15 +82,15 @@ def max_lanes(settings: Mapping[str, Any], shape: DataShape | None = None, memor
     A GPU is filled as far as half of its memory allows: the more lanes, the nearer to its arithmetic. A CPU is bound
     by its cache, and by answering to a cancel between two steps.
     """
-    shape = shape or trial_cost.shape_of(settings)
+    shape = shape or cost.shape_of(settings)
     if shape is None:
         return UNKNOWN_LANES
     if memory_bytes is not None:
-        return max(1, min(MAX_LANES, memory_bytes // 2 // trial_cost.lane_bytes(settings, shape)))
-    step = trial_cost.step_seconds(settings, shape, 1)
+        return max(1, min(MAX_LANES, memory_bytes // 2 // cost.lane_bytes(settings, shape)))
+    step = cost.step_seconds(settings, shape, 1)
     fitting = min(
-        STACK_BYTES // trial_cost.lane_bytes(settings, shape),
-        CACHED_BYTES // trial_cost.weight_bytes(settings, shape),
+        STACK_BYTES // cost.lane_bytes(settings, shape),
+        CACHED_BYTES // cost.weight_bytes(settings, shape),
         int(STACK_STEP_SECONDS / step),
     )
     return max(1, min(MAX_LANES, fitting))
@@ -122,6 +122,6 @@ def estimate(new: Iterable[tuple[Mapping[str, Any], str, DataShape, int]], slots
         settings, shape = examples[key]
         lanes = lanes_per_stack(count, slots, settings, shape, keys=len(waiting))
         needed = -(-count // lanes)
-        one = trial_cost.stack_seconds(settings, shape, lanes)
+        one = cost.stack_seconds(settings, shape, lanes)
         stacks, seconds, longest = stacks + needed, seconds + needed * one, max(longest, one)
     return Estimate(stacks, max(seconds / max(slots, 1), longest))

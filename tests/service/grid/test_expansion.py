@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service import canonical
 from service.errors import InvalidGrid
-from service.grids import Expansion, Limits, dataset_ids, expand
-from service.trial_settings import TrialSettings
+from service.grid import canonical
+from service.grid.expansion import Expansion, Limits, dataset_ids, expand
+from service.grid.trial_settings import TrialSettings
 
 VALUES = {
     "network.depth": st.integers(1, 5),

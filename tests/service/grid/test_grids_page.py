@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from nfa_kernels import names
-from service.axes import SECTIONS
 from service.claims import parse_claims
-from service.grid_document import parse_document
-from service.grids import expand
-from service.settings_help import settings_help
+from service.grid.axes import SECTIONS
+from service.grid.document import parse_document
+from service.grid.expansion import expand
+from service.grid.help import settings_help
 
-PAGE = (Path(__file__).parents[2] / "docs" / "grids.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "grids.md").read_text()
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 THRESHOLDS = re.findall(r"^\| `((?:every_trial|any_trial|group|fit): .*?)` \|", PAGE, re.MULTILINE)
 

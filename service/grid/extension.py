@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.axes import read_factors
 from service.errors import InvalidGrid
-from service.grid_sections import value_at
-from service.problems import Problems
-from service.trial_settings import spaced
+from service.grid.axes import read_factors
+from service.grid.problems import Problems
+from service.grid.sections import value_at
+from service.grid.trial_settings import spaced
 
 
 def extended(document: Mapping[str, Any], axes: Mapping[str, Any], seeds: int | Sequence[int]) -> dict[str, Any]:

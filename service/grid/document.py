@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from service import plain_yaml
 from service.errors import InvalidGrid, UnsupportedMedia
-from service.problems import Problems
+from service.grid import plain_yaml
+from service.grid.problems import Problems
 
 MAX_NESTING: Final = 32
 MAX_VALUES: Final = 500_000

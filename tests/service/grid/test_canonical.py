@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nfa_kernels import names
-from service.canonical import canonical, fingerprint, fingerprints, settings_digest, unread
-from service.trial_settings import TrialSettings
+from service.grid.canonical import canonical, fingerprint, fingerprints, settings_digest, unread
+from service.grid.trial_settings import TrialSettings
 
 BLOCKS = st.fixed_dictionaries(
     {},
