@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, Self
 import polars as pl
 
 from service.client_transport import DEFAULT_URL, ClientError, Transport, Unreachable
+from service.questions.tables import long_table, table
 from service.schemas import (
     Cluster,
     DatasetBody,
@@ -36,7 +37,6 @@ from service.schemas import (
     VerdictBody,
 )
 from service.states import ExperimentState
-from service.tables import long_table, table
 
 __all__ = ["Client", "ClientError", "Grid", "Unreachable"]
 

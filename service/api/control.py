@@ -9,11 +9,11 @@ from service.api.access import ActorDep, require_change
 from service.api.deps import SettingsDep, StoreDep
 from service.api.experiments import detail, submitted
 from service.api.results import verdicts
-from service.claims import parse_claims
 from service.errors import InvalidGrid
 from service.grid.expansion import check_claims, dataset_ids, expand
 from service.grid.extension import extended
 from service.grid.problems import Problems
+from service.questions.judging import parse_claims
 from service.schemas import (
     Changes,
     ExperimentDetail,

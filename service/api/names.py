@@ -3,10 +3,10 @@
 import re
 
 from nfa_kernels import names
-from service import filters
 from service.errors import InvalidRequest
 from service.grid.problems import Problems
-from service.reductions import Reduction, parse_reduction
+from service.questions import filters
+from service.questions.reductions import Reduction, parse_reduction
 
 AGGREGATES = ("mean", "std", "sem", "min", "max", "median", "count", "q05", "q25", "q75", "q95", "ci95")
 _QUANTILE = re.compile(r"q[0-9]{2}")

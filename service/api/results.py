@@ -9,14 +9,14 @@ from service.api.deps import StoreDep, Where
 from service.api.etags import answer_once
 from service.api.formats import FORMAT_RESPONSES, TableFormat, json_answer, table_answer
 from service.api.names import known_aggregates, known_paths, known_reduction, numeric_metrics
-from service.claims import judge, parse_claims
 from service.errors import InvalidRequest
+from service.questions.judging import judge, parse_claims
+from service.questions.tables import long_table, table
 from service.schemas import Page, Phase, Verdicts
 from service.store import curves, phase, results
 from service.store.experiments import Experiment, get_experiment
 from service.store.session import Store
 from service.store.versions import version_of
-from service.tables import long_table, table
 
 router = APIRouter(prefix="/experiments/{experiment_id}", tags=["results"])
 GroupBy = Annotated[str | None, Query(max_length=2000, description="Comma-separated paths; default: the grid's axes.")]

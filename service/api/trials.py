@@ -7,12 +7,13 @@ import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 
 from nfa_kernels import names
-from service import filters
 from service.api.deps import Cursor, Limit, StoreDep, Where, decode_cursor, encode_cursor
 from service.api.etags import answer_once, etag_of, unchanged
 from service.api.formats import FORMAT_RESPONSES, TableFormat, json_answer, table_answer
 from service.api.names import known_metrics
 from service.errors import InvalidRequest
+from service.questions import filters
+from service.questions.tables import column
 from service.schemas import Page, TrialBody, TrialDetail
 from service.states import TrialState
 from service.store import attempts, trials
@@ -20,7 +21,6 @@ from service.store.ids import trial_id, trial_number
 from service.store.session import Store
 from service.store.versions import trial_version, version_of
 from service.store.weights import weights_at
-from service.tables import column
 
 router = APIRouter(tags=["trials"])
 _MOST_LOOKED_AT = 2_000

@@ -13,7 +13,7 @@ from service.cli.options import AsJson
 from service.cli.outcome import exit_code
 from service.cli.progress import duration
 from service.client import Client
-from service.plain_numbers import number
+from service.questions.number_format import number
 from service.schemas import ExperimentDetail
 
 PRESET = "weight-decay"

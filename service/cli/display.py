@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.client_transport import ClientError
-from service.plain_numbers import number
+from service.questions.number_format import number
 from service.schemas import ExperimentBody, VerdictBody
 from service.states import TrialState
 

@@ -29,7 +29,7 @@ from service.cli.outcome import report
 from service.cli.progress import ExperimentProgress, duration
 from service.client import Client, Grid
 from service.grid.axes import moving_together
-from service.plain_numbers import number
+from service.questions.number_format import number
 from service.schemas import ExperimentDetail
 
 

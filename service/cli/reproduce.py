@@ -19,8 +19,8 @@ from service.cli.local_service import LocalService
 from service.cli.outcome import exit_code, moving_together
 from service.cli.progress import duration
 from service.client import Client
-from service.plain_numbers import number
 from service.presets import Preset, get_preset, list_presets
+from service.questions.number_format import number
 from service.schemas import ExperimentDetail, VerdictBody
 
 PACKAGES = ("nfa-service", "torch", "ray")

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nfa_kernels import names
-from service.claims import Claim, read_claims
 from service.errors import InvalidGrid
 from service.grid import canonical
 from service.grid.axes import FIELDS, SECTIONS, Assignment, Choice, Factor, read_factors, read_point
@@ -24,6 +23,7 @@ from service.grid.problems import Problems, deepest
 from service.grid.sections import SectionValue, merge_section, origin_of, validate_section
 from service.grid.stacking import stack_key
 from service.grid.trial_settings import TrialSettings
+from service.questions.judging import Claim, read_claims
 
 __all__ = ["Expansion", "Grid", "Limits", "Point", "dataset_ids", "expand", "parse_document"]
 

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, and_, case, false, func, literal, not_, or_, 
 from sqlalchemy.sql import ColumnElement
 
 from nfa_kernels import names
-from service import filters
-from service.filters import And, Compare, Filter, In, IsNull, Not, Or, compares
+from service.questions import filters
+from service.questions.filters import And, Compare, Filter, In, IsNull, Not, Or, compares
 from service.states import TrialState
 from service.store.keys import among, numbered
 from service.store.metric_sources import final_column, is_layered, source_of

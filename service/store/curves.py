@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import Connection
 
-from service.cell_statistics import Cells
+from service.questions.statistics import Cells
 from service.states import TrialState
 from service.store.bulk_reads import read_columns
 from service.store.documents import documents_of

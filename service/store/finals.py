@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, select
 
 from nfa_kernels import names
-from service import filters
+from service.questions import filters
 from service.store.metric_sources import final_column, is_layered, source_of
 from service.store.models import final, trial
 from service.store.readings import word_of

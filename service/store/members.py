@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, select
 
-from service import filters
+from service.questions import filters
 from service.states import TrialState
 from service.store.documents import documents_of
 from service.store.finals import final_lookup

@@ -12,8 +12,8 @@ import numpy as np
 from sqlalchemy import Connection
 
 from nfa_kernels import names
-from service.claims import Claim, Row, Series
-from service.reductions import Reduction
+from service.questions.judging import Claim, Row, Series
+from service.questions.reductions import Reduction
 from service.store.experiments import require
 from service.store.ids import trial_id
 from service.store.members import Group, groups_of, keys_of

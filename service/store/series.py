@@ -8,7 +8,7 @@ import polars as pl
 from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.sql import ColumnElement
 
-from service.reductions import Reduction
+from service.questions.reductions import Reduction
 from service.store.bulk_reads import read_columns
 from service.store.finals import final_values
 from service.store.metric_sources import Source, source_of

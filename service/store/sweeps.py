@@ -15,6 +15,7 @@ import polars as pl
 from sqlalchemy import Connection, Table, case, select
 
 from nfa_kernels import names
+from service.questions.tables import column, column_type
 from service.store.bulk_reads import read_columns
 from service.store.documents import documents_of
 from service.store.experiments import require
@@ -31,7 +32,6 @@ from service.store.models import (
 )
 from service.store.readings import setting
 from service.store.session import Store
-from service.tables import column, column_type
 
 Level = Literal["layer", "network"]
 _Parts = Iterator[tuple[list[Member], Mapping[int, Mapping[str, Any]]]]

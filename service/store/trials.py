@@ -8,8 +8,8 @@ from sqlalchemy import and_, null, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from nfa_kernels import names
-from service import filters
 from service.errors import NotFound
+from service.questions import filters
 from service.store.conditions import condition_of, order_by, state_column
 from service.store.experiments import require
 from service.store.ids import trial_number

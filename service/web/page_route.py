@@ -14,7 +14,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from service.errors import InvalidRequest, ServiceError
-from service.plain_numbers import number
+from service.questions.number_format import number
 
 FOLDER: Final = Path(__file__).parent
 POLICY: Final = (

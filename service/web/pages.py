@@ -19,7 +19,7 @@ from service.errors import InvalidRequest, ServiceError, Unauthorised
 from service.grid.expansion import dataset_ids, expand, parse_document
 from service.grid.help import settings_help
 from service.presets import get_preset, list_presets
-from service.reductions import parse_reduction
+from service.questions.reductions import parse_reduction
 from service.settings import Settings
 from service.states import ExperimentState, TrialState
 from service.store import attempts, experiments, results, submissions, trials

@@ -5,10 +5,10 @@ from typing import Any
 
 import polars as pl
 
-from service.reductions import parse_reduction
+from service.questions.reductions import parse_reduction
+from service.questions.tables import long_table, table
 from service.store import curves, phase, results
 from service.store.session import Store
-from service.tables import long_table, table
 from service.web.drawing import BANDS, recorded_members
 
 _MOST_POINTS = 200

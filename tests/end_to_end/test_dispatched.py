@@ -4,8 +4,8 @@ import pytest
 from processes import charged, trainers, wait_for_end, wait_until
 
 from nfa_kernels.names import NUMERICAL_VERSION
-from service.claims import judge
 from service.grid.expansion import expand
+from service.questions.judging import judge
 from service.states import TrialState
 from service.store import submissions, trials
 from service.store.results import claim_rows

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from service.claims import Claim, Row, Series, judge
 from service.grid.expansion import Expansion, Point, expand
 from service.presets import get_preset, preset_names
+from service.questions.judging import Claim, Row, Series, judge
 from service.states import TrialState
 from workers.blocks import Lane, Stack
 from workers.training import train

@@ -19,7 +19,7 @@ def test_a_preset_is_a_valid_grid_with_claims_and_a_title(name: str) -> None:
 
 @pytest.mark.parametrize("name", preset_names())
 def test_every_claim_of_a_preset_is_about_some_of_its_trials(name: str) -> None:
-    from service.filters import matches, parse
+    from service.questions.filters import matches, parse
 
     expansion = expand(get_preset(name).grid)
 

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from service.plain_numbers import number
+from service.questions.number_format import number
 from service.web.figures.style import label, metric_label, seeds, shown, styled
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from service import filters
+from service.questions import filters
 from service.store.experiments import require
 from service.store.readings import finals_of, lookup_of, members_of, trials_of
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from nfa_kernels import names
-from service.claims import parse_claims
 from service.grid.axes import SECTIONS
 from service.grid.document import parse_document
 from service.grid.expansion import expand
 from service.grid.help import settings_help
+from service.questions.judging import parse_claims
 
 PAGE = (Path(__file__).parents[3] / "docs" / "grids.md").read_text()
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

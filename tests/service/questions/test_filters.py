@@ -7,7 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import InvalidFilter
-from service.filters import EVERYTHING, And, Compare, Filter, In, IsNull, Not, Or, matches, parse, paths, split_final
+from service.questions.filters import (
+    EVERYTHING,
+    And,
+    Compare,
+    Filter,
+    In,
+    IsNull,
+    Not,
+    Or,
+    matches,
+    parse,
+    paths,
+    split_final,
+)
 
 TRIAL: dict[str, Any] = {
     "training.weight_decay": 0.05,

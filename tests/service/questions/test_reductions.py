@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from service.reductions import parse_reduction
+from service.questions.reductions import parse_reduction
 
 STEPS = [0, 1, 10, 100, 1000]
 VALUES = [None, 0.5, math.nan, 2.0, 1.0]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from service import filters
 from service.errors import InvalidFilter
+from service.questions import filters
 
 MIN_POINTS = 3
 

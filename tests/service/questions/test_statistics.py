@@ -5,7 +5,7 @@ import statistics
 import numpy as np
 import pytest
 
-from service.cell_statistics import Cells
+from service.questions.statistics import Cells
 
 REFERENCE = {
     "mean": np.mean,

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from service.claim_fits import decay_rate, log_log_slope, parse_product
-from service.claim_forms import parse_condition
-from service.claims import Claim, Row, Series, Verdict, judge, parse_claims
 from service.errors import InvalidGrid
+from service.questions.claim_fits import decay_rate, log_log_slope, parse_product
+from service.questions.claim_forms import parse_condition
+from service.questions.judging import Claim, Row, Series, Verdict, judge, parse_claims
 from service.states import TrialState
 
 DONE = TrialState.COMPLETED

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from service import filters
-from service.claim_fits import decay_rate, log_log_slope, parse_product
-from service.claim_forms import Claim, RateFit, SlopeFit, parse_claims, parse_condition, read_claims
+from service.questions import filters
+from service.questions.claim_fits import decay_rate, log_log_slope, parse_product
+from service.questions.claim_forms import Claim, RateFit, SlopeFit, parse_claims, parse_condition, read_claims
 from service.states import TrialState
 
 __all__ = ["Claim", "Row", "Series", "Verdict", "judge", "parse_claims", "read_claims"]

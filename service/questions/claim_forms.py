@@ -12,13 +12,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from nfa_kernels import names
-from service import filters
-from service.claim_fits import parse_product
 from service.errors import InvalidFilter, InvalidGrid
-from service.filters import compares
 from service.grid.problems import Problems, deepest
 from service.grid.trial_settings import MAX_DEPTH, MetricId
-from service.reductions import Reduction, parse_reduction
+from service.questions import filters
+from service.questions.claim_fits import parse_product
+from service.questions.filters import compares
+from service.questions.reductions import Reduction, parse_reduction
 
 DEFAULT_GATE: Final = {"relative_loss": "< 0.5", "agop_rank": ">= 2"}
 _NUMBER: Final = r"(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
