@@ -11,7 +11,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from service.client_transport import ClientError
+from service.client.transport import ClientError
 from service.questions.number_format import number
 from service.schemas import ExperimentBody, VerdictBody
 from service.states import TrialState

@@ -24,7 +24,7 @@ from service.cli import (
 from service.cli.display import print_error, print_problem
 from service.cli.exits import HELP, Exit, Stop
 from service.cli.preflight import package_version
-from service.client_transport import ClientError, Unreachable
+from service.client.transport import ClientError, Unreachable
 from service.errors import NotFound, ServiceError
 
 app = typer.Typer(

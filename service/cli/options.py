@@ -7,7 +7,7 @@ import typer
 
 from service.cli.exits import Exit, Stop
 from service.client import Client, Grid
-from service.client_transport import DEFAULT_URL
+from service.client.transport import DEFAULT_URL
 
 Url = Annotated[str, typer.Option("--url", envvar="NFA_URL", help="Where the service is.", metavar="URL")]
 Token = Annotated[

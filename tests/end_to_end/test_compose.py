@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from sqlalchemy import create_engine, make_url, text
 
 from service.client import Client
-from service.client_transport import ClientError
+from service.client.transport import ClientError
 from workers.environment import ray_token
 
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, Self
 
 import polars as pl
 
-from service.client_transport import DEFAULT_URL, ClientError, Transport, Unreachable
+from service.client.transport import DEFAULT_URL, Transport, Unreachable
 from service.questions.tables import long_table, table
 from service.schemas import (
     Cluster,
@@ -37,8 +37,6 @@ from service.schemas import (
     VerdictBody,
 )
 from service.states import ExperimentState
-
-__all__ = ["Client", "ClientError", "Grid", "Unreachable"]
 
 Grid = Mapping[str, Any] | str | bytes | Path
 """A grid: a mapping, YAML or JSON text, or the path of a file of either."""
