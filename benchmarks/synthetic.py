@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from nfa_kernels import names
 from service.grid.expansion import expand
-from service.store import queue, submissions
+from service.store import leases, submissions
+from service.store.leases import Leased
 from service.store.models import LAYER_COLUMNS, NETWORK_COLUMNS
-from service.store.queue import End, Leased, Report
+from service.store.reports import End, Report, record
 from service.store.session import Store
 
 LANES = 64
@@ -50,13 +51,13 @@ def write(store: Store, steps: int, lanes: int = LANES) -> tuple[int, int, float
     rows, network_rows, seconds = 0, 0, 0.0
     while True:
         began = time.perf_counter()
-        leased = queue.lease_stack(store, "benchmark", lease_seconds=600.0, choose=lambda _, waiting: lanes)
+        leased = leases.lease_stack(store, "benchmark", lease_seconds=600.0, choose=lambda _, waiting: lanes)
         seconds += time.perf_counter() - began
         if not leased:
             return rows, network_rows, seconds
         for report in reports(leased, steps):
             began = time.perf_counter()
-            assert not queue.record(store, report, 600.0)
+            assert not record(store, report, 600.0)
             seconds += time.perf_counter() - began
             rows += report.layers.num_rows
             network_rows += report.network.num_rows

@@ -17,9 +17,10 @@ import structlog
 from nfa_kernels import names
 from service.errors import StoreUnavailable
 from service.grid.stacking import lanes_per_stack, stack_key
-from service.store import checkpoints, datasets, ids, queue
+from service.store import checkpoints, cluster, datasets, ids, leases, reports
 from service.store.attempts import Place, place_attempts
-from service.store.queue import End, Leased, Report, Waiting
+from service.store.leases import Leased, Waiting
+from service.store.reports import End, Report
 from service.store.session import Store
 from workers.blocks import Block, Lane, Stack
 from workers.pool import Pool, Seat, TrainerDied
@@ -89,14 +90,13 @@ class Dispatcher:
         if now - self.beaten >= self.settings.heartbeat_seconds:
             self.pool.replace_dead()
             self._follow()
-            queue.beat(self.store, self.identity, len(self.pool.up()), self._resources())
-            waiting = [(t.trial_id, t.attempt) for _, trials in self.retries for t in trials]
+            cluster.beat(self.store, self.identity, len(self.pool.up()), self._resources())
             held = [pair for seat in self.pool.busy() for pair in seat.payload.held]
-            gone = queue.renew(self.store, [*held, *waiting], self.settings.lease_seconds) if held or waiting else set()
-            self._drop(gone)
+            held += [(t.trial_id, t.attempt) for _, trials in self.retries for t in trials]
+            self._drop(leases.renew(self.store, held, self.settings.lease_seconds) if held else frozenset())
             self.beaten = now
         if now - self.swept >= self.settings.sweep_seconds:
-            requeued = queue.sweep(self.store)
+            requeued = leases.sweep(self.store)
             if requeued:
                 log.warning("leases_expired", trials=requeued)
             self.swept = now
@@ -110,7 +110,7 @@ class Dispatcher:
         lost = [part for _, part in self.retries if part[0].device not in served]
         if lost:
             # others may have such trainers
-            queue.release(self.store, [(trial.trial_id, trial.attempt) for part in lost for trial in part])
+            leases.release(self.store, [(trial.trial_id, trial.attempt) for part in lost for trial in part])
             self.retries = [(due, part) for due, part in self.retries if part not in lost]
 
     def _resources(self) -> dict[str, Any]:
@@ -148,7 +148,7 @@ class Dispatcher:
         for seat in self.pool.idle():
             if seat.device in empty:
                 continue
-            trials = self._due_retry(seat) or queue.lease_stack(
+            trials = self._due_retry(seat) or leases.lease_stack(
                 self.store,
                 self.identity,
                 lease_seconds=self.settings.lease_seconds,
@@ -262,7 +262,7 @@ class Dispatcher:
             self.watchdog.turn()
             began = time.monotonic()
             try:
-                gone = queue.record(self.store, report, self.settings.lease_seconds)
+                gone = reports.record(self.store, report, self.settings.lease_seconds)
                 self.tally.committed(report, time.monotonic() - began)
                 return gone
             except StoreUnavailable as error:
@@ -306,7 +306,7 @@ class Dispatcher:
         decision = after_failure(lanes, first.failures, is_final)
         if not decision.parts:
             end = End(first.trial_id, "failed", None, error, {**self.provenance})
-            queue.fail(self.store, first.trial_id, first.attempt, end)
+            reports.fail(self.store, first.trial_id, first.attempt, end)
             log.error("trial_failed", error=error, **named([first]))
             return
         delay = backoff_seconds(first.failures) if decision.is_charged else 0.0
@@ -322,7 +322,7 @@ class Dispatcher:
         for trial in running.still:
             if trial not in again:
                 end = End(trial.trial_id, "failed", None, f"interrupted too often, last: {error}", {**self.provenance})
-                queue.fail(self.store, trial.trial_id, trial.attempt, end, charge=False)
+                reports.fail(self.store, trial.trial_id, trial.attempt, end, charge=False)
                 log.error("trial_failed", error=end.error, **named([trial]))
         if restarted := self._again(again, charge=False, error=error, lost=True):
             self.tally.stacks_retried += 1
@@ -337,9 +337,9 @@ class Dispatcher:
             self.retries.append((time.monotonic(), tuple(one._replace(checkpoint_step=-1) for one in again)))
 
     def _again(self, trials: Sequence[Leased], *, error: str, lost: bool = False, **how: bool) -> tuple[Leased, ...]:
-        """The same trials under new attempt numbers, less those that are no longer ours; see `queue.restart`."""
+        """The same trials under new attempt numbers, less those that are no longer ours; see `leases.restart`."""
         held = [(trial.trial_id, trial.attempt) for trial in trials]
-        attempts = queue.restart(self.store, held, self.settings.lease_seconds, error=error, lost=lost, **how)
+        attempts = leases.restart(self.store, held, self.settings.lease_seconds, error=error, lost=lost, **how)
         return tuple(
             trial._replace(
                 attempt=attempts[trial.trial_id],
@@ -356,9 +356,9 @@ class Dispatcher:
         held += [(trial.trial_id, trial.attempt) for _, trials in self.retries for trial in trials]
         try:
             if held:
-                queue.release(self.store, held)
+                leases.release(self.store, held)
                 log.info("handed_back", trials=len(held))
-            queue.remove_dispatcher(self.store, self.identity)
+            cluster.remove_dispatcher(self.store, self.identity)
         except StoreUnavailable as error:
             log.warning("not_handed_back", error=error.detail, next="their leases run out by themselves")
 

@@ -11,7 +11,7 @@ import ray
 import structlog
 
 from service.errors import ServiceError
-from service.store import queue, schema
+from service.store import cluster, schema
 from service.store.session import Store, open_store
 from workers.dispatcher import Dispatcher
 from workers.pool import Pool
@@ -51,7 +51,7 @@ def _dispatch(store: Store, settings: WorkerSettings, stop: threading.Event, wat
     )
     pool.follow(wanted)
     identity = str(uuid.uuid4())
-    queue.register_dispatcher(store, identity, socket.gethostname(), os.getpid(), len(pool.seats), {})
+    cluster.register_dispatcher(store, identity, socket.gethostname(), os.getpid(), len(pool.seats), {})
     log.info("dispatcher_started", dispatcher=identity, trainers=len(pool.seats), gpu_trainers=wanted.gpu)
     provenance = {
         "service": importlib.metadata.version("nfa-service"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.store import ids
-from service.store.queue import Leased
+from service.store.leases import Leased
 from workers.blocks import Block
 
 _NAMED = 64

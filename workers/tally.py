@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from service.store.queue import Report
+from service.store.reports import Report
 
 
 @dataclass

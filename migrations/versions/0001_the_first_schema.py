@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from service.store.columns import Flag, Json, Key, Real, Small, UtcTime
+from service.store.column_types import Flag, Json, Key, Real, Small, UtcTime
 
 revision = "0001"
 down_revision = None

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, insert, literal, select, update
 from sqlalchemy.types import Text
 
-from service.store.columns import UtcTime
+from service.store.column_types import UtcTime
 from service.store.ids import trial_number
 from service.store.keys import among
 from service.store.models import attempt, trial

@@ -1,11 +1,13 @@
-"""Who works on the queue, and how much waits."""
+"""Who works on the queue: dispatchers sign on, beat and sign off; and how much waits."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, insert, select, update
 
 from service.states import TrialState
+from service.store.incarnation import dispatching
 from service.store.models import dispatcher, trial, waits
 from service.store.session import Store, utc_now
 
@@ -28,6 +30,32 @@ class DispatcherRecord(NamedTuple):
     def is_alive(self) -> bool:
         """Whether it was heard of lately."""
         return utc_now() - self.seen_at < timedelta(seconds=ALIVE_SECONDS)
+
+
+def register_dispatcher(
+    store: Store, identity: str, host: str, pid: int, slots: int, resources: Mapping[str, Any]
+) -> None:
+    """Enter a dispatcher, under an identity that no process had before."""
+    now = utc_now()
+    with dispatching(store) as connection:
+        connection.execute(
+            insert(dispatcher).values(
+                id=identity, host=host, pid=pid, slots=slots, resources=dict(resources), started_at=now, seen_at=now
+            )
+        )
+
+
+def beat(store: Store, identity: str, slots: int, resources: Mapping[str, Any]) -> None:
+    """Note that a dispatcher lives, how many trainers it has, and what they do."""
+    values = {"seen_at": utc_now(), "slots": slots, "resources": dict(resources)}
+    with dispatching(store) as connection:
+        connection.execute(update(dispatcher).where(dispatcher.c.id == identity).values(**values))
+
+
+def remove_dispatcher(store: Store, identity: str) -> None:
+    """Strike out a dispatcher that stops."""
+    with dispatching(store) as connection:
+        connection.execute(delete(dispatcher).where(dispatcher.c.id == identity))
 
 
 def list_dispatchers(store: Store) -> list[DispatcherRecord]:

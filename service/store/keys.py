@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Connection, Select, any_, column, func, liter
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql import ColumnElement
 
-from service.store.columns import Key
+from service.store.column_types import Key
 
 
 def among(connection: Connection, column: ColumnElement[Any], keys: Collection[int]) -> ColumnElement[bool]:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from nfa_kernels import names
-from service.store.columns import Flag, Json, Key, Real, Small, UtcTime
+from service.store.column_types import Flag, Json, Key, Real, Small, UtcTime
 
 metadata = MetaData(
     naming_convention={

@@ -25,7 +25,7 @@ from processes import rows, wait_until
 from sqlalchemy import func, select
 
 from service.grid.expansion import expand
-from service.store import queue, submissions
+from service.store import cluster, submissions
 from service.store.ids import experiment_number
 from service.store.models import experiment_trial, layer_measurement, measurement, trial
 from service.store.session import Store, open_store
@@ -65,7 +65,7 @@ class Supervised:
             identity = f"d{self.crashes}"
             try:
                 pool.follow(Wanted(SETTINGS.trainers or 1, 0))
-                queue.register_dispatcher(self._store, identity, "here", 1, 1, {})
+                cluster.register_dispatcher(self._store, identity, "here", 1, 1, {})
                 Dispatcher(self._store, pool, SETTINGS, identity, {}, Watchdog(1e6), self.stop).run()
             except Exception:
                 self.crashes += 1

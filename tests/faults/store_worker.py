@@ -14,8 +14,9 @@ from sqlalchemy.exc import IntegrityError
 
 from service.errors import StoreUnavailable
 from service.grid.measured_steps import measured_steps
-from service.store import queue
-from service.store.queue import End, Leased, Report
+from service.store import leases, reports
+from service.store.leases import Leased
+from service.store.reports import End, Report
 from service.store.session import Store, open_store
 
 _LANES, _BLOCK = 8, 2
@@ -30,8 +31,8 @@ def measured(attempt: int) -> float:
 def work(store: Store, identity: str, lease_seconds: float) -> None:
     """Take stack after stack, until killed."""
     while True:
-        queue.sweep(store)
-        leased = queue.lease_stack(store, identity, lease_seconds=lease_seconds, choose=lambda s, waiting: _LANES)
+        leases.sweep(store)
+        leased = leases.lease_stack(store, identity, lease_seconds=lease_seconds, choose=lambda s, waiting: _LANES)
         if not leased:
             time.sleep(0.05)
             continue
@@ -48,7 +49,7 @@ def _commit(store: Store, report: Report, lease_seconds: float) -> frozenset[int
     """Record a block, again and again while the store is away."""
     while True:
         try:
-            return queue.record(store, report, lease_seconds)
+            return reports.record(store, report, lease_seconds)
         except StoreUnavailable:
             report = replace(report, is_repeat=True)
 

@@ -23,7 +23,7 @@ from service.grid.expansion import expand
 from service.main import create_app
 from service.schemas import TrialDetail
 from service.settings import Settings
-from service.store import queue
+from service.store import cluster
 
 _HERE = Path(__file__).parent
 _WORKERS = 4
@@ -93,7 +93,7 @@ def _lease_seconds(store):
     took = []
     for _ in range(5):
         began = time.monotonic()
-        queue.register_dispatcher(store, str(uuid.uuid4()), "here", 1, 1, {})
+        cluster.register_dispatcher(store, str(uuid.uuid4()), "here", 1, 1, {})
         took.append(time.monotonic() - began)
     return max(0.6, 100 * statistics.median(took))
 

@@ -6,17 +6,17 @@ from collections.abc import Collection
 import store_worker
 from sqlalchemy import Connection, select
 
-from service.store import queue
+from service.store import fence
 from service.store.keys import among
 from service.store.models import runs, trial
 
 
 def hold_whatever_runs(connection: Connection, held: Collection[tuple[int, int]]) -> list[int]:
-    """What `queue._hold` would be with a guard on the state alone."""
+    """What `fence.hold` would be with a guard on the state alone."""
     query = select(trial.c.id).where(among(connection, trial.c.id, [key for key, _ in held]), runs)
     return list(connection.scalars(query.order_by(trial.c.id).with_for_update()))
 
 
 if __name__ == "__main__":
-    setattr(queue, "_hold", hold_whatever_runs)  # noqa: B010
+    setattr(fence, "hold", hold_whatever_runs)  # noqa: B010
     sys.exit(store_worker.main())

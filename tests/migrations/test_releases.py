@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, func, inspect, make_url, select, text
 
 from service.errors import Conflict
 from service.states import TrialState
-from service.store import experiments, queue, schema, trials
+from service.store import experiments, leases, schema, trials
 from service.store.models import measurement, metadata, trial
 from service.store.session import open_store
 
@@ -71,8 +71,8 @@ def test_a_released_databases_sweep_goes_on_after_the_upgrade(empty_url, version
             assert connection.scalar(select(func.count()).select_from(measurement)) == 4 * 3 + 2
         with store.write() as connection:
             connection.execute(text("UPDATE trial SET lease_until = -1 WHERE state = 'running'"))
-        assert queue.sweep(store) == 1
-        leased = queue.lease_stack(store, "new", lease_seconds=30.0, choose=lambda settings, waiting: waiting.trials)
+        assert leases.sweep(store) == 1
+        leased = leases.lease_stack(store, "new", lease_seconds=30.0, choose=lambda settings, waiting: waiting.trials)
         assert sorted(one.attempt for one in leased) == [1, 2]
 
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(HERE.parents[1] / "service" / "store"))
 from reports import lease, report  # noqa: E402
 
 from service.grid.expansion import expand  # noqa: E402
-from service.store import postgresql_tools, queue, schema, submissions, tokens  # noqa: E402
+from service.store import cluster, postgresql_tools, reports, schema, submissions, tokens  # noqa: E402
 from service.store.session import Store, open_store  # noqa: E402
 from service.tokens import Scope  # noqa: E402
 
@@ -43,9 +43,9 @@ def _fill(store: Store) -> None:
     schema.upgrade(store)
     submissions.create_experiment(store, expand(GRID), owner="anna", idempotency_key="k", body_digest="d")
     tokens.create_token(store, "anna", Scope.SUBMIT)
-    queue.register_dispatcher(store, "dispatcher", "host", 1, 2, {})
-    queue.record(store, report(lease(store, lanes=4), [0, 10, 20], ends=True), 30.0)
-    queue.record(store, report(lease(store, lanes=1), [0, 10]), 30.0)
+    cluster.register_dispatcher(store, "dispatcher", "host", 1, 2, {})
+    reports.record(store, report(lease(store, lanes=4), [0, 10, 20], ends=True), 30.0)
+    reports.record(store, report(lease(store, lanes=1), [0, 10]), 30.0)
 
 
 def main(version: str) -> None:

@@ -12,9 +12,9 @@ from processes import wait_until
 
 from service.main import create_app
 from service.settings import Settings
-from service.store import queue
+from service.store import leases, reports
 from service.store.datasets import arrays_for
-from service.store.queue import End, Report
+from service.store.reports import End, Report
 from service.store.session import Store
 from workers.blocks import Lane, Stack
 from workers.training import train
@@ -47,7 +47,9 @@ def train_queue(store: Store) -> Callable[[], None]:
     """Leases, trains and records everything that waits, in this process: the dispatcher's calls without Ray."""
 
     def work() -> None:
-        while leased := queue.lease_stack(store, "here", lease_seconds=600.0, choose=lambda s, waiting: waiting.trials):
+        while leased := leases.lease_stack(
+            store, "here", lease_seconds=600.0, choose=lambda s, waiting: waiting.trials
+        ):
             lanes = tuple(Lane(one.settings, one.seed) for one in leased)
             is_first = True
             for block in train(Stack(lanes, arrays_for(store, [one.settings for one in leased]))):
@@ -65,7 +67,7 @@ def train_queue(store: Store) -> Callable[[], None]:
                     ends,
                     block.weights,
                 )
-                assert queue.record(store, report, 600.0) == frozenset()
+                assert reports.record(store, report, 600.0) == frozenset()
                 is_first = False
 
     return work

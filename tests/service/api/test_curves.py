@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from service.store import queue
-from service.store.queue import Report
+from service.store import leases, reports
+from service.store.reports import Report
 from workers.blocks import Lane, Stack
 from workers.training import train
 
@@ -63,13 +63,13 @@ def test_groups_without_a_completed_trial_have_an_empty_curve(api, submit):
 
 def test_trials_that_run_enter_with_what_they_have_measured_where_that_is_asked_for(api, submit, store):
     made = submit(trial=TRIAL, axes={}, seeds=2)["id"]
-    leased = queue.lease_stack(store, "here", lease_seconds=600.0, choose=lambda settings, waiting: 1)
+    leased = leases.lease_stack(store, "here", lease_seconds=600.0, choose=lambda settings, waiting: 1)
     # a block as soon as something is measured
     first = next(train(Stack((Lane(leased[0].settings, leased[0].seed),)), block_seconds=0.0))
     assert not first.last and 0 < first.layers.num_rows < TRIAL["measure"]["points"]
     held = ((leased[0].trial_id, leased[0].attempt),)
     report = Report(held, frozenset({0}), True, first.network, first.layers, first.parametrised, ())
-    assert queue.record(store, report, 600.0) == frozenset()
+    assert reports.record(store, report, 600.0) == frozenset()
     (ended,) = api.get(f"{ROOT}/{made}/curves").json()["items"]
     assert (ended["trials"], ended["incomplete"], ended["step"]) == (2, 2, [])
     (so_far,) = api.get(f"{ROOT}/{made}/curves", params={"running": True, "agg": "mean,count"}).json()["items"]

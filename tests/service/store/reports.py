@@ -2,14 +2,14 @@
 
 import pyarrow as pa
 
-from service.store import queue
-from service.store.queue import End, Report
+from service.store import leases
+from service.store.reports import End, Report
 
 LEASE = 30.0
 
 
 def lease(store, owner="d1", lanes=100):
-    return queue.lease_stack(store, owner, lease_seconds=LEASE, choose=lambda settings, waiting: lanes)
+    return leases.lease_stack(store, owner, lease_seconds=LEASE, choose=lambda settings, waiting: lanes)
 
 
 def report(leased, steps, *, ends=False, first=True, value=0.5):

@@ -11,7 +11,17 @@ from sqlalchemy import func, select, text
 from service.errors import BackupRefused, SchemaMismatch, StoreReplaced
 from service.grid.expansion import expand
 from service.states import TrialState
-from service.store import backups, cluster, experiments, postgresql_tools, queue, schema, sqlite_copies, submissions
+from service.store import (
+    backups,
+    cluster,
+    experiments,
+    leases,
+    postgresql_tools,
+    reports,
+    schema,
+    sqlite_copies,
+    submissions,
+)
 from service.store.models import attempt, incarnation, measurement, metadata
 from service.store.session import open_store
 
@@ -29,7 +39,7 @@ def _contents(store):
 
 def test_a_restored_store_has_every_row(store, expansion, tmp_path):
     submissions.create_experiment(store, expansion, idempotency_key="k")
-    queue.record(store, _report(_lease(store), [0, 10, 20], ends=True), 30.0)
+    reports.record(store, _report(_lease(store), [0, 10, 20], ends=True), 30.0)
     before = _contents(store)
     assert backups.back_up(store, tmp_path / "backup") == (tmp_path / "backup").stat().st_size
     assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o600
@@ -49,7 +59,7 @@ def test_a_backup_taken_while_others_write_is_one_moment_of_the_store(store, sto
     def write():
         with open_store(store_url) as other:
             for block in range(10_000):
-                queue.record(other, _report(leased, [block], first=block == 0), 30.0)
+                reports.record(other, _report(leased, [block], first=block == 0), 30.0)
                 written.set()
                 if done.is_set():
                     return
@@ -69,21 +79,21 @@ def test_a_backup_taken_while_others_write_is_one_moment_of_the_store(store, sto
 
 def test_a_dispatcher_from_before_a_restore_can_commit_nothing(store, store_url, expansion, tmp_path):
     submissions.create_experiment(store, expansion)
-    queue.register_dispatcher(store, "old", "h", 1, 2, {})
+    cluster.register_dispatcher(store, "old", "h", 1, 2, {})
     leased = _lease(store, "old")
     backups.back_up(store, tmp_path / "backup")
-    queue.record(store, _report(leased, [0]), 30.0)
+    reports.record(store, _report(leased, [0]), 30.0)
     with open_store(store_url) as operator:
         backups.restore(operator, tmp_path / "backup", replace=True)
 
     held = [(one.trial_id, one.attempt) for one in leased]
     for refused in (
-        lambda: queue.record(store, _report(leased, [10], ends=True, first=False), 30.0),
-        lambda: queue.renew(store, held, 30.0),
-        lambda: queue.restart(store, held, 30.0, charge=True, error="e"),
-        lambda: queue.release(store, held),
-        lambda: queue.beat(store, "old", 2, {}),
-        lambda: queue.sweep(store),
+        lambda: reports.record(store, _report(leased, [10], ends=True, first=False), 30.0),
+        lambda: leases.renew(store, held, 30.0),
+        lambda: leases.restart(store, held, 30.0, charge=True, error="e"),
+        lambda: leases.release(store, held),
+        lambda: cluster.beat(store, "old", 2, {}),
+        lambda: leases.sweep(store),
         lambda: _lease(store, "old"),
     ):
         with pytest.raises(StoreReplaced, match="start it again"):
@@ -91,11 +101,11 @@ def test_a_dispatcher_from_before_a_restore_can_commit_nothing(store, store_url,
 
     with open_store(store_url) as fresh:
         assert cluster.list_dispatchers(fresh) == []
-        assert queue.sweep(fresh) == len(leased), "they run under nobody"
+        assert leases.sweep(fresh) == len(leased), "they run under nobody"
         again = _lease(fresh, "new")
         # the number that the old dispatcher would have got next, had it been asked again
         assert {one.attempt for one in again} == {2}
-        queue.record(fresh, _report(again, [0, 20], ends=True), 30.0)
+        reports.record(fresh, _report(again, [0, 20], ends=True), 30.0)
         with fresh.read() as connection:
             assert connection.scalar(select(func.count()).select_from(measurement)) == 2 * len(leased)
             outcomes = set(connection.scalars(select(attempt.c.outcome).where(attempt.c.number == 1)))
@@ -104,16 +114,16 @@ def test_a_dispatcher_from_before_a_restore_can_commit_nothing(store, store_url,
 
 
 def test_a_dump_restored_without_this_service_lets_nobody_dispatch_until_upgraded(store, store_url, tmp_path):
-    queue.register_dispatcher(store, "old", "h", 1, 2, {})
+    cluster.register_dispatcher(store, "old", "h", 1, 2, {})
     with store.write() as connection:
         connection.execute(incarnation.delete())
     with open_store(store_url) as other, pytest.raises(StoreReplaced, match="nfa db upgrade"):
-        queue.sweep(other)
+        leases.sweep(other)
     with open_store(store_url) as operator:
         schema.upgrade(operator)
-        assert queue.sweep(operator) == 0
+        assert leases.sweep(operator) == 0
     with pytest.raises(StoreReplaced):
-        queue.beat(store, "old", 2, {})
+        cluster.beat(store, "old", 2, {})
 
 
 def test_a_store_with_experiments_is_not_overwritten_unasked(store, expansion, tmp_path):

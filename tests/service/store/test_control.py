@@ -8,11 +8,11 @@ from sqlalchemy import func, select, update
 from service.errors import NotFound
 from service.grid.expansion import expand
 from service.states import ExperimentState, TrialState
-from service.store import attempts, control, experiments, queue, submissions
+from service.store import attempts, cluster, control, experiments, leases, reports, submissions
 from service.store.ids import trial_id
 from service.store.keys import among
 from service.store.models import attempt, experiment, experiment_trial, idempotency, settings, trial
-from service.store.queue import End
+from service.store.reports import End
 from service.store.session import open_store
 
 LEASE = 30.0
@@ -20,7 +20,7 @@ LEASE = 30.0
 
 def _lease(store, lanes=100):
     place = attempts.Place("here", "n1")
-    return queue.lease_stack(store, "d1", lease_seconds=LEASE, choose=lambda s, waiting: lanes, place=place)
+    return leases.lease_stack(store, "d1", lease_seconds=LEASE, choose=lambda s, waiting: lanes, place=place)
 
 
 def _pairs(leased):
@@ -34,14 +34,14 @@ def _counts(store, public_id):
 
 def _end(store, leased, state):
     for one in leased:
-        assert queue.fail(store, one.trial_id, one.attempt, End(one.trial_id, state, 7, "why", {})) == frozenset()
+        assert reports.fail(store, one.trial_id, one.attempt, End(one.trial_id, state, 7, "why", {})) == frozenset()
 
 
 def test_a_pause_hands_running_trials_back_and_a_resume_goes_on(store, expansion):
     created = submissions.create_experiment(store, expansion)
     leased = _lease(store, 2)
     assert control.pause_experiment(store, created.id).state == ExperimentState.PAUSED
-    assert queue.renew(store, _pairs(leased), LEASE) == {one.trial_id for one in leased}
+    assert leases.renew(store, _pairs(leased), LEASE) == {one.trial_id for one in leased}
     assert _lease(store) == []
     assert _counts(store, created.id) == {"queued": 6}
     assert control.resume_experiment(store, created.id).state == ExperimentState.QUEUED
@@ -53,7 +53,7 @@ def test_a_paused_experiments_trials_run_for_another_that_wants_them(store, tiny
     second = submissions.create_experiment(store, expand(tiny_grid(seeds=1)))
     leased = _lease(store)
     control.pause_experiment(store, first.id)
-    lost = queue.renew(store, _pairs(leased), LEASE)
+    lost = leases.renew(store, _pairs(leased), LEASE)
     assert len(lost) == 4
     assert _counts(store, second.id) == {"running": 2}
 
@@ -99,7 +99,7 @@ def test_a_delete_leaves_what_other_experiments_hold_and_nothing_else(store, tin
     kept = submissions.create_experiment(store, expand(tiny_grid(axes={}, seeds=1)))
     leased = _lease(store)
     control.delete_experiment(store, first.id)
-    assert len(queue.renew(store, _pairs(leased), LEASE)) == 5
+    assert len(leases.renew(store, _pairs(leased), LEASE)) == 5
     with pytest.raises(NotFound):
         experiments.get_experiment(store, first.id)
     tables = (experiment, experiment_trial, trial, settings, attempt, idempotency)
@@ -144,17 +144,17 @@ def test_a_trial_that_is_submitted_while_it_is_cancelled_is_not_lost(store, stor
 
 
 def test_every_attempt_is_kept_with_why_it_ended(store, expansion):
-    queue.register_dispatcher(store, "d1", "here", 1, 1, {})
+    cluster.register_dispatcher(store, "d1", "here", 1, 1, {})
     submissions.create_experiment(store, expansion)
     (one,) = _lease(store, 1)
     key = (one.trial_id, one.attempt)
-    queue.restart(store, [key], LEASE, charge=True, error="the trainer died")
+    leases.restart(store, [key], LEASE, charge=True, error="the trainer died")
     attempts.place_attempts(store, [(one.trial_id, 2)], attempts.Place("there", "n2"))
-    queue.release(store, [(one.trial_id, 2)])
+    leases.release(store, [(one.trial_id, 2)])
     _lease(store, 1)
     with store.write() as connection:
         connection.execute(update(trial).where(trial.c.id == one.trial_id).values(lease_until=-1.0))
-    queue.sweep(store)
+    leases.sweep(store)
     _end(store, _lease(store, 1), "failed")
     found = attempts.list_attempts(store, trial_id(one.trial_id))
     assert [(a.number, a.outcome, a.error) for a in found] == [
@@ -170,8 +170,8 @@ def test_every_attempt_is_kept_with_why_it_ended(store, expansion):
 
 def test_more_trials_may_be_named_at_once_than_a_statement_may_have_parameters(store):
     many = [(key, 1) for key in range(1, 70_001)]
-    assert queue.renew(store, many, LEASE) == frozenset(range(1, 70_001))
-    queue.release(store, many)
+    assert leases.renew(store, many, LEASE) == frozenset(range(1, 70_001))
+    leases.release(store, many)
     with store.write() as connection:
         attempts.close_attempts(connection, [key for key, _ in many], "cancelled")
         assert list(connection.scalars(select(trial.c.id).where(among(connection, trial.c.id, range(70_000))))) == []

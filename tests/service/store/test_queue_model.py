@@ -11,9 +11,10 @@ from scale import EXAMPLES, IS_SOAK
 from sqlalchemy import delete, select, update
 
 from service.grid.expansion import expand
-from service.store import control, queue, submissions
+from service.store import control, leases, reports, submissions
+from service.store.leases import Leased
 from service.store.models import incarnation, measurement, metadata, trial
-from service.store.queue import End, Leased, Report
+from service.store.reports import End, Report
 from service.store.session import Store
 
 SEEDS = range(6)
@@ -131,7 +132,7 @@ class Machine(RuleBasedStateMachine):
     @rule(lanes=st.integers(1, 6))
     def lease(self, lanes):
         may_run = self.model.may_run()
-        leased = queue.lease_stack(self.store, "d", lease_seconds=LEASE, choose=lambda s, waiting: lanes)
+        leased = leases.lease_stack(self.store, "d", lease_seconds=LEASE, choose=lambda s, waiting: lanes)
         assert {one.seed for one in leased} <= may_run
         assert bool(leased) is bool(may_run)
         for one in leased:
@@ -151,7 +152,7 @@ class Machine(RuleBasedStateMachine):
         report = _report(held.leased, step, is_first=held.step < 0, ends=ends)
         ours = self.model.holds(held)
         for _ in range(1 + (is_repeat and not ends)):
-            gone = queue.record(self.store, report, LEASE)
+            gone = reports.record(self.store, report, LEASE)
             assert gone == (frozenset() if ours else frozenset({held.leased.trial_id}))
             report = replace(report, is_repeat=True)
         if ours:
@@ -166,7 +167,7 @@ class Machine(RuleBasedStateMachine):
         held = self._any_held(data)
         ours, key = self.model.holds(held), held.leased.trial_id
         end = End(key, "failed", None, "why", {})
-        gone = queue.fail(self.store, key, held.leased.attempt, end, charge=charge)
+        gone = reports.fail(self.store, key, held.leased.attempt, end, charge=charge)
         assert gone == (frozenset() if ours else frozenset({key}))
         if ours:
             one = held.trial
@@ -178,7 +179,7 @@ class Machine(RuleBasedStateMachine):
         held = self._any_held(data)
         pair = (held.leased.trial_id, held.leased.attempt)
         ours = self.model.holds(held)
-        found = queue.restart(self.store, [pair], LEASE, charge=charge, error="crashed", lost=lost)
+        found = leases.restart(self.store, [pair], LEASE, charge=charge, error="crashed", lost=lost)
         assert found == ({pair[0]: pair[1] + 1} if ours else {})
         if ours:
             one = held.trial
@@ -189,7 +190,7 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def release(self, data):
         held = self._any_held(data)
-        queue.release(self.store, [(held.leased.trial_id, held.leased.attempt)])
+        leases.release(self.store, [(held.leased.trial_id, held.leased.attempt)])
         if self.model.holds(held):
             held.trial.state = "queued"
 
@@ -197,7 +198,7 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def renew(self, data):
         held = self._any_held(data)
-        gone = queue.renew(self.store, [(held.leased.trial_id, held.leased.attempt)], LEASE)
+        gone = leases.renew(self.store, [(held.leased.trial_id, held.leased.attempt)], LEASE)
         assert bool(gone) is not self.model.holds(held)
 
     @rule()
@@ -205,7 +206,7 @@ class Machine(RuleBasedStateMachine):
         with self.store.write() as connection:
             connection.execute(update(trial).where(trial.c.state == "running").values(lease_until=-1.0))
         running = [one for one in self.model.trials.values() if one.state == "running"]
-        assert queue.sweep(self.store) == len(running)
+        assert leases.sweep(self.store) == len(running)
         for one in running:
             one.state = "queued"
 

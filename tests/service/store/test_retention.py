@@ -8,7 +8,7 @@ from reports import lease, report
 from sqlalchemy import delete, func, select, update
 
 from service.grid.expansion import expand
-from service.store import control, datasets, queue, retention, submissions, thinning, versions
+from service.store import cluster, control, datasets, reports, retention, submissions, thinning, versions
 from service.store.models import (
     checkpoint,
     dataset,
@@ -43,11 +43,11 @@ def _steps(store, table=measurement):
 def test_gc_finds_in_a_dry_run_what_it_then_deletes_and_nothing_else(store, expansion):
     kept = submissions.create_experiment(store, expansion, idempotency_key="old")
     submissions.create_experiment(store, expansion, idempotency_key="new")
-    queue.register_dispatcher(store, "dead", "h", 1, 2, {})
-    queue.register_dispatcher(store, "alive", "h", 1, 2, {})
+    cluster.register_dispatcher(store, "dead", "h", 1, 2, {})
+    cluster.register_dispatcher(store, "alive", "h", 1, 2, {})
     for sha256 in ("a" * 64, "b" * 64):
         datasets.add_dataset(store, sha256, "n", {"x": np.zeros((2, 2))})
-    queue.record(store, report(lease(store), STEPS, ends=True), 30.0)
+    reports.record(store, report(lease(store), STEPS, ends=True), 30.0)
     long_ago = utc_now() - timedelta(days=30)
     with store.write() as connection:
         connection.execute(update(idempotency).where(idempotency.c.key == "old").values(created_at=long_ago))
@@ -99,7 +99,7 @@ def test_no_row_outlives_its_trial_whoever_deletes_while_it_is_recorded(store, t
             both.wait(10)
             for start in range(0, 40, 10):
                 steps = list(range(start, start + 10))
-                queue.record(store, report(leased, steps, first=start == 0, ends=start == 30), 30.0)
+                reports.record(store, report(leased, steps, first=start == 0, ends=start == 30), 30.0)
 
         recorder = threading.Thread(target=record)
         recorder.start()
@@ -112,7 +112,7 @@ def test_no_row_outlives_its_trial_whoever_deletes_while_it_is_recorded(store, t
 def test_deleting_an_experiment_frees_the_disk_after_a_vacuum(store, tiny_grid):
     empty = retention.size_on_disk(store)
     submissions.create_experiment(store, expand(tiny_grid(axes={}, seeds=100)))
-    queue.record(store, report(lease(store, lanes=1000), list(range(300)), ends=True), 30.0)
+    reports.record(store, report(lease(store, lanes=1000), list(range(300)), ends=True), 30.0)
     full = retention.size_on_disk(store)
     assert full > empty + 2_000_000
     control.delete_experiment(store, "e1")
@@ -123,7 +123,7 @@ def test_deleting_an_experiment_frees_the_disk_after_a_vacuum(store, tiny_grid):
 
 def test_thinning_keeps_every_nth_step_the_first_the_last_and_final_values(store, expansion):
     created = submissions.create_experiment(store, expansion)
-    queue.record(store, report(lease(store), STEPS, ends=True), 30.0)
+    reports.record(store, report(lease(store), STEPS, ends=True), 30.0)
     before, tag = get_trial(store, "t1"), versions.version_of(store, [created.id])
     done = thinning.thin_experiment(store, created.id, 4)
     kept = [0, 40, 80, 100]
@@ -144,7 +144,7 @@ def test_thinning_leaves_what_runs_and_what_others_hold(store, tiny_grid):
     created = submissions.create_experiment(store, expand(tiny_grid(axes={}, seeds=4)))
     submissions.create_experiment(store, expand(tiny_grid(axes={}, seeds=1)))
     leased = sorted(lease(store) + lease(store))
-    queue.record(store, report(leased[:3], STEPS, ends=True), 30.0)
+    reports.record(store, report(leased[:3], STEPS, ends=True), 30.0)
     done = thinning.thin_experiment(store, created.id, 5)
     assert (done.thinned, done.shared, done.unfinished) == (2, 1, 1)
     assert sorted(map(len, _steps(store).values())) == [3, 3, len(STEPS)]

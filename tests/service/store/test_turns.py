@@ -1,7 +1,7 @@
 """Whose trials are leased next."""
 
 from service.grid.expansion import expand
-from service.store import control, queue, submissions
+from service.store import control, leases, submissions
 
 
 def _submit(store, tiny_grid, decay, *, owner="ann", seeds=4, **more):
@@ -14,7 +14,7 @@ def _turns(store, count, *, lanes=1):
     """Steps, which tell experiments apart, of the heads of the next leases."""
     heads = []
     for _ in range(count):
-        leased = queue.lease_stack(store, "d", lease_seconds=30, choose=lambda s, waiting: lanes)
+        leased = leases.lease_stack(store, "d", lease_seconds=30, choose=lambda s, waiting: lanes)
         heads.append(leased[0].settings["training"]["steps"] - 20 if leased else None)
     return heads
 
@@ -60,7 +60,7 @@ def test_a_small_experiment_inside_a_large_one_does_not_wait_for_it(store, tiny_
     small = expand(tiny_grid(axes={}, seeds=[48, 49]))
     submissions.create_experiment(store, large, owner="ann")
     submissions.create_experiment(store, small, owner="bob")
-    seeds = [queue.lease_stack(store, "d", lease_seconds=30, choose=lambda s, waiting: 1)[0].seed for _ in range(4)]
+    seeds = [leases.lease_stack(store, "d", lease_seconds=30, choose=lambda s, waiting: 1)[0].seed for _ in range(4)]
     assert {48, 49} < set(seeds)
 
 
@@ -69,7 +69,7 @@ def test_others_of_the_same_shape_ride_along_after_those_whose_turn_it_is(store,
     bobs = submissions.create_experiment(store, expand(tiny_grid(axes={}, seeds=[3, 4])), owner="bob")
     control.change_experiment(store, bobs.id, {"name": "other"})
     assert _turns(store, 1) == [0]
-    leased = queue.lease_stack(store, "d", lease_seconds=30, choose=lambda s, waiting: 10)
+    leased = leases.lease_stack(store, "d", lease_seconds=30, choose=lambda s, waiting: 10)
     assert [one.seed for one in leased] == [3, 4, 2]
 
 

@@ -13,10 +13,10 @@ from sqlalchemy import event, func, select, update
 
 from service.grid.expansion import expand
 from service.states import TrialState
-from service.store import attempts, checkpoints, control, experiments, queue, submissions, trials
+from service.store import attempts, checkpoints, control, experiments, leases, reports, submissions, trials
 from service.store.ids import trial_id
 from service.store.models import final, layer_measurement, measurement, trial
-from service.store.queue import End, Report
+from service.store.reports import End, Report
 from service.store.session import open_store
 
 
@@ -34,8 +34,8 @@ def _expire(store):
 def test_a_lease_takes_the_head_of_the_queue_and_others_of_its_shape(store, expansion):
     submissions.create_experiment(store, expansion)
     seen = []
-    leased = queue.lease_stack(store, "d1", lease_seconds=LEASE, choose=lambda s, waiting: seen.append(waiting) or 4)
-    assert seen == [queue.Waiting(6)]
+    leased = leases.lease_stack(store, "d1", lease_seconds=LEASE, choose=lambda s, waiting: seen.append(waiting) or 4)
+    assert seen == [leases.Waiting(6)]
     assert [one.attempt for one in leased] == [1, 1, 1, 1]
     assert [one.seed for one in leased] == [0, 1, 2, 0]
     assert len(_lease(store)) == 2
@@ -48,9 +48,9 @@ def test_what_waits_is_counted_by_stack_key(store, tiny_grid):
     widths = [*range(1, 71)]
     submissions.create_experiment(store, expand(tiny_grid(seeds=[1, 2], axes={"network.width": widths})))
     seen = []
-    while queue.lease_stack(store, "d1", lease_seconds=LEASE, choose=lambda s, waiting: seen.append(waiting) or 2):
+    while leases.lease_stack(store, "d1", lease_seconds=LEASE, choose=lambda s, waiting: seen.append(waiting) or 2):
         pass
-    assert seen == [queue.Waiting(2, min(keys, 64)) for keys in range(70, 0, -1)]
+    assert seen == [leases.Waiting(2, min(keys, 64)) for keys in range(70, 0, -1)]
 
 
 def test_higher_priority_is_leased_first_and_within_one_each_experiment_in_turn(store, tiny_grid):
@@ -72,7 +72,7 @@ def test_four_dispatchers_never_get_the_same_trial(store, store_url, tiny_grid):
     def work(name):
         with open_store(store_url) as own:
             barrier.wait()
-            while leased := queue.lease_stack(own, name, lease_seconds=LEASE, choose=lambda s, waiting: 7):
+            while leased := leases.lease_stack(own, name, lease_seconds=LEASE, choose=lambda s, waiting: 7):
                 taken.extend(one.trial_id for one in leased)
 
     threads = [threading.Thread(target=work, args=(f"d{n}",)) for n in range(4)]
@@ -85,7 +85,7 @@ def test_four_dispatchers_never_get_the_same_trial(store, store_url, tiny_grid):
 def test_a_report_writes_rows_and_ends_trials_in_one_go(store, expansion):
     created = submissions.create_experiment(store, expansion)
     leased = _lease(store)
-    assert queue.record(store, _report(leased, [0, 10, 20], ends=True), LEASE) == frozenset()
+    assert reports.record(store, _report(leased, [0, 10, 20], ends=True), LEASE) == frozenset()
     assert len(_rows(store)) == len(_rows(store, layer_measurement)) == 18
     one = trials.get_trial(store, trial_id(leased[0].trial_id))
     assert (one.row.state, one.row.last_step, one.row.provenance) == (TrialState.COMPLETED, 20, {"host": "h"})
@@ -96,14 +96,14 @@ def test_a_report_writes_rows_and_ends_trials_in_one_go(store, expansion):
 def test_a_later_report_of_the_same_attempt_adds_and_the_first_of_a_new_attempt_replaces(store, expansion):
     submissions.create_experiment(store, expansion)
     leased = _lease(store, lanes=1)
-    queue.record(store, _report(leased, [0, 5]), LEASE)
-    queue.record(store, _report(leased, [10], first=False), LEASE)
+    reports.record(store, _report(leased, [0, 5]), LEASE)
+    reports.record(store, _report(leased, [10], first=False), LEASE)
     assert [row.step for row in _rows(store)] == [0, 5, 10]
     _expire(store)
-    assert queue.sweep(store) == 1
+    assert leases.sweep(store) == 1
     (again,) = _lease(store, owner="d2", lanes=1)
     assert (again.trial_id, again.attempt) == (leased[0].trial_id, 2)
-    queue.record(store, _report([again], [0, 20], ends=True), LEASE)
+    reports.record(store, _report([again], [0, 20], ends=True), LEASE)
     assert [row.step for row in _rows(store)] == [0, 20]
 
 
@@ -111,11 +111,11 @@ def test_a_later_report_of_the_same_attempt_adds_and_the_first_of_a_new_attempt_
 def test_a_report_whose_commit_was_not_answered_is_sent_again_without_harm(store, expansion, was_committed):
     submissions.create_experiment(store, expansion)
     leased = _lease(store, lanes=1)
-    queue.record(store, _report(leased, [0, 5]), LEASE)
+    reports.record(store, _report(leased, [0, 5]), LEASE)
     report = _report(leased, [10, 20], first=False)
     if was_committed:
-        queue.record(store, report, LEASE)
-    assert queue.record(store, replace(report, is_repeat=True), LEASE) == frozenset()
+        reports.record(store, report, LEASE)
+    assert reports.record(store, replace(report, is_repeat=True), LEASE) == frozenset()
     assert [row.step for row in _rows(store)] == [0, 5, 10, 20]
     assert [row.step for row in _rows(store, layer_measurement)] == [0, 5, 10, 20]
 
@@ -124,17 +124,17 @@ def test_a_stale_attempt_can_neither_write_nor_finish_nor_prolong(store, expansi
     submissions.create_experiment(store, expansion)
     stale = _lease(store, lanes=2)
     _expire(store)
-    queue.sweep(store)
+    leases.sweep(store)
     fresh = _lease(store, owner="d2", lanes=2)
-    queue.record(store, _report(fresh, [0], value=0.7), LEASE)
+    reports.record(store, _report(fresh, [0], value=0.7), LEASE)
     pairs = [(one.trial_id, one.attempt) for one in stale]
     lost = frozenset(one.trial_id for one in stale)
-    assert queue.record(store, _report(stale, [0, 20], ends=True, value=0.1), LEASE) == lost
-    assert queue.renew(store, pairs, LEASE) == lost
-    assert queue.restart(store, pairs, LEASE, charge=True, error="x") == {}
-    queue.release(store, pairs)
+    assert reports.record(store, _report(stale, [0, 20], ends=True, value=0.1), LEASE) == lost
+    assert leases.renew(store, pairs, LEASE) == lost
+    assert leases.restart(store, pairs, LEASE, charge=True, error="x") == {}
+    leases.release(store, pairs)
     end = End(stale[0].trial_id, "failed", None, "x", {})
-    assert queue.fail(store, stale[0].trial_id, stale[0].attempt, end) == {stale[0].trial_id}
+    assert reports.fail(store, stale[0].trial_id, stale[0].attempt, end) == {stale[0].trial_id}
     with store.read() as connection:
         assert (
             connection.execute(select(trial.c.state, trial.c.failures).where(trial.c.attempt > 0)).all()
@@ -148,16 +148,16 @@ def test_only_the_lost_lane_of_a_report_is_dropped(store, expansion):
     leased = _lease(store, lanes=3)
     with store.write() as connection:
         connection.execute(update(trial).where(trial.c.id == leased[1].trial_id).values(attempt=9))
-    assert queue.record(store, _report(leased, [0, 20], ends=True), LEASE) == {leased[1].trial_id}
+    assert reports.record(store, _report(leased, [0, 20], ends=True), LEASE) == {leased[1].trial_id}
     assert {row.trial_id for row in _rows(store)} == {leased[0].trial_id, leased[2].trial_id}
 
 
 def test_a_cancelled_trials_report_is_refused_and_its_earlier_rows_stay(store, expansion):
     created = submissions.create_experiment(store, expansion)
     leased = _lease(store)
-    queue.record(store, _report(leased, [0]), LEASE)
+    reports.record(store, _report(leased, [0]), LEASE)
     control.cancel_experiment(store, created.id)
-    assert queue.record(store, _report(leased, [20], ends=True, first=False), LEASE) == {o.trial_id for o in leased}
+    assert reports.record(store, _report(leased, [20], ends=True, first=False), LEASE) == {o.trial_id for o in leased}
     assert {row.step for row in _rows(store)} == {0}
     assert experiments.get_experiment(store, created.id).counts[TrialState.CANCELLED] == 6
 
@@ -165,18 +165,18 @@ def test_a_cancelled_trials_report_is_refused_and_its_earlier_rows_stay(store, e
 def test_a_lease_that_runs_on_is_not_swept_and_one_from_another_boot_is(store, expansion):
     submissions.create_experiment(store, expansion)
     _lease(store, lanes=2)
-    assert queue.sweep(store) == 0
+    assert leases.sweep(store) == 0
     with store.write() as connection:
         connection.execute(update(trial).where(trial.c.state == TrialState.RUNNING).values(lease_clock="another"))
-    assert queue.sweep(store) == 2
+    assert leases.sweep(store) == 2
 
 
 def test_restarting_raises_the_attempt_and_charges_only_when_told(store, expansion):
     submissions.create_experiment(store, expansion)
     pairs = [(one.trial_id, one.attempt) for one in _lease(store, lanes=2)]
-    assert queue.restart(store, pairs, LEASE, charge=False, error="died") == {key: 2 for key, _ in pairs}
+    assert leases.restart(store, pairs, LEASE, charge=False, error="died") == {key: 2 for key, _ in pairs}
     charged = [(key, 2) for key, _ in pairs]
-    assert queue.restart(store, charged, LEASE, charge=True, error="died") == {key: 3 for key, _ in pairs}
+    assert leases.restart(store, charged, LEASE, charge=True, error="died") == {key: 3 for key, _ in pairs}
     with store.read() as connection:
         assert set(connection.scalars(select(trial.c.failures).where(trial.c.attempt == 3))) == {1}
 
@@ -184,7 +184,7 @@ def test_restarting_raises_the_attempt_and_charges_only_when_told(store, expansi
 def test_released_trials_wait_again_uncharged(store, expansion):
     submissions.create_experiment(store, expansion)
     leased = _lease(store)
-    queue.release(store, [(one.trial_id, one.attempt) for one in leased])
+    leases.release(store, [(one.trial_id, one.attempt) for one in leased])
     assert [one.attempt for one in _lease(store)] == [2] * 6
 
 
@@ -192,7 +192,7 @@ def test_released_trials_wait_again_uncharged(store, expansion):
 def test_a_block_of_any_size_is_stored_whole(store, expansion, steps):
     submissions.create_experiment(store, expansion)
     leased = _lease(store)
-    assert queue.record(store, _report(leased, range(0, 10 * steps, 10)), LEASE) == frozenset()
+    assert reports.record(store, _report(leased, range(0, 10 * steps, 10)), LEASE) == frozenset()
     wanted = [(key, step) for key in sorted(one.trial_id for one in leased) for step in range(0, 10 * steps, 10)]
     assert _rows(store) == _rows(store, layer_measurement) == wanted
     with store.read() as connection:
@@ -205,7 +205,7 @@ def test_nan_and_infinity_become_null(store, expansion):
     report = _report(leased, [0], ends=True)
     odd = pa.array([np.nan, np.inf, -np.inf])
     network = report.network.set_column(3, "train_loss", odd)
-    queue.record(store, Report(**{**vars(report), "network": network}), LEASE)
+    reports.record(store, Report(**{**vars(report), "network": network}), LEASE)
     with store.read() as connection:
         assert connection.scalars(select(measurement.c.train_loss)).all() == [None] * 3
         assert connection.scalars(select(final.c.train_loss)).all() == [None] * 3
@@ -224,13 +224,13 @@ def test_an_error_in_the_middle_of_a_report_leaves_nothing_of_it(store, expansio
 
     event.listen(store._writer, "before_cursor_execute", fail)
     with pytest.raises(ZeroDivisionError):
-        queue.record(store, _report(leased, [0, 20], ends=True), LEASE)
+        reports.record(store, _report(leased, [0, 20], ends=True), LEASE)
     event.remove(store._writer, "before_cursor_execute", fail)
     assert _rows(store) == []
     with store.read() as connection:
         assert connection.scalar(select(func.count()).select_from(final)) == 0
         assert set(connection.scalars(select(trial.c.state))) == {"running"}
-    assert queue.record(store, _report(leased, [0, 20], ends=True), LEASE) == frozenset()
+    assert reports.record(store, _report(leased, [0, 20], ends=True), LEASE) == frozenset()
     assert len(_rows(store)) == 12
 
 
@@ -240,11 +240,11 @@ def _crash(store, leased):
     parts = [part for part in (leased[:half], leased[half:]) if part]
     for part in parts:
         pairs = [(one.trial_id, one.attempt) for one in part]
-        queue.restart(store, pairs, LEASE, charge=len(leased) == 1, error="died")
+        leases.restart(store, pairs, LEASE, charge=len(leased) == 1, error="died")
 
 
 def _end_all(store, leased):
-    queue.record(store, _report(leased, [0, 20], ends=True), LEASE)
+    reports.record(store, _report(leased, [0, 20], ends=True), LEASE)
 
 
 def test_a_poison_trial_among_64_is_found_by_dispatchers_that_die_after_every_crash(store, tiny_grid):
@@ -259,11 +259,11 @@ def test_a_poison_trial_among_64_is_found_by_dispatchers_that_die_after_every_cr
         sizes.append((len(leased), next(one.failures for one in leased if one.trial_id == poison)))
         if len(leased) == 1 and leased[0].failures == 2:
             end = End(poison, "failed", None, "died", {})
-            assert queue.fail(store, poison, leased[0].attempt, end) == frozenset()
+            assert reports.fail(store, poison, leased[0].attempt, end) == frozenset()
             continue
         _crash(store, leased)
         _expire(store)
-        queue.sweep(store)
+        leases.sweep(store)
     assert sizes == [(64, 0), (32, 0), (16, 0), (8, 0), (4, 0), (2, 0), (1, 0), (1, 1), (1, 2)]
     with store.read() as connection:
         ended = connection.execute(select(trial.c.id, trial.c.state, trial.c.failures)).all()
@@ -275,8 +275,8 @@ def test_a_lost_node_is_charged_to_nobody_and_leaves_stacks_as_large_as_they_wer
     submissions.create_experiment(store, expansion)
     leased = _lease(store)
     pairs = [(one.trial_id, one.attempt) for one in leased]
-    assert set(queue.restart(store, pairs, LEASE, charge=False, error="the node died", lost=True).values()) == {2}
-    queue.release(store, [(one.trial_id, 2) for one in leased])
+    assert set(leases.restart(store, pairs, LEASE, charge=False, error="the node died", lost=True).values()) == {2}
+    leases.release(store, [(one.trial_id, 2) for one in leased])
     again = _lease(store)
     assert [(one.attempt, one.failures, one.interruptions) for one in again] == [(3, 0, 1)] * 6
     found = attempts.list_attempts(store, trial_id(leased[0].trial_id))
@@ -287,18 +287,18 @@ def test_a_trial_goes_on_from_its_checkpoint_and_loses_only_the_rows_beyond_it(s
     submissions.create_experiment(store, expansion)
     leased = _lease(store)
     files = tuple((lane, 7, b"at %d" % lane) for lane in range(3))
-    queue.record(store, replace(_report(leased, [0, 5]), checkpoints=files), LEASE)
-    queue.record(store, _report(leased, [10], first=False), LEASE)
+    reports.record(store, replace(_report(leased, [0, 5]), checkpoints=files), LEASE)
+    reports.record(store, _report(leased, [10], first=False), LEASE)
     _expire(store)
-    queue.sweep(store)
+    leases.sweep(store)
     stacks = [_lease(store, owner="d2"), _lease(store, owner="d2")]
     assert [[one.checkpoint_step for one in stack] for stack in stacks] == [[7] * 3, [-1] * 3]
     resumed = stacks[0]
     saved = checkpoints.checkpoints_of(store, [one.trial_id for stack in stacks for one in stack])
     assert saved == {one.trial_id: b"at %d" % lane for lane, one in enumerate(resumed)}
-    queue.record(store, replace(_report(leased, [15], first=False), checkpoints=((0, 15, b"stale"),)), LEASE)
+    reports.record(store, replace(_report(leased, [15], first=False), checkpoints=((0, 15, b"stale"),)), LEASE)
     assert checkpoints.checkpoints_of(store, list(saved)) == saved
-    queue.record(store, replace(_report(resumed, [10, 20], ends=True, value=0.7), resumed_step=7), LEASE)
+    reports.record(store, replace(_report(resumed, [10, 20], ends=True, value=0.7), resumed_step=7), LEASE)
     mine = [row.step for row in _rows(store) if row.trial_id == resumed[0].trial_id]
     assert mine == [0, 5, 10, 20]
     assert checkpoints.checkpoints_of(store, list(saved)) == {}

@@ -1,37 +1,31 @@
-"""Leases on trials, and what dispatchers report under them: at-least-once execution with an exactly-once effect.
+"""Leases on trials: taken for a dispatcher as stacks, renewed, restarted, handed back, and swept when they run out.
 
-Every lease raises the trial's attempt number, and every later write names it: a dispatcher that was paused,
-partitioned or presumed dead finds that its number is no longer the trial's, and nothing of it is written. Guard and
-rows share one transaction. docs/trial_states.md draws the states.
+Every lease raises the trial's attempt number, and every later write names it; see fence.py. docs/trial_states.md draws
+the states.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, and_, func, literal, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
 from service.states import TrialState
+from service.store import fence
 from service.store.attempts import Place, close_attempts, open_attempts
-from service.store.checkpoints import drop_checkpoints, put_checkpoints
+from service.store.checkpoints import drop_checkpoints
 from service.store.incarnation import dispatching
 from service.store.keys import among
-from service.store.measurements import delete_measurements, insert_finals, insert_measurements
-from service.store.models import dispatcher, runs, settings, trial, waits
+from service.store.models import runs, settings, trial, waits
 from service.store.session import Store, lease_clock, utc_now
 from service.store.turns import end_turn, next_turn
 from service.store.wanting import lock_trials
-from service.store.weights import insert_weights
 
 DEVICES = ("auto", "cpu", "gpu")
 """What trials may ask for."""
 NOWHERE = Place()
 _COUNTED = 20_000
 """Waiting trials are counted up to here; more make no difference to the size of a stack."""
-
-
 _COUNTED_KEYS = 64
 """And stack keys up to here."""
 
@@ -62,73 +56,6 @@ class Leased(NamedTuple):
     """Nodes lost under it so far."""
     checkpoint_step: int = -1
     """Rows up to this step stay, and it goes on from its checkpoint; -1: from the beginning."""
-
-
-@dataclass(frozen=True)
-class End:
-    """How a trial ended; `step` is that of its last row, null when it has none."""
-
-    trial_id: int
-    state: str
-    step: int | None
-    error: str | None
-    provenance: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Report:
-    """A block of measurements of one stack."""
-
-    trials: tuple[tuple[int, int], ...]
-    """(trial id, attempt) by lane."""
-    open: frozenset[int]
-    """Lanes that are still running or end in this block; rows of others are dropped."""
-    is_first: bool
-    """The first report of these attempts: rows of earlier attempts beyond their checkpoint are deleted first."""
-    network: pa.RecordBatch
-    layers: pa.RecordBatch
-    parametrised: pa.RecordBatch
-    ends: tuple[End, ...]
-    weights: tuple[tuple[int, int, bytes], ...] = ()
-    """(lane, step, file) of weights to keep."""
-    checkpoints: tuple[tuple[int, int, bytes], ...] = ()
-    """(lane, step, file): where lanes would go on, with the rows up to here."""
-    resumed_step: int = -1
-    """Of a first report: the step of the checkpoint from which these attempts went on; -1 without one."""
-    is_repeat: bool = False
-    """An earlier call with this report was not answered, and may have been committed."""
-
-
-# -- dispatchers ----------------------------------------------------------------------------------------------------
-
-
-def register_dispatcher(
-    store: Store, identity: str, host: str, pid: int, slots: int, resources: Mapping[str, Any]
-) -> None:
-    """Enter a dispatcher, under an identity that no process had before."""
-    now = utc_now()
-    with dispatching(store) as connection:
-        connection.execute(
-            insert(dispatcher).values(
-                id=identity, host=host, pid=pid, slots=slots, resources=dict(resources), started_at=now, seen_at=now
-            )
-        )
-
-
-def beat(store: Store, identity: str, slots: int, resources: Mapping[str, Any]) -> None:
-    """Note that a dispatcher lives, how many trainers it has, and what they do."""
-    values = {"seen_at": utc_now(), "slots": slots, "resources": dict(resources)}
-    with dispatching(store) as connection:
-        connection.execute(update(dispatcher).where(dispatcher.c.id == identity).values(**values))
-
-
-def remove_dispatcher(store: Store, identity: str) -> None:
-    """Strike out a dispatcher that stops."""
-    with dispatching(store) as connection:
-        connection.execute(delete(dispatcher).where(dispatcher.c.id == identity))
-
-
-# -- leases ---------------------------------------------------------------------------------------------------------
 
 
 def lease_stack(
@@ -258,7 +185,7 @@ def renew(store: Store, held: Sequence[tuple[int, int]], lease_seconds: float) -
     """Prolong leases; answers the trials that are no longer the holder's, and must be dropped."""
     with dispatching(store) as connection:
         now, clock = lease_clock(connection)
-        kept = _prolong(connection, held, now + lease_seconds, clock)
+        kept = fence.prolong(connection, held, now + lease_seconds, clock)
     return frozenset(key for key, _ in held) - kept
 
 
@@ -287,7 +214,7 @@ def restart(
     """
     with dispatching(store) as connection:
         now, clock = lease_clock(connection)
-        kept = _hold(connection, held)
+        kept = fence.hold(connection, held)
         owner = connection.scalar(select(trial.c.owner).where(among(connection, trial.c.id, kept)).limit(1))
         if owner is None:
             return {}
@@ -316,7 +243,7 @@ def restart(
 def release(store: Store, held: Sequence[tuple[int, int]]) -> None:
     """Hand running trials back to the queue, uncharged."""
     with dispatching(store) as connection:
-        _requeue(connection, _hold(connection, held), "released")
+        _requeue(connection, fence.hold(connection, held), "released")
 
 
 def sweep(store: Store) -> int:
@@ -349,103 +276,3 @@ _REQUEUED: dict[str, Any] = {
     "lease_clock": None,
     "started_at": None,
 }
-
-
-def _hold(connection: Connection, held: Collection[tuple[int, int]]) -> list[int]:
-    """The fence: which of these trials still run under these attempts; nobody changes them until the transaction ends.
-
-    Locked in key order before anything is written, so that nobody waits in a circle.
-    """
-    if not held:
-        return []
-    query = (
-        select(trial.c.id, trial.c.attempt)
-        .where(among(connection, trial.c.id, [key for key, _ in held]), runs)
-        .order_by(trial.c.id)
-        .with_for_update()
-    )
-    ours = frozenset(held)
-    return [row.id for row in connection.execute(query) if (row.id, row.attempt) in ours]
-
-
-def _prolong(connection: Connection, held: Sequence[tuple[int, int]], until: float, clock: str) -> frozenset[int]:
-    """Prolong those leases that still hold; their trials."""
-    kept = _hold(connection, held)
-    if kept:
-        _update(connection, kept, lease_until=until, lease_clock=clock)
-    return frozenset(kept)
-
-
-# -- reports --------------------------------------------------------------------------------------------------------
-
-
-def record(store: Store, report: Report, lease_seconds: float) -> frozenset[int]:
-    """Commit a block: prolong the leases, write the rows and end what ended, for the lanes still held.
-
-    Returns:
-        Trials of open lanes that are no longer the holder's: nothing of theirs was written, drop them.
-    """
-    held = [report.trials[lane] for lane in sorted(report.open)]
-    if not held:
-        return frozenset()
-    with dispatching(store) as connection:
-        now, clock = lease_clock(connection)
-        kept = _prolong(connection, held, now + lease_seconds, clock)
-        lanes = {lane: report.trials[lane][0] for lane in sorted(report.open) if report.trials[lane][0] in kept}
-        if report.is_first:
-            # nobody has written for a trial that nobody had before
-            before = {key for key, attempt in held if attempt > 1 or report.is_repeat}
-            delete_measurements(connection, sorted(kept & before), report.resumed_step + 1)
-        elif report.is_repeat:
-            delete_measurements(connection, sorted(kept), _first_step(report))
-        insert_measurements(connection, lanes, report.network, report.layers, report.parametrised)
-        insert_weights(connection, lanes, report.weights)
-        put_checkpoints(connection, lanes, report.checkpoints)
-        ends = [end for end in report.ends if end.trial_id in kept]
-        insert_finals(connection, lanes, {end.trial_id: end.step for end in ends}, report.network, report.layers)
-        _finish(connection, ends)
-    return frozenset(key for key, _ in held) - kept
-
-
-def _first_step(report: Report) -> int:
-    """The first step of a report's rows; the network's rows name every measured step."""
-    steps = report.network.column("step").to_numpy()
-    return min([step for _, step, _ in report.weights] + ([int(steps.min())] if len(steps) else []), default=1 << 62)
-
-
-def fail(store: Store, trial_id: int, attempt: int, end: End, *, charge: bool = True) -> frozenset[int]:
-    """End a trial that could not be trained; what earlier blocks measured stays."""
-    with dispatching(store) as connection:
-        if not _hold(connection, [(trial_id, attempt)]):
-            return frozenset({trial_id})
-        charged = trial.c.failures + int(charge)
-        connection.execute(update(trial).where(trial.c.id == trial_id).values(failures=charged))
-        _finish(connection, [end])
-    return frozenset()
-
-
-def _finish(connection: Connection, ends: Sequence[End]) -> None:
-    """Move trials, held in this transaction, to their end."""
-    groups: dict[tuple[str, int | None, str | None], list[End]] = {}
-    for end in ends:
-        groups.setdefault((end.state, end.step, end.error), []).append(end)
-    now = utc_now()
-    for (state, step, error), members in groups.items():
-        keys = [end.trial_id for end in members]
-        close_attempts(connection, keys, state, error)
-        drop_checkpoints(connection, keys)
-        connection.execute(
-            update(trial)
-            .where(among(connection, trial.c.id, keys))
-            .values(
-                state=TrialState(state),
-                last_step=step,
-                error=error,
-                provenance=dict(members[0].provenance),
-                ended_at=now,
-                owner=None,
-                lease_until=None,
-                lease_clock=None,
-                queued_for=None,
-            )
-        )

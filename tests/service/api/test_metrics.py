@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.states import TrialState
-from service.store import queue
+from service.store import cluster
 
 
 def samples(api):
@@ -33,9 +33,9 @@ def test_the_queue_is_counted_by_state_and_its_age_grows_from_the_first_waiting_
 
 
 def test_dispatchers_tell_counters_with_their_heartbeats(api, store):
-    queue.register_dispatcher(store, "d1", host="here", pid=os.getpid(), slots=2, resources={})
+    cluster.register_dispatcher(store, "d1", host="here", pid=os.getpid(), slots=2, resources={})
     stacks = [{"stack": "abc", "trials": 25}]
-    queue.beat(store, "d1", 2, {"trainers": [], "stacks": stacks, "counters": {"steps": 12_000, "rows": 360}})
+    cluster.beat(store, "d1", 2, {"trainers": [], "stacks": stacks, "counters": {"steps": 12_000, "rows": 360}})
     found = samples(api)
     assert found["nfa_trainers",] == 2 and found["nfa_dispatcher_alive",] == 1
     assert found["nfa_stack_trials", "abc-0"] == 25
@@ -76,7 +76,7 @@ def test_every_series_has_its_kind_help_and_labels_as_prometheus_wants_them(api,
     submit()
     stacks = [{"stack": "abc", "trials": 25}, {"stack": "abc", "trials": 3}]
     for name in ("d1", "d2"):
-        queue.register_dispatcher(
+        cluster.register_dispatcher(
             store, name, host='a "strange"\\ host\n', pid=1, slots=2, resources={"stacks": stacks}
         )
     text = api.get("/metrics").text
