@@ -10,12 +10,24 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.staticfiles import StaticFiles
 
-from service.api import catalogue, control, datasets, events, experiments, exports, health, observation, results, trials
+from service.api import (
+    catalogue,
+    cluster,
+    control,
+    datasets,
+    events,
+    experiments,
+    exports,
+    health,
+    metrics,
+    results,
+    trials,
+)
 from service.api.access import Access
 from service.api.compression import add_compression
 from service.api.etags import KeptAnswers
 from service.api.limits import BodyLimit, Deadlines, NoNul
-from service.api.problems import PROBLEM_RESPONSES, add_handlers, document_problems
+from service.api.problem_answers import PROBLEM_RESPONSES, add_handlers, document_problems
 from service.settings import Settings
 from service.store.session import Store, open_store
 from service.store.tokens import has_tokens
@@ -74,12 +86,11 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     app.add_middleware(Access, settings=settings)
     app.add_middleware(NoNul)
     app.state.registry = CollectorRegistry()
-    app.add_middleware(observation.Requests, registry=app.state.registry)
-    for module in (experiments, control, events, trials, results, exports, catalogue, datasets):
+    app.add_middleware(metrics.Requests, registry=app.state.registry)
+    for module in (experiments, control, events, trials, results, exports, catalogue, datasets, cluster):
         app.include_router(module.router, prefix="/api/v1")
-    app.include_router(health.cluster_router, prefix="/api/v1")
     app.include_router(health.router)
-    app.include_router(observation.router)
+    app.include_router(metrics.router)
     for module in (figure_pages, pages, steering):
         app.include_router(module.router)
     app.mount("/static/web", StaticFiles(directory=FOLDER / "static"), name="web")

@@ -16,7 +16,7 @@ from fastapi import Depends, Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.problems import answer
+from service.api.problem_answers import answer
 from service.api.rates import Rates
 from service.errors import Forbidden, ServiceError, TooMany, Unauthorised
 from service.settings import Settings

@@ -6,7 +6,7 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.problems import answer, problem
+from service.api.problem_answers import answer, problem
 from service.errors import InvalidRequest, TooLarge, TooSlow
 
 log = structlog.get_logger()

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from service.api.deps import StoreDep, Where
 from service.api.etags import answer_once
 from service.api.formats import FORMAT_RESPONSES, TableFormat, json_answer, table_answer
-from service.api.names import known_aggregates, known_paths, known_reduction, numeric_metrics
+from service.api.query_names import known_aggregates, known_paths, known_reduction, numeric_metrics
 from service.errors import InvalidRequest
 from service.questions.judging import judge, parse_claims
 from service.questions.tables import long_table, table

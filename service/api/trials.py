@@ -10,7 +10,7 @@ from nfa_kernels import names
 from service.api.deps import Cursor, Limit, StoreDep, Where, decode_cursor, encode_cursor
 from service.api.etags import answer_once, etag_of, unchanged
 from service.api.formats import FORMAT_RESPONSES, TableFormat, json_answer, table_answer
-from service.api.names import known_metrics
+from service.api.query_names import known_metrics
 from service.errors import InvalidRequest
 from service.questions import filters
 from service.questions.tables import column

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.api.deps import StoreDep, Where
-from service.api.names import known_paths, numeric_metrics
+from service.api.query_names import known_paths, numeric_metrics
 from service.errors import InvalidRequest, NotFound
 from service.grid.axes import moving_together
 from service.store import trials

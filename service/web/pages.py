@@ -12,7 +12,7 @@ from service.api.access import COOKIE, ActorDep
 from service.api.deps import Cursor, SettingsDep, StoreDep, Where, encode_cursor, number_cursor
 from service.api.experiments import preview
 from service.api.grid_bodies import EXAMPLE_YAML
-from service.api.names import numeric_metrics
+from service.api.query_names import numeric_metrics
 from service.api.results import verdicts
 from service.api.trials import detail_of, page_of
 from service.errors import InvalidRequest, ServiceError, Unauthorised
