@@ -6,7 +6,6 @@ from fastapi import APIRouter
 
 from service.api.deps import StoreDep
 from service.schemas import Cluster
-from service.states import TrialState
 from service.store import cluster
 
 router = APIRouter(tags=["cluster"])
@@ -15,6 +14,6 @@ router = APIRouter(tags=["cluster"])
 @router.get("/cluster", summary="Who works on the queue", response_model=Cluster)
 def get_cluster(store: StoreDep) -> dict[str, Any]:
     """Dispatchers with their trainers, and how many trials wait and run."""
-    counts = cluster.queue_counts(store)
-    found = [one._asdict() | {"alive": one.is_alive} for one in cluster.list_dispatchers(store)]
-    return {"dispatchers": found, "queued": counts[TrialState.QUEUED], "running": counts[TrialState.RUNNING]}
+    found = cluster.snapshot(store)
+    dispatchers = [one._asdict() | {"alive": one.is_alive} for one in found.dispatchers]
+    return {"dispatchers": dispatchers, "queued": found.queued, "running": found.running}

@@ -8,10 +8,8 @@ from fastapi import APIRouter, Depends
 from service.api.access import ActorDep, require_change
 from service.api.deps import SettingsDep, StoreDep
 from service.api.experiments import detail, submitted
-from service.api.results import verdicts
 from service.errors import InvalidGrid
-from service.grid.expansion import check_claims, dataset_ids, expand
-from service.grid.extension import extended
+from service.grid.expansion import check_claims
 from service.grid.problems import Problems
 from service.questions.judging import parse_claims
 from service.schemas import (
@@ -26,10 +24,11 @@ from service.schemas import (
     Verdicts,
 )
 from service.store import claims as claim_store
-from service.store import control, submissions
-from service.store.datasets import dataset_shapes
+from service.store import control
+from service.store.expansions import widen_experiment
 from service.store.experiments import get_experiment
 from service.store.thinning import thin_experiment
+from service.store.verdicts import judged
 
 
 def _may_change(experiment_id: str, store: StoreDep, actor: ActorDep) -> None:
@@ -73,11 +72,8 @@ def thin(experiment_id: str, body: Thinning, store: StoreDep) -> dict[str, Any]:
 @router.post("/extend", summary="Add axis values or seeds", response_model=Submitted)
 def extend(experiment_id: str, body: Extension, store: StoreDep, settings: SettingsDep) -> Submitted:
     """Widen its grid to the union of its own and the given values and seeds; only what is new is run."""
-    before = get_experiment(store, experiment_id).grid
-    document = extended(before, body.axes, body.seeds)
-    expansion = expand(document, settings.limits, dataset_shapes(store, dataset_ids(document)))
     return submitted(
-        submissions.extend_experiment(store, experiment_id, expansion, before, document, settings.max_queued)
+        widen_experiment(store, experiment_id, body.axes, body.seeds, settings.limits, settings.max_queued)
     )
 
 
@@ -87,7 +83,7 @@ def add_claims(experiment_id: str, body: NewClaims, store: StoreDep) -> dict[str
     claims, problems = parse_claims(body.claims), Problems()
     check_claims(claims, claim_store.measured_in(store, experiment_id), problems)
     problems.raise_as(InvalidGrid)
-    return verdicts(store, claim_store.add_claims(store, experiment_id, body.claims))
+    return {"items": judged(store, claim_store.add_claims(store, experiment_id, body.claims))}
 
 
 @router.patch("", summary="Change name, tags, notes or priority", response_model=ExperimentDetail)

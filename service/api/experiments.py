@@ -1,7 +1,6 @@
 """Submit, preview, list and look at experiments."""
 
 import hashlib
-import os
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -10,11 +9,10 @@ from fastapi import APIRouter, Header, Query, Response
 from service.api.access import ActorDep
 from service.api.deps import Cursor, Limit, SettingsDep, StoreDep, encode_cursor, number_cursor
 from service.api.grid_bodies import OPENAPI_BODY, BodyDep, GridDep
-from service.grid import stacking
-from service.grid.expansion import Expansion
 from service.schemas import ExperimentBody, ExperimentDetail, Page, Preview, Submitted, TrialCounts
 from service.states import ExperimentState
-from service.store import cluster, experiments, submissions
+from service.store import experiments, submissions
+from service.store.expansions import cost_of
 from service.store.session import Store
 from service.store.step_counts import count_steps
 
@@ -66,26 +64,8 @@ def submitted(created: submissions.Created) -> Submitted:
 def preview(grid: GridDep, store: StoreDep) -> Preview:
     """Count trials, stacks and seconds of a grid; nothing is stored."""
     expansion, _ = grid
-    new = _new_per_point(expansion, submissions.known_fingerprints(store, expansion))
-    slots = cluster.live_slots(store) or os.cpu_count() or 1
-    points = zip(expansion.points, new, strict=True)
-    estimate = stacking.estimate(((p.settings, p.stack_key, p.shape, count) for p, count in points), slots)
-    return Preview(
-        trials=len(expansion),
-        new=sum(new),
-        reused=len(expansion) - sum(new),
-        stacks=estimate.stacks,
-        estimated_seconds=round(estimate.seconds, 3),
-        axes={path: list(values) for path, values in expansion.axes.items()},
-        ignored=list(expansion.ignored),
-    )
-
-
-def _new_per_point(expansion: Expansion, known: frozenset[str]) -> list[int]:
-    """How many seeds of each point are new."""
-    is_new = [fingerprint not in known for *_, fingerprint in expansion.trials()]
-    seeds = len(expansion.seeds)
-    return [sum(is_new[start : start + seeds]) for start in range(0, len(is_new), seeds)]
+    axes = {path: list(values) for path, values in expansion.axes.items()}
+    return Preview(**asdict(cost_of(store, expansion)), axes=axes, ignored=list(expansion.ignored))
 
 
 @router.get("", summary="List experiments, newest first", response_model=Page[ExperimentBody])

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from service.api.deps import SettingsDep, StoreDep
-from service.grid.expansion import Expansion, Grid, dataset_ids, expand, parse_document
-from service.store.datasets import dataset_shapes
+from service.grid.document import parse_document
+from service.grid.expansion import Expansion, Grid
+from service.store.expansions import expanded
 
 EXAMPLE = {
     "name": "does weight decay restore the NFA?",
@@ -63,7 +64,7 @@ def read_grid(
 ) -> tuple[Expansion, dict[str, Any]]:
     """The expanded grid of a body, and the document as it was written."""
     document = parse_document(body, media)
-    return expand(document, settings.limits, dataset_shapes(store, dataset_ids(document))), document
+    return expanded(store, document, settings.limits), document
 
 
 GridDep = Annotated[tuple[Expansion, dict[str, Any]], Depends(read_grid)]

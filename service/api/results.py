@@ -1,6 +1,5 @@
 """Group-by tables, curves, phase diagrams and verdicts."""
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -10,12 +9,12 @@ from service.api.etags import answer_once
 from service.api.formats import FORMAT_RESPONSES, TableFormat, json_answer, table_answer
 from service.api.query_names import known_aggregates, known_paths, known_reduction, numeric_metrics
 from service.errors import InvalidRequest
-from service.questions.judging import judge, parse_claims
 from service.questions.tables import long_table, table
 from service.schemas import Page, Phase, Verdicts
 from service.store import curves, phase, results
-from service.store.experiments import Experiment, get_experiment
+from service.store.experiments import get_experiment
 from service.store.session import Store
+from service.store.verdicts import judged
 from service.store.versions import version_of
 
 router = APIRouter(prefix="/experiments/{experiment_id}", tags=["results"])
@@ -155,16 +154,9 @@ def get_verdicts(experiment_id: str, store: StoreDep, request: Request) -> Any:
     """Each claim of the experiment with the value that decides, and how many trials were left out and why."""
 
     def make(headers: dict[str, str]) -> Response:
-        return json_answer(verdicts(store, get_experiment(store, experiment_id)), headers)
+        return json_answer({"items": judged(store, get_experiment(store, experiment_id))}, headers)
 
     return answer_once(request, "json", version_of(store, [experiment_id], while_running=True), make)
-
-
-def verdicts(store: Store, experiment: Experiment) -> dict[str, Any]:
-    """All claims of an experiment, judged."""
-    claims = parse_claims(experiment.claims)
-    rows = results.claim_rows(store, experiment.id, claims)
-    return {"items": [asdict(judge(claim, rows[claim.id])) for claim in claims]}
 
 
 def _others(also: str | None) -> list[str]:

@@ -1,24 +1,22 @@
 """Trials of an experiment, one trial, and its measurements."""
 
-import json
 from typing import Annotated, Any
 
 import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 
 from nfa_kernels import names
-from service.api.deps import Cursor, Limit, StoreDep, Where, decode_cursor, encode_cursor
+from service.api.deps import Cursor, Limit, StoreDep, Where
 from service.api.etags import answer_once, etag_of, unchanged
 from service.api.formats import FORMAT_RESPONSES, TableFormat, json_answer, table_answer
 from service.api.query_names import known_metrics
+from service.api.trial_bodies import detail_of, page_of
 from service.errors import InvalidRequest
-from service.questions import filters
 from service.questions.tables import column
 from service.schemas import Page, TrialBody, TrialDetail
 from service.states import TrialState
-from service.store import attempts, trials
-from service.store.ids import trial_id, trial_number
-from service.store.session import Store
+from service.store import trials
+from service.store.ids import trial_number
 from service.store.versions import trial_version, version_of
 from service.store.weights import weights_at
 
@@ -48,26 +46,6 @@ def list_trials(
     return answer_once(request, "json", version_of(store, [experiment_id], most_trials=_MOST_LOOKED_AT), make)
 
 
-def page_of(
-    store: Store,
-    experiment_id: str,
-    limit: int,
-    cursor: str | None,
-    state: TrialState | None,
-    where: str,
-    sort: str | None,
-) -> dict[str, Any]:
-    """A page of trials as the API answers it. Raises NotFound, InvalidRequest."""
-    if sort is not None:
-        filters.check_path(sort.removeprefix("-"))
-    kind = f"trials {sort or ''}"
-    found, following = trials.list_trials(
-        store, experiment_id, state=state, where=where, sort=sort, limit=limit, after=_after(kind, cursor)
-    )
-    key = None if following is None else json.dumps(following, separators=(",", ":"))
-    return {"items": [_body(one) for one in found], "next_cursor": encode_cursor(kind, key)}
-
-
 @router.get(
     "/trials/{trial_id}/weights",
     summary="A trial's weights at a kept step",
@@ -95,32 +73,11 @@ def get_weights(
     return Response(content, media_type="application/octet-stream", headers=headers)
 
 
-def _after(kind: str, cursor: str | None) -> trials.After | None:
-    """Where the page before ended. Raises InvalidRequest for a cursor of another order, or made up."""
-    key = decode_cursor(kind, cursor)
-    if key is None:
-        return None
-    try:
-        value, position = json.loads(key)
-    except (ValueError, TypeError):
-        value, position = "", -1
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
-    if not (value is None or is_number) or type(position) is not int or not 0 <= position < 2**62:
-        raise InvalidRequest("cursor: give the `next_cursor` of the page before with the same sort, or none")
-    return trials.After(value, position)
-
-
 @router.get("/trials/{trial_id}", summary="One trial", response_model=TrialDetail)
 def get_trial(trial_id: str, store: StoreDep, request: Request) -> Response:
     """A trial with its settings, final values, provenance and attempts."""
     version = trial_version(store, trial_number(trial_id))
     return answer_once(request, "json", version, lambda headers: json_answer(detail_of(store, trial_id), headers))
-
-
-def detail_of(store: Store, public_id: str) -> dict[str, Any]:
-    """A trial as the API answers it. Raises NotFound."""
-    one = _body(trials.get_trial(store, public_id))
-    return one | {"attempts": [record._asdict() for record in attempts.list_attempts(store, public_id)]}
 
 
 @router.get(
@@ -159,29 +116,3 @@ def get_measurements(
 
 def _frame(columns: dict[str, list[Any]]) -> pl.DataFrame:
     return pl.DataFrame([column(name, values) for name, values in columns.items()])
-
-
-def _body(one: trials.Trial) -> dict[str, Any]:
-    row = one.row
-    shown = (
-        "fingerprint",
-        "state",
-        "settings",
-        "seed",
-        "attempt",
-        "failures",
-        "error",
-        "last_step",
-        "provenance",
-        "created_at",
-        "started_at",
-        "ended_at",
-    )
-    first = {name: value for name, value in one.final.items() if not name.endswith("]")}
-    later = {name: value for name, value in one.final.items() if name.endswith("]") and not _is_first(name, one)}
-    return {"id": trial_id(row.id)} | {name: getattr(row, name) for name in shown} | {"final": first | later}
-
-
-def _is_first(name: str, one: trials.Trial) -> bool:
-    """Whether a name like alignment[1] repeats the plain name's value."""
-    return name.endswith(f"[{one.row.settings['measure']['layers'][0]}]")

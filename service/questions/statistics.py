@@ -1,87 +1,94 @@
-"""Statistics of many numbers by the cell each falls into, whole arrays at a time. Pure."""
+"""Statistics of many numbers by the cell each falls into, for tables, curves and phase diagrams alike. Pure."""
 
-from collections.abc import Callable, Mapping
-from functools import cached_property
-from typing import Final
+import math
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
+import polars as pl
+
+BOOTSTRAP_DRAWS: Final = 2_000
+_BOOTSTRAP_SEED: Final = 0
+_DRAWN_AT_ONCE: Final = 4_000_000
+"""Numbers of one piece of a bootstrap, 64 MiB with their places; the draws do not depend on it."""
+
+_AWAY: Final = pl.col("value") - pl.col("value").first()
+"""From the cell's first number: what is summed stays small, and equal numbers have themselves as mean."""
+_STATISTICS: Final[dict[str, pl.Expr]] = {
+    # what lies too far apart to be subtracted is divided before it is summed
+    "mean": pl.coalesce(
+        pl.when(_AWAY.mean().is_finite()).then(pl.col("value").first() + _AWAY.mean()),
+        (pl.col("value") / pl.len()).sum(),
+    ),
+    "std": _AWAY.std(ddof=1),
+    "sem": _AWAY.std(ddof=1) / pl.len().sqrt(),
+    "min": pl.col("value").min(),
+    "max": pl.col("value").max(),
+    "median": pl.col("value").median(),
+}
+"""Beside these: count, qNN (a quantile in percent, linear) and ci95 (bootstrap interval of the mean)."""
 
 
-class Cells:
-    """Numbers in cells 0 .. count - 1.
+_COLUMNS: Final = {"ci95": ("ci95_low", "ci95_high")}
+
+
+def statistics_of(cells: np.ndarray, values: np.ndarray, count: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Statistics of the numbers in each of the cells 0 .. count - 1.
 
     Args:
         cells: (N,) cell of each number.
         values: (N,) finite numbers.
         count: how many cells there are.
+        names: of mean, std, sem (n - 1), min, max, median, count, qNN, ci95.
+    Returns:
+        (count,) by name, NaN where undefined; ci95 becomes ci95_low and ci95_high.
     """
-
-    def __init__(self, cells: np.ndarray, values: np.ndarray, count: int) -> None:
-        self._cells, self._values, self._count = cells, values, count
-
-    def statistic(self, name: str) -> np.ndarray:
-        """(count,) mean, std, sem (n - 1), min, max, median, count or qNN of every cell; NaN where undefined."""
-        function = _STATISTICS.get(name)
-        return function(self) if function else self._quantile(int(name[1:]) / 100)
-
-    @cached_property
-    def counts(self) -> np.ndarray:
-        """(count,) numbers in each cell."""
-        return np.bincount(self._cells, minlength=self._count)
-
-    def mean_of(self, numbers: np.ndarray) -> np.ndarray:
-        """(count,) mean of (N,) numbers that belong to the same cells; NaN for an empty cell."""
-        sums = np.bincount(self._cells, numbers, minlength=self._count)
-        return np.divide(sums, self.counts, out=np.full(self._count, np.nan), where=self.counts > 0)
-
-    @cached_property
-    def mean(self) -> np.ndarray:
-        """(count,), in two passes: the mean, and the mean of what is left."""
-        first = self.mean_of(self._values)
-        return first + self.mean_of(self._values - first[self._cells])
-
-    def _std(self) -> np.ndarray:
-        """About the mean, with what rounding left of it taken out; never from sums of squares."""
-        away = self._values - self.mean[self._cells]
-        squares = np.bincount(self._cells, away**2, minlength=self._count)
-        left = np.bincount(self._cells, away, minlength=self._count) ** 2 / np.maximum(self.counts, 1)
-        freedom = self.counts - 1
-        variance = np.divide(squares - left, freedom, out=np.full(self._count, np.nan), where=freedom > 0)
-        variance = np.maximum(variance, 0.0)
-        return np.sqrt(variance)
-
-    def _sem(self) -> np.ndarray:
-        return np.divide(self._std(), np.sqrt(self.counts), out=np.full(self._count, np.nan), where=self.counts > 0)
-
-    @cached_property
-    def _ordered(self) -> np.ndarray:
-        """The numbers sorted within cells, cells in order."""
-        return self._values[np.lexsort((self._values, self._cells))]
-
-    def _quantile(self, share: float) -> np.ndarray:
-        """Linear between the two nearest numbers."""
-        found = np.full(self._count, np.nan)
-        filled = self.counts > 0
-        starts = (np.cumsum(self.counts) - self.counts)[filled]
-        place = share * (self.counts[filled] - 1)
-        below = np.floor(place).astype(np.int64)
-        above = np.minimum(below + 1, self.counts[filled] - 1)
-        low, high = self._ordered[starts + below], self._ordered[starts + above]
-        found[filled] = low + (place - below) * (high - low)
-        return found
-
-    def _extreme(self, function: np.ufunc, start: float) -> np.ndarray:
-        found = np.full(self._count, start)
-        function.at(found, self._cells, self._values)
-        return np.where(self.counts > 0, found, np.nan)
+    frame = pl.DataFrame({"cell": cells, "value": values})
+    plain = [name for name in dict.fromkeys(names) if name not in ("count", "ci95")]
+    grouped = frame.group_by("cell").agg(pl.len().alias("count"), *(_expression(name).alias(name) for name in plain))
+    places = grouped["cell"].to_numpy()
+    found = {"count": np.zeros(count, np.int64)} | {name: np.full(count, np.nan) for name in plain}
+    for name, column in found.items():
+        column[places] = grouped[name].cast(pl.Float64).fill_null(np.nan).to_numpy() if name in plain else grouped[name]
+    if "ci95" in names:
+        found["ci95_low"], found["ci95_high"] = _intervals(cells, values, count)
+    return {name: found[name] for name in columns_of(names)}
 
 
-_STATISTICS: Final[Mapping[str, Callable[[Cells], np.ndarray]]] = {
-    "mean": lambda cells: cells.mean,
-    "std": Cells._std,
-    "sem": Cells._sem,
-    "min": lambda cells: cells._extreme(np.minimum, np.inf),
-    "max": lambda cells: cells._extreme(np.maximum, -np.inf),
-    "median": lambda cells: cells._quantile(0.5),
-    "count": lambda cells: cells.counts,
-}
+def columns_of(names: Sequence[str]) -> list[str]:
+    """The columns of these statistics, in order: an interval has two."""
+    return [column for name in dict.fromkeys(names) for column in _COLUMNS.get(name, (name,))]
+
+
+def plain(column: np.ndarray) -> list[Any]:
+    """The numbers as Python's, None where undefined or infinite."""
+    if column.dtype.kind != "f":
+        return column.tolist()
+    return [number if math.isfinite(number) else None for number in column.tolist()]
+
+
+def _expression(name: str) -> pl.Expr:
+    known = _STATISTICS.get(name)
+    return pl.col("value").quantile(int(name[1:]) / 100, "linear") if known is None else known
+
+
+def _intervals(cells: np.ndarray, values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bootstrap intervals of the mean of each cell; NaN below two numbers."""
+    low, high = np.full(count, np.nan), np.full(count, np.nan)
+    order = np.argsort(cells, kind="stable")
+    bounds = np.searchsorted(cells[order], np.arange(count + 1))
+    for cell in np.flatnonzero(np.diff(bounds) >= 2):
+        low[cell], high[cell] = _bootstrap(values[order[bounds[cell] : bounds[cell + 1]]])
+    return low, high
+
+
+def _bootstrap(values: np.ndarray) -> tuple[float, float]:
+    """Percentile interval of the mean, 2,000 draws from a fixed seed, some at a time."""
+    generator = np.random.default_rng(_BOOTSTRAP_SEED)
+    at_once = max(1, _DRAWN_AT_ONCE // len(values))
+    means = [
+        generator.choice(values, (min(at_once, BOOTSTRAP_DRAWS - first), len(values))).mean(axis=1)
+        for first in range(0, BOOTSTRAP_DRAWS, at_once)
+    ]
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    return float(low), float(high)

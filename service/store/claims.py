@@ -7,9 +7,9 @@ from sqlalchemy import select, update
 
 from service.errors import Conflict, TooLarge
 from service.store.experiments import Experiment, get_experiment, require
+from service.store.known_settings import settings_of
 from service.store.models import experiment
 from service.store.session import Store
-from service.store.settings_columns import settings_of
 from service.store.wanting import one_at_a_time
 
 MAX_CLAIMS: Final = 200

@@ -82,6 +82,20 @@ def queue_counts(store: Store) -> dict[TrialState, int]:
     return {state: found.get(state, 0) for state in open_states}
 
 
+class Snapshot(NamedTuple):
+    """Who works on the queue, and how much of it waits and runs."""
+
+    dispatchers: list[DispatcherRecord]
+    queued: int
+    running: int
+
+
+def snapshot(store: Store) -> Snapshot:
+    """Dispatchers with their trainers, and how many trials wait and run."""
+    counts = queue_counts(store)
+    return Snapshot(list_dispatchers(store), counts[TrialState.QUEUED], counts[TrialState.RUNNING])
+
+
 class QueueState(NamedTuple):
     """All trials by state, and how long the oldest one has waited."""
 

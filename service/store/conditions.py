@@ -17,9 +17,9 @@ from service.questions import filters
 from service.questions.filters import And, Compare, Filter, In, IsNull, Not, Or, compares
 from service.states import TrialState
 from service.store.keys import among, numbered
+from service.store.known_settings import SettingsColumns
 from service.store.metric_sources import final_column, is_layered, source_of
 from service.store.models import experiment_trial, final, trial
-from service.store.settings_columns import SettingsColumns
 
 Condition = ColumnElement[bool]
 _LARGEST = 10**300

@@ -18,7 +18,7 @@ from service.store.models import (
     trial,
 )
 from service.store.session import Store
-from service.store.wanting import one_at_a_time, settle
+from service.store.wanting import AS_NEW, one_at_a_time, settle
 
 
 def cancel_experiment(store: Store, public_id: str) -> Experiment:
@@ -65,21 +65,6 @@ def retry_experiment(store: Store, public_id: str, which: Literal["failed", "div
         connection.execute(update(trial).where(trial.c.id.in_(again)).values(**AS_NEW))
         settle(connection, number)
     return get_experiment(store, public_id)
-
-
-AS_NEW: dict[str, Any] = {
-    "state": TrialState.QUEUED,
-    "failures": 0,
-    "interruptions": 0,
-    "stack_limit": 0,
-    "kept_every": 1,
-    "error": None,
-    "last_step": None,
-    "provenance": None,
-    "started_at": None,
-    "ended_at": None,
-}
-"""A trial that is to be run again. Its attempt number stays: it only ever grows."""
 
 
 def delete_experiment(store: Store, public_id: str) -> None:

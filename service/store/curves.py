@@ -1,7 +1,6 @@
 """Seed-averaged series: one per group, by exact step, never interpolated."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import Connection
 
-from service.questions.statistics import Cells
+from service.questions.statistics import plain, statistics_of
 from service.states import TrialState
 from service.store.bulk_reads import read_columns
-from service.store.documents import documents_of
 from service.store.experiments import require
 from service.store.keys import listed
+from service.store.known_settings import documents_of
 from service.store.members import Group, groups_of, keys_of
 from service.store.metric_sources import source_of
 from service.store.models import measurement
@@ -68,13 +67,13 @@ def _curves(connection: Connection, number: int, question: CurveQuestion, by_exp
     steps, at = _numbered(rows.step)
     width = max(len(steps), 1)
     cells, at_cell, count = _compact(rows.group * width + at, len(groups) * width)
-    measured = Cells(at_cell, _times(connection, clocks, rows, steps, at), count)
-    columns = {"step": steps[cells % width] if len(steps) else cells, "time": measured.mean}
+    measured = statistics_of(at_cell, _times(connection, clocks, rows, steps, at), count, ("mean", "count"))
+    columns = {"step": steps[cells % width] if len(steps) else cells, "time": measured["mean"]}
     is_defined = ~np.isnan(rows.value)
-    statistics = Cells(at_cell[is_defined], rows.value[is_defined], count)
-    columns |= {f"{question.metric}_{name}": statistics.statistic(name) for name in question.aggregates}
+    statistics = statistics_of(at_cell[is_defined], rows.value[is_defined], count, question.aggregates)
+    columns |= {f"{question.metric}_{name}": column for name, column in statistics.items()}
     # a step at which no value is defined stays, with a count of 0: a line may not be drawn across it
-    filled = np.flatnonzero(measured.counts)
+    filled = np.flatnonzero(measured["count"])
     bounds = np.searchsorted(cells[filled] // width, np.arange(len(groups) + 1))
     found = []
     for place, group in enumerate(groups):
@@ -85,9 +84,7 @@ def _curves(connection: Connection, number: int, question: CurveQuestion, by_exp
 
 
 def _curve(group: Group, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    series = {
-        name: [None if math.isnan(number) else number for number in column.tolist()] for name, column in columns.items()
-    }
+    series = {name: plain(column) for name, column in columns.items()}
     trials = len(group.members)
     return {**group.key, "trials": trials, "incomplete": trials - len(group.completed), **series}
 

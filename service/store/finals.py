@@ -1,4 +1,4 @@
-"""Final values of many trials, one metric at a time: what filters, tables and orders read."""
+"""Final values of many trials: all of them for a list, one metric at a time for filters, tables and orders."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,9 +7,16 @@ from sqlalchemy import Connection, Select, and_, select
 
 from nfa_kernels import names
 from service.questions import filters
+from service.store.known_settings import documents_of
 from service.store.metric_sources import final_column, is_layered, source_of
-from service.store.models import final, trial
-from service.store.readings import word_of
+from service.store.models import (
+    LAYER_COLUMNS,
+    NETWORK_COLUMNS,
+    final,
+    layer_measurement,
+    parametrised_measurement,
+    trial,
+)
 
 
 def final_lookup(connection: Connection, members: Select[Any], path: str) -> Mapping[int, Any]:
@@ -65,3 +72,54 @@ def _at_last_step(
 
 def _pairs(connection: Connection, query: Select[*tuple[Any, ...]]) -> dict[int, float | None]:
     return {row[0]: row[1] for row in connection.execute(query).all()}
+
+
+def finals_of(connection: Connection, members: Select[Any]) -> dict[int, dict[str, Any]]:
+    """Final values of trials by the names users see: `alignment`, and `alignment[2]` for every measured layer.
+
+    Args:
+        connection: a reading transaction.
+        members: a SELECT of trial keys.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    measured: dict[int, frozenset[str]] = {}
+    rows = connection.execute(
+        select(final, trial.c.settings_id)
+        .join(trial, trial.c.id == final.c.trial_id)
+        .where(final.c.trial_id.in_(members))
+    ).all()
+    documents = documents_of(connection, {row.settings_id for row in rows})
+    asked = {key: frozenset(document["measure"]["metrics"]) for key, document in documents.items()}
+    columns = [*NETWORK_COLUMNS, *LAYER_COLUMNS]
+    for row in rows:
+        values = row._mapping
+        measured[row.trial_id] = asked[row.settings_id]
+        found[row.trial_id] = {name: word_of(name, values[name]) for name in columns if name in asked[row.settings_id]}
+    last = and_(layer_measurement.c.trial_id == trial.c.id, layer_measurement.c.step == trial.c.last_step)
+    layers = (
+        select(layer_measurement).join(trial, last).where(trial.c.id.in_(members)).order_by(layer_measurement.c.layer)
+    )
+    for row in connection.execute(layers).mappings().all():
+        if row["trial_id"] in found:
+            key, layer = row["trial_id"], row["layer"]
+            found[key] |= {
+                f"{name}[{layer}]": word_of(name, row[name]) for name in LAYER_COLUMNS if name in measured[key]
+            }
+    _add_parametrised(connection, members, found)
+    return found
+
+
+def _add_parametrised(connection: Connection, members: Select[Any], found: dict[int, dict[str, Any]]) -> None:
+    table = parametrised_measurement
+    last = and_(table.c.trial_id == trial.c.id, table.c.step == trial.c.last_step)
+    query = select(table).join(trial, last).where(trial.c.id.in_(members)).order_by(table.c.layer, table.c.name)
+    for row in connection.execute(query).all():
+        if row.trial_id in found:
+            found[row.trial_id].setdefault(row.name, row.value)
+            found[row.trial_id][f"{row.name}[{row.layer}]"] = row.value
+
+
+def word_of(metric: str, value: float | None) -> Any:
+    """A stored value as users see it: the word behind a code, the number itself otherwise."""
+    words = names.METRICS[metric].words
+    return words[int(value)] if words and value is not None else value

@@ -7,11 +7,10 @@ from sqlalchemy import Connection, Select, select
 
 from service.questions import filters
 from service.states import TrialState
-from service.store.documents import documents_of
 from service.store.finals import final_lookup
 from service.store.ids import experiment_id
+from service.store.known_settings import documents_of, setting
 from service.store.models import experiment_trial, trial
-from service.store.readings import setting
 
 
 class Member(NamedTuple):

@@ -6,9 +6,9 @@ from sqlalchemy import case, func, literal, select
 
 from service.states import ENDED, TrialState
 from service.store.experiments import require
+from service.store.known_settings import settings_of
 from service.store.models import experiment_trial, measurement, trial
 from service.store.session import Store
-from service.store.settings_columns import settings_of
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from service.errors import Conflict, IdempotencyMismatch, StoreUnavailable, TooMany
 from service.grid.expansion import Expansion
 from service.states import ExperimentState, TrialState, experiment_state
-from service.store.control import AS_NEW
+from service.store.bulk_writes import insert_columns
 from service.store.copy_binary import BIGINT, BOOLEAN
 from service.store.experiments import count_states, require
 from service.store.ids import experiment_id
-from service.store.measurements import insert_columns
 from service.store.models import experiment, experiment_trial, idempotency, runs, settings, trial, waits
 from service.store.session import Store, utc_now
-from service.store.wanting import one_at_a_time, settle
+from service.store.wanting import AS_NEW, one_at_a_time, settle
 
 _CHUNK = 5_000
 _MANY = 1_000

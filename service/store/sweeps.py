@@ -17,10 +17,10 @@ from sqlalchemy import Connection, Table, case, select
 from nfa_kernels import names
 from service.questions.tables import column, column_type
 from service.store.bulk_reads import read_columns
-from service.store.documents import documents_of
 from service.store.experiments import require
 from service.store.ids import trial_id
 from service.store.keys import listed
+from service.store.known_settings import documents_of, setting
 from service.store.members import Member, members_in
 from service.store.models import (
     LAYER_COLUMNS,
@@ -30,7 +30,6 @@ from service.store.models import (
     measurement,
     parametrised_measurement,
 )
-from service.store.readings import setting
 from service.store.session import Store
 
 Level = Literal["layer", "network"]

@@ -12,7 +12,10 @@ from service.errors import NotFound
 from service.questions import filters
 from service.store.conditions import condition_of, order_by, state_column
 from service.store.experiments import require
+from service.store.finals import finals_of, word_of
 from service.store.ids import trial_number
+from service.store.keys import listed
+from service.store.known_settings import settings_of
 from service.store.models import (
     LAYER_COLUMNS,
     NETWORK_COLUMNS,
@@ -23,9 +26,8 @@ from service.store.models import (
     parametrised_measurement,
     trial,
 )
-from service.store.readings import TrialRow, finals_of, only, trial_by_key, trials_by_key, word_of
 from service.store.session import Store
-from service.store.settings_columns import settings_of
+from service.store.trial_rows import TrialRow, trial_by_key, trials_by_key
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def list_trials(
         picked = connection.execute(query.order_by(link.position)).all()
         page = picked[:limit]
         found = trials_by_key(connection, {row.trial_id: (row.position, bool(row.wanted)) for row in page})
-        finals = finals_of(connection, only(row.trial_id for row in page))
+        finals = finals_of(connection, listed(connection, [row.trial_id for row in page]))
     following = After(page[-1].value, page[-1].position) if len(picked) > limit else None
     return [Trial(found[row.trial_id], finals.get(row.trial_id, {})) for row in page], following
 
@@ -108,7 +110,7 @@ def get_trial(store: Store, public_id: str) -> Trial:
         row = trial_by_key(connection, key)
         if row is None:
             raise NotFound(f"no trial {public_id}: GET /experiments/ID/trials lists an experiment's")
-        return Trial(row, finals_of(connection, only([key])).get(key, {}))
+        return Trial(row, finals_of(connection, listed(connection, [key])).get(key, {}))
 
 
 def trial_series(

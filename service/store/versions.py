@@ -9,8 +9,8 @@ from sqlalchemy import Integer, and_, cast, func, literal, select
 from service.states import TrialState
 from service.store.experiments import require
 from service.store.models import experiment, experiment_trial, trial
-from service.store.readings import trial_by_key
 from service.store.session import Store
+from service.store.trial_rows import trial_by_key
 
 _UNFINISHED = (TrialState.QUEUED, TrialState.RUNNING)
 

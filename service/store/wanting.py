@@ -18,6 +18,19 @@ from service.store.session import utc_now
 
 _CONTROL_LOCK = 715_225_742
 _UNFINISHED = (TrialState.QUEUED, TrialState.RUNNING)
+AS_NEW: dict[str, Any] = {
+    "state": TrialState.QUEUED,
+    "failures": 0,
+    "interruptions": 0,
+    "stack_limit": 0,
+    "kept_every": 1,
+    "error": None,
+    "last_step": None,
+    "provenance": None,
+    "started_at": None,
+    "ended_at": None,
+}
+"""A trial that is to be run again. Its attempt number stays: it only ever grows."""
 
 
 def one_at_a_time(connection: Connection) -> None:

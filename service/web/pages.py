@@ -7,25 +7,25 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from service.api import catalogue, health
+from nfa_kernels import names
 from service.api.access import COOKIE, ActorDep
 from service.api.deps import Cursor, SettingsDep, StoreDep, Where, encode_cursor, number_cursor
-from service.api.experiments import preview
 from service.api.grid_bodies import EXAMPLE_YAML
 from service.api.query_names import numeric_metrics
-from service.api.results import verdicts
-from service.api.trials import detail_of, page_of
+from service.api.trial_bodies import detail_of, page_of
 from service.errors import InvalidRequest, ServiceError, Unauthorised
-from service.grid.expansion import dataset_ids, expand, parse_document
+from service.grid.document import parse_document
 from service.grid.help import settings_help
 from service.presets import get_preset, list_presets
 from service.questions.reductions import parse_reduction
 from service.settings import Settings
 from service.states import ExperimentState, TrialState
 from service.store import attempts, experiments, results, submissions, trials
-from service.store.datasets import dataset_shapes
+from service.store import cluster as cluster_store
+from service.store.expansions import cost_of, expanded
 from service.store.session import Store
 from service.store.tokens import find_actor
+from service.store.verdicts import judged
 from service.store.versions import version_of
 from service.tokens import Actor, is_well_formed
 from service.web import charting
@@ -94,9 +94,9 @@ def experiment(
     )
     version, kept = version_of(store, [experiment_id]), request.app.state.kept_for_pages
     groups = kept.get((experiment_id, question), version, lambda: results.group_table(store, experiment_id, question))
-    judged: list[Any] | None = []
+    verdicts: list[Any] | None = []
     if one.claims:
-        judged = kept.soon((experiment_id, "verdicts"), version, lambda: verdicts(store, one)["items"], _JUDGED_SECONDS)
+        verdicts = kept.soon((experiment_id, "verdicts"), version, lambda: judged(store, one), _JUDGED_SECONDS)
     return render(
         "experiment.html",
         one=one,
@@ -109,7 +109,7 @@ def experiment(
         metrics=list(dict.fromkeys((*SHOWN_METRICS, chosen["metric"]))),
         groups=groups[:_MOST_GROUPS],
         left_out=max(0, len(groups) - _MOST_GROUPS),
-        verdicts=judged,
+        verdicts=verdicts,
         trials=page,
         listed={"state": state, "trials_where": trials_where, "sort": sort},
         problem=problem,
@@ -191,9 +191,9 @@ def _submitted(form: dict[str, str], store: Store, actor: Actor, settings: Setti
     text = form.get("grid", "")
     try:
         document = parse_document(text.encode())
-        expansion = expand(document, settings.limits, dataset_shapes(store, dataset_ids(document)))
+        expansion = expanded(store, document, settings.limits)
         if form.get("do") == "preview":
-            return _submit_page(text, cost=preview((expansion, document), store))
+            return _submit_page(text, cost=cost_of(store, expansion))
         created = submissions.create_experiment(
             store, expansion, owner=actor.owner, max_queued=settings.max_queued, document=document
         )
@@ -219,17 +219,17 @@ def _submit_page(text: str, *, preset: str = "", cost: Any = None, error: Servic
 @router.get("/cluster")
 def cluster(store: StoreDep) -> Response:
     """Who works on the queue."""
-    found = health.get_cluster(store)
-    alive = [one for one in found["dispatchers"] if one["alive"]]
-    trainers = [(one, trainer) for one in alive for trainer in one["resources"].get("trainers", ())]
-    stacks = [(one, stack) for one in alive for stack in one["resources"].get("stacks", ())]
+    found = cluster_store.snapshot(store)
+    alive = [one for one in found.dispatchers if one.is_alive]
+    trainers = [(one, trainer) for one in alive for trainer in one.resources.get("trainers", ())]
+    stacks = [(one, stack) for one in alive for stack in one.resources.get("stacks", ())]
     return render("cluster.html", found=found, trainers=trainers, stacks=stacks)
 
 
 @router.get("/definitions")
 def definitions() -> Response:
     """What each metric is."""
-    return render("definitions.html", items=catalogue.metric_definitions()["items"])
+    return render("definitions.html", items=names.METRICS | names.METRIC_FAMILIES)
 
 
 @router.get("/login")

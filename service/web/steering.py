@@ -6,13 +6,13 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from service.api import control
 from service.api.access import ActorDep, require_change
 from service.api.deps import SettingsDep, StoreDep
 from service.errors import InvalidRequest
-from service.grid.expansion import parse_document
-from service.schemas import Extension, Retry
+from service.grid.document import parse_document
 from service.settings import Settings
+from service.store import control
+from service.store.expansions import widen_experiment
 from service.store.experiments import get_experiment
 from service.store.session import Store
 from service.web.page_route import PageRoute, form_of
@@ -38,7 +38,7 @@ def _retry(experiment: str, form: dict[str, str], store: Store, _: Settings) -> 
     which = form.get("which", "")
     if which not in ("failed", "diverged", "cancelled"):
         raise InvalidRequest(f"which: received {which[:50]!r}; choose failed, diverged or cancelled")
-    return control.retry(experiment, Retry(which=which), store)
+    return control.retry_experiment(store, experiment, which)
 
 
 def _extend(experiment: str, form: dict[str, str], store: Store, settings: Settings) -> Any:
@@ -47,13 +47,13 @@ def _extend(experiment: str, form: dict[str, str], store: Store, settings: Setti
     if not seeds.isdecimal() or len(seeds) > 7:
         raise InvalidRequest(f"seeds: received {seeds[:50]!r}; give a number n for the seeds 0 .. n-1")
     axes = {path: parse_document(f"values: [{written}]".encode())["values"]} if path and written else {}
-    return control.extend(experiment, Extension(axes=axes, seeds=int(seeds)), store, settings)
+    return widen_experiment(store, experiment, axes, int(seeds), settings.limits, settings.max_queued)
 
 
 _ACTIONS = {
-    "cancel": lambda experiment, _form, store, _settings: control.cancel(experiment, store),
-    "pause": lambda experiment, _form, store, _settings: control.pause(experiment, store),
-    "resume": lambda experiment, _form, store, _settings: control.resume(experiment, store),
+    "cancel": lambda experiment, _form, store, _settings: control.cancel_experiment(store, experiment),
+    "pause": lambda experiment, _form, store, _settings: control.pause_experiment(store, experiment),
+    "resume": lambda experiment, _form, store, _settings: control.resume_experiment(store, experiment),
     "retry": _retry,
     "extend": _extend,
 }

@@ -8,7 +8,7 @@ from service.grid.expansion import expand
 from service.questions.judging import judge
 from service.states import TrialState
 from service.store import submissions, trials
-from service.store.results import claim_rows
+from service.store.verdicts import claim_rows
 
 WEIGHT_DECAY = {
     "name": "a small weight-decay sweep",

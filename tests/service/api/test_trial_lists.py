@@ -7,7 +7,9 @@ import pytest
 
 from service.questions import filters
 from service.store.experiments import require
-from service.store.readings import finals_of, lookup_of, members_of, trials_of
+from service.store.finals import finals_of
+from service.store.members import keys_of
+from service.store.trial_rows import lookup_of, trials_of
 
 ROOT = "/api/v1/experiments"
 TRIAL = {
@@ -96,7 +98,7 @@ def pages(api, experiment, limit, **params):
 def test_a_filter_in_the_database_passes_what_the_language_says(api, store, mixed):
     with store.read() as connection:
         number = require(connection, mixed)
-        finals = finals_of(connection, members_of(number))
+        finals = finals_of(connection, keys_of([number]))
         rows = [(row, lookup_of(row, finals.get(row.id, {}))) for row in trials_of(connection, number)]
     assert {row.state.value for row, _ in rows} >= {"completed", "diverged", "cancelled", "queued"}
     for where in FILTERS:

@@ -5,7 +5,7 @@ import statistics
 import numpy as np
 import pytest
 
-from service.questions.statistics import Cells
+from service.questions.statistics import BOOTSTRAP_DRAWS, statistics_of
 
 REFERENCE = {
     "mean": np.mean,
@@ -19,22 +19,41 @@ REFERENCE = {
 }
 
 
-@pytest.mark.parametrize("name", REFERENCE)
 @pytest.mark.parametrize("shift", [0.0, 1.0, 1e8])
-def test_a_statistic_equals_numpys_also_far_from_zero(name, shift):
+def test_a_statistic_equals_numpys_also_far_from_zero(shift):
     generator = np.random.default_rng(0)
     cells = generator.integers(0, 40, 300)
     cells[cells == 7] = 8
     cells[5] = 41
     values = shift + 1e-6 * generator.standard_normal(300)
-    found = Cells(cells, values, 43).statistic(name)
-    for cell in range(43):
-        own = values[cells == cell]
-        expected = REFERENCE[name](own) if len(own) else np.nan
-        assert found[cell] == pytest.approx(expected, rel=1e-9 if name in ("std", "sem") else 1e-12, nan_ok=True), cell
+    found = statistics_of(cells, values, 43, tuple(REFERENCE))
+    for name, reference in REFERENCE.items():
+        for cell in range(43):
+            own = values[cells == cell]
+            expected = reference(own) if len(own) else np.nan
+            tolerance = 1e-9 if name in ("std", "sem") else 1e-12
+            assert found[name][cell] == pytest.approx(expected, rel=tolerance, nan_ok=True), (name, cell)
 
 
 def test_empty_cells_count_nothing_and_have_no_statistics():
-    cells = Cells(np.empty(0, np.int64), np.empty(0), 3)
-    assert cells.statistic("count").tolist() == [0, 0, 0]
-    assert all(np.isnan(cells.statistic(name)).all() for name in REFERENCE)
+    found = statistics_of(np.empty(0, np.int64), np.empty(0), 3, ("count", "ci95", *REFERENCE))
+    assert found.pop("count").tolist() == [0, 0, 0]
+    assert len(found) == len(REFERENCE) + 2
+    assert all(np.isnan(column).all() for column in found.values())
+
+
+def test_the_mean_of_equal_numbers_is_that_number_and_that_of_the_largest_is_finite():
+    values = np.array([0.1] * 10 + [1.7e308, -1.7e308, 1.7e308])
+    found = statistics_of(np.array([0] * 10 + [1] * 3), values, 2, ("mean",))["mean"]
+    assert found[0] == 0.1
+    assert found[1] == pytest.approx(1.7e308 / 3)
+
+
+def test_a_bootstrap_drawn_in_pieces_is_the_one_drawn_at_once():
+    values = np.random.default_rng(1).standard_normal(5_000)
+    draws = np.random.default_rng(0).choice(values, (BOOTSTRAP_DRAWS, len(values))).mean(axis=1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    cells = np.array([0] * len(values) + [2])
+    found = statistics_of(cells, np.append(values, 1.0), 3, ("ci95",))
+    assert (found["ci95_low"][0], found["ci95_high"][0]) == (low, high)
+    assert np.isnan(found["ci95_low"][1:]).all(), "one number and none have no interval"

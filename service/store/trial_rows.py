@@ -1,23 +1,17 @@
-"""What questions about an experiment are answered from: its trials, their final values and their series."""
+"""The trials of an experiment, whole, and what filters, groups and orders look up in one."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, select
+from sqlalchemy import Connection, Row, select
 
-from nfa_kernels import names
 from service.states import TrialState
-from service.store.documents import documents_of
 from service.store.keys import among
+from service.store.known_settings import documents_of, setting
 from service.store.models import (
-    LAYER_COLUMNS,
-    NETWORK_COLUMNS,
     experiment_trial,
-    final,
-    layer_measurement,
-    parametrised_measurement,
     trial,
 )
 
@@ -115,57 +109,6 @@ def _trial_row(row: Row[Any], documents: Mapping[int, Mapping[str, Any]], positi
     )
 
 
-def finals_of(connection: Connection, members: Select[Any]) -> dict[int, dict[str, Any]]:
-    """Final values of trials by the names users see: `alignment`, and `alignment[2]` for every measured layer.
-
-    Args:
-        connection: a reading transaction.
-        members: a SELECT of trial keys.
-    """
-    found: dict[int, dict[str, Any]] = {}
-    measured: dict[int, frozenset[str]] = {}
-    rows = connection.execute(
-        select(final, trial.c.settings_id)
-        .join(trial, trial.c.id == final.c.trial_id)
-        .where(final.c.trial_id.in_(members))
-    ).all()
-    documents = documents_of(connection, {row.settings_id for row in rows})
-    asked = {key: frozenset(document["measure"]["metrics"]) for key, document in documents.items()}
-    columns = [*NETWORK_COLUMNS, *LAYER_COLUMNS]
-    for row in rows:
-        values = row._mapping
-        measured[row.trial_id] = asked[row.settings_id]
-        found[row.trial_id] = {name: word_of(name, values[name]) for name in columns if name in asked[row.settings_id]}
-    last = and_(layer_measurement.c.trial_id == trial.c.id, layer_measurement.c.step == trial.c.last_step)
-    layers = (
-        select(layer_measurement).join(trial, last).where(trial.c.id.in_(members)).order_by(layer_measurement.c.layer)
-    )
-    for row in connection.execute(layers).mappings().all():
-        if row["trial_id"] in found:
-            key, layer = row["trial_id"], row["layer"]
-            found[key] |= {
-                f"{name}[{layer}]": word_of(name, row[name]) for name in LAYER_COLUMNS if name in measured[key]
-            }
-    _add_parametrised(connection, members, found)
-    return found
-
-
-def _add_parametrised(connection: Connection, members: Select[Any], found: dict[int, dict[str, Any]]) -> None:
-    table = parametrised_measurement
-    last = and_(table.c.trial_id == trial.c.id, table.c.step == trial.c.last_step)
-    query = select(table).join(trial, last).where(trial.c.id.in_(members)).order_by(table.c.layer, table.c.name)
-    for row in connection.execute(query).all():
-        if row.trial_id in found:
-            found[row.trial_id].setdefault(row.name, row.value)
-            found[row.trial_id][f"{row.name}[{row.layer}]"] = row.value
-
-
-def word_of(metric: str, value: float | None) -> Any:
-    """A stored value as users see it: the word behind a code, the number itself otherwise."""
-    words = names.METRICS[metric].words
-    return words[int(value)] if words and value is not None else value
-
-
 def lookup_of(row: TrialRow, finals: Mapping[str, Any]) -> Callable[[str], Any]:
     """Path -> value of one trial, for filters, grouping and sorting: settings, seed, state, final.METRIC[layer]."""
 
@@ -179,23 +122,3 @@ def lookup_of(row: TrialRow, finals: Mapping[str, Any]) -> Callable[[str], Any]:
         return setting(row.settings, path)
 
     return lookup
-
-
-def setting(document: Mapping[str, Any], path: str) -> Any:
-    """A setting by its path, None where the trial does not read it; a width that all layers share is a number."""
-    value: Any = document
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    if path == "network.width" and isinstance(value, list) and value and len(set(value)) == 1:
-        return value[0]
-    return value
-
-
-def members_of(number: int) -> Select[Any]:
-    """SELECT of the keys of an experiment's trials."""
-    return select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number)
-
-
-def only(keys: Iterable[int]) -> Select[Any]:
-    """SELECT of given keys."""
-    return select(trial.c.id).where(trial.c.id.in_(list(keys)))

@@ -1,0 +1,79 @@
+"""Trials as the API and the pages show them."""
+
+import json
+from typing import Any
+
+from service.api.deps import decode_cursor, encode_cursor
+from service.errors import InvalidRequest
+from service.questions import filters
+from service.states import TrialState
+from service.store import attempts, trials
+from service.store.ids import trial_id
+from service.store.session import Store
+
+
+def page_of(
+    store: Store,
+    experiment_id: str,
+    limit: int,
+    cursor: str | None,
+    state: TrialState | None,
+    where: str,
+    sort: str | None,
+) -> dict[str, Any]:
+    """A page of trials as the API answers it. Raises NotFound, InvalidRequest."""
+    if sort is not None:
+        filters.check_path(sort.removeprefix("-"))
+    kind = f"trials {sort or ''}"
+    found, following = trials.list_trials(
+        store, experiment_id, state=state, where=where, sort=sort, limit=limit, after=_after(kind, cursor)
+    )
+    key = None if following is None else json.dumps(following, separators=(",", ":"))
+    return {"items": [_body(one) for one in found], "next_cursor": encode_cursor(kind, key)}
+
+
+def _after(kind: str, cursor: str | None) -> trials.After | None:
+    """Where the page before ended. Raises InvalidRequest for a cursor of another order, or made up."""
+    key = decode_cursor(kind, cursor)
+    if key is None:
+        return None
+    try:
+        value, position = json.loads(key)
+    except (ValueError, TypeError):
+        value, position = "", -1
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
+    if not (value is None or is_number) or type(position) is not int or not 0 <= position < 2**62:
+        raise InvalidRequest("cursor: give the `next_cursor` of the page before with the same sort, or none")
+    return trials.After(value, position)
+
+
+def detail_of(store: Store, public_id: str) -> dict[str, Any]:
+    """A trial as the API answers it. Raises NotFound."""
+    one = _body(trials.get_trial(store, public_id))
+    return one | {"attempts": [record._asdict() for record in attempts.list_attempts(store, public_id)]}
+
+
+def _body(one: trials.Trial) -> dict[str, Any]:
+    row = one.row
+    shown = (
+        "fingerprint",
+        "state",
+        "settings",
+        "seed",
+        "attempt",
+        "failures",
+        "error",
+        "last_step",
+        "provenance",
+        "created_at",
+        "started_at",
+        "ended_at",
+    )
+    first = {name: value for name, value in one.final.items() if not name.endswith("]")}
+    later = {name: value for name, value in one.final.items() if name.endswith("]") and not _is_first(name, one)}
+    return {"id": trial_id(row.id)} | {name: getattr(row, name) for name in shown} | {"final": first | later}
+
+
+def _is_first(name: str, one: trials.Trial) -> bool:
+    """Whether a name like alignment[1] repeats the plain name's value."""
+    return name.endswith(f"[{one.row.settings['measure']['layers'][0]}]")

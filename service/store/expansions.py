@@ -1,0 +1,67 @@
+"""A document becomes trials with what the store knows: the shapes of uploaded arrays, and which trials there are."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.grid import stacking
+from service.grid.expansion import Expansion, dataset_ids, expand
+from service.grid.extension import extended
+from service.grid.fitting import Limits
+from service.store import cluster, submissions
+from service.store.datasets import dataset_shapes
+from service.store.experiments import get_experiment
+from service.store.session import Store
+
+
+def expanded(store: Store, document: Mapping[str, Any], limits: Limits) -> Expansion:
+    """The trials of a document. Raises InvalidGrid."""
+    return expand(document, limits, dataset_shapes(store, dataset_ids(document)))
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a grid would cost, were it submitted now."""
+
+    trials: int
+    new: int
+    reused: int
+    stacks: int
+    estimated_seconds: float
+
+
+def cost_of(store: Store, expansion: Expansion) -> Cost:
+    """Count trials, stacks and seconds; nothing is stored."""
+    new = _new_per_point(expansion, submissions.known_fingerprints(store, expansion))
+    slots = cluster.live_slots(store) or os.cpu_count() or 1
+    points = zip(expansion.points, new, strict=True)
+    estimate = stacking.estimate(((p.settings, p.stack_key, p.shape, count) for p, count in points), slots)
+    total = len(expansion)
+    return Cost(total, sum(new), total - sum(new), estimate.stacks, round(estimate.seconds, 3))
+
+
+def _new_per_point(expansion: Expansion, known: frozenset[str]) -> list[int]:
+    """How many seeds of each point are new."""
+    is_new = [fingerprint not in known for *_, fingerprint in expansion.trials()]
+    seeds = len(expansion.seeds)
+    return [sum(is_new[start : start + seeds]) for start in range(0, len(is_new), seeds)]
+
+
+def widen_experiment(
+    store: Store,
+    public_id: str,
+    axes: Mapping[str, Sequence[Any]],
+    seeds: int | Sequence[int],
+    limits: Limits,
+    max_queued: int | None,
+) -> submissions.Created:
+    """Widen an experiment's grid to the union of its own and the given values and seeds; only what is new is run.
+
+    Raises:
+        NotFound, InvalidGrid, Conflict, TooMany.
+    """
+    before = get_experiment(store, public_id).grid
+    document = extended(before, axes, seeds)
+    expansion = expanded(store, document, limits)
+    return submissions.extend_experiment(store, public_id, expansion, before, document, max_queued)

@@ -1,0 +1,86 @@
+"""The verdicts on an experiment's claims, and the rows they are judged on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection
+
+from nfa_kernels import names
+from service.questions.judging import Claim, Row, Series, judge, parse_claims
+from service.store.experiments import Experiment, require
+from service.store.finals import finals_of
+from service.store.ids import trial_id
+from service.store.members import keys_of
+from service.store.series import reduced_values, series_of, times_of
+from service.store.session import Store
+from service.store.trial_rows import TrialRow, lookup_of, trials_of
+
+
+def judged(store: Store, experiment: Experiment) -> list[dict[str, Any]]:
+    """All claims of an experiment, judged; see `questions.judging.Verdict`."""
+    claims = parse_claims(experiment.claims)
+    rows = claim_rows(store, experiment.id, claims)
+    return [asdict(judge(claim, rows[claim.id])) for claim in claims]
+
+
+def claim_rows(store: Store, experiment: str, claims: Sequence[Claim]) -> dict[str, list[Row]]:
+    """What each claim is judged on, by the claim's id."""
+    with store.read() as connection:
+        number = require(connection, experiment)
+        if not claims:
+            return {}
+        rows = trials_of(connection, number)
+        finals = finals_of(connection, keys_of([number]))
+        numeric = {
+            key: {name: value for name, value in values.items() if not isinstance(value, str)}
+            for key, values in finals.items()
+        }
+        return {claim.id: _rows_for(connection, number, claim, rows, finals, numeric) for claim in claims}
+
+
+def _rows_for(
+    connection: Connection,
+    number: int,
+    claim: Claim,
+    rows: Sequence[TrialRow],
+    finals: Mapping[int, Mapping[str, Any]],
+    numeric: Mapping[int, Mapping[str, Any]],
+) -> list[Row]:
+    layers = _layers_of(claim, rows)
+    values: dict[int, dict[int, float | None]] = {row.id: {} for row in rows}
+    series: dict[int, dict[int, Series]] = {row.id: {} for row in rows}
+    for layer in layers:
+        if claim.needs_series:
+            frame = series_of(connection, keys_of([number]), claim.metric, layer)
+            timed = frame.join(times_of(connection, keys_of([number])), on=["trial_id", "step"], maintain_order="left")
+            for (key,), part in timed.group_by("trial_id", maintain_order=True):
+                found = Series(part["step"].to_list(), part["time"].to_list(), part[claim.metric].to_list())
+                series[int(str(key))][layer] = found
+        else:
+            found_values = reduced_values(connection, keys_of([number]), claim.metric, layer, claim.reduction)
+            for key, value in found_values.items():
+                values[key][layer] = value
+    return [
+        Row(
+            trial=trial_id(row.id),
+            state=row.state,
+            lookup=lookup_of(row, finals.get(row.id, {})),
+            final=numeric.get(row.id, {}),
+            values={layer: values[row.id].get(layer) for layer in _measured(claim, row, layers)},
+            series=series[row.id],
+        )
+        for row in rows
+    ]
+
+
+def _layers_of(claim: Claim, rows: Sequence[TrialRow]) -> list[int]:
+    if claim.metric in names.NETWORK_METRICS:
+        return [0]
+    if isinstance(claim.layer, int):
+        return [claim.layer]
+    return sorted({layer for row in rows for layer in row.settings["measure"]["layers"]})
+
+
+def _measured(claim: Claim, row: TrialRow, layers: Sequence[int]) -> list[int]:
+    return [layer for layer in layers if layer == 0 or layer in row.settings["measure"]["layers"]]
