@@ -16,8 +16,9 @@ from service.questions.number_format import number
 from service.schemas import ExperimentBody, VerdictBody
 from service.states import TrialState
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# names and errors are text: what stands in brackets there is no style
+out = Console(highlight=False, markup=False)
+err = Console(stderr=True, highlight=False, markup=False)
 
 _STATE_STYLES = {
     "completed": "green",

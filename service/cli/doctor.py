@@ -143,16 +143,16 @@ def _ray_address() -> Iterator[Finding]:
 
 
 def _service(url: str, token: str | None) -> Iterator[Finding]:
-    with Client(url, token, retries=0, timeout_seconds=5.0) as client:
-        try:
+    try:
+        with Client(url, token, retries=0, timeout_seconds=5.0) as client:
             client.ready()
             cluster = client.cluster()
-        except Unreachable:
-            yield Finding("service", None, f"none answers at {url}: start one with `nfa up`")
-            return
-        except ClientError as error:
-            yield Finding("service", False, str(error))
-            return
+    except Unreachable as error:
+        yield Finding("service", None, str(error))
+        return
+    except ClientError as error:
+        yield Finding("service", False, str(error))
+        return
     alive = [one for one in cluster.dispatchers if one.alive]
     words = (
         f"{url}; {len(alive)} dispatchers, {sum(one.slots for one in alive)} trainers, {cluster.queued} trials queued"

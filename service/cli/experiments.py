@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from service.cli.display import (
     counts,
@@ -112,13 +113,13 @@ def show(experiment: ExperimentId = None, url: Url = DEFAULT_URL, token: Token =
 
 
 def _head(client: Client, one: ExperimentDetail) -> None:
-    out.print(f"[bold]{one.id}[/]  {one.name}  ", state(one.state.value), f"  {one.progress:.0%}")
+    out.print(Text(one.id, "bold"), f" {one.name}  ", state(one.state.value), f"  {one.progress:.0%}")
     out.print(f"created {one.created_at:%Y-%m-%d %H:%M} UTC; {counts(one)}; {one.steps.done:,} steps done")
     if one.tags:
         out.print(f"tags: {', '.join(one.tags)}")
     waits = one.progress < 1 and not any(found.alive for found in client.cluster().dispatchers)
     if waits:
-        out.print("[yellow]No dispatcher is alive: nothing trains until one is started (`nfa up`).[/]")
+        out.print(Text("No dispatcher is alive: nothing trains until one is started (`nfa up`).", "yellow"))
 
 
 def watch(

@@ -75,7 +75,7 @@ class LocalService:
         self.dispatcher.start()
         self.api.start()
         tell("Starting the API")
-        with Client(self.url, retries=0, timeout_seconds=5.0) as client:
+        with Client(self.url, retries=0, timeout_seconds=5.0, is_direct=True) as client:
             self._wait_for(lambda: _answers(client), "the API does not answer")
         tell("Starting Ray and the dispatcher")
         with open_store(self.database_url) as store:

@@ -66,15 +66,23 @@ class Client:
         token: sent as a bearer token; default: NFA_TOKEN.
         timeout_seconds: how long one answer may take.
         retries: how often a call is repeated when the service does not answer or is not ready.
+        is_direct: never through a proxy. By default this machine's own addresses are reached directly, others as
+            HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say.
 
     Every method raises ClientError with the problem document, and Unreachable where nobody answered.
     """
 
     def __init__(
-        self, url: str | None = None, token: str | None = None, *, timeout_seconds: float = 60.0, retries: int = 4
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        timeout_seconds: float = 60.0,
+        retries: int = 4,
+        is_direct: bool = False,
     ) -> None:
         url, token = url or os.environ.get("NFA_URL", DEFAULT_URL), token or os.environ.get("NFA_TOKEN")
-        self._transport = Transport(url, token, timeout_seconds, retries)
+        self._transport = Transport(url, token, timeout_seconds, retries, is_direct=is_direct)
 
     def __enter__(self) -> Self:
         return self

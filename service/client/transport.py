@@ -5,8 +5,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.request import getproxies
 
 import httpx
+
+from service.client.proxies import SCHEMES, proxy_for, without_password
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 RETRIED_STATUS: Final = frozenset({429, 502, 503, 504})
@@ -39,10 +42,12 @@ class ClientError(Exception):
 class Unreachable(ClientError):
     """No service answered at the address."""
 
-    def __init__(self, url: str, reason: str) -> None:
+    def __init__(self, url: str, reason: str, proxy: str | None = None) -> None:
         detail = (
             f"no service answers at {url} ({reason}): start one with `nfa up`, or name another with --url or NFA_URL"
         )
+        if proxy is not None:
+            detail += f". It was asked through the proxy {without_password(proxy)}: NO_PROXY names hosts that need none"
         super().__init__({"code": "unreachable", "title": "No service answers", "detail": detail})
 
 
@@ -51,6 +56,12 @@ class Transport:
 
     Every call is safe to repeat: reading changes nothing, and what changes something carries an idempotency key or
     says only what should be so.
+
+    Args:
+        is_direct: no proxy, whatever the environment says; see proxies.py for what follows it.
+    Raises:
+        ClientError: the environment names a proxy that cannot be used.
+        Unreachable: the address is none.
     """
 
     def __init__(
@@ -60,10 +71,18 @@ class Transport:
         timeout_seconds: float,
         retries: int,
         sleep: Callable[[float], None] = time.sleep,
+        *,
+        is_direct: bool = False,
     ) -> None:
         self.url, self._retries, self._sleep = url.rstrip("/"), retries, sleep
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_seconds)
+        try:
+            self._proxy = None if is_direct else proxy_for(self.url, getproxies())
+            # certificates still follow the environment; proxies would as well, were there no transport
+            transport = _transport(self._proxy)
+            self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_seconds, transport=transport)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise Unreachable(self.url, str(error)) from error
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +118,7 @@ class Transport:
                 raise Unreachable(self.url, str(error)) from error
             except httpx.TransportError as error:
                 if is_last or isinstance(error, httpx.UnsupportedProtocol):
-                    raise Unreachable(self.url, str(error) or type(error).__name__) from error
+                    raise self._unreachable(error) from error
                 self._sleep(_backoff_seconds(attempt, None))
                 continue
             if response.is_success:
@@ -133,11 +152,32 @@ class Transport:
                     return target.stat().st_size
                 except httpx.TransportError as error:
                     if attempt == self._retries:
-                        raise Unreachable(self.url, str(error) or type(error).__name__) from error
+                        raise self._unreachable(error) from error
                     self._sleep(_backoff_seconds(attempt, None))
         finally:
             part.unlink(missing_ok=True)
         raise AssertionError("the loop returns or raises")
+
+    def _unreachable(self, error: httpx.TransportError) -> Unreachable:
+        return Unreachable(self.url, str(error) or type(error).__name__, self._proxy)
+
+
+def _transport(proxy: str | None) -> httpx.HTTPTransport:
+    """What carries calls, through a proxy or directly. Raises ClientError for a proxy that cannot be used."""
+    try:
+        return httpx.HTTPTransport(proxy=proxy)
+    except ImportError as error:
+        raise _unusable(proxy, "needs a package that is not installed: `pip install 'httpx[socks]'`") from error
+    except (httpx.InvalidURL, ValueError) as error:
+        raise _unusable(proxy, f"is none that can be used (it begins with {', '.join(SCHEMES)})") from error
+
+
+def _unusable(proxy: str | None, why: str) -> ClientError:
+    detail = (
+        f"the proxy {without_password(proxy or '')} that the environment names {why}; or take it out of HTTP_PROXY, "
+        "HTTPS_PROXY and ALL_PROXY, or put the service's host into NO_PROXY"
+    )
+    return ClientError({"code": "proxy_unusable", "title": "The proxy cannot be used", "detail": detail})
 
 
 def _backoff_seconds(attempt: int, retry_after: str | None) -> float:

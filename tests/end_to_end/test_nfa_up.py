@@ -24,6 +24,8 @@ QUICK_LEASES = {
     "NFA_SWEEP_SECONDS": "0.5",
     "NFA_BLOCK_SECONDS": "0.1",
 }
+# what many clusters set for everybody; nothing answers there
+PROXIED = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9") | {"NO_PROXY": "localhost"}
 Up = Callable[[], tuple[subprocess.Popen[str], str]]
 
 
@@ -31,7 +33,9 @@ Up = Callable[[], tuple[subprocess.Popen[str], str]]
 def up(store_url: str, tmp_path: Path) -> Iterator[Up]:
     """Starts `nfa up` on the test's store; answers the process and the address, and ends what still runs."""
     started: list[subprocess.Popen[str]] = []
-    environment = os.environ | QUICK_LEASES | {"NFA_HOME": str(tmp_path / "home"), "NFA_DATABASE_URL": store_url}
+    environment = (
+        os.environ | PROXIED | QUICK_LEASES | {"NFA_HOME": str(tmp_path / "home"), "NFA_DATABASE_URL": store_url}
+    )
 
     def start() -> tuple[subprocess.Popen[str], str]:
         process = subprocess.Popen(

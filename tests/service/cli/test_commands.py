@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
 
+from service.cli import display
 from service.cli.main import app
 from service.cli.preflight import prepare_home
 from service.presets import preset_names
@@ -152,3 +153,10 @@ def test_doctor_names_what_it_found_as_json(home):
 def test_an_export_to_an_unknown_kind_of_file_says_which_there_are(tmp_path):
     said = one_line(nfa("export", "e1", str(tmp_path / "sweep.xlsx")), 2)
     assert ".parquet" in said
+
+
+def test_what_stands_in_brackets_is_shown_as_it_is(capsys):
+    display.out.print(display.table({"found": "left"}, [("pip install 'httpx[socks]' [/x] [red]",)]))
+    display.out.print("a sweep named [/x]")
+    said = capsys.readouterr().out
+    assert "httpx[socks]' [/x] [red]" in said and "named [/x]" in said
