@@ -93,16 +93,17 @@ class Access:
             return None
         store: Store = scope["app"].state.store
         secret, came_as = _secret(headers)
-        if secret is None:
+        actor = None if secret is None else await self._actor(store, secret)
+        if actor is None:
+            # whatever credentials came along: a page elsewhere may make some up
             if await self._is_open(store):
                 self._check_host(headers.get("host", ""))
                 return LOCAL
-            raise Unauthorised("send `Authorization: Bearer TOKEN`; who runs the service makes one: nfa token create")
-        actor = await self._actor(store, secret)
-        if actor is None:
-            if await self._is_open(store):
-                return LOCAL
-            raise Unauthorised(f"the token in the {came_as} opens nothing: it was revoked, has expired, or never was")
+            raise Unauthorised(
+                "send `Authorization: Bearer TOKEN`; who runs the service makes one: nfa token create"
+                if secret is None
+                else f"the token in the {came_as} opens nothing: it was revoked, has expired, or never was"
+            )
         if not actor.scope.includes(needed):
             raise Forbidden(f"the token {actor.token} has scope {actor.scope}; this call needs {needed}")
         return actor

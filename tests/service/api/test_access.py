@@ -115,11 +115,32 @@ def test_a_cookie_is_as_good_as_a_header_but_not_for_pages_from_elsewhere(api, e
         assert api.post(pause, headers=cookie | {"Origin": origin}).status_code == 403
 
 
-def test_a_service_without_tokens_answers_this_machine_alone(api):
-    assert api.get(ROOT).status_code == 200
-    assert api.get(ROOT, headers={"Host": "localhost:8000"}).status_code == 200
+CREDENTIALS = [
+    {},
+    {"Authorization": "Bearer x"},
+    {"Authorization": f"Bearer nfa_{'A' * 43}"},
+    {"Authorization": "Basic eDp5"},
+    {"Cookie": f"{COOKIE}=x"},
+    {"Cookie": f"{COOKIE}=nfa_{'A' * 43}"},
+    {"Authorization": "Bearer x", "Cookie": f"{COOKIE}=y"},
+]
+
+
+@pytest.mark.parametrize("credentials", CREDENTIALS, ids=str)
+def test_a_service_without_tokens_answers_this_machine_alone_whatever_credentials_are_sent(api, submit, credentials):
+    made = submit(seeds=1)["id"]
+    assert api.get(ROOT, headers=credentials).status_code == 200
+    assert api.get(ROOT, headers=credentials | {"Host": "localhost:8000"}).status_code == 200
+    calls = [("GET", path) for path in ("/", "/metrics", "/docs", "/openapi.json", "/cluster", "/nothing", ROOT)]
+    calls += [("HEAD", ROOT), ("OPTIONS", ROOT), ("POST", f"{ROOT}/preview"), ("POST", f"{ROOT}/{made}/cancel")]
+    calls += [("PATCH", f"{ROOT}/{made}"), ("DELETE", f"{ROOT}/{made}"), ("POST", f"/experiments/{made}/cancel")]
     for host in ("evil.example", "127.0.0.1.evil.example", "evil.example:8000", ""):
-        assert api.get(ROOT, headers={"Host": host}).status_code == 403
+        rebound = credentials | {"Host": host, "Origin": f"http://{host}"}
+        assert {(call, api.request(*call, headers=rebound).status_code) for call in calls} == {(c, 403) for c in calls}
+    assert api.get(f"{ROOT}/{made}").json()["state"] == "queued"
+
+
+def test_an_open_service_refuses_changes_from_other_pages(api):
     assert api.post(f"{ROOT}/preview", json={}, headers={"Origin": "http://evil.example"}).status_code == 403
 
 
