@@ -15,6 +15,17 @@ from service.store.models import dispatcher, incarnation, runs, trial
 from service.store.session import Store
 
 
+def life_of(connection: Connection) -> str | None:
+    """The store's present life, as a transaction sees it; None while a backup is being restored."""
+    return connection.scalar(select(incarnation.c.id))
+
+
+def present_life(store: Store) -> str | None:
+    """The store's present life, for what is kept of it."""
+    with store.read() as connection:
+        return life_of(connection)
+
+
 @contextlib.contextmanager
 def dispatching(store: Store) -> Generator[Connection]:
     """A dispatcher's transaction that may change things; the first one notes the store's incarnation.
@@ -23,7 +34,7 @@ def dispatching(store: Store) -> Generator[Connection]:
         StoreReplaced: a backup was restored since then, or is being restored.
     """
     with store.write() as connection:
-        found = connection.scalar(select(incarnation.c.id))
+        found = life_of(connection)
         if store.incarnation is None:
             store.incarnation = found
         if found is None or found != store.incarnation:
@@ -39,7 +50,7 @@ def dispatching(store: Store) -> Generator[Connection]:
 
 def begin_if_none(connection: Connection) -> None:
     """Begin one where restoring a backup was not finished, or was left to pg_restore."""
-    if connection.scalar(select(incarnation.c.id)) is None:
+    if life_of(connection) is None:
         begin(connection)
 
 

@@ -11,8 +11,9 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, select
 
+from service.store.incarnation import life_of
 from service.store.keys import among
-from service.store.models import experiment, experiment_trial, incarnation, settings, trial
+from service.store.models import experiment, experiment_trial, settings, trial
 
 _MOST_DOCUMENTS: Final = 20_000
 _MOST_EXPERIMENTS: Final = 16
@@ -103,8 +104,10 @@ _stores_lock = threading.Lock()
 
 
 def _known_of(connection: Connection) -> _Known:
-    """What is known of the store's present life, as this transaction sees it."""
-    life = connection.scalar(select(incarnation.c.id))
+    """What is known of the store's present life, as this transaction sees it; of none while a backup is restored."""
+    life = life_of(connection)
+    if life is None:
+        return _Known(None)
     with _stores_lock:
         known = _stores.get(connection.engine)
         if known is None or known.life != life:

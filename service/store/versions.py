@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Integer, and_, cast, func, literal, select
 
 from service.states import TrialState
+from service.store import incarnation
 from service.store.experiments import require
 from service.store.models import experiment, experiment_trial, trial
 from service.store.session import Store
@@ -20,6 +21,8 @@ def version_of(
 ) -> str | None:
     """The version of the trials of experiments, of all that was measured for them, and of their claims.
 
+    It names the store's life too: a restored backup hands the same ids out again.
+
     None while a trial is unfinished; with `while_running`, what an answer without unfinished trials' measurements is
     made from has a version then too: every trial that starts or ends is another one. None also for more than
     `most_trials`, where answering costs less than looking at them all.
@@ -28,7 +31,7 @@ def version_of(
     is_open = and_(link.wanted == literal(True), trial.c.state.in_(_UNFINISHED))
     with store.read() as connection:
         numbers = [require(connection, one) for one in experiments]
-        parts = []
+        parts = [str(incarnation.life_of(connection))]
         for number in numbers:
             about = select(experiment.c.claims, experiment.c.axes, experiment.c.trials).where(experiment.c.id == number)
             claims, axes, trials = connection.execute(about).one()
@@ -57,5 +60,7 @@ def version_of(
 def trial_version(store: Store, key: int) -> str | None:
     """The version of what was measured of a trial; None while it is unfinished or where there is none."""
     with store.read() as connection:
-        row = trial_by_key(connection, key)
-    return None if row is None or row.state in _UNFINISHED else f"{key}:{row.attempt}:{row.ended_at}:{row.kept_every}"
+        row, life = trial_by_key(connection, key), incarnation.life_of(connection)
+    if row is None or row.state in _UNFINISHED:
+        return None
+    return f"{life} {key}:{row.attempt}:{row.ended_at}:{row.kept_every}"

@@ -23,6 +23,7 @@ from service.states import ExperimentState, TrialState
 from service.store import attempts, experiments, results, submissions, trials
 from service.store import cluster as cluster_store
 from service.store.expansions import cost_of, expanded
+from service.store.incarnation import present_life
 from service.store.session import Store
 from service.store.tokens import find_actor
 from service.store.verdicts import judged
@@ -93,10 +94,13 @@ def experiment(
         chosen["where"],
     )
     version, kept = version_of(store, [experiment_id]), request.app.state.kept_for_pages
-    groups = kept.get((experiment_id, question), version, lambda: results.group_table(store, experiment_id, question))
+    life = present_life(store)
+    groups = kept.get(
+        (life, experiment_id, question), version, lambda: results.group_table(store, experiment_id, question)
+    )
     verdicts: list[Any] | None = []
     if one.claims:
-        verdicts = kept.soon((experiment_id, "verdicts"), version, lambda: judged(store, one), _JUDGED_SECONDS)
+        verdicts = kept.soon((life, experiment_id, "verdicts"), version, lambda: judged(store, one), _JUDGED_SECONDS)
     return render(
         "experiment.html",
         one=one,
