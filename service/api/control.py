@@ -9,8 +9,8 @@ from service.api.access import ActorDep, require_change
 from service.api.deps import SettingsDep, StoreDep
 from service.api.experiments import detail, submitted
 from service.errors import InvalidGrid
-from service.grid.expansion import check_claims
 from service.grid.problems import Problems
+from service.questions.claimed_grids import check_claims
 from service.questions.judging import parse_claims
 from service.schemas import (
     Changes,

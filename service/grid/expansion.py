@@ -12,18 +12,16 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nfa_kernels import names
 from service.errors import InvalidGrid
 from service.grid import canonical
 from service.grid.axes import FIELDS, SECTIONS, Assignment, Choice, Factor, read_factors, read_point
 from service.grid.canonical import Settings
-from service.grid.document import check_plain, parse_document
+from service.grid.document import parse_document
 from service.grid.fitting import Arrays, DataShape, Limits, Misfit, data_shape, misfits
 from service.grid.problems import Problems, deepest
 from service.grid.sections import SectionValue, merge_section, origin_of, validate_section
 from service.grid.stacking import stack_key
 from service.grid.trial_settings import TrialSettings
-from service.questions.judging import Claim, read_claims
 
 __all__ = ["Expansion", "Grid", "Limits", "Point", "dataset_ids", "expand", "parse_document"]
 
@@ -74,7 +72,6 @@ class Expansion:
     """A valid grid, expanded."""
 
     grid: Grid
-    claims: tuple[Claim, ...]
     points: tuple[Point, ...]
     seeds: tuple[int, ...]
     axes: Mapping[str, Sequence[Any]]
@@ -95,26 +92,27 @@ class Expansion:
 
 
 def expand(
-    document: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS, datasets: Mapping[str, Arrays] | None = None
+    document: Mapping[str, Any],
+    limits: Limits = DEFAULT_LIMITS,
+    datasets: Mapping[str, Arrays] | None = None,
+    problems: Problems | None = None,
 ) -> Expansion:
     """Validate a grid and expand it.
 
     Args:
-        document: the grid as plain values.
+        document: the grid as plain values, as `parse_document` or `check_plain` left it.
         limits: how many trials, parameters and steps are allowed.
         datasets: id -> {array: shape} of every uploaded dataset that the grid may name.
+        problems: what is known to be wrong with it already, to be told together with what is found here.
     Raises:
         InvalidGrid: with one entry per wrong field.
     """
-    problems = Problems()
-    check_plain(document, problems)
-    problems.raise_as(InvalidGrid)
+    problems = Problems() if problems is None else problems
     grid = _read_grid(document, problems)
     seeds = _read_seeds(grid.seeds, limits, problems)
     blocks = _read_trial(grid.trial, problems)
     factors = read_factors(grid.axes, grid.zip, problems)
     excluded = [read_point(entry, f"exclude[{index}]", problems) for index, entry in enumerate(grid.exclude)]
-    claims = read_claims(grid.claims, problems)
     included = [read_point(entry, f"include[{index}]", problems) for index, entry in enumerate(grid.include)]
     problems.raise_as(InvalidGrid)
     _check_count(factors, len(included), bool(excluded), len(seeds), limits)
@@ -122,11 +120,10 @@ def expand(
     points = _build_points(build, factors, included)
     if len(points) * len(seeds) > limits.trials_per_experiment:
         _too_many(len(points) * len(seeds), limits, problems)
-    check_claims(claims, [point.settings["measure"] for point in points], problems)
     problems.raise_as(InvalidGrid)
     axes = _axes(points, _varying_paths(factors, included))
     unused = tuple(f"exclude[{index}]" for index in sorted(build.unused_exclusions))
-    return Expansion(grid, tuple(claims), points, seeds, axes, _ignored(build) + unused)
+    return Expansion(grid, points, seeds, axes, _ignored(build) + unused)
 
 
 @dataclass
@@ -204,20 +201,6 @@ def _build_points(build: _Build, factors: Sequence[Factor], included: Sequence[C
     if not points:
         build.problems.add("exclude", "no point is left: every one is excluded")
     return tuple(points.values())
-
-
-def check_claims(claims: Sequence[Claim], measured: Sequence[Mapping[str, Any]], problems: Problems) -> None:
-    """Refuse claims about a metric or a layer that no point measures; without any point nothing is refused."""
-    metrics = {name for measure in measured for name in measure["metrics"]}
-    metrics |= {names.alignment_id(a) for measure in measured for a in measure.get("exponents", ())}
-    layers = {layer for measure in measured for layer in measure["layers"]}
-    for index, claim in enumerate(claims):
-        if measured and claim.metric not in metrics:
-            message = "is not measured: add it to measure.metrics"
-            problems.add(f"claims[{index}].metric", message, received=claim.metric, allowed=sorted(metrics))
-        if measured and isinstance(claim.layers, int) and claim.layers not in layers:
-            message = "is not measured: add it to measure.layers"
-            problems.add(f"claims[{index}].layer", message, received=claim.layer, allowed=sorted(layers))
 
 
 def _section_sets(

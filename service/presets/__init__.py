@@ -7,8 +7,8 @@ from typing import Any
 
 from service.errors import NotFound
 from service.grid.document import parse_document
-from service.grid.expansion import expand
 from service.grid.problems import nearest
+from service.questions.claimed_grids import read_claimed
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def get_preset(name: str) -> Preset:
     body = resources.files(__name__).joinpath(f"{name}.yaml").read_bytes()
     document = parse_document(body)
     title, _, description = str(document.get("notes", "")).strip().partition("\n")
-    return Preset(name, title.strip(), description.strip(), len(expand(document)), document, body)
+    return Preset(name, title.strip(), description.strip(), len(read_claimed(document).expansion), document, body)
 
 
 def list_presets() -> list[Preset]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.grid import stacking
-from service.grid.expansion import Expansion, dataset_ids, expand
+from service.grid.expansion import Expansion, dataset_ids
 from service.grid.extension import extended
 from service.grid.fitting import Limits
+from service.questions.claimed_grids import read_claimed
 from service.store import cluster, submissions
 from service.store.datasets import dataset_shapes
 from service.store.experiments import get_experiment
@@ -17,7 +18,7 @@ from service.store.session import Store
 
 def expanded(store: Store, document: Mapping[str, Any], limits: Limits) -> Expansion:
     """The trials of a document. Raises InvalidGrid."""
-    return expand(document, limits, dataset_shapes(store, dataset_ids(document)))
+    return read_claimed(document, limits, dataset_shapes(store, dataset_ids(document))).expansion
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from processes import charged, trainers, wait_for_end, wait_until
 
 from nfa_kernels.names import NUMERICAL_VERSION
 from service.grid.expansion import expand
+from service.questions.claimed_grids import read_claimed
 from service.questions.judging import judge
 from service.states import TrialState
 from service.store import submissions, trials
@@ -65,7 +66,7 @@ def test_a_weight_decay_sweep_ends_with_verdicts(store, run):
     rows = _trials(store, experiment)
     assert len(rows) == 16
     assert {row.state for row in rows} == {TrialState.COMPLETED}
-    claims = expand(WEIGHT_DECAY).claims
+    claims = read_claimed(WEIGHT_DECAY).claims
     found = claim_rows(store, experiment, claims)
     assert [judge(claim, found[claim.id]).holds for claim in claims] == [True, False]
     assert charged(store) == 0

@@ -1,5 +1,6 @@
 """The `nfa` command as a script sees it: one line on standard error and an exit code for everything that is wrong."""
 
+import importlib.metadata
 import json
 import os
 import socket
@@ -160,3 +161,10 @@ def test_what_stands_in_brackets_is_shown_as_it_is(capsys):
     display.out.print("a sweep named [/x]")
     said = capsys.readouterr().out
     assert "httpx[socks]' [/x] [red]" in said and "named [/x]" in said
+
+
+def test_a_shell_completes_commands_and_the_version_is_told() -> None:
+    asked = {"_NFA_COMPLETE": "complete_bash", "COMP_WORDS": "nfa su", "COMP_CWORD": "1"}
+    assert nfa(environment=asked).stdout.split() == ["submit"]
+    assert "complete" in nfa("--show-completion", environment={"SHELL": "/bin/bash"}).stdout
+    assert nfa("--version").stdout.strip() == importlib.metadata.version("nfa-service")

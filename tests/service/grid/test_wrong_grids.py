@@ -8,9 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import InvalidGrid
-from service.grid.expansion import expand
+from service.grid.document import check_plain
+from service.grid.problems import Problems
+from service.questions.claimed_grids import ClaimedGrid, read_claimed
 
 NAN, INF = float("nan"), float("inf")
+
+
+def read(document: Any, datasets: Any = None) -> ClaimedGrid:
+    """As the body of a request is read."""
+    problems = Problems()
+    check_plain(document, problems)
+    problems.raise_as(InvalidGrid)
+    return read_claimed(document, datasets=datasets)
+
 
 # document, path of the first entry, words of its message, nearest name
 WRONG: list[tuple[Any, str, str, str | None]] = [
@@ -111,7 +122,7 @@ WRONG: list[tuple[Any, str, str, str | None]] = [
 @pytest.mark.parametrize(("document", "path", "words", "nearest"), WRONG, ids=[str(i) for i in range(len(WRONG))])
 def test_a_wrong_grid_is_refused_by_name(document: Any, path: str, words: str, nearest: str | None) -> None:
     with pytest.raises(InvalidGrid) as caught:
-        expand(document)
+        read(document)
     entry = caught.value.errors[0]
     assert entry["path"] == path
     assert words in entry["message"]
@@ -132,21 +143,21 @@ def test_a_wrong_grid_is_refused_by_name(document: Any, path: str, words: str, n
 def test_given_weights_that_do_not_fit_are_refused_with_both_shapes(arrays: dict, words: str) -> None:
     grid = {"trial": {"init": {"scheme": "given", "weights_id": "w"}, "network": {"depth": 2}}}
     with pytest.raises(InvalidGrid) as caught:
-        expand(grid, datasets={"w": arrays})
+        read(grid, datasets={"w": arrays})
     assert words in caught.value.errors[0]["message"]
-    assert expand(grid, datasets={"w": {"w1": (16, 10), "w2": (4, 16)}})
+    assert len(read(grid, datasets={"w": {"w1": (16, 10), "w2": (4, 16)}}).expansion) == 1
 
 
 def test_every_wrong_field_is_named_at_once() -> None:
     with pytest.raises(InvalidGrid) as caught:
-        expand({"trial": {"training": {"stepz": 1, "learning_rate": -1}, "data": {"samples": 0}}})
+        read({"trial": {"training": {"stepz": 1, "learning_rate": -1}, "data": {"samples": 0}}})
     paths = {entry["path"] for entry in caught.value.errors}
     assert paths == {"trial.training.stepz", "trial.training.learning_rate", "trial.data.samples"}
 
 
 def test_a_thousand_wrong_values_make_a_short_answer() -> None:
     with pytest.raises(InvalidGrid) as caught:
-        expand({"axes": {"training.learning_rate": ["x" * 1000] * 1000}})
+        read({"axes": {"training.learning_rate": ["x" * 1000] * 1000}})
     assert len(caught.value.errors) == 20
     assert len(json.dumps(caught.value.errors)) < 8192
 
@@ -169,14 +180,16 @@ PATHS = st.sampled_from(["training", "training.steps", "network.width", "data.sp
 @settings(max_examples=500, deadline=None)
 def test_whatever_is_sent_is_expanded_or_refused(document: dict) -> None:
     try:
-        expand(document, datasets={})
+        read(document, datasets={})
     except InvalidGrid as error:
         json.dumps(error.errors, allow_nan=False).encode()
         error.detail.encode()
 
 
 def test_a_key_with_nothing_after_it_says_nothing() -> None:
-    assert len(expand({"name": None, "axes": None, "zip": None, "seeds": None, "trial": {"training": None}})) == 1
+    assert (
+        len(read({"name": None, "axes": None, "zip": None, "seeds": None, "trial": {"training": None}}).expansion) == 1
+    )
 
 
 def test_answers_stay_short_whatever_is_sent() -> None:
@@ -192,6 +205,6 @@ def test_answers_stay_short_whatever_is_sent() -> None:
     ]
     for document in wrong:
         with pytest.raises(InvalidGrid) as caught:
-            expand(document)
+            read(document)
         assert len(json.dumps(caught.value.errors[:5])) + len(caught.value.detail) < 7000
         assert len(caught.value.detail) < 1000
