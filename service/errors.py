@@ -119,6 +119,12 @@ class StoreUnavailable(ServiceError):
     status, code, title = 503, "store_unavailable", "The store is unavailable"
 
 
+class StoreUnusable(ServiceError):
+    """The database can be reached and cannot serve as a store; trying again does not help."""
+
+    status, code, title = 503, "store_unusable", "The database cannot serve as a store"
+
+
 class SchemaMismatch(ServiceError):
     """The database's schema is not the one this version knows."""
 

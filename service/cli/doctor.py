@@ -22,7 +22,8 @@ from service.client import Client, ClientError, Unreachable
 from service.errors import ServiceError
 from service.settings import Settings
 from service.store import schema
-from service.store.session import open_store
+from service.store.postgresql_engine import SETTINGS, missing_settings
+from service.store.session import Store, open_store
 
 _FREE_BYTES = 2 * 2**30
 _TRIED = {"torch": ((2, 11), (2, 14)), "ray": ((2, 60), (2, 61))}
@@ -117,9 +118,23 @@ def _database(home: Path) -> Iterator[Finding]:
         return
     try:
         with open_store(settings.store_url) as store:
-            yield Finding("database", True, f"{store.dialect}, schema {schema.check(store)}")
+            pooled = ", behind a pooler" if store.is_pooled() else ""
+            yield Finding("database", True, f"{store.dialect}{pooled}, schema {schema.check(store)}")
+            yield from _limits(store)
     except ServiceError as error:
         yield Finding("database", False, error.detail)
+
+
+def _limits(store: Store) -> Iterator[Finding]:
+    """Whether PostgreSQL keeps to the limits that every transaction is begun with."""
+    if store.dialect == "postgresql":
+        with store.write() as connection:
+            missing = missing_settings(connection)
+        told = ", ".join(f"{name} is {value} and not {SETTINGS[name]}" for name, value in missing.items())
+        kept = ", ".join(f"{name} {value}" for name, value in SETTINGS.items())
+        yield Finding(
+            "limits", not missing, f"{told}: what is between here and PostgreSQL forgets them" if missing else kept
+        )
 
 
 def _space() -> Iterator[Finding]:

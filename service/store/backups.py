@@ -33,6 +33,7 @@ def back_up(store: Store, file: Path, *, replace: bool = False) -> int:
         if store.dialect == "sqlite":
             sqlite_copies.copy(Path(str(store.url.database)), part)
         else:
+            _refuse_pooled(store)
             postgresql_tools.dump(store.url, part)
         os.replace(part, file)
     finally:
@@ -60,8 +61,18 @@ def restore(store: Store, file: Path, *, replace: bool = False) -> None:
         _restore_sqlite(store, file)
     else:
         _refuse_strange(postgresql_tools.revision(file), str(file))
+        _refuse_pooled(store)
         postgresql_tools.restore(store.url, file)
         _begin_anew(store)
+
+
+def _refuse_pooled(store: Store) -> None:
+    """PostgreSQL's programs change their session (search_path, timeouts), and the pooler lends it to others later."""
+    if store.is_pooled():
+        raise BackupRefused(
+            "NFA_DATABASE_URL leads to a pooler (PgBouncer or the like), to whose other callers pg_dump and pg_restore "
+            "would leave their settings: give the address of PostgreSQL itself for this command"
+        )
 
 
 def _restore_sqlite(store: Store, file: Path) -> None:

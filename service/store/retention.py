@@ -170,4 +170,4 @@ def vacuum(store: Store, *, full: bool = False) -> None:
             direct.execute("VACUUM").close()
             direct.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
         return
-    store.outside_transactions(("SET statement_timeout = 0", f"VACUUM ({'FULL, ' if full else ''}ANALYZE)"))
+    store.outside_transactions(f"VACUUM ({'FULL, ' if full else ''}ANALYZE)", setting="SET statement_timeout = 0")

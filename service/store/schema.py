@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from service.errors import Conflict, SchemaMismatch
 from service.store import incarnation
+from service.store.postgresql_engine import SETTINGS
 from service.store.session import Store
 
 _UPGRADE_LOCK = 715_225_741
@@ -24,7 +25,10 @@ def upgrade(store: Store) -> str:
     with store.write() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET LOCAL statement_timeout = 0"))
+            # another process that upgrades is waited for, however long it takes; a table that is in use is not
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+            connection.execute(text(f"SET LOCAL lock_timeout = '{SETTINGS['lock_timeout']}'"))
         refuse_unknown(revision(connection))
         config = _config()
         config.attributes["connection"] = connection

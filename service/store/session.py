@@ -8,7 +8,7 @@ import array
 import contextlib
 import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -18,15 +18,13 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import StoreUnavailable
+from service.store.postgresql_engine import BEGIN, READING, WRITING, is_pooled, postgresql_engine
 
 _BUSY_MILLISECONDS = 30_000
 STATEMENT_SECONDS = 30.0
 """How long one statement of a question may take."""
 _INSTRUCTIONS = 100_000
 """Of SQLite's virtual machine between two looks at the clock: about a millisecond."""
-_POSTGRESQL_OPTIONS = (
-    "-c statement_timeout=30000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=15000 -c timezone=UTC"
-)
 
 
 class Store:
@@ -43,9 +41,10 @@ class Store:
             self._writer, self._reader = _sqlite_engine(self.url, "IMMEDIATE"), _sqlite_engine(self.url, "DEFERRED")
             _limit_statements(self._reader)
         else:
-            self._writer = _postgresql_engine(self.url)
-            # the same pool; several statements of one reader see one snapshot, as they do on SQLite
-            self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            self._bare = postgresql_engine(self.url)
+            # one pool for both
+            self._writer = self._bare.execution_options(**{BEGIN: WRITING})
+            self._reader = self._bare.execution_options(**{BEGIN: READING})
 
     def __enter__(self) -> Self:
         return self
@@ -65,13 +64,26 @@ class Store:
         with _translated(), self._reader.begin() as connection:
             yield connection
 
-    def outside_transactions(self, statements: Sequence[str]) -> None:
-        """Run statements that PostgreSQL takes only outside of a transaction, on one connection."""
-        with _translated(), self._writer.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-            for statement in statements:
-                connection.exec_driver_sql(statement)
-            connection.invalidate()  # what they set goes with it
+    def outside_transactions(self, statement: str, *, setting: str = "") -> None:
+        """Run a statement that PostgreSQL takes only outside of a transaction.
+
+        Args:
+            statement: SQL.
+            setting: SQL that goes before it, and holds for it alone; left out behind a pooler, where it could meet
+                another backend and would stay there.
+        """
+        with _translated(), self._bare.connect() as connection:
+            if setting and not is_pooled(connection):
+                connection.exec_driver_sql(setting)
+            connection.exec_driver_sql(statement)
+            connection.invalidate()  # what was set goes with it
+
+    def is_pooled(self) -> bool:
+        """Whether a pooler stands between us and PostgreSQL."""
+        if self.dialect != "postgresql":
+            return False
+        with self.read() as connection:
+            return is_pooled(connection)
 
     def close(self) -> None:
         """Close every connection."""
@@ -161,17 +173,6 @@ class _Packed:
     def finalize(self) -> bytes:
         """All rows."""
         return self._numbers.tobytes()
-
-
-def _postgresql_engine(url: Any) -> Engine:
-    return create_engine(
-        url,
-        # as many as threads that answer: connections beyond the pool would be opened and closed for every question
-        pool_size=24,
-        max_overflow=16,
-        pool_pre_ping=True,
-        connect_args={"options": _POSTGRESQL_OPTIONS, "connect_timeout": 5, "application_name": "nfa"},
-    )
 
 
 @contextlib.contextmanager

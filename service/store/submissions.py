@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import Connection, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, func, insert, literal, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import Conflict, IdempotencyMismatch, StoreUnavailable, TooMany
@@ -138,8 +138,10 @@ def _tell_planner(store: Store, new: int) -> None:
     """
     if store.dialect == "postgresql" and new >= _MANY:
         with contextlib.suppress(StoreUnavailable):
-            tables = (trial, experiment_trial, settings)
-            store.outside_transactions(("SET lock_timeout = '200ms'", *(f"ANALYZE {one.name}" for one in tables)))
+            for table in (trial, experiment_trial, settings):
+                with store.write() as connection:
+                    connection.execute(text("SET LOCAL lock_timeout = '200ms'"))
+                    connection.execute(text(f"ANALYZE {table.name}"))
 
 
 def _check_queue(connection: Connection, owner: str, most: int | None) -> None:

@@ -46,7 +46,7 @@ def _load(url, version):
                 connection.executescript(sql)
             connection.close()
         else:
-            store.outside_transactions([sql])
+            store.outside_transactions(sql)
 
 
 def _differences(store):
