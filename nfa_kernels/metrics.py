@@ -140,6 +140,7 @@ METRICS: dict[str, Callable[[NetworkView], Tensor]] = {
     "imbalance_relative": lambda network: network.imbalance.relative,
     "accuracy": lambda network: network.accuracy,
     "modes": lambda network: network.modes,
+    "generalisation_gap": lambda network: network.test_loss - network.train_loss,
 }
 """Network metrics: name -> (K,) float64."""
 

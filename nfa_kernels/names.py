@@ -103,7 +103,7 @@ class MetricName:
     unit: str = "dimensionless"
     range: str = ""
     default: bool = False
-    """Measured when `measure.metrics` is `default`; every network metric is."""
+    """Measured when `measure.metrics` is `default`; part of the fingerprints of grids that say nothing else."""
     parametrised: bool = False
     """True for families `name@parameter`, which are stored by name instead of in a column of their own."""
     words: tuple[str, ...] = ()
@@ -118,18 +118,37 @@ _FACT = "arXiv:2507.05644"
 
 METRICS: Final[dict[str, MetricName]] = {
     # network level
-    "train_loss": MetricName("data loss on the whole training set, no penalty", "network", unit="loss", range=">= 0"),
-    "test_loss": MetricName("data loss on the test set; null without one", "network", unit="loss", range=">= 0"),
-    "relative_loss": MetricName("train_loss / (train_loss of the zero function)", "network", range=">= 0"),
-    "gradient_norm": MetricName(
-        "sqrt(sum_l |dloss/dW_l|_F^2), data loss, no penalty", "network", unit="loss per weight", range=">= 0"
+    "train_loss": MetricName(
+        "data loss on the whole training set, no penalty", "network", unit="loss", range=">= 0", default=True
     ),
-    "weight_norm": MetricName("sqrt(sum_l |W_l|_F^2)", "network", unit="weight", range=">= 0"),
+    "test_loss": MetricName(
+        "data loss on the test set; null without one", "network", unit="loss", range=">= 0", default=True
+    ),
+    "relative_loss": MetricName(
+        "train_loss / (train_loss of the zero function)", "network", range=">= 0", default=True
+    ),
+    "gradient_norm": MetricName(
+        "sqrt(sum_l |dloss/dW_l|_F^2), data loss, no penalty",
+        "network",
+        unit="loss per weight",
+        range=">= 0",
+        default=True,
+    ),
+    "weight_norm": MetricName("sqrt(sum_l |W_l|_F^2)", "network", unit="weight", range=">= 0", default=True),
     "imbalance": MetricName(
-        "sqrt(sum_l |D_l|_F^2), D_l = W_{l+1}^T W_{l+1} - W_l W_l^T, l < L", "network", _NFA, "weight^2", ">= 0"
+        "sqrt(sum_l |D_l|_F^2), D_l = W_{l+1}^T W_{l+1} - W_l W_l^T, l < L",
+        "network",
+        _NFA,
+        "weight^2",
+        ">= 0",
+        default=True,
     ),
     "imbalance_relative": MetricName(
-        "imbalance / sqrt(sum_l |W_{l+1}^T W_{l+1}|_F^2 + |W_l W_l^T|_F^2)", "network", _NFA, range="[0, 1]"
+        "imbalance / sqrt(sum_l |W_{l+1}^T W_{l+1}|_F^2 + |W_l W_l^T|_F^2)",
+        "network",
+        _NFA,
+        range="[0, 1]",
+        default=True,
     ),
     "accuracy": MetricName(
         "share of training samples whose class has the strictly largest output (one output: the right side of the "
@@ -137,13 +156,16 @@ METRICS: Final[dict[str, MetricName]] = {
         "network",
         unit="share",
         range="[0, 1]",
+        default=True,
     ),
     "modes": MetricName(
         "number of singular values of W_L .. W_1 above 0.01; null for nonlinear networks",
         "network",
         unit="count",
         range="0..min(d_0, .., d_L)",
+        default=True,
     ),
+    "generalisation_gap": MetricName("test_loss - train_loss; null without a test set", "network", unit="loss"),
     # layer level
     "alignment": MetricName("cos(W_l^T W_l, G_l^a), a = 1/(L-l+1)", "layer", _NFA, range="[0, 1]", default=True),
     "alignment_half": MetricName("cos(W_l^T W_l, G_l^(1/2))", "layer", _RADHAKRISHNAN, range="[0, 1]", default=True),
@@ -283,4 +305,4 @@ def alignment_id(exponent: float) -> str:
 
 NETWORK_METRICS: Final = tuple(name for name, metric in METRICS.items() if metric.level == "network")
 LAYER_METRICS: Final = tuple(name for name, metric in METRICS.items() if metric.level == "layer")
-DEFAULT_METRICS: Final = NETWORK_METRICS + tuple(name for name in LAYER_METRICS if METRICS[name].default)
+DEFAULT_METRICS: Final = tuple(name for name, metric in METRICS.items() if metric.default)

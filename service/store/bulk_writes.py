@@ -26,7 +26,7 @@ def insert_columns(
         connection: a transaction.
         table: where to.
         values: by column.
-        types: of the columns in PostgreSQL's binary COPY, see copy_binary.py.
+        types: of the columns in PostgreSQL's binary COPY, see copy_binary.py; text is ASCII and all of one length.
     """
     if connection.dialect.name == "postgresql":
         copy_rows(connection, table.name, list(values), list(values.values()), types)

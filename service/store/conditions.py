@@ -106,7 +106,7 @@ def value_of(path: str) -> ColumnElement[Any]:
     if column is not None and (layer is None or not is_layered(metric)):
         return column
     source = source_of(metric, layer)
-    if layer is None:
+    if layer is None and is_layered(metric):
         source = source_of(metric, 0)
         rows = source.table.c
         at_first = and_(rows.layer == final.c.layer, rows.name == metric)

@@ -15,6 +15,8 @@ BIGINT: Final = ">i8"
 SMALLINT: Final = ">i2"
 DOUBLE: Final = ">f8"
 BOOLEAN: Final = "?"
+TEXT: Final = "S"
+"""ASCII, all of one length."""
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
@@ -41,10 +43,12 @@ def encoded(arrays: Sequence[np.ndarray], types: Sequence[str]) -> bytes:
     parts: list[np.ndarray] = [np.broadcast_to(_bytes(np.array([len(arrays)], ">i2")), (rows, 2))]
     kept: list[np.ndarray] = [np.ones((rows, 2), bool)]
     for array, type_ in zip(arrays, types, strict=True):
-        width = np.dtype(type_).itemsize
-        present = np.isfinite(array)
+        if type_ == TEXT:
+            array = array.astype(TEXT)  # noqa: PLW2901 - the column as it is sent
+        width = array.itemsize if type_ == TEXT else np.dtype(type_).itemsize
+        present = np.full(rows, True) if type_ == TEXT else np.isfinite(array)
         lengths = np.where(present, width, -1).astype(">i4")
-        payload = np.where(present, array, 0).astype(type_)
+        payload = array if type_ == TEXT else np.where(present, array, 0).astype(type_)
         parts += [_bytes(lengths), _bytes(payload)]
         kept += [np.ones((rows, 4), bool), np.broadcast_to(present[:, None], (rows, width))]
     body = np.concatenate(parts, axis=1)[np.concatenate(kept, axis=1)]

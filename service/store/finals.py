@@ -12,6 +12,7 @@ from service.store.metric_sources import final_column, is_layered, source_of
 from service.store.models import (
     LAYER_COLUMNS,
     NETWORK_COLUMNS,
+    NETWORK_LAYER,
     final,
     layer_measurement,
     parametrised_measurement,
@@ -47,7 +48,7 @@ def final_values(
             return _pairs(connection, query)
         first = _pairs(connection, query.where(final.c.layer == layer))
         return first | _at_last_step(connection, members, metric, layer, final.c.layer != layer)
-    if layer is not None:
+    if layer is not None or not is_layered(metric):
         return _at_last_step(connection, members, metric, layer, None)
     found: dict[int, float | None] = {}
     for first_layer in connection.scalars(select(final.c.layer).where(final.c.trial_id.in_(members)).distinct()):
@@ -56,7 +57,7 @@ def final_values(
 
 
 def _at_last_step(
-    connection: Connection, members: Select[Any], metric: str, layer: int, condition: Any
+    connection: Connection, members: Select[Any], metric: str, layer: int | None, condition: Any
 ) -> dict[int, float | None]:
     """The value in the row of each trial's last step; `condition` is about its `final`."""
     source = source_of(metric, layer)
@@ -105,21 +106,28 @@ def finals_of(connection: Connection, members: Select[Any]) -> dict[int, dict[st
             found[key] |= {
                 f"{name}[{layer}]": word_of(name, row[name]) for name in LAYER_COLUMNS if name in measured[key]
             }
-    _add_parametrised(connection, members, found)
+    _add_named(connection, members, found)
     return found
 
 
-def _add_parametrised(connection: Connection, members: Select[Any], found: dict[int, dict[str, Any]]) -> None:
+def _add_named(connection: Connection, members: Select[Any], found: dict[int, dict[str, Any]]) -> None:
     table = parametrised_measurement
     last = and_(table.c.trial_id == trial.c.id, table.c.step == trial.c.last_step)
     query = select(table).join(trial, last).where(trial.c.id.in_(members)).order_by(table.c.layer, table.c.name)
     for row in connection.execute(query).all():
         if row.trial_id in found:
-            found[row.trial_id].setdefault(row.name, row.value)
-            found[row.trial_id][f"{row.name}[{row.layer}]"] = row.value
+            value = word_of(row.name, row.value)
+            found[row.trial_id].setdefault(row.name, value)
+            if row.layer != NETWORK_LAYER:
+                found[row.trial_id][f"{row.name}[{row.layer}]"] = value
+
+
+def words_of(metric: str) -> tuple[str, ...]:
+    """The words that a metric's stored codes stand for; empty for a number."""
+    return names.METRICS[metric].words if metric in names.METRICS else ()
 
 
 def word_of(metric: str, value: float | None) -> Any:
     """A stored value as users see it: the word behind a code, the number itself otherwise."""
-    words = names.METRICS[metric].words
+    words = words_of(metric)
     return words[int(value)] if words and value is not None else value

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import Connection, Table, delete, insert
+from sqlalchemy import Connection, Table, delete
 
 from service.store.bulk_writes import insert_columns
-from service.store.copy_binary import BIGINT, DOUBLE, SMALLINT
+from service.store.copy_binary import BIGINT, DOUBLE, SMALLINT, TEXT
 from service.store.models import (
     LAYER_COLUMNS,
     MEASUREMENT_TABLES,
     NETWORK_COLUMNS,
+    NETWORK_LAYER,
     final,
     layer_measurement,
     measurement,
@@ -38,19 +39,41 @@ def insert_measurements(
     """Insert the rows of these lanes (lane -> trial id); rows of other lanes are dropped."""
     _insert(connection, measurement, ("step", "time", *NETWORK_COLUMNS), lanes, network)
     _insert(connection, layer_measurement, ("step", "layer", *LAYER_COLUMNS), lanes, layers)
-    rows = [
-        {
-            "trial_id": lanes[row["lane"]],
-            "step": row["step"],
-            "layer": row["layer"],
-            "name": row["name"],
-            "value": row["value"] if np.isfinite(row["value"]) else None,
-        }
-        for row in parametrised.to_pylist()
-        if row["lane"] in lanes
-    ]
-    if rows:
-        connection.execute(insert(parametrised_measurement), rows)
+    for batch, columns in ((network, NETWORK_COLUMNS), (layers, LAYER_COLUMNS)):
+        for name in batch.schema.names:
+            if name not in (*columns, "lane", "step", "time", "layer"):
+                _insert_named(connection, name, lanes, batch, batch.column(name).to_numpy())
+    families = parametrised.column("name").dictionary_encode()
+    for place, name in enumerate(families.dictionary.to_pylist()):
+        own = parametrised.filter(pa.array(families.indices.to_numpy() == place))
+        _insert_named(connection, name, lanes, own, own.column("value").to_numpy())
+
+
+def _insert_named(
+    connection: Connection, name: str, lanes: Mapping[int, int], batch: pa.RecordBatch, values: np.ndarray
+) -> None:
+    """Insert the values of one metric that has no column; without a layer they are the network's."""
+    trial_ids = _trial_ids(lanes, batch)
+    rows = np.flatnonzero(trial_ids >= 0)
+    if len(rows) == 0:
+        return
+    has_layer = "layer" in batch.schema.names
+    columns = {
+        "trial_id": trial_ids[rows],
+        "step": batch.column("step").to_numpy()[rows],
+        "layer": batch.column("layer").to_numpy()[rows] if has_layer else np.full(len(rows), NETWORK_LAYER),
+        "name": np.full(len(rows), name),
+        "value": values[rows],
+    }
+    insert_columns(connection, parametrised_measurement, columns, [BIGINT, BIGINT, SMALLINT, TEXT, DOUBLE])
+
+
+def _trial_ids(lanes: Mapping[int, int], batch: pa.RecordBatch) -> np.ndarray:
+    """The trial of each row; -1 for one of another lane."""
+    lane = batch.column("lane").to_numpy()
+    keys = np.full(max([int(lane.max(initial=-1)), *lanes]) + 1, -1, dtype=np.int64)
+    keys[list(lanes)] = list(lanes.values())
+    return keys[lane]
 
 
 def insert_finals(
@@ -101,10 +124,7 @@ def _insert(
     """Insert a batch into its table; metrics that the batch lacks stay NULL."""
     if batch.num_rows == 0 or not lanes:
         return
-    lane = batch.column("lane").to_numpy()
-    keys = np.full(max(int(lane.max()), *lanes) + 1, -1, dtype=np.int64)
-    keys[list(lanes)] = list(lanes.values())
-    trial_ids = keys[lane]
+    trial_ids = _trial_ids(lanes, batch)
     # a trial's rows stand together, so that its series lies on few pages; they come step by step
     rows = np.argsort(trial_ids, kind="stable")
     rows = rows[trial_ids[rows] >= 0]

@@ -1,4 +1,4 @@
-"""Where a metric's values lie: a column of the network's or the layers' rows, or the rows of a parametrised metric."""
+"""Where a metric's values lie: a column of the network's or the layers' rows, or rows by name."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,8 @@ from sqlalchemy.sql import ColumnElement
 from nfa_kernels import names
 from service.store.models import (
     LAYER_COLUMNS,
+    NETWORK_COLUMNS,
+    NETWORK_LAYER,
     final,
     layer_measurement,
     measurement,
@@ -26,7 +28,7 @@ class Source:
 
 def is_layered(metric: str) -> bool:
     """Whether a metric has one value per layer."""
-    return metric in LAYER_COLUMNS or names.family_member(metric) is not None
+    return metric not in names.NETWORK_METRICS
 
 
 def source_of(metric: str, layer: int | None) -> Source:
@@ -34,12 +36,13 @@ def source_of(metric: str, layer: int | None) -> Source:
     if metric in LAYER_COLUMNS:
         table = layer_measurement
         return Source(table, table.c[metric], table.c.layer == layer)
-    if names.family_member(metric) is not None:
-        table = parametrised_measurement
-        return Source(table, table.c.value, and_(table.c.layer == layer, table.c.name == metric))
-    return Source(measurement, measurement.c[metric], true())
+    if metric in NETWORK_COLUMNS:
+        return Source(measurement, measurement.c[metric], true())
+    table = parametrised_measurement
+    place = layer if is_layered(metric) else NETWORK_LAYER
+    return Source(table, table.c.value, and_(table.c.layer == place, table.c.name == metric))
 
 
 def final_column(metric: str) -> ColumnElement[float] | None:
-    """The metric's column on `final`, which holds the first measured layer's value; None for a parametrised one."""
+    """The metric's column on `final`, which holds the first measured layer's value; None for one without."""
     return final.c.get(metric)

@@ -20,7 +20,6 @@ from sqlalchemy import (
     text,
 )
 
-from nfa_kernels import names
 from service.store.column_types import Flag, Json, Key, Real, Small, UtcTime
 
 metadata = MetaData(
@@ -32,9 +31,19 @@ metadata = MetaData(
     }
 )
 
-COLUMN_METRICS = tuple(name for name, metric in names.METRICS.items() if not metric.parametrised)
-NETWORK_COLUMNS = tuple(name for name in COLUMN_METRICS if names.METRICS[name].level == "network")
-LAYER_COLUMNS = tuple(name for name in COLUMN_METRICS if names.METRICS[name].level == "layer")
+NETWORK_COLUMNS = (
+    *("train_loss", "test_loss", "relative_loss", "gradient_norm", "weight_norm", "imbalance", "imbalance_relative"),
+    *("accuracy", "modes"),
+)
+LAYER_COLUMNS = (
+    *("alignment", "alignment_half", "alignment_one", "residual", "scale", "best_exponent", "best_exponent_kind"),
+    *("best_alignment", "null_floor", "agop_rank", "pearson", "pearson_offdiagonal", "nfa_dnfa", "nfa_agopfl"),
+    *("uc_nfa", "c_nfa", "fact_alignment", "layer_imbalance", "gram_norm", "agop_norm", "gram_stable_rank"),
+    "agop_stable_rank",
+)
+"""Metrics with a column of their own. Every other one lies in rows by name, so that a new metric needs no migration."""
+NETWORK_LAYER = 0
+"""The layer under which rows by name hold a metric of the network."""
 
 
 def _table(name: str, *parts: Any, **options: Any) -> Table:
@@ -156,7 +165,7 @@ final = _table(
     "final",
     Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
     Column("layer", Small),
-    *_metric_columns(COLUMN_METRICS),
+    *_metric_columns((*NETWORK_COLUMNS, *LAYER_COLUMNS)),
 )
 
 measurement = _table(

@@ -5,7 +5,7 @@ goes away, holds nothing.
 """
 
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from nfa_kernels import names
 from service.questions.tables import column, column_type
 from service.store.bulk_reads import read_columns
 from service.store.experiments import require
+from service.store.finals import words_of
 from service.store.ids import trial_id
 from service.store.keys import listed
 from service.store.known_settings import documents_of, setting
@@ -50,7 +51,8 @@ class Sweep:
     """Path -> type of its column."""
     network: tuple[str, ...]
     layers: tuple[str, ...]
-    parametrised: tuple[str, ...]
+    named: tuple[str, ...]
+    """Metrics without a column of their own, the network's first."""
 
     @property
     def schema(self) -> dict[str, pl.DataType]:
@@ -59,7 +61,7 @@ class Sweep:
         keys |= {"step": pl.Int64(), "time": pl.Float64()}
         if self.level == "layer":
             keys["layer"] = pl.Int16()
-        metrics = (*self.network, *self.layers, *self.parametrised)
+        metrics = (*self.network, *self.layers, *self.named)
         return keys | {name: _type(name) for name in metrics}
 
 
@@ -85,8 +87,18 @@ def open_sweep(store: Store, public_id: str, level: Level) -> Sweep:
         {path: column_type(list(found.values())) for path, found in values.items() if path not in ("seed", "state")},
         tuple(name for name in NETWORK_COLUMNS if name in measured),
         tuple(name for name in LAYER_COLUMNS if name in measured) if is_layer else (),
-        tuple(sorted((name for name in measured if names.family_member(name)), key=_by_parameter)) if is_layer else (),
+        _named(measured, is_layer),
     )
+
+
+def _named(measured: Collection[str], is_layer: bool) -> tuple[str, ...]:
+    """Metrics without a column: the network's and the layers' as in the registry, then families by parameter."""
+    levels = ("network", "layer") if is_layer else ("network",)
+    own = [name for name, metric in names.METRICS.items() if name in measured and metric.level in levels]
+    own.sort(key=lambda name: levels.index(names.METRICS[name].level))
+    families = sorted((name for name in measured if names.family_member(name)), key=_by_parameter)
+    without = [name for name in own if name not in (*NETWORK_COLUMNS, *LAYER_COLUMNS)]
+    return (*without, *(families if is_layer else ()))
 
 
 def pieces(store: Store, sweep: Sweep) -> Generator[pl.DataFrame]:
@@ -149,20 +161,20 @@ def _rows(document: Mapping[str, Any], level: Level) -> int:
 
 
 def _read(connection: Connection, sweep: Sweep, keys: Sequence[int]) -> tuple[pl.DataFrame, ...]:
-    """The network's, the layers' and the parametrised rows of some trials, in any order."""
+    """The network's, the layers' and the named rows of some trials, in any order."""
     rows = measurement.c
     network = _frame(connection, measurement, keys, {"time": rows.time} | {name: rows[name] for name in sweep.network})
-    if sweep.level == "network":
-        return network, pl.DataFrame(), pl.DataFrame()
-    rows = layer_measurement.c
-    wanted = {"layer": rows.layer} | {name: rows[name] for name in sweep.layers}
-    layers = _frame(connection, layer_measurement, keys, wanted)
-    if not sweep.parametrised:
-        return network, layers, pl.DataFrame()
-    rows = parametrised_measurement.c
-    place = case({name: number for number, name in enumerate(sweep.parametrised)}, value=rows.name, else_=-1)
-    wanted = {"layer": rows.layer, "place": place, "value": rows.value}
-    return network, layers, _frame(connection, parametrised_measurement, keys, wanted)
+    named = layers = pl.DataFrame()
+    if sweep.level == "layer":
+        rows = layer_measurement.c
+        wanted = {"layer": rows.layer} | {name: rows[name] for name in sweep.layers}
+        layers = _frame(connection, layer_measurement, keys, wanted)
+    if sweep.named:
+        rows = parametrised_measurement.c
+        place = case({name: number for number, name in enumerate(sweep.named)}, value=rows.name, else_=-1)
+        wanted = {"layer": rows.layer, "place": place, "value": rows.value}
+        named = _frame(connection, parametrised_measurement, keys, wanted)
+    return network, layers, named
 
 
 def _frame(connection: Connection, table: Table, keys: Sequence[int], columns: Mapping[str, Any]) -> pl.DataFrame:
@@ -184,19 +196,24 @@ def _assembled(
     documents: Mapping[int, Mapping[str, Any]],
     network: pl.DataFrame,
     layers: pl.DataFrame,
-    parametrised: pl.DataFrame,
+    named: pl.DataFrame,
 ) -> pl.DataFrame:
     """One piece of the table: rows in order, each with what is known of its trial."""
     places = pl.DataFrame({"id": [member.id for member in members], "member": range(len(members))})
     rows = network.join(places, on="id").sort("member", "step")
     if sweep.level == "layer":
         layers = layers.sort("id", "step", "layer")
-        for number, name in enumerate(sweep.parametrised):
-            own = parametrised.filter(pl.col("place") == number).select("id", "step", "layer", value=pl.col("value"))
-            layers = layers.join(own.rename({"value": name}), on=["id", "step", "layer"], how="left")
+    for number, name in enumerate(sweep.named):
+        own = named.filter(pl.col("place") == number).select("id", "step", "layer", value=pl.col("value"))
+        own = own.rename({"value": name})
+        if name in names.NETWORK_METRICS:
+            rows = rows.join(own.drop("layer"), on=["id", "step"], how="left", maintain_order="left")
+        else:
+            layers = layers.join(own, on=["id", "step", "layer"], how="left", maintain_order="left")
+    if sweep.level == "layer":
         rows = rows.join(layers, on=["id", "step"], how="left", maintain_order="left_right")
     known = _known(sweep, members, documents)[rows["member"]]
-    words = {name: names.METRICS[name].words for name in sweep.layers if names.METRICS[name].words}
+    words = {name: found for name in (*sweep.layers, *sweep.named) if (found := words_of(name))}
     rows = rows.with_columns(_worded(rows[name], found) for name, found in words.items())
     return pl.concat([known, rows.drop("id", "member")], how="horizontal").select(
         pl.col(name).cast(kind) for name, kind in sweep.schema.items()
@@ -218,7 +235,7 @@ def _worded(codes: pl.Series, words: Sequence[str]) -> pl.Series:
 
 
 def _type(metric: str) -> pl.DataType:
-    return pl.String() if metric in names.METRICS and names.METRICS[metric].words else pl.Float64()
+    return pl.String() if words_of(metric) else pl.Float64()
 
 
 def _by_parameter(metric: str) -> tuple[str, float]:

@@ -19,6 +19,7 @@ from service.store.known_settings import settings_of
 from service.store.models import (
     LAYER_COLUMNS,
     NETWORK_COLUMNS,
+    NETWORK_LAYER,
     experiment_trial,
     final,
     layer_measurement,
@@ -140,7 +141,7 @@ def trial_series(
         columns |= {name: [row._mapping[name] for row in rows] for name in network}
         if layer is not None:
             columns |= _layer_columns(connection, one.row.id, layer, layered, columns["step"])
-            columns |= _parametrised_columns(connection, one.row.id, layer, metrics, columns["step"])
+        columns |= _named_columns(connection, one.row.id, layer, metrics, columns["step"])
     kept = spread(len(rows), max_points)
     return {name: [values[place] for place in kept] for name, values in columns.items()}
 
@@ -161,20 +162,21 @@ def _layer_columns(
     }
 
 
-def _parametrised_columns(
-    connection: Any, key: int, layer: int, wanted: Sequence[str] | None, steps: Sequence[int]
+def _named_columns(
+    connection: Any, key: int, layer: int | None, wanted: Sequence[str] | None, steps: Sequence[int]
 ) -> dict[str, list[Any]]:
+    """Metrics without a column of their own: the network's, and those of a layer."""
     table = parametrised_measurement
     rows = connection.execute(
         select(table.c.step, table.c.name, table.c.value)
-        .where(table.c.trial_id == key, table.c.layer == layer)
-        .order_by(table.c.name)
+        .where(table.c.trial_id == key, table.c.layer.in_([NETWORK_LAYER] if layer is None else [NETWORK_LAYER, layer]))
+        .order_by(table.c.layer, table.c.name)
     )
     found: dict[str, dict[int, float | None]] = {}
     for row in rows:
         if wanted is None or row.name in wanted:
             found.setdefault(row.name, {})[row.step] = row.value
-    return {name: [values.get(step) for step in steps] for name, values in found.items()}
+    return {name: [word_of(name, values.get(step)) for step in steps] for name, values in found.items()}
 
 
 def spread(count: int, most: int | None) -> list[int]:

@@ -198,6 +198,14 @@ def network_metrics(weights: Sequence[Array], xs: Array, ys: Array, activation: 
     }
 
 
+def metrics_on_a_test_set(
+    weights: Sequence[Array], train: tuple[Array, Array], test: tuple[Array, Array], activation: str, loss: str
+) -> dict[str, float]:
+    """Network metrics that need a test set; (inputs, targets) of each set."""
+    seen, unseen = (loss_and_gradients(weights, *samples, activation, loss)[0] for samples in (train, test))
+    return {"test_loss": unseen, "generalisation_gap": unseen - seen}
+
+
 def train(
     weights: Sequence[Array], xs: Array, ys: Array, activation: str, rate: float, decay: float, steps: int
 ) -> list[Array]:

@@ -19,13 +19,13 @@ FORMATS = {
     "parquet": pl.read_parquet,
 }
 TRIAL = {
-    "data": {"samples": 20, "inputs": 4, "outputs": 2, "spectrum": [2, 1]},
+    "data": {"samples": 20, "inputs": 4, "outputs": 2, "spectrum": [2, 1], "test_samples": 10},
     "network": {"depth": 2, "width": 4},
     "training": {"steps": 20},
     "measure": {
         "points": 5,
         "layers": [1, 2],
-        "metrics": ["train_loss", "alignment", "best_exponent_kind", "agop_singular_value@1"],
+        "metrics": ["train_loss", "generalisation_gap", "alignment", "best_exponent_kind", "agop_singular_value@1"],
         "exponents": [0.25],
     },
 }
@@ -62,7 +62,7 @@ def test_the_export_has_every_row_in_order_and_its_means_are_those_of_the_table(
         "layer",
     ]
     assert set(table["best_exponent_kind"].drop_nulls()) <= {"interior", "lower", "upper", "flat"}
-    for metric in ("alignment", "alignment@0.25", "agop_singular_value@1", "train_loss"):
+    for metric in ("alignment", "alignment@0.25", "agop_singular_value@1", "train_loss", "generalisation_gap"):
         rows = api.get(f"{ROOT}/{swept}/results", params={"metric": metric, "layer": 2}).json()["items"]
         for row in rows:
             own = table.filter(
@@ -77,7 +77,7 @@ def test_the_export_has_every_row_in_order_and_its_means_are_those_of_the_table(
 def test_an_export_by_network_has_one_row_per_step(api, swept):
     table = read(api.get(f"{ROOT}/{swept}/measurements", params={"format": "csv", "level": "network"}))
     assert table.height == 6 * 5 and "layer" not in table.columns and "alignment" not in table.columns
-    assert "train_loss" in table.columns
+    assert "train_loss" in table.columns and table["generalisation_gap"].null_count() == 0
 
 
 def test_an_export_of_what_has_not_been_measured_is_an_empty_table(api, submit):
@@ -149,6 +149,29 @@ def test_further_experiments_are_told_apart_and_share_the_axes_of_a_diagram(api,
     assert both["x_values"] == [0, 0.1, 0.2] and both["counts"] == [[3, 3, 0]]
     assert both["also"][0]["experiment"] == other and both["also"][0]["counts"] == [[0, 2, 2]]
     assert api.get(f"{ROOT}/{swept}/results", params={"also": "e999"}).status_code == 404
+
+
+def test_a_metric_without_a_column_is_asked_for_as_any_other(api, swept):
+    """generalisation_gap lies in rows by name, as every metric that came after 0.1 does."""
+    metric = "generalisation_gap"
+    items = api.get(f"{ROOT}/{swept}/trials", params={"sort": f"-final.{metric}"}).json()["items"]
+    finals = [one["final"][metric] for one in items]
+    assert finals == sorted(finals, reverse=True) and len(set(finals)) == 6
+    assert not any(name.startswith(f"{metric}[") for one in items for name in one["final"])
+    above = api.get(f"{ROOT}/{swept}/trials", params={"where": f"final.{metric} > {finals[2]!r}"}).json()["items"]
+    assert [one["final"][metric] for one in above] and {one["final"][metric] for one in above} == set(finals[:2])
+    for layer in ({}, {"layer": 2}):
+        series = api.get(f"/api/v1/trials/{items[0]['id']}/measurements", params=layer).json()
+        assert len(series[metric]) == 5 and series[metric][-1] == finals[0]
+    curves = api.get(f"{ROOT}/{swept}/curves", params={"metric": metric, "group_by": ""}).json()["items"]
+    assert curves[0][f"{metric}_mean"][-1] == pytest.approx(np.mean(finals), rel=1e-12)
+    phase = api.get(f"{ROOT}/{swept}/phase", params={"metric": metric}).json()
+    assert np.sum(np.array(phase["values"]) * phase["counts"]) == pytest.approx(sum(finals), rel=1e-12)
+    largest = api.get(f"{ROOT}/{swept}/results", params={"metric": metric, "reduce": "max", "group_by": ""}).json()
+    assert largest["items"][0][f"{metric}_count"] == 6
+    claim = {"id": "g", "says": "it stays below", "metric": metric, "any_trial": f">= {finals[0]!r}", "gate": "none"}
+    judged = api.post(f"{ROOT}/{swept}/claims", json={"claims": [claim]}).json()["items"][0]
+    assert judged["holds"] is True and judged["worst"] == finals[0]
 
 
 def test_metrics_with_a_parameter_have_curves_filters_and_verdicts(api, submit, train_queue):

@@ -150,3 +150,9 @@ PINNED = "0844b7ebd5fca23f4f21e9f2a66e742e8925d60803491cf236170417ea3b78cc"
 def test_the_default_trial_keeps_its_fingerprint() -> None:
     """Changing it orphans every stored result: raise NUMERICAL_VERSION or the defaults only on purpose."""
     assert fingerprint(form({"measure": {"metrics": ["alignment"]}}), 0) == PINNED
+
+
+def test_metrics_that_came_later_change_no_fingerprint_of_a_grid_that_names_none() -> None:
+    network = "train_loss test_loss relative_loss gradient_norm weight_norm imbalance imbalance_relative accuracy modes"
+    layer = "alignment alignment_half alignment_one residual scale best_exponent best_exponent_kind best_alignment"
+    assert (*network.split(), *layer.split(), "null_floor", "agop_rank") == names.DEFAULT_METRICS
