@@ -27,13 +27,13 @@ class RayUnavailable(RuntimeError):
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None, token_path: Path, cpus: int | None) -> Generator[None]:
+def ray_session(address: str | None, token_path: Path, cpus: int) -> Generator[None]:
     """A connection to Ray for as long as the block runs.
 
     Args:
         address: host:port of a running cluster's GCS; None starts a local Ray that ends with the block.
         token_path: file with the cluster's token; for a local Ray it is made if missing.
-        cpus: CPU slots of a local Ray; None: all cores.
+        cpus: CPU slots of a local Ray.
     Raises:
         RayUnavailable: no answer at the address, or Ray did not start.
     """
@@ -42,7 +42,7 @@ def ray_session(address: str | None, token_path: Path, cpus: int | None) -> Gene
 
 
 @contextlib.contextmanager
-def _local(token_path: Path, cpus: int | None) -> Generator[None]:
+def _local(token_path: Path, cpus: int) -> Generator[None]:
     """A Ray of our own; its files lie in a short path, because socket paths may not pass 107 bytes."""
     ray_token(token_path)
     remove_orphans()

@@ -10,6 +10,7 @@ import uuid
 import ray
 import structlog
 
+from service.allowance import allowance
 from service.errors import ServiceError
 from service.store import cluster, schema
 from service.store.session import Store, open_store
@@ -29,7 +30,7 @@ def run(settings: WorkerSettings, stop: threading.Event) -> int:
     try:
         with open_store(settings.store_url) as store:
             schema.check(store)
-            with ray_session(settings.ray_address, settings.token_path, settings.trainers):
+            with ray_session(settings.ray_address, settings.token_path, _local_cpus(settings)):
                 # after Ray has started, because it installs handlers of its own
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, lambda *_: stop.set())
@@ -38,6 +39,16 @@ def run(settings: WorkerSettings, stop: threading.Event) -> int:
         log.error("dispatcher_stopped", error=str(error))
         return 1
     return 0
+
+
+def _local_cpus(settings: WorkerSettings) -> int:
+    """CPUs of a local Ray. It would take all of the machine's by itself, whatever this process may use."""
+    if settings.trainers is not None:
+        return settings.trainers
+    allowed = allowance()
+    if settings.ray_address is None:
+        log.info("trainers_allowed", trainers=allowed.trainers, why=allowed.why)
+    return allowed.trainers
 
 
 def _dispatch(store: Store, settings: WorkerSettings, stop: threading.Event, watchdog: Watchdog) -> None:

@@ -16,7 +16,11 @@ class WorkerSettings(BaseSettings):
     database_url: str | None = None
     ray_address: str | None = Field(None, description="host:port of a running Ray; unset: start a local one.")
     ray_token_path: Path | None = Field(None, description="File with Ray's token; default: HOME/ray_token.")
-    trainers: int | None = Field(None, ge=0, description="CPU trainers; default: one per CPU of the Ray cluster.")
+    trainers: int | None = Field(
+        None,
+        ge=0,
+        description="CPU trainers; default: one per CPU of the cluster, or that may be used here.",
+    )
     trainers_per_gpu: int = Field(1, ge=1, le=100, description="Trainers that share a GPU.")
     lease_seconds: float = Field(30.0, gt=0)
     heartbeat_seconds: float = Field(5.0, gt=0)

@@ -14,6 +14,7 @@ from pathlib import Path
 import typer
 from rich.text import Text
 
+from service.allowance import allowance
 from service.cli.display import out, print_json, table
 from service.cli.exits import Exit
 from service.cli.options import DEFAULT_URL, AsJson, Home, Token, Url
@@ -47,6 +48,7 @@ def doctor(
     """Check what the service needs on this machine. Exits 1 if something is missing."""
     checks: list[Callable[[], Iterator[Finding]]] = [
         _python,
+        _trainers,
         _packages,
         _torch,
         lambda: _home(home),
@@ -68,8 +70,13 @@ def doctor(
 
 def _python() -> Iterator[Finding]:
     fits = sys.version_info >= (3, 11)
-    words = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} CPUs"
+    words = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     yield Finding("Python", fits, words if fits else f"{words}; 3.11 or newer is needed")
+
+
+def _trainers() -> Iterator[Finding]:
+    allowed = allowance()
+    yield Finding("trainers", True, f"{allowed.trainers} on a local Ray: {allowed.why}; NFA_TRAINERS says otherwise")
 
 
 def _packages() -> Iterator[Finding]:

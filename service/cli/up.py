@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from service.allowance import allowance
 from service.cli.display import err, out, print_json
 from service.cli.local_service import LocalService, running
 from service.cli.options import DEFAULT_URL, AsJson, Home
@@ -70,12 +71,13 @@ def _welcome(service: LocalService, *, as_json: bool) -> None:
     ray = os.environ.get("NFA_RAY_ADDRESS")
     kept = os.environ.get("NFA_DATABASE_URL")
     reach = "for every machine that has a token" if service.is_open else "for this machine only"
+    why = "" if ray or os.environ.get("NFA_TRAINERS") else f": {allowance().why}"
     facts = {
         "address": f"{service.url} ({reach})",
         "reference": f"{service.url}/docs",
         "home": f"{service.home}",
         "database": kept.split("@")[-1] if kept else "SQLite in the home",
-        "trainers": f"{trainers} on {f'the Ray at {ray}' if ray else 'a local Ray'}",
+        "trainers": f"{trainers} on {f'the Ray at {ray}' if ray else 'a local Ray'}{why}",
     }
     out.print(Text(f"\nNFA service {package_version('nfa-service')} is running\n", "bold"))
     for name, value in facts.items():

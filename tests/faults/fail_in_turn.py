@@ -102,7 +102,7 @@ def main() -> int:
     """Run the sweeps; raises AssertionError if one of them stands still."""
     what, first, stride = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     address, token = SETTINGS.ray_address, SETTINGS.token_path
-    with open_store(SETTINGS.store_url) as store, ray_session(address, token, None):
+    with open_store(SETTINGS.store_url) as store, ray_session(address, token, 2):
         calls = failing_database(store) if what == "database" else failing_ray()
         with calls as countdown:
             dispatcher = Supervised(store)

@@ -1,8 +1,10 @@
 """A dispatcher that starts a Ray of its own: what its trainers can see, and what is left when it ends."""
 
 import contextlib
+import os
 import shutil
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import psutil
@@ -20,6 +22,15 @@ def alone(dispatchers: Dispatchers) -> Dispatchers:
     del dispatchers.environment["NFA_RAY_ADDRESS"], dispatchers.environment["NFA_RAY_TOKEN_PATH"]
     dispatchers.environment["NFA_TRAINERS"] = "1"
     return dispatchers
+
+
+@contextlib.contextmanager
+def _bound_to_one_cpu() -> Generator[None]:
+    """What is started meanwhile may run on one CPU alone, as in a job that was given one."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, [min(before)])
+    yield
+    os.sched_setaffinity(0, before)
 
 
 def _family(pid: int) -> dict[psutil.Process, list[str]]:
@@ -45,10 +56,13 @@ def _trainer(store) -> psutil.Process:
 
 def test_it_trains_keeps_secrets_from_trainers_and_leaves_nothing_behind(store, alone, expansion):
     submitted = submissions.create_experiment(store, expansion).id
-    dispatcher = alone.start(PGPASSWORD="a secret", MY_API_TOKEN="a secret")
+    del alone.environment["NFA_TRAINERS"]
+    with _bound_to_one_cpu():
+        dispatcher = alone.start(PGPASSWORD="a secret", MY_API_TOKEN="a secret")
     wait_for_end(store, submitted)
     family = _family(dispatcher.process.pid)
     folder = _session_folder(family)
+    # as many as this process may use CPUs, however many the machine has
     trainer = _trainer(store)
     environment = trainer.environ()
     assert "a secret" not in environment.values()
