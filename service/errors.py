@@ -125,6 +125,12 @@ class StoreUnusable(ServiceError):
     status, code, title = 503, "store_unusable", "The database cannot serve as a store"
 
 
+class QuestionTooSlow(StoreUnavailable):
+    """A statement of a question ran out of its time, and asked again it would again: no Retry-After goes with it."""
+
+    status, code, title = 504, "question_too_slow", "The question takes too long"
+
+
 class SchemaMismatch(ServiceError):
     """The database's schema is not the one this version knows."""
 

@@ -13,6 +13,8 @@ from service.client.proxies import SCHEMES, proxy_for, without_password
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 RETRIED_STATUS: Final = frozenset({429, 502, 503, 504})
+FINAL_CODES: Final = frozenset({"question_too_slow"})
+"""Asked again it would be as slow, and keep the store busy."""
 _LONGEST_WAIT_SECONDS: Final = 10.0
 
 
@@ -37,6 +39,11 @@ class ClientError(Exception):
     def errors(self) -> list[dict[str, Any]]:
         """One entry per wrong field: path, message, received, allowed, nearest."""
         return list(self.problem.get("errors", ()))
+
+    @property
+    def request_id(self) -> str | None:
+        """Of the request, as in the service's log; None where none was told."""
+        return self.problem.get("request_id")
 
 
 class Unreachable(ClientError):
@@ -123,8 +130,9 @@ class Transport:
                 continue
             if response.is_success:
                 return _decoded(response)
-            if is_last or response.status_code not in RETRIED_STATUS:
-                raise ClientError(_problem(response))
+            problem = _problem(response)
+            if is_last or response.status_code not in RETRIED_STATUS or problem.get("code") in FINAL_CODES:
+                raise ClientError(problem)
             self._sleep(_backoff_seconds(attempt, response.headers.get("Retry-After")))
         raise AssertionError("the loop returns or raises")
 

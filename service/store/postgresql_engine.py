@@ -11,6 +11,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from service.errors import StoreUnusable
 
+CONNECTIONS: Final = 52
+"""At most, of a process: 40 threads answer questions, ten more know callers, answer probes and feed streams."""
 SETTINGS: Final[dict[str, str]] = {
     "statement_timeout": "30s",
     "lock_timeout": "5s",
@@ -31,9 +33,9 @@ def postgresql_engine(url: Any) -> Engine:
     """An engine whose transactions begin as its execution option `BEGIN` says."""
     engine = create_engine(
         url,
-        # as many as threads that answer: connections beyond the pool would be opened and closed for every question
+        # about as many as threads that answer: those beyond the pool are opened and closed for every question
         pool_size=24,
-        max_overflow=16,
+        max_overflow=CONNECTIONS - 24,
         pool_pre_ping=True,
         connect_args={"connect_timeout": 5, "application_name": "nfa"},
     )

@@ -8,7 +8,7 @@ import array
 import contextlib
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -17,14 +17,18 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, make_url,
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from service.errors import StoreUnavailable
-from service.store.postgresql_engine import BEGIN, READING, WRITING, is_pooled, postgresql_engine
+from service.errors import QuestionTooSlow, StoreUnavailable
+from service.store import contention
+from service.store.postgresql_engine import BEGIN, CONNECTIONS, READING, WRITING, is_pooled, postgresql_engine
 
 _BUSY_MILLISECONDS = 30_000
 STATEMENT_SECONDS = 30.0
 """How long one statement of a question may take."""
 _INSTRUCTIONS = 100_000
 """Of SQLite's virtual machine between two looks at the clock: about a millisecond."""
+
+
+_AT_ONCE: Mapping[str, Any] = {"at_once": True}
 
 
 class Store:
@@ -59,9 +63,22 @@ class Store:
             yield connection
 
     @contextlib.contextmanager
+    def write_at_once(self) -> Generator[Connection]:
+        """As `write`, for what may be left undone: raises StoreUnavailable where it would have to wait."""
+        with _translated(), self._writer.execution_options(**_AT_ONCE).begin() as connection:
+            if self.dialect == "postgresql":
+                connection.exec_driver_sql("SET LOCAL lock_timeout = '1ms'; SET LOCAL synchronous_commit = off")
+            yield connection
+
+    @contextlib.contextmanager
     def read(self) -> Generator[Connection]:
-        """One transaction that only reads, and sees one state of the store."""
-        with _translated(), self._reader.begin() as connection:
+        """One transaction that only reads, and sees one state of the store.
+
+        Raises:
+            QuestionTooSlow: a statement took longer than STATEMENT_SECONDS.
+            StoreUnavailable: the store cannot be reached or was busy.
+        """
+        with _translated(is_question=True), self._reader.begin() as connection:
             yield connection
 
     def outside_transactions(self, statement: str, *, setting: str = "") -> None:
@@ -134,7 +151,7 @@ def _make_private(file: Path) -> None:
 
 
 def _sqlite_engine(url: Any, begin: str) -> Engine:
-    engine = create_engine(url, pool_size=16, max_overflow=32, connect_args={"check_same_thread": False})
+    engine = create_engine(url, pool_size=16, max_overflow=CONNECTIONS - 16, connect_args={"check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
@@ -146,6 +163,10 @@ def _sqlite_engine(url: Any, begin: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
+        patience = 0 if connection.get_execution_options().get("at_once") else _BUSY_MILLISECONDS
+        if connection.info.get("patience", _BUSY_MILLISECONDS) != patience:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={patience}")
+        connection.info["patience"] = patience
         connection.exec_driver_sql(f"BEGIN {begin}")
 
     return engine
@@ -176,34 +197,21 @@ class _Packed:
 
 
 @contextlib.contextmanager
-def _translated() -> Generator[None]:
+def _translated(*, is_question: bool = False) -> Generator[None]:
     """Database exceptions that trying again may cure become StoreUnavailable; others are defects and pass."""
     try:
         yield
     except PoolTimeout as error:
         raise StoreUnavailable("every connection to the store is busy; try again") from error
     except DBAPIError as error:
-        if error.connection_invalidated or type(error.orig).__name__ in _TRANSIENT:
+        if is_question and contention.ran_out_of_time(error.orig):
+            raise QuestionTooSlow(
+                f"the question took longer than {STATEMENT_SECONDS:g} s: ask about fewer trials with `where`, about "
+                "fewer metrics, or about one experiment at a time"
+            ) from error
+        if error.connection_invalidated or contention.may_pass(error.orig):
             raise StoreUnavailable(f"the store did not answer: {_first_line(error)}") from error
         raise
-
-
-_TRANSIENT = frozenset(
-    {
-        "OperationalError",
-        "InterfaceError",
-        "QueryCanceled",
-        "LockNotAvailable",
-        "DeadlockDetected",
-        "SerializationFailure",
-        "AdminShutdown",
-        "CrashShutdown",
-        "CannotConnectNow",
-        "TooManyConnections",
-        "DiskFull",
-        "IdleInTransactionSessionTimeout",
-    }
-)
 
 
 def _first_line(error: SQLAlchemyError) -> str:

@@ -1,14 +1,15 @@
 """Tokens in the store: their hashes, scopes, owners, expiry and last use."""
 
+import contextlib
 import hmac
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, literal, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from service.errors import Conflict, NotFound
+from service.errors import Conflict, NotFound, StoreUnavailable
 from service.store.models import token
 from service.store.session import Store, utc_now
 from service.tokens import Actor, Scope, digest, new_token
@@ -90,7 +91,10 @@ def has_tokens(store: Store) -> bool:
 
 
 def find_actor(store: Store, secret: str) -> Actor | None:
-    """Who holds a secret; None where it opens nothing. Its use is noted, at most once a minute."""
+    """Who holds a secret; None where it opens nothing.
+
+    Its use is noted at most once a minute, where that needs no waiting: nobody is kept from reading by it.
+    """
     hashed = digest(secret)
     with store.read() as connection:
         row = connection.execute(select(token).where(token.c.digest == hashed)).one_or_none()
@@ -101,9 +105,14 @@ def find_actor(store: Store, secret: str) -> Actor | None:
     if not found.is_valid:
         return None
     if found.last_used_at is None or utc_now() - found.last_used_at > _NOTED_EVERY:
-        with store.write() as connection:
-            connection.execute(update(token).where(token.c.digest == hashed).values(last_used_at=utc_now()))
+        _note_use(store, hashed)
     return Actor(found.owner, found.scope, found.name)
+
+
+def _note_use(store: Store, hashed: str) -> None:
+    """Note that a token was used now; not where others write, nor in a database that is full or only read."""
+    with contextlib.suppress(StoreUnavailable, DBAPIError), store.write_at_once() as connection:
+        connection.execute(update(token).where(token.c.digest == hashed).values(last_used_at=utc_now()))
 
 
 def _token(row: Row[Any]) -> Token:
