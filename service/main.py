@@ -28,6 +28,9 @@ from service.api.compression import add_compression
 from service.api.etags import KeptAnswers
 from service.api.limits import BodyLimit, Deadlines, NoNul
 from service.api.problem_answers import PROBLEM_RESPONSES, add_handlers, document_problems
+from service.api.request_log import add_request_log
+from service.api.reserved_threads import reserved_threads
+from service.api.sign_ins import SignIns
 from service.settings import Settings
 from service.store.session import Store, open_store
 from service.store.tokens import has_tokens
@@ -58,6 +61,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         app.state.store = store or open_store(settings.store_url)
         app.state.closing = asyncio.Event()
+        app.state.threads = reserved_threads()
         if not is_loopback(settings.host):
             refuse_open_address(settings.host, has_tokens(app.state.store))
         yield
@@ -75,6 +79,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
         static_url="/static/docs",
     )
     app.state.settings = settings
+    app.state.sign_ins = SignIns(settings.failed_sign_ins_per_minute)
     app.state.kept_answers = KeptAnswers()
     app.state.kept_for_pages = Kept()
     add_handlers(app)
@@ -87,6 +92,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     app.add_middleware(NoNul)
     app.state.registry = CollectorRegistry()
     app.add_middleware(metrics.Requests, registry=app.state.registry)
+    add_request_log(app)
     for module in (experiments, control, events, trials, results, exports, catalogue, datasets, cluster):
         app.include_router(module.router, prefix="/api/v1")
     app.include_router(health.router)

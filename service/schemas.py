@@ -36,6 +36,7 @@ class Problem(Body):
     code: str = Field(description="The same for scripts: a word that does not change.")
     detail: str = Field(description="What was received, what is allowed, and the next step.")
     errors: list[dict[str, Any]] = Field([], description="One entry per wrong field: path, message, received, ..")
+    request_id: str | None = Field(None, description="Of this request, as in the service's log.")
 
 
 class TrialCounts(Body):

@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     requests_per_second: float = Field(
         200.0, gt=0, description="Of one token, on average; bursts of ten seconds' worth."
     )
+    failed_sign_ins_per_minute: float = Field(
+        60.0, gt=0, description="Tokens that open nothing, from one address; ten seconds' worth at once."
+    )
     max_queued: int = Field(2_000_000, ge=1, description="Unfinished trials of one owner.")
     max_trials: int = Field(100_000, ge=1, description="Trials per experiment.")
     max_parameters: int = Field(10_000_000, ge=1, description="Parameters per network.")

@@ -10,30 +10,28 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-import structlog
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 from starlette.responses import RedirectResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.problem_answers import answer
 from service.api.rates import Rates
+from service.api.request_log import READING
+from service.api.sign_ins import REMEMBERED_SECONDS, peer_of
 from service.errors import Forbidden, ServiceError, TooMany, Unauthorised
 from service.settings import Settings
 from service.store.session import Store
-from service.store.tokens import find_actor, has_tokens
-from service.tokens import LOCAL, Actor, is_loopback, is_well_formed
+from service.store.tokens import has_tokens
+from service.tokens import LOCAL, Actor, is_loopback
 from service.tokens import Scope as TokenScope
 
-log = structlog.get_logger()
 COOKIE: Final = "nfa_token"
-READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/login", "/logout"})
 OPEN_PREFIXES: Final = ("/static/",)
 READING_PATHS: Final = frozenset({"/api/v1/experiments/preview"})
 """Answered without storing anything, although the grid comes as a body."""
-_REMEMBERED_SECONDS: Final = 5.0
-_REMEMBERED: Final = 10_000
 
 
 def needed_scope(method: str, path: str) -> TokenScope | None:
@@ -46,12 +44,11 @@ def needed_scope(method: str, path: str) -> TokenScope | None:
 
 
 class Access:
-    """ASGI middleware: notes who makes a request, or refuses it; logs every request that may change something."""
+    """ASGI middleware: notes who makes a request, or refuses it."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app, self.settings = app, settings
-        self._known: dict[str, tuple[float, Actor | None]] = {}
-        self._open: tuple[float, bool] = (0.0, False)
+        self._open: tuple[float, bool] = (-REMEMBERED_SECONDS, False)
         self._rates = Rates(settings.requests_per_second)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,29 +58,13 @@ class Access:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            actor = await self._authorise(scope, headers)
-            if actor and (wait := self._rates.wait_seconds(f"{actor.owner}/{actor.token}", time.monotonic())) > 0:
-                raise _too_many(actor, wait)
+            scope.setdefault("state", {})["actor"] = await self._authorise(scope, headers)
         except ServiceError as error:
+            scope["state"]["refusal"] = error.code
             refusal = RedirectResponse("/login", 303) if _is_reader(error, scope, headers) else answer(error)
             await refusal(scope, receive, send)
             return
-        scope.setdefault("state", {})["actor"] = actor
-        if scope["method"] in READING:
-            await self.app(scope, receive, send)
-            return
-        status = 0
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        try:
-            await self.app(scope, receive, noted)
-        finally:
-            who = {"owner": actor.owner, "token": actor.token} if actor else {}
-            log.info("request", method=scope["method"], path=scope["path"][:200], status=status, **who)
+        await self.app(scope, receive, send)
 
     async def _authorise(self, scope: Scope, headers: Mapping[str, str]) -> Actor | None:
         needed = needed_scope(scope["method"], scope["path"])
@@ -91,42 +72,52 @@ class Access:
             _check_origin(headers)
         if needed is None:
             return None
-        store: Store = scope["app"].state.store
-        secret, came_as = _secret(headers)
-        actor = None if secret is None else await self._actor(store, secret)
-        if actor is None:
-            # whatever credentials came along: a page elsewhere may make some up
-            if await self._is_open(store):
-                self._check_host(headers.get("host", ""))
-                return LOCAL
-            raise Unauthorised(
-                "send `Authorization: Bearer TOKEN`; who runs the service makes one: nfa token create"
-                if secret is None
-                else f"the token in the {came_as} opens nothing: it was revoked, has expired, or never was"
-            )
+        actor = await self._caller(scope, headers)
+        self._take_turn(f"{actor.owner}/{actor.token}", _name(actor))
         if not actor.scope.includes(needed):
             raise Forbidden(f"the token {actor.token} has scope {actor.scope}; this call needs {needed}")
         return actor
 
-    async def _actor(self, store: Store, secret: str) -> Actor | None:
-        """The secret's holder, asked of the store at most every few seconds."""
-        if not is_well_formed(secret):
-            return None
-        now = time.monotonic()
-        known = self._known.get(secret)
-        if known is None or now - known[0] > _REMEMBERED_SECONDS:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            known = self._known[secret] = (now, await run_sync(find_actor, store, secret))
-        return known[1]
+    async def _caller(self, scope: Scope, headers: Mapping[str, str]) -> Actor:
+        """Who makes the request. Raises Unauthorised."""
+        application, peer = scope["app"].state, peer_of(scope)
+        secret, came_as = _secret(headers)
+        actor, refusal = None, None
+        if secret is not None:
+            try:
+                actor = await application.sign_ins.actor_of(
+                    application.store, application.threads.callers, secret, peer
+                )
+            except TooMany as error:
+                refusal = error
+        if actor is not None:
+            return actor
+        # whatever credentials came along: a page elsewhere may make some up
+        if await self._is_open(application.store, application.threads.callers):
+            self._check_host(headers.get("host", ""))
+            return LOCAL
+        self._take_turn(f"//{peer}", f"{peer}, without a token that opens anything,")
+        raise refusal or Unauthorised(
+            "send `Authorization: Bearer TOKEN`; who runs the service makes one: nfa token create"
+            if secret is None
+            else f"the token in the {came_as} opens nothing: it was revoked, has expired, or never was"
+        )
 
-    async def _is_open(self, store: Store) -> bool:
+    def _take_turn(self, bucket: str, who: str) -> None:
+        """Count a request. Raises TooMany."""
+        wait_seconds = self._rates.wait_seconds(bucket, time.monotonic())
+        if wait_seconds > 0:
+            error = TooMany(f"{who} makes more requests than NFA_REQUESTS_PER_SECOND allows: wait {wait_seconds:.1f} s")
+            error.retry_after_seconds = wait_seconds
+            raise error
+
+    async def _is_open(self, store: Store, threads: CapacityLimiter) -> bool:
         """Whether requests need no token: on an address of this machine alone, while no token was ever made."""
         if not is_loopback(self.settings.host):
             return False
         now = time.monotonic()
-        if now - self._open[0] > _REMEMBERED_SECONDS or not self._open[1]:
-            self._open = (now, not await run_sync(has_tokens, store))
+        if now - self._open[0] > REMEMBERED_SECONDS:
+            self._open = (now, not await run_sync(has_tokens, store, limiter=threads))
         return self._open[1]
 
     def _check_host(self, host: str) -> None:
@@ -164,14 +155,11 @@ def _secret(headers: Mapping[str, str]) -> tuple[str | None, str]:
     return (morsel.value or None, "cookie") if morsel is not None else (None, "")
 
 
-def _too_many(actor: Actor, wait_seconds: float) -> TooMany:
-    who = f"the token {actor.token} of {actor.owner}" if actor.token else actor.owner
-    error = TooMany(f"{who} makes more requests than NFA_REQUESTS_PER_SECOND allows: wait {wait_seconds:.1f} s")
-    error.retry_after_seconds = wait_seconds
-    return error
+def _name(actor: Actor) -> str:
+    return f"the token {actor.token} of {actor.owner}" if actor.token else actor.owner
 
 
-def _actor(request: Request) -> Actor:
+async def _actor(request: Request) -> Actor:
     return request.state.actor
 
 

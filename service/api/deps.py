@@ -13,11 +13,12 @@ from service.store.session import Store
 MAX_PAGE = 1_000
 
 
-def _store(request: Request) -> Store:
+# async: a plain function would wait for a thread before it is called
+async def _store(request: Request) -> Store:
     return request.app.state.store
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     return request.app.state.settings
 
 

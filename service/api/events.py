@@ -11,11 +11,13 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Request, Response
 from starlette.responses import StreamingResponse
 
 from service.api.deps import StoreDep
+from service.api.reserved_threads import threads_of
 from service.errors import NotFound, StoreUnavailable
 from service.states import ExperimentState
 from service.store.experiments import Experiment, get_experiment
@@ -49,11 +51,12 @@ async def events(
 
     `end` follows when every trial has ended, `deleted` when the experiment is gone; then the stream ends.
     """
-    first = await run_sync(get_experiment, store, experiment_id)
+    threads = threads_of(request).streams
+    first = await run_sync(get_experiment, store, experiment_id, limiter=threads)
     if first.state in ENDED and last_event_id == snapshot_id(first):
         return Response(status_code=204)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    stream = _events(store, first, last_event_id, request.app.state.closing)
+    stream = _events(store, threads, first, last_event_id, request.app.state.closing)
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
@@ -62,7 +65,9 @@ def snapshot_id(one: Experiment) -> str:
     return f"{one.state.value}:{'-'.join(str(count) for count in one.counts.values())}"
 
 
-async def _events(store: Store, first: Experiment, known: str | None, closing: asyncio.Event) -> AsyncGenerator[str]:
+async def _events(
+    store: Store, threads: CapacityLimiter, first: Experiment, known: str | None, closing: asyncio.Event
+) -> AsyncGenerator[str]:
     started = spoken = time.monotonic()
     current: Experiment | None = first
     yield f"retry: {int(_POLL_SECONDS * 2000)}\n\n"
@@ -82,7 +87,7 @@ async def _events(store: Store, first: Experiment, known: str | None, closing: a
             yield ": still here\n\n"
         asked = time.monotonic()
         try:
-            current = await run_sync(get_experiment, store, first.id)
+            current = await run_sync(get_experiment, store, first.id, limiter=threads)
         except NotFound:
             yield _event("deleted", {"id": first.id})
             return

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -10,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.deps import StoreDep
+from service.api.reserved_threads import threads_of
 from service.states import TrialState
 from service.store import cluster
 from service.store.session import Store
@@ -103,9 +105,14 @@ class StoreCollector:
 
 
 @router.get("/metrics", summary="For Prometheus", response_class=Response, include_in_schema=False)
-def get_metrics(request: Request, store: StoreDep) -> Response:
+async def get_metrics(request: Request, store: StoreDep) -> Response:
     """Text of the Prometheus exposition format."""
+    of_process = request.app.state.registry
+    text = await run_sync(_exposition, store, of_process, limiter=threads_of(request).probes)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def _exposition(store: Store, of_process: CollectorRegistry) -> bytes:
     of_store = CollectorRegistry()
     of_store.register(StoreCollector(store))
-    text = generate_latest(of_store) + generate_latest(request.app.state.registry)
-    return Response(text, media_type=CONTENT_TYPE_LATEST)
+    return generate_latest(of_store) + generate_latest(of_process)

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
+from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from service.api.request_log import id_header
 from service.errors import InvalidRequest, ServiceError
 from service.grid.problems import shortened
 from service.schemas import Problem
@@ -27,33 +30,48 @@ def problem(
 ) -> Response:
     """A problem document; entries that would make it too long are left out, and said to be."""
     body = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail[:2000]}
+    body["request_id"] = correlation_id.get()
     kept = list(errors)
     while True:
         text = json.dumps(body | {"errors": kept}, allow_nan=False, default=str)
         if len(text) <= MAX_BYTES or not kept:
-            return Response(text, status, headers=headers, media_type=MEDIA_TYPE)
+            return _Problem(code, text, status, headers=headers, media_type=MEDIA_TYPE)
         kept.pop()
 
 
+class _Problem(Response):
+    """Leaves its code in the request's state, for the log."""
+
+    def __init__(self, code: str, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.code = code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})["refusal"] = self.code
+        await super().__call__(scope, receive, send)
+
+
 def answer(error: ServiceError) -> Response:
-    """The problem document of one of our errors, with the headers that its status asks for."""
-    headers: dict[str, str] = {}
+    """The problem document of one of our errors."""
+    return problem(error.status, error.code, error.title, error.detail, error.errors, headers_of(error))
+
+
+def headers_of(error: ServiceError) -> dict[str, str]:
+    """What the status of one of our errors asks for."""
     if error.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    if error.status in (429, 503):
-        headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
-    return problem(error.status, error.code, error.title, error.detail, error.errors, headers)
+        return {"WWW-Authenticate": "Bearer"}
+    return {"Retry-After": str(math.ceil(error.retry_after_seconds))} if error.status in (429, 503) else {}
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Answer the application's errors as problem documents."""
+    """Answer the application's errors as problem documents; async, so that no refusal waits for a thread."""
 
     @app.exception_handler(ServiceError)
-    def _service_error(_: Request, error: ServiceError) -> Response:
+    async def _service_error(_: Request, error: ServiceError) -> Response:
         return answer(error)
 
     @app.exception_handler(RequestValidationError)
-    def _invalid(_: Request, error: RequestValidationError) -> Response:
+    async def _invalid(_: Request, error: RequestValidationError) -> Response:
         entries = [
             {
                 "path": ".".join(str(part) for part in detail["loc"][1:]) or str(detail["loc"][0]),
@@ -68,7 +86,7 @@ def add_handlers(app: FastAPI) -> None:
         )
 
     @app.exception_handler(HTTPException)
-    def _http(request: Request, error: HTTPException) -> Response:
+    async def _http(request: Request, error: HTTPException) -> Response:
         if error.status_code == 400:  # FastAPI's word for a JSON body that is not even text
             return answer(InvalidRequest("the body cannot be read: send JSON in UTF-8"))
         code, title = _TITLES.get(error.status_code, ("http_error", "The request failed"))
@@ -76,14 +94,15 @@ def add_handlers(app: FastAPI) -> None:
         return problem(error.status_code, code, title, detail, headers=error.headers)
 
     @app.exception_handler(ClientDisconnect)
-    def _gone(request: Request, _: ClientDisconnect) -> Response:
+    async def _gone(request: Request, _: ClientDisconnect) -> Response:
         log.info("client_went_away", method=request.method, path=request.url.path[:200])
         return problem(400, "client_went_away", "The client went away", "nobody reads this")
 
     @app.exception_handler(Exception)
-    def _unexpected(request: Request, error: Exception) -> Response:
+    async def _unexpected(request: Request, error: Exception) -> Response:
         log.exception("unexpected_error", method=request.method, path=request.url.path[:200], exc_info=error)
-        return problem(500, "internal", "The service failed", "This is a defect; the service's log has the details.")
+        detail = "This is a defect; the service's log has the details."
+        return problem(500, "internal", "The service failed", detail, headers=id_header())
 
 
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -23,10 +23,18 @@ class Rates:
             caller: whose bucket.
             now: a clock that only goes forward, in seconds.
         """
-        level, seen = self._buckets.pop(caller, (self._size, now))
-        level = min(self._size, level + (now - seen) * self._rate)
+        level = self._level(caller, now)
+        self._buckets.pop(caller, None)
         allowed = level >= 1.0
         self._buckets[caller] = (level - 1.0 if allowed else level, now)
         if len(self._buckets) > _REMEMBERED:
             self._buckets.popitem(last=False)
         return 0.0 if allowed else (1.0 - level) / self._rate
+
+    def would_wait_seconds(self, caller: str, now: float) -> float:
+        """The same without taking anything."""
+        return max(0.0, 1.0 - self._level(caller, now)) / self._rate
+
+    def _level(self, caller: str, now: float) -> float:
+        level, seen = self._buckets.get(caller, (self._size, now))
+        return min(self._size, level + (now - seen) * self._rate)

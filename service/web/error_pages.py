@@ -1,12 +1,13 @@
 """Errors outside the pages' own routes, as a page to people and as a problem document to programs."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from service.api.request_log import id_header
 from service.web.page_route import render
 
 _WORDS = {
@@ -25,13 +26,19 @@ def add_page_handlers(app: FastAPI) -> None:
         app.add_exception_handler(kind, _for_browsers(app.exception_handlers[kind]))
 
 
-def _for_browsers(answered: Callable[..., Any]) -> Callable[[Request, Exception], Response]:
-    def handled(request: Request, error: Exception) -> Response:
-        problem = answered(request, error)
+def _for_browsers(answered: Callable[..., Any]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def handled(request: Request, error: Exception) -> Response:
+        problem = await answered(request, error)
         is_page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/api/")
         if not is_page:
             return problem
         title, detail = _WORDS.get(problem.status_code, _FAILED)
-        return render("error.html", problem.status_code, title=title, detail=detail, errors=[])
+        if problem.status_code < 500:
+            return render("error.html", problem.status_code, title=title, detail=detail, errors=[])
+        header = id_header()  # such an answer is made outside of the middleware that numbers answers
+        told = f"{detail} The request was {', '.join(header.values())}." if header else detail
+        page = render("error.html", problem.status_code, title=title, detail=told, errors=[])
+        page.headers.update(header)
+        return page
 
     return handled

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
+from service.api.problem_answers import headers_of
 from service.errors import InvalidRequest, ServiceError
 from service.questions.number_format import number
 
@@ -97,7 +98,10 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except ServiceError as error:
-                return render("error.html", error.status, title=error.title, detail=error.detail, errors=error.errors)
+                request.scope["state"]["refusal"] = error.code
+                page = render("error.html", error.status, title=error.title, detail=error.detail, errors=error.errors)
+                page.headers.update(headers_of(error))
+                return page
             except RequestValidationError as error:
                 wrong = [{"path": str(one["loc"][-1]), "message": one["msg"]} for one in error.errors()[:20]]
                 return render("error.html", 422, title="The address is not valid", detail="", errors=wrong)

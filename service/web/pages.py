@@ -12,6 +12,8 @@ from service.api.access import COOKIE, ActorDep
 from service.api.deps import Cursor, SettingsDep, StoreDep, Where, encode_cursor, number_cursor
 from service.api.grid_bodies import EXAMPLE_YAML
 from service.api.query_names import numeric_metrics
+from service.api.reserved_threads import threads_of
+from service.api.sign_ins import peer_of
 from service.api.trial_bodies import detail_of, page_of
 from service.errors import InvalidRequest, ServiceError, Unauthorised
 from service.grid.document import parse_document
@@ -25,10 +27,9 @@ from service.store import cluster as cluster_store
 from service.store.expansions import cost_of, expanded
 from service.store.incarnation import present_life
 from service.store.session import Store
-from service.store.tokens import find_actor
 from service.store.verdicts import judged
 from service.store.versions import version_of
-from service.tokens import Actor, is_well_formed
+from service.tokens import Actor
 from service.web import charting
 from service.web.drawing import FIGURES
 from service.web.figure_pages import SHOWN_METRICS, Choices, wish_of
@@ -254,7 +255,8 @@ def logout() -> Response:
 async def login(request: Request, store: StoreDep) -> Response:
     """Keep a token that opens something."""
     token = (await form_of(request)).get("token", "").strip()
-    if not is_well_formed(token) or await run_in_threadpool(find_actor, store, token) is None:
+    sign_ins, threads = request.app.state.sign_ins, threads_of(request).callers
+    if await sign_ins.actor_of(store, threads, token, peer_of(request.scope), is_typed=True) is None:
         error = Unauthorised("this token opens nothing: it was revoked, has expired, or never was")
         return render("login.html", 401, error=error.detail, signed_in=False)
     answer = RedirectResponse("/", 303)

@@ -32,7 +32,7 @@ def test_what_may_pass_is_asked_for_again_and_a_question_that_was_too_slow_is_no
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_):
+        def log_message(self, format, *args):
             """Nothing on the test's output."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
