@@ -1,5 +1,6 @@
 """Trials of an experiment, one trial, and its measurements."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import polars as pl
@@ -13,9 +14,9 @@ from service.api.query_names import known_metrics
 from service.api.trial_bodies import detail_of, page_of
 from service.errors import InvalidRequest
 from service.questions.tables import column
-from service.schemas import Page, TrialBody, TrialDetail
+from service.schemas import ExperimentBody, Page, TrialBody, TrialDetail
 from service.states import TrialState
-from service.store import trials
+from service.store import experiments, trials
 from service.store.ids import trial_number
 from service.store.versions import trial_version, version_of
 from service.store.weights import weights_at
@@ -78,6 +79,15 @@ def get_trial(trial_id: str, store: StoreDep, request: Request) -> Response:
     """A trial with its settings, final values, provenance and attempts."""
     version = trial_version(store, trial_number(trial_id))
     return answer_once(request, "json", version, lambda headers: json_answer(detail_of(store, trial_id), headers))
+
+
+@router.get(
+    "/trials/{trial_id}/experiments", summary="Experiments that hold a trial", response_model=Page[ExperimentBody]
+)
+def get_experiments(trial_id: str, store: StoreDep) -> dict[str, Any]:
+    """Every experiment whose grid has this trial, the oldest first: a trial is trained once for all of them."""
+    items = [asdict(one) for one in experiments.experiments_of_trial(store, trial_id)]
+    return {"items": items, "next_cursor": None}
 
 
 @router.get(

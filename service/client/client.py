@@ -137,6 +137,10 @@ class Client:
         """One trial with its settings, final values, provenance and attempts."""
         return TrialDetail.model_validate(self._call("GET", f"/trials/{trial}"))
 
+    def experiments_of(self, trial: str) -> list[ExperimentBody]:
+        """The experiments that hold a trial, the oldest first."""
+        return [ExperimentBody.model_validate(one) for one in self._pages(f"/trials/{trial}/experiments", {})]
+
     def measurements(
         self,
         trial: str,

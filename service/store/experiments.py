@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from service.errors import NotFound
 from service.states import ENDED, ExperimentState, TrialState, experiment_state
-from service.store.ids import experiment_id, experiment_number
+from service.store.ids import experiment_id, experiment_number, trial_number
 from service.store.models import experiment, experiment_trial, trial
 from service.store.session import Store
 
@@ -83,6 +83,19 @@ def list_experiments(
             if len(rows) <= limit:
                 return found, None
             before = rows[-1]["id"]
+
+
+def experiments_of_trial(store: Store, trial_id: str) -> list[Experiment]:
+    """The experiments that hold a trial, the oldest first. Raises NotFound."""
+    key = trial_number(trial_id)
+    with store.read() as connection:
+        holders = select(experiment_trial.c.experiment_id).where(experiment_trial.c.trial_id == key)
+        query = select(experiment).where(experiment.c.id.in_(holders)).order_by(experiment.c.id)
+        rows = connection.execute(query).mappings().all()
+        if not rows and connection.scalar(select(trial.c.id).where(trial.c.id == key)) is None:
+            raise NotFound(f"no trial {trial_id}: GET /experiments/ID/trials lists an experiment's")
+        tallies = _tally(connection, [row["id"] for row in rows])
+        return [_experiment(row, tallies[row["id"]]) for row in rows]
 
 
 def require(connection: Connection, public_id: str) -> int:

@@ -150,3 +150,17 @@ def test_a_made_up_cursor_is_refused(api, submit, text):
     answer = api.get(f"{ROOT}/{made}/trials", params={"sort": "seed", "cursor": cursor})
     assert answer.status_code == 422 and "next_cursor" in answer.json()["detail"]
     assert json.loads(answer.text)["code"] == "invalid_request"
+
+
+def test_a_trial_names_the_experiments_that_hold_it(api, submit):
+    first, second = submit(seeds=2), submit(seeds=3)
+    shared, own = (
+        api.get(f"/api/v1/experiments/{second['id']}/trials").json()["items"][place]["id"] for place in (0, 2)
+    )
+    held = api.get(f"/api/v1/trials/{shared}/experiments").json()
+    assert [one["id"] for one in held["items"]] == [first["id"], second["id"]] and held["next_cursor"] is None
+    assert [one["id"] for one in api.get(f"/api/v1/trials/{own}/experiments").json()["items"]] == [second["id"]]
+    api.delete(f"/api/v1/experiments/{first['id']}")
+    assert [one["id"] for one in api.get(f"/api/v1/trials/{shared}/experiments").json()["items"]] == [second["id"]]
+    missing = api.get("/api/v1/trials/t999/experiments")
+    assert missing.status_code == 404 and "no trial t999" in missing.json()["detail"]
