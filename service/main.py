@@ -26,6 +26,7 @@ from service.api import (
 from service.api.access import Access
 from service.api.compression import add_compression
 from service.api.etags import KeptAnswers
+from service.api.forwarding import Forwarding
 from service.api.limits import BodyLimit, Deadlines, NoNul
 from service.api.problem_answers import PROBLEM_RESPONSES, add_handlers, document_problems
 from service.api.request_log import add_request_log
@@ -93,6 +94,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     app.state.registry = CollectorRegistry()
     app.add_middleware(metrics.Requests, registry=app.state.registry)
     add_request_log(app)
+    app.add_middleware(Forwarding, settings=settings)
     for module in (experiments, control, events, trials, results, exports, catalogue, datasets, cluster):
         app.include_router(module.router, prefix="/api/v1")
     app.include_router(health.router)

@@ -1,11 +1,24 @@
 """Settings of the service, from NFA_* environment variables; SQLite under the home unless told otherwise."""
 
+import ipaddress
+import json
+import re
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.grid.fitting import Limits
+
+
+def in_words(error: ValidationError, prefix: str = "NFA_") -> str:
+    """What is wrong with settings, in one line that names their variables."""
+    return "; ".join(
+        f"{prefix}{'_'.join(map(str, one['loc'])).upper()}: {one['msg'].removeprefix('Value error, ')}"
+        + ("" if one["type"] == "value_error" else f", and was {str(one['input'])[:100]!r}")
+        for one in error.errors()
+    )
 
 
 class Settings(BaseSettings):
@@ -17,7 +30,13 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, description="postgresql://..; unset: SQLite in the home.")
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535)
-    host_names: list[str] = Field([], description="Further names by which an open service may be called.")
+    host_names: Annotated[list[str], NoDecode] = Field(
+        [], description="Further names by which an open service may be called, with commas between or as a JSON list."
+    )
+    forwarded_allow_ips: str = Field(
+        "127.0.0.1,::1", description="Reverse proxies whose X-Forwarded headers count: addresses, networks, or *."
+    )
+    public_url: str | None = Field(None, description="What browsers call the service, with its path prefix.")
     requests_per_second: float = Field(
         200.0, gt=0, description="Of one token, on average; bursts of ten seconds' worth."
     )
@@ -35,6 +54,32 @@ class Settings(BaseSettings):
 
     body_seconds: float = Field(30.0, gt=0, description="For a request's body to arrive.")
     stall_seconds: float = Field(60.0, gt=0, description="A client that reads nothing for so long is let go.")
+
+    @field_validator("host_names", mode="before")
+    @classmethod
+    def _are_names(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        if given.lstrip().startswith("["):
+            return json.loads(given)  # its error is a ValueError
+        return [name.strip() for name in given.split(",") if name.strip()]
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _are_addresses(cls, given: str) -> str:
+        for word in (word.strip() for word in given.split(",") if word.strip() not in ("", "*")):
+            try:
+                ipaddress.ip_network(word, strict=False)
+            except ValueError as error:
+                raise ValueError(f"{word!r} is neither an address, a network such as 10.0.0.0/8, nor *") from error
+        return given
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_address(cls, given: str | None) -> str | None:
+        if given and not re.fullmatch(r"https?://[^/?#@\s]+(/[A-Za-z0-9._~@:%+-]+)*/?", given):
+            raise ValueError(f"{given!r} is not an address such as https://nfa.lab.org or https://lab.org/nfa")
+        return given or None
 
     @property
     def store_url(self) -> str:

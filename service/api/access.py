@@ -16,6 +16,7 @@ from fastapi import Depends, Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.api.forwarding import Asked, to_root
 from service.api.problem_answers import answer
 from service.api.rates import Rates
 from service.api.request_log import READING
@@ -61,15 +62,17 @@ class Access:
             scope.setdefault("state", {})["actor"] = await self._authorise(scope, headers)
         except ServiceError as error:
             scope["state"]["refusal"] = error.code
-            refusal = RedirectResponse("/login", 303) if _is_reader(error, scope, headers) else answer(error)
+            login = RedirectResponse(f"{to_root(scope['path'])}login", 303)
+            refusal = login if _is_reader(error, scope, headers) else answer(error)
             await refusal(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
     async def _authorise(self, scope: Scope, headers: Mapping[str, str]) -> Actor | None:
         needed = needed_scope(scope["method"], scope["path"])
+        asked: Asked = scope["state"]["asked"]
         if scope["method"] not in READING:
-            _check_origin(headers)
+            _check_origin(headers.get("origin"), asked)
         if needed is None:
             return None
         actor = await self._caller(scope, headers)
@@ -94,7 +97,8 @@ class Access:
             return actor
         # whatever credentials came along: a page elsewhere may make some up
         if await self._is_open(application.store, application.threads.callers):
-            self._check_host(headers.get("host", ""))
+            for host in scope["state"]["asked"].hosts:
+                self._check_host(host)
             return LOCAL
         self._take_turn(f"//{peer}", f"{peer}, without a token that opens anything,")
         raise refusal or Unauthorised(
@@ -136,11 +140,21 @@ def _is_reader(error: ServiceError, scope: Scope, headers: Mapping[str, str]) ->
     return isinstance(error, Unauthorised) and is_page and "text/html" in headers.get("accept", "")
 
 
-def _check_origin(headers: Mapping[str, str]) -> None:
+def _check_origin(origin: str | None, asked: Asked) -> None:
     """Refuse changes that a page from elsewhere makes in somebody's browser."""
-    origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
-        raise Forbidden("changes are accepted from the service's own pages and from programs, not from other pages")
+    if origin is None or asked.is_own(origin):
+        return
+    why = (
+        f"{asked.distrusted} says who was asked, and NFA_FORWARDED_ALLOW_IPS does not name it"
+        if asked.distrusted
+        else "it has to say who was asked: nginx by `proxy_set_header Host $http_host;`, any by X-Forwarded-Host; "
+        "or set NFA_PUBLIC_URL"
+    )
+    raise Forbidden(
+        f"a page of {origin[:100]!r} asked for a change of {', '.join(map(repr, asked.hosts))[:200]}: changes are "
+        "accepted from the service's own pages and from programs, not from other pages. If a proxy stands in between, "
+        f"{why}"
+    )
 
 
 def _secret(headers: Mapping[str, str]) -> tuple[str | None, str]:

@@ -11,10 +11,12 @@ import sys
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
 
 from service.logs import log_as_json_lines
 from service.main import create_app
-from service.settings import Settings
+from service.settings import Settings, in_words
 
 log = structlog.get_logger()
 
@@ -31,25 +33,32 @@ class ApiServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(bound: socket.socket, settings: Settings | None = None) -> None:
+def serve(bound: socket.socket, settings: Settings) -> None:
     """Serve until SIGTERM; requests that have begun get five seconds to end."""
     log_as_json_lines()
     _share_freed_memory()
-    config = uvicorn.Config(
-        create_app(settings),
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=5,
-        # longer than clients keep idle connections, or they would now and then write into one that is being closed
-        timeout_keep_alive=75,
-        server_header=False,
-    )
+    config = configured(create_app(settings))
     # what lives as long as the process is never garbage: not looking through it halves the time of large answers
     gc.collect()
     gc.freeze()
     host, port = bound.getsockname()[:2]
     log.info("api_started", host=host, port=port)
     ApiServer(config).run(sockets=[bound])
+
+
+def configured(app: FastAPI) -> uvicorn.Config:
+    """How the application is served."""
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        # longer than clients keep idle connections, or they would now and then write into one that is being closed
+        timeout_keep_alive=75,
+        server_header=False,
+        # forwarding.py reads them
+        proxy_headers=False,
+    )
 
 
 def _share_freed_memory() -> None:
@@ -59,5 +68,17 @@ def _share_freed_memory() -> None:
             ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
 
 
+def main() -> int:
+    """Serve with the settings of the environment; the exit code is 1 if they are wrong, with one line that says how."""
+    log_as_json_lines()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        log.error("api_stopped", error=in_words(error))
+        return 1
+    serve(socket.socket(fileno=int(sys.argv[1])), settings)
+    return 0
+
+
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    sys.exit(main())

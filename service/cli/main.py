@@ -4,6 +4,7 @@ import sys
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from service.cli import (
     answers,
@@ -26,6 +27,7 @@ from service.cli.exits import HELP, Exit, Stop
 from service.cli.preflight import package_version
 from service.client.transport import ClientError, Unreachable
 from service.errors import NotFound, ServiceError
+from service.settings import Settings, in_words
 
 app = typer.Typer(
     name="nfa",
@@ -91,6 +93,11 @@ def main() -> None:
     except ClientError as error:
         print_problem(error)
         sys.exit(Exit.USAGE if error.status in (413, 415, 422) else Exit.REFUSED)
+    except ValidationError as error:
+        if error.title != Settings.__name__:
+            raise
+        print_error(in_words(error))
+        sys.exit(Exit.USAGE)
     except ServiceError as error:
         print_error(error.detail)
         sys.exit(Exit.USAGE if isinstance(error, NotFound) else Exit.REFUSED)

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from service.api.request_log import id_header
-from service.web.page_route import render
+from service.web.page_route import render_error
 
 _WORDS = {
     404: ("There is no such page", "Nothing is at this address: it was mistyped, or what it showed was deleted."),
@@ -34,10 +34,10 @@ def _for_browsers(answered: Callable[..., Any]) -> Callable[[Request, Exception]
             return problem
         title, detail = _WORDS.get(problem.status_code, _FAILED)
         if problem.status_code < 500:
-            return render("error.html", problem.status_code, title=title, detail=detail, errors=[])
+            return render_error(request, problem.status_code, title, detail)
         header = id_header()  # such an answer is made outside of the middleware that numbers answers
         told = f"{detail} The request was {', '.join(header.values())}." if header else detail
-        page = render("error.html", problem.status_code, title=title, detail=told, errors=[])
+        page = render_error(request, problem.status_code, title, told)
         page.headers.update(header)
         return page
 

@@ -1,7 +1,7 @@
 """What every page has: templates that escape, a strict Content-Security-Policy, errors that people can read."""
 
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
+from service.api.forwarding import to_root
 from service.api.problem_answers import headers_of
 from service.errors import InvalidRequest, ServiceError
 from service.questions.number_format import number
@@ -78,6 +79,14 @@ def render(name: str, status: int = 200, **values: Any) -> HTMLResponse:
     return HTMLResponse(_templates.get_template(name).render(**values), status, headers=HEADERS)
 
 
+def render_error(
+    request: Request, status: int, title: str, detail: str, errors: Sequence[Mapping[str, Any]] = ()
+) -> HTMLResponse:
+    """A page that says what is wrong, at whatever address."""
+    root = to_root(request.scope["raw_path"].decode("latin-1"))
+    return render("error.html", status, root=root, title=title, detail=detail, errors=errors)
+
+
 async def form_of(request: Request) -> dict[str, str]:
     """Fields of a submitted form (application/x-www-form-urlencoded); of repeated ones the last."""
     text = (await request.body()).decode("utf-8", "replace")
@@ -99,11 +108,11 @@ class PageRoute(APIRoute):
                 return await handle(request)
             except ServiceError as error:
                 request.scope["state"]["refusal"] = error.code
-                page = render("error.html", error.status, title=error.title, detail=error.detail, errors=error.errors)
+                page = render_error(request, error.status, error.title, error.detail, error.errors)
                 page.headers.update(headers_of(error))
                 return page
             except RequestValidationError as error:
                 wrong = [{"path": str(one["loc"][-1]), "message": one["msg"]} for one in error.errors()[:20]]
-                return render("error.html", 422, title="The address is not valid", detail="", errors=wrong)
+                return render_error(request, 422, "The address is not valid", "", wrong)
 
         return handled

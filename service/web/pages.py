@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from nfa_kernels import names
 from service.api.access import COOKIE, ActorDep
 from service.api.deps import Cursor, SettingsDep, StoreDep, Where, encode_cursor, number_cursor
+from service.api.forwarding import Asked
 from service.api.grid_bodies import EXAMPLE_YAML
 from service.api.query_names import numeric_metrics
 from service.api.reserved_threads import threads_of
@@ -204,7 +205,7 @@ def _submitted(form: dict[str, str], store: Store, actor: Actor, settings: Setti
         )
     except ServiceError as error:
         return _submit_page(text, error=error)
-    return RedirectResponse(f"/experiments/{created.id}", 303)
+    return RedirectResponse(f"experiments/{created.id}", 303)
 
 
 def _submit_page(text: str, *, preset: str = "", cost: Any = None, error: ServiceError | None = None) -> Response:
@@ -244,10 +245,10 @@ def login_form(request: Request) -> Response:
 
 
 @router.post("/logout")
-def logout() -> Response:
+def logout(request: Request) -> Response:
     """Forget the token that this browser keeps; the token itself still opens what it opened."""
-    answer = RedirectResponse("/login", 303)
-    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    answer = RedirectResponse("login", 303)
+    answer.delete_cookie(COOKIE, httponly=True, samesite="strict", **_where(request))
     return answer
 
 
@@ -259,10 +260,15 @@ async def login(request: Request, store: StoreDep) -> Response:
     if await sign_ins.actor_of(store, threads, token, peer_of(request.scope), is_typed=True) is None:
         error = Unauthorised("this token opens nothing: it was revoked, has expired, or never was")
         return render("login.html", 401, error=error.detail, signed_in=False)
-    answer = RedirectResponse("/", 303)
-    is_secure = request.url.scheme == "https"
-    answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=is_secure, max_age=30 * 86_400)
+    answer = RedirectResponse("./", 303)
+    answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", max_age=30 * 86_400, **_where(request))
     return answer
+
+
+def _where(request: Request) -> dict[str, Any]:
+    """Where a browser sends the cookie: to our own paths alone, and by TLS alone if it came by TLS."""
+    asked: Asked = request.state.asked
+    return {"path": f"{asked.prefix}/", "secure": asked.scheme == "https"}
 
 
 def known_action(name: str, actions: dict[str, Any]) -> Any:

@@ -31,7 +31,7 @@ async def steer(
     owner = (await run_in_threadpool(get_experiment, store, experiment_id)).owner
     require_change(actor, owner)
     await run_in_threadpool(chosen, experiment_id, form, store, settings)
-    return RedirectResponse(f"/experiments/{experiment_id}", 303)
+    return RedirectResponse(f"../{experiment_id}", 303)
 
 
 def _retry(experiment: str, form: dict[str, str], store: Store, _: Settings) -> Any:

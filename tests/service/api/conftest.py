@@ -1,15 +1,17 @@
 """The application on a fresh store of each database, called without a network."""
 
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from fastapi.testclient import TestClient
 from processes import wait_until
 
+from service.cli.api_process import ApiServer, configured
 from service.main import create_app
 from service.settings import Settings
 from service.store import leases, reports
@@ -19,6 +21,8 @@ from service.store.session import Store
 from workers.blocks import Lane, Stack
 from workers.training import train
 
+# nginx lies beside the tests
+sys.path.insert(0, str(Path(__file__).parent))
 Submit = Callable[..., dict[str, Any]]
 
 
@@ -84,7 +88,7 @@ def port(store: Store, served_settings: Settings) -> Iterator[int]:
     """Where the application listens."""
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(served_settings, store), log_level="critical"))
+    server = ApiServer(configured(create_app(served_settings, store)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     wait_until(lambda: server.started)

@@ -72,7 +72,7 @@ def test_a_grid_is_previewed_and_submitted_by_a_form(api):
     assert "2 trials, 2 new" in api.post("/submit", data={"grid": grid, "do": "preview"}).text
     answer = api.post("/submit", data={"grid": grid, "do": "submit"}, follow_redirects=False)
     assert answer.status_code == 303
-    assert api.get("/api/v1" + answer.headers["location"]).json()["name"] == "by form"
+    assert api.get("/api/v1/" + answer.headers["location"]).json()["name"] == "by form"
 
 
 def test_a_wrong_grid_comes_back_with_what_is_wrong(api):
