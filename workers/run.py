@@ -30,6 +30,9 @@ def run(settings: WorkerSettings, stop: threading.Event) -> int:
     try:
         with open_store(settings.store_url) as store:
             schema.check(store)
+            cluster.refuse_two_machines(store)
+            if store.warning:
+                log.warning("store_on_shared_file_system", detail=store.warning)
             with ray_session(settings.ray_address, settings.token_path, _local_cpus(settings)):
                 # after Ray has started, because it installs handlers of its own
                 for number in (signal.SIGTERM, signal.SIGINT):

@@ -117,6 +117,12 @@ def print_error(message: str) -> None:
     err.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
 
 
+def print_warning(message: str | None) -> None:
+    """One line on standard error, if there is one to say."""
+    if message is not None:
+        err.print(Text.assemble(("warning: ", "bold yellow"), message), soft_wrap=True)
+
+
 def print_problem(error: ClientError) -> None:
     """What the service refused: one line, or one for every wrong field where there are several."""
     if len(error.errors) <= 1:

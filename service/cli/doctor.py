@@ -22,7 +22,7 @@ from service.cli.preflight import package_version
 from service.client import Client, ClientError, Unreachable
 from service.errors import ServiceError
 from service.settings import Settings
-from service.store import schema
+from service.store import cluster, schema
 from service.store.postgresql_engine import SETTINGS, missing_settings
 from service.store.session import Store, open_store
 
@@ -120,6 +120,9 @@ def _home(home: Path) -> Iterator[Finding]:
 
 def _database(home: Path) -> Iterator[Finding]:
     settings = Settings(home=home.expanduser())
+    with Store(settings.store_url) as found:  # nothing is opened yet
+        if found.warning:
+            yield Finding("file system", False, found.warning)
     if settings.database_url is None and not (home.expanduser() / "nfa.db").exists():
         yield Finding("database", None, "none yet: `nfa up` makes one")
         return
@@ -128,6 +131,7 @@ def _database(home: Path) -> Iterator[Finding]:
             pooled = ", behind a pooler" if store.is_pooled() else ""
             yield Finding("database", True, f"{store.dialect}{pooled}, schema {schema.check(store)}")
             yield from _limits(store)
+            cluster.refuse_two_machines(store)
     except ServiceError as error:
         yield Finding("database", False, error.detail)
 

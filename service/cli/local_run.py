@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.display import err, out
+from service.cli.display import err, out, print_warning
 from service.cli.exits import Exit, Stop
 from service.cli.local_service import LocalService, running
 from service.cli.options import AsJson, GridFile, read_grid
@@ -49,6 +49,7 @@ def temporary_service(home: Path | None) -> Generator[tuple[LocalService, Client
     try:
         with starting() as tell, running(folder, "127.0.0.1", 0, tell) as service, _client(service) as client:
             tell("")
+            print_warning(service.warning)
             yield service, client
     finally:
         if home is None:

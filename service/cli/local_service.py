@@ -50,6 +50,8 @@ class LocalService:
             logs / "api.log",
             keep=[descriptor],
         )
+        self.warning: str | None = None
+        """What is wrong with where its database lies."""
         self.trainers: int | None = None
         """How many it has, once it has started."""
         self.dispatcher = ChildProcess("dispatcher", ["-m", "workers"], environment, logs / "dispatcher.log")
@@ -70,7 +72,7 @@ class LocalService:
     def start(self, tell: Callable[[str], None]) -> None:
         """Upgrade the database, start both processes and wait until trials can run."""
         tell("Preparing the database")
-        preflight.upgrade_store(self.database_url, self.host)
+        self.warning = preflight.upgrade_store(self.database_url, self.host)
         # Ray takes longer to start than the API
         self.dispatcher.start()
         self.api.start()

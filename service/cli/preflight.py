@@ -9,7 +9,7 @@ from pathlib import Path
 
 from service.cli.exits import Exit, Stop
 from service.errors import ServiceError
-from service.store import schema
+from service.store import cluster, schema
 from service.store.session import open_store
 from service.store.tokens import has_tokens
 from service.tokens import refuse_open_address
@@ -79,11 +79,13 @@ def _bind_problem(host: str, port: int, error: OSError) -> str:
     return f"cannot listen on {host} port {port}: {error.strerror}"
 
 
-def upgrade_store(url: str, host: str) -> None:
-    """Bring the database to this version's schema, and see that it lets nobody in by accident."""
+def upgrade_store(url: str, host: str) -> str | None:
+    """Bring the database to this version's schema, see that it lets nobody in by accident; answer what to warn of."""
     try:
         with open_store(url) as store:
             schema.upgrade(store)
+            cluster.refuse_two_machines(store)
             refuse_open_address(host, has_tokens(store))
+            return store.warning
     except ServiceError as error:
         raise Stop(error.detail, Exit.START) from error

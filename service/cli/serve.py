@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from service.cli.display import print_warning
 from service.cli.exits import Exit, Stop
 from service.cli.options import Home
 from service.cli.preflight import bind
@@ -27,6 +28,7 @@ def api(
         with open_store(settings.store_url) as store:
             schema.check(store)
             refuse_open_address(host, has_tokens(store))
+            print_warning(store.warning)
     except ServiceError as error:
         raise Stop(error.detail, Exit.START) from error
     # the web framework takes half a second to import, which only this command should wait for

@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from service.allowance import allowance
-from service.cli.display import err, out, print_json
+from service.cli.display import err, out, print_json, print_warning
 from service.cli.local_service import LocalService, running
 from service.cli.options import DEFAULT_URL, AsJson, Home
 from service.cli.preflight import package_version
@@ -29,6 +29,7 @@ def up(
     try:
         with starting() as tell, running(home, host, port, tell) as service:
             tell("")
+            print_warning(service.warning)
             _welcome(service, as_json=as_json)
             while True:
                 time.sleep(_LOOK_SECONDS)

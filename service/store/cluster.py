@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
+from service.errors import StoreUnusable
 from service.states import TrialState
 from service.store.incarnation import dispatching
-from service.store.models import dispatcher, trial, waits
-from service.store.session import Store, utc_now
+from service.store.models import dispatcher, runs, trial, waits
+from service.store.session import Store, lease_clock, utc_now
 
+_CLOCK: Final = "clock"
+"""Under which name a dispatcher of a SQLite store says by which machine's clock it keeps leases."""
 ALIVE_SECONDS = 20.0
 """A dispatcher that has not been heard of for this long is taken for dead; it beats every five seconds."""
 
@@ -32,23 +35,64 @@ class DispatcherRecord(NamedTuple):
         return utc_now() - self.seen_at < timedelta(seconds=ALIVE_SECONDS)
 
 
+_DISPATCHERS: Final = select(*(dispatcher.c[name] for name in DispatcherRecord._fields)).order_by(
+    dispatcher.c.started_at
+)
+
+
 def register_dispatcher(
     store: Store, identity: str, host: str, pid: int, slots: int, resources: Mapping[str, Any]
 ) -> None:
-    """Enter a dispatcher, under an identity that no process had before."""
+    """Enter a dispatcher, under an identity that no process had before.
+
+    Raises:
+        StoreUnusable: another machine dispatches from the same SQLite file.
+    """
     now = utc_now()
     with dispatching(store) as connection:
+        _refuse_two_machines(connection)
+        known = dict(resources) | _machine(connection)
         connection.execute(
             insert(dispatcher).values(
-                id=identity, host=host, pid=pid, slots=slots, resources=dict(resources), started_at=now, seen_at=now
+                id=identity, host=host, pid=pid, slots=slots, resources=known, started_at=now, seen_at=now
             )
         )
 
 
+def refuse_two_machines(store: Store) -> None:
+    """Refuse a SQLite file from which another machine dispatches. Raises StoreUnusable."""
+    with store.read() as connection:
+        _refuse_two_machines(connection)
+
+
+def _refuse_two_machines(connection: Connection) -> None:
+    """Leases of a SQLite store are kept by the clock of one machine: another one would take them for run out."""
+    if connection.dialect.name != "sqlite":
+        return
+    clock = lease_clock(connection)[1]
+    foreign = select(trial.c.owner).where(runs, trial.c.lease_clock != clock)
+    holders = set(connection.scalars(foreign.distinct()))
+    seen = [DispatcherRecord._make(row) for row in connection.execute(_DISPATCHERS)]
+    for one in seen:
+        is_foreign = one.resources.get(_CLOCK, clock) != clock or one.id in holders
+        if one.is_alive and is_foreign:
+            ago = max(0.0, (utc_now() - one.seen_at).total_seconds())
+            raise StoreUnusable(
+                f"the machine {one.host} dispatches from this SQLite file (process {one.pid}, heard of {ago:.0f} s ago), "
+                "and such a store belongs to one machine: stop that one, or use PostgreSQL (NFA_DATABASE_URL). If it was "
+                f"this machine before a restart, start again in {ALIVE_SECONDS:.0f} s"
+            )
+
+
+def _machine(connection: Connection) -> dict[str, str]:
+    """What tells this machine's dispatchers from another's; nothing where the database keeps the clock."""
+    return {_CLOCK: lease_clock(connection)[1]} if connection.dialect.name == "sqlite" else {}
+
+
 def beat(store: Store, identity: str, slots: int, resources: Mapping[str, Any]) -> None:
     """Note that a dispatcher lives, how many trainers it has, and what they do."""
-    values = {"seen_at": utc_now(), "slots": slots, "resources": dict(resources)}
     with dispatching(store) as connection:
+        values = {"seen_at": utc_now(), "slots": slots, "resources": dict(resources) | _machine(connection)}
         connection.execute(update(dispatcher).where(dispatcher.c.id == identity).values(**values))
 
 
@@ -60,12 +104,8 @@ def remove_dispatcher(store: Store, identity: str) -> None:
 
 def list_dispatchers(store: Store) -> list[DispatcherRecord]:
     """Every dispatcher that has not signed off, the oldest first."""
-    table = dispatcher.c
-    query = select(
-        table.id, table.host, table.pid, table.slots, table.resources, table.started_at, table.seen_at
-    ).order_by(table.started_at)
     with store.read() as connection:
-        return [DispatcherRecord(*row) for row in connection.execute(query)]
+        return [DispatcherRecord._make(row) for row in connection.execute(_DISPATCHERS)]
 
 
 def live_slots(store: Store) -> int:

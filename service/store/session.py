@@ -4,7 +4,6 @@ SQLite has one writer at a time, so writers take the lock at once (BEGIN IMMEDIA
 when they upgrade; readers use a second engine with plain BEGIN and see a snapshot.
 """
 
-import array
 import contextlib
 import os
 import time
@@ -13,19 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import Connection, func, make_url, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from service.errors import QuestionTooSlow, StoreUnavailable
-from service.store import contention
-from service.store.postgresql_engine import BEGIN, CONNECTIONS, READING, WRITING, is_pooled, postgresql_engine
+from service.store import contention, file_systems
+from service.store.postgresql_engine import BEGIN, READING, WRITING, is_pooled, postgresql_engine
+from service.store.sqlite_engine import limit_statements, sqlite_engine
 
-_BUSY_MILLISECONDS = 30_000
 STATEMENT_SECONDS = 30.0
 """How long one statement of a question may take."""
-_INSTRUCTIONS = 100_000
-"""Of SQLite's virtual machine between two looks at the clock: about a millisecond."""
 
 
 _AT_ONCE: Mapping[str, Any] = {"at_once": True}
@@ -42,8 +39,8 @@ class Store:
         self.incarnation: str | None = None
         """Under which a dispatcher works; see incarnation.py."""
         if self.dialect == "sqlite":
-            self._writer, self._reader = _sqlite_engine(self.url, "IMMEDIATE"), _sqlite_engine(self.url, "DEFERRED")
-            _limit_statements(self._reader)
+            self._writer, self._reader = sqlite_engine(self.url, "IMMEDIATE"), sqlite_engine(self.url, "DEFERRED")
+            limit_statements(self._reader, lambda: STATEMENT_SECONDS)
         else:
             self._bare = postgresql_engine(self.url)
             # one pool for both
@@ -102,6 +99,11 @@ class Store:
         with self.read() as connection:
             return is_pooled(connection)
 
+    @property
+    def warning(self) -> str | None:
+        """What is wrong with the place that a SQLite store lies in, where it can be told."""
+        return file_systems.warning(Path(self.url.database)) if self.dialect == "sqlite" and self.url.database else None
+
     def close(self) -> None:
         """Close every connection."""
         self._writer.dispose()
@@ -148,52 +150,6 @@ def _make_private(file: Path) -> None:
         raise StoreUnavailable(
             f"cannot write {file}: {error.strerror}. Choose a folder you may write with --home or NFA_HOME."
         ) from error
-
-
-def _sqlite_engine(url: Any, begin: str) -> Engine:
-    engine = create_engine(url, pool_size=16, max_overflow=CONNECTIONS - 16, connect_args={"check_same_thread": False})
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: object) -> None:
-        # SQLAlchemy, not the driver, begins transactions; otherwise SELECTs run outside of them
-        connection.isolation_level = None
-        connection.create_aggregate("nfa_pack", -1, _Packed)
-        for pragma in (f"busy_timeout={_BUSY_MILLISECONDS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        patience = 0 if connection.get_execution_options().get("at_once") else _BUSY_MILLISECONDS
-        if connection.info.get("patience", _BUSY_MILLISECONDS) != patience:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={patience}")
-        connection.info["patience"] = patience
-        connection.exec_driver_sql(f"BEGIN {begin}")
-
-    return engine
-
-
-def _limit_statements(engine: Engine) -> None:
-    """Give up a statement that takes as long as PostgreSQL's statement_timeout."""
-
-    @event.listens_for(engine, "before_cursor_execute")
-    def _begin(_connection: Connection, cursor: Any, *_: object) -> None:
-        until = time.monotonic() + STATEMENT_SECONDS
-        cursor.connection.set_progress_handler(lambda: time.monotonic() > until, _INSTRUCTIONS)
-
-
-class _Packed:
-    """An SQL aggregate: the numbers of many rows as the bytes of one array; see bulk_reads.py."""
-
-    def __init__(self) -> None:
-        self._numbers = array.array("d")
-
-    def step(self, *numbers: float) -> None:
-        """Add a row, none of it NULL."""
-        self._numbers.extend(numbers)
-
-    def finalize(self) -> bytes:
-        """All rows."""
-        return self._numbers.tobytes()
 
 
 @contextlib.contextmanager
