@@ -1,4 +1,4 @@
-"""Arrays that the user brings: x (N, D), y (N, C) and optionally x_test, y_test."""
+"""Arrays that the user brings: x (N, D), or images (N, ..) whose pixels become inputs, y (N, C), x_test, y_test."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from nfa_kernels.data.dataset import Data
 
 
 def uploaded(seed: int, arrays: Mapping[str, object]) -> Data:
-    """The arrays as they are; the seed plays no part.
+    """The arrays as they are, images flattened to (N, D); the seed plays no part.
 
     Raises:
         ValueError: x or y is missing, empty, not a matrix, not finite, or their rows differ.
@@ -33,6 +33,8 @@ def _pair(arrays: Mapping[str, object], x_name: str, y_name: str) -> tuple[Tenso
     if missing:
         raise ValueError(f"arrays: received {sorted(arrays)}, missing are {sorted(missing)}")
     x, y = (torch.as_tensor(arrays[name], dtype=torch.float64) for name in (x_name, y_name))
+    if x.ndim > 2:
+        x = x.flatten(1)
     for name, array in ((x_name, x), (y_name, y)):
         if array.ndim != 2 or not bool(array.isfinite().all()):
             raise ValueError(

@@ -82,10 +82,12 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = self.max_upload_bytes if scope["path"].rstrip("/") == UPLOAD_PATH else self.max_body_bytes
+        is_upload = scope["path"].rstrip("/") == UPLOAD_PATH
+        limit = self.max_upload_bytes if is_upload else self.max_body_bytes
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > limit:
-            await _refusal(limit)(scope, receive, send)
+            told = _too_large(limit, int(declared) if declared.isdigit() else 0, is_upload=is_upload)
+            await _refusal(told)(scope, receive, send)
             return
         received, started = 0, False
 
@@ -94,7 +96,7 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
-                raise TooLarge(_too_large(limit))
+                raise TooLarge(_too_large(limit, 0, is_upload=is_upload))
             return message
 
         async def noted(message: Message) -> None:
@@ -104,16 +106,25 @@ class BodyLimit:
 
         try:
             await self.app(scope, counted, noted)
-        except TooLarge:
+        except TooLarge as error:
             if not started:
-                await _refusal(limit)(scope, receive, send)
+                await _refusal(error.detail)(scope, receive, send)
 
 
-def _too_large(limit: int) -> str:
-    return f"the body is over the limit of {limit} bytes for this call"
+def _too_large(limit: int, size: int, *, is_upload: bool) -> str:
+    """Why a body is refused: its size, where it said one, the limit, and what to do about an upload."""
+    told = f"the body of {size:,} bytes is" if size else "the body is"
+    told += f" over the limit of {limit} bytes for this call"
+    if not is_upload:
+        return told
+    share = f" (about {limit / size:.0%} of its rows fit)" if size else ""
+    return (
+        f"{told} (NFA_MAX_UPLOAD_BYTES): upload fewer rows{share}, or the same in less room: np.savez_compressed, and "
+        "float32 or uint8 in place of float64"
+    )
 
 
-def _refusal(limit: int) -> Response:
+def _refusal(told: str) -> Response:
     """The answer to a body over a limit, after which the connection is closed: the rest of the body is not read."""
-    error = TooLarge(_too_large(limit))
+    error = TooLarge(told)
     return problem(error.status, error.code, error.title, error.detail, headers={"Connection": "close"})

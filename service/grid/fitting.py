@@ -1,7 +1,8 @@
 """Whether the sections of a trial fit each other and the limits: what no single section can know."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +11,14 @@ from service.grid.trial_settings import DataSettings, NetworkSettings, TrialSett
 
 Arrays = Mapping[str, tuple[int, ...]]
 """Shapes of the arrays of an uploaded dataset by name."""
+
+
+class Uploaded(dict[str, tuple[int, ...]]):
+    """Shapes of the arrays of a dataset, and the losses over classes that can read its targets."""
+
+    def __init__(self, shapes: Arrays, losses: Collection[str]) -> None:
+        super().__init__(shapes)
+        self.losses = losses
 
 
 @dataclass(frozen=True)
@@ -60,17 +69,17 @@ def data_shape(data: DataSettings, datasets: Mapping[str, Arrays]) -> DataShape 
     arrays = datasets.get(data.dataset_id or "")
     if arrays is None:
         return Misfit("data.dataset_id", "no such dataset: upload it with POST /datasets and give its id")
+    told = ", ".join(f"{name} {tuple(shape)}" for name, shape in arrays.items())
     try:
-        (samples, inputs), (rows, outputs) = arrays["x"], arrays["y"]
-        (tests, test_inputs), (test_rows, test_outputs) = (
-            (arrays["x_test"], arrays["y_test"]) if "x_test" in arrays else ((0, inputs), (0, outputs))
+        (samples, *each), (rows, outputs) = arrays["x"], arrays["y"]
+        (tests, *test_each), (test_rows, test_outputs) = (
+            (arrays["x_test"], arrays["y_test"]) if "x_test" in arrays else ((0, *each), (0, outputs))
         )
     except (KeyError, ValueError):
-        told = ", ".join(f"{name} {tuple(shape)}" for name, shape in arrays.items())
-        return Misfit("data.dataset_id", f"needs arrays x (n, d) and y (n, k); it has {told}")
-    fits = (rows, test_rows, test_inputs, test_outputs) == (samples, tests, inputs, outputs)
-    if not (fits and samples and inputs and outputs):
-        told = ", ".join(f"{name} {tuple(shape)}" for name, shape in arrays.items())
+        return Misfit("data.dataset_id", f"needs arrays x (n, d), or images (n, c, h, w), and y (n, k); it has {told}")
+    inputs = math.prod(each)
+    fits = (rows, test_rows, test_each, test_outputs) == (samples, tests, each, outputs)
+    if not (each and fits and samples and inputs and outputs):
         return Misfit("data.dataset_id", f"rows or columns do not fit, or there are none: {told}")
     return DataShape(samples, inputs, outputs, tests)
 
@@ -83,7 +92,7 @@ def misfits(
     yield from _over_limits(settings, shape, limits)
     yield from _layers(settings)
     yield from _times(settings)
-    yield from _targets(settings, shape)
+    yield from _targets(settings, shape, datasets)
     size = settings.training.batch_size
     if size is not None and size > shape.samples:
         yield Misfit("training.batch_size", f"a batch of {size} is larger than the {shape.samples} training samples")
@@ -158,14 +167,23 @@ def _times(settings: TrialSettings) -> Iterator[Misfit]:
 _CLASS_KINDS = {"cross_entropy": ("digits",), "logistic": ("digits", "sparse_parity")}
 
 
-def _targets(settings: TrialSettings, shape: DataShape) -> Iterator[Misfit]:
-    """Classification losses need targets that name classes; of uploaded ones only the trainer sees the values."""
+def _targets(settings: TrialSettings, shape: DataShape, datasets: Mapping[str, Arrays]) -> Iterator[Misfit]:
+    """Classification losses need targets that name classes."""
     loss, kind = settings.training.loss, settings.data.kind
-    if loss in _CLASS_KINDS and kind not in (*_CLASS_KINDS[loss], "uploaded"):
+    if loss not in _CLASS_KINDS:
+        return
+    if kind not in (*_CLASS_KINDS[loss], "uploaded"):
         allowed = ", ".join((*_CLASS_KINDS[loss], "uploaded"))
         yield Misfit("training.loss", f"{loss} needs targets that name classes, as {allowed} have; data.kind is {kind}")
-    elif loss == "cross_entropy" and shape.outputs < 2:
-        yield Misfit("training.loss", "cross_entropy needs at least two outputs: use logistic for one")
+        return
+    one_hot = "upload whole-number labels with ?targets=classes, which makes them one-hot"
+    arrays = datasets.get(settings.data.dataset_id or "") if kind == "uploaded" else None
+    if loss == "cross_entropy" and shape.outputs < 2:
+        advice = one_hot if arrays is not None else "use logistic for one"
+        yield Misfit("training.loss", f"cross_entropy needs at least two outputs, one per class: {advice}")
+    elif isinstance(arrays, Uploaded) and loss not in arrays.losses:
+        needed = "one-hot rows, or class probabilities" if loss == "cross_entropy" else "numbers in [0, 1], or -1 and 1"
+        yield Misfit("training.loss", f"{loss} needs {needed}, and y of the dataset is something else: {one_hot}")
 
 
 def _given_weights(settings: TrialSettings, widths: Sequence[int], datasets: Mapping[str, Arrays]) -> Iterator[Misfit]:

@@ -131,7 +131,7 @@ class DataSettings(Section):
     dataset_id: str | None = Field(
         None,
         max_length=128,
-        description="uploaded: id of a dataset with arrays x (n, d), y (n, k), also x_test, y_test.",
+        description="uploaded: id of a dataset with arrays x (n, d) or images (n, c, h, w), y (n, k), x_test, y_test.",
     )
 
     @model_validator(mode="after")
@@ -213,7 +213,7 @@ class InitSettings(Section):
     first: Real = Field(1.0, description="layer_scales: multiplies the first layer.")
     last: Real = Field(1.0, description="layer_scales: multiplies the last layer.")
     weights_id: str | None = Field(
-        None, max_length=128, description="given: id of an uploaded .npz with arrays w1 .. wL, each (d_l, d_{l-1})."
+        None, max_length=128, description="given: id of an upload with arrays w1 .. wL, each (d_l, d_{l-1})."
     )
 
     @model_validator(mode="after")

@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
+from service.datasets.targets import classification_losses
 from service.errors import NotFound
+from service.grid.fitting import Uploaded
 from service.store.models import dataset
 from service.store.session import Store, utc_now
 
@@ -19,13 +21,21 @@ class DatasetRecord(NamedTuple):
     sha256: str
     name: str
     arrays: dict[str, list[int]]
+    facts: dict[str, Any] | None
+    """What its columns became, what was left out, and which losses can read its targets; None where nobody asked."""
     created_at: datetime
 
 
-_RECORD = (dataset.c.sha256, dataset.c.name, dataset.c.arrays, dataset.c.created_at)
+_RECORD = (dataset.c.sha256, dataset.c.name, dataset.c.arrays, dataset.c.facts, dataset.c.created_at)
 
 
-def add_dataset(store: Store, sha256: str, name: str, arrays: Mapping[str, np.ndarray]) -> tuple[DatasetRecord, bool]:
+def add_dataset(
+    store: Store,
+    sha256: str,
+    name: str,
+    arrays: Mapping[str, np.ndarray],
+    facts: Mapping[str, Any] | None = None,
+) -> tuple[DatasetRecord, bool]:
     """Keep arrays under their content's digest; answers the record and whether it is new."""
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **dict(arrays))
@@ -33,7 +43,8 @@ def add_dataset(store: Store, sha256: str, name: str, arrays: Mapping[str, np.nd
         row = connection.execute(select(*_RECORD).where(dataset.c.sha256 == sha256)).one_or_none()
         if row is not None:
             return DatasetRecord(*row), False
-        record = DatasetRecord(sha256, name, {key: list(array.shape) for key, array in arrays.items()}, utc_now())
+        shapes = {key: list(array.shape) for key, array in arrays.items()}
+        record = DatasetRecord(sha256, name, shapes, None if facts is None else dict(facts), utc_now())
         connection.execute(dataset.insert().values(**record._asdict(), content=content.getvalue()))
         return record, True
 
@@ -57,13 +68,26 @@ def list_datasets(store: Store, *, limit: int, after: str | None) -> tuple[list[
     return found[:limit], found[limit - 1].sha256 if len(found) > limit else None
 
 
-def dataset_shapes(store: Store, ids: Collection[str]) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Shapes of the arrays of those of these datasets that exist."""
+def dataset_shapes(store: Store, ids: Collection[str]) -> dict[str, Uploaded]:
+    """Shapes of the arrays of those of these datasets that exist, and the losses that can read their targets."""
     if not ids:
         return {}
     with store.read() as connection:
-        rows = connection.execute(select(dataset.c.sha256, dataset.c.arrays).where(dataset.c.sha256.in_(ids)))
-        return {row.sha256: {name: tuple(shape) for name, shape in row.arrays.items()} for row in rows}
+        rows = connection.execute(select(*_RECORD).where(dataset.c.sha256.in_(ids))).all()
+        return {
+            row.sha256: Uploaded(
+                {name: tuple(shape) for name, shape in row.arrays.items()},
+                row.facts["losses"] if row.facts else _losses(connection, row.sha256),
+            )
+            for row in rows
+        }
+
+
+def _losses(connection: Connection, sha256: str) -> list[str]:
+    """What nobody noted when the dataset was uploaded: its values say it."""
+    content = connection.scalar(select(dataset.c.content).where(dataset.c.sha256 == sha256))
+    arrays = np.load(io.BytesIO(content or b""), allow_pickle=False)
+    return classification_losses({name: arrays[name] for name in ("y", "y_test") if name in arrays})
 
 
 def arrays_for(store: Store, settings: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:

@@ -229,6 +229,8 @@ dataset = _table(
     Column("sha256", Text, primary_key=True),
     Column("name", Text, nullable=False),
     Column("arrays", Json, nullable=False),
+    # what its columns became, what was left out, and which losses can read its targets; null: read before 0.2
+    Column("facts", Json),
     Column("content", LargeBinary, nullable=False),
     Column("created_at", UtcTime, nullable=False),
 )

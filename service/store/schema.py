@@ -43,9 +43,14 @@ def downgrade(store: Store) -> str:
     Raises:
         Conflict: there is no older schema to go back to.
     """
-    script = ScriptDirectory.from_config(_config()).get_revision(check(store))
+    with store.read() as connection:
+        current = revision(connection)
+    refuse_unknown(current)
+    script = ScriptDirectory.from_config(_config()).get_revision(current or check(store))
     if script.down_revision is None:
-        raise Conflict(f"{head()} is the first schema, and undoing it would drop every table: restore a backup instead")
+        raise Conflict(
+            f"{current} is the first schema, and undoing it would drop every table: restore a backup instead"
+        )
     with store.write() as connection:
         _downgrade(connection)
     with store.read() as connection:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, func, inspect, make_url, select, text
+from sqlalchemy import create_engine, func, make_url, select, text
 
 from service.errors import Conflict
 from service.states import TrialState
@@ -88,17 +88,24 @@ def test_the_last_step_can_be_undone_and_done_again(empty_url):
         schema.upgrade(store)
         with store.write() as connection:
             schema._downgrade(connection)
-        with store.read() as connection:
-            assert not set(inspect(connection).get_table_names()) & set(metadata.tables)
+        assert _differences(store) != []
         schema.upgrade(store)
         assert _differences(store) == []
 
 
-def test_undoing_the_first_schema_is_refused_since_it_would_drop_everything(store):
-    with pytest.raises(Conflict, match="restore a backup"):
-        schema.downgrade(store)
-    with store.read() as connection:
-        assert connection.scalar(select(func.count()).select_from(trial)) == 0
+def test_every_step_can_be_undone_but_the_first_which_would_drop_everything(empty_url):
+    with open_store(empty_url) as store:
+        schema.upgrade(store)
+        steps = 0
+        with pytest.raises(Conflict, match=r"0001 is the first schema.*restore a backup"):
+            while True:
+                steps += 1
+                schema.downgrade(store)
+        assert steps == int(schema.head())
+        with store.read() as connection:
+            assert connection.scalar(select(func.count()).select_from(trial)) == 0
+        schema.upgrade(store)
+        assert _differences(store) == []
 
 
 def test_a_migration_killed_at_any_statement_leaves_nothing_and_can_be_started_again(empty_url):

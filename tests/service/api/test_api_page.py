@@ -33,6 +33,7 @@ GRID = {
 def test_every_command_of_the_page_runs(port, train_queue, tmp_path):
     (tmp_path / "grid.yaml").write_text(json.dumps(GRID))
     np.savez(tmp_path / "mine.npz", x=np.ones((8, 3)), y=np.ones((8, 2)))
+    (tmp_path / "pixels.csv").write_text("label,pixel0,pixel1,pixel2,pixel3\n3,0,1,2,3\n5,4,5,6,7\n")
     assert len(COMMANDS) > 25
     for command in COMMANDS:
         words = shlex.split(command.replace("localhost:8000", f"127.0.0.1:{port}"))

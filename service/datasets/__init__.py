@@ -1,0 +1,1 @@
+"""Uploaded files as arrays: CSV, Parquet, .npz and .safetensors, never unpickled, bounded in size, finite. Pure."""
