@@ -78,9 +78,9 @@ def _refuse_two_machines(connection: Connection) -> None:
         if one.is_alive and is_foreign:
             ago = max(0.0, (utc_now() - one.seen_at).total_seconds())
             raise StoreUnusable(
-                f"the machine {one.host} dispatches from this SQLite file (process {one.pid}, heard of {ago:.0f} s ago), "
-                "and such a store belongs to one machine: stop that one, or use PostgreSQL (NFA_DATABASE_URL). If it was "
-                f"this machine before a restart, start again in {ALIVE_SECONDS:.0f} s"
+                f"the machine {one.host} dispatches from this SQLite file (process {one.pid}, heard of {ago:.0f} s "
+                "ago), and such a store belongs to one machine: stop that one, or use PostgreSQL (NFA_DATABASE_URL). "
+                f"If it was this machine before a restart, start again in {ALIVE_SECONDS:.0f} s"
             )
 
 

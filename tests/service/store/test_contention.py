@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from service.errors import QuestionTooSlow, StoreUnavailable
 from service.main import create_app
 from service.settings import Settings
-from service.store import contention, session, tokens
+from service.store import contention, session, sqlite_engine, tokens
 from service.store.session import open_store
 from service.tokens import Scope
 
@@ -101,7 +101,7 @@ def test_an_error_of_no_database_may_not_pass():
 
 
 def test_a_lock_that_others_hold_is_told_as_try_again(store, store_url, monkeypatch):
-    monkeypatch.setattr(session, "_BUSY_MILLISECONDS", 50)
+    monkeypatch.setattr(sqlite_engine, "_BUSY_MILLISECONDS", 50)
     tokens.create_token(store, "one", Scope.READ)
     change = text("UPDATE token SET owner = 'x'")
     with store.write() as held, open_store(store_url) as other:
