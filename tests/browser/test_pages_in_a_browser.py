@@ -162,6 +162,23 @@ def test_verdicts_that_the_last_refresh_finds_unjudged_come_without_a_reload(pag
     assert stages == []
 
 
+def test_ten_tabs_on_a_running_experiment_all_load_and_follow_it(browser: Browser, service: str) -> None:
+    with Client(service) as client:
+        experiment = client.submit(LONG.replace("long", "in ten tabs").encode()).id
+        context = _context(browser, service)
+        tabs = [context.new_page() for _ in range(10)]
+        for tab in tabs:
+            # a browser keeps six connections to a host: a seventh stream would leave none
+            tab.goto(f"/experiments/{experiment}", timeout=30_000)
+            expect(tab.locator("#progress")).to_contain_text("6")
+        tabs[-1].get_by_role("link", name="Cluster").click(timeout=30_000)
+        tabs[-1].wait_for_url("**/cluster", timeout=30_000)
+        client.cancel(experiment)
+        for tab in tabs[:-1]:
+            expect(tab.locator("#progress")).to_contain_text("cancelled", timeout=30_000)
+        context.close()
+
+
 def test_a_running_experiment_is_cancelled_after_a_question(page: Page) -> None:
     _submit(page, LONG)
     page.get_by_text("Cancel …").click()

@@ -1,5 +1,5 @@
 // What pages do beyond plain HTML: live parts, the figure, the preview of a grid. Without it everything still works by reloading.
-const LEAST_MS = 1500, POLL_MS = 2000;
+const LEAST_MS = 1500, POLL_MS = 2000, STREAMS = 2;
 const night = matchMedia("(prefers-color-scheme: dark)");
 
 async function refresh() {
@@ -34,17 +34,50 @@ async function draw() {
   place.dataset.drawn = "yes";
 }
 
-function follow(part) {
-  const events = new EventSource(part.dataset.events);
+// A browser opens six connections to a host, whatever the number of its tabs, and an event stream keeps one of them. So a few
+// tabs of a browser listen, each under a lock that ends with it, and the others ask. Where there are no locks (plain HTTP to
+// another machine) all ask.
+async function follow(part) {
   let last = 0, waiting = null;
   const soon = () => {
     if (waiting) return;
     waiting = setTimeout(async () => { waiting = null; last = Date.now(); await refresh(); await draw(); },
       Math.max(0, LEAST_MS - (Date.now() - last)));
   };
-  for (const name of ["state", "progress"]) events.addEventListener(name, soon);
-  for (const name of ["end", "deleted"]) events.addEventListener(name, () => { events.close(); soon(); });
-  addEventListener("pagehide", () => events.close());
+  let known = null;
+  while (part.dataset.live === "events") {
+    let listened = false;
+    for (let number = 0; number < STREAMS && navigator.locks && !listened; number++) {
+      listened = await navigator.locks.request(`nfa-stream-${number}`, { ifAvailable: true },
+        (lock) => lock && listen(part.dataset.events, soon));
+    }
+    const began = Date.now();
+    if (!listened) known = await asked(part.dataset.events.replace(/\/events$/, ""), known, soon);
+    // a large experiment takes long to count: no tab keeps the store busy for more than a twentieth
+    await new Promise((done) => setTimeout(done, Math.max(POLL_MS, 20 * (Date.now() - began))));
+  }
+}
+
+function listen(address, soon) {
+  return new Promise((done) => {
+    const events = new EventSource(address);
+    const end = () => { events.close(); soon(); done(true); };
+    for (const name of ["state", "progress"]) events.addEventListener(name, soon);
+    for (const name of ["end", "deleted"]) events.addEventListener(name, end);
+    events.addEventListener("error", () => { if (events.readyState === EventSource.CLOSED) done(false); });
+    addEventListener("pagehide", () => { events.close(); done(true); });
+  });
+}
+
+async function asked(address, known, soon) {
+  if (document.hidden) return known;
+  try {
+    const answer = await fetch(address, { cache: "no-store", headers: known ? { "If-None-Match": known } : {} });
+    await answer.arrayBuffer();
+    if (answer.status === 304) return known;
+    soon();
+    return answer.ok ? answer.headers.get("ETag") : null;
+  } catch { return known; }
 }
 
 function previewed(area) {
