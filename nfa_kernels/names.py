@@ -75,19 +75,66 @@ INITIALISATIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Scheme -> the settings under `init` that it reads."""
 
+_HELD_OUT = ("test_samples", "test_fraction", "seed")
 DATA_KINDS: Final[dict[str, tuple[str, ...]]] = {
     "linear_teacher": ("samples", "inputs", "outputs", "spectrum", "noise", "covariance", "test_samples", "seed"),
     "clusters": ("strengths", "counts", "offset", "radius"),
     "single_index": ("samples", "inputs", "link", "noise", "test_samples", "seed"),
     "multi_index": ("samples", "inputs", "outputs", "directions", "link", "noise", "test_samples", "seed"),
     "sparse_parity": ("samples", "inputs", "order", "test_samples", "seed"),
-    "digits": ("samples", "test_samples", "seed"),
-    "uploaded": ("dataset_id",),
+    "conv_teacher": (
+        *("samples", "channels", "size", "patch", "filters", "pooling", "link", "outputs", "noise", "test_samples"),
+        "seed",
+    ),
+    "modular_addition": ("modulus", "fraction", "test_fraction", "encoding", "equals_sign", "seed"),
+    "digits": ("samples", "layout", *_HELD_OUT),
+    "iris": ("standardise", *_HELD_OUT),
+    "wine": ("standardise", *_HELD_OUT),
+    "breast_cancer": ("standardise", *_HELD_OUT),
+    "diabetes": ("standardise", *_HELD_OUT),
+    "uploaded": ("dataset_id", "vocabulary", "test_fraction", "seed"),
 }
 """Kind -> the settings under `data` that it reads."""
 
+
+class Table(NamedTuple):
+    """Sizes of a data set that ships with scikit-learn; a test holds them against it."""
+
+    samples: int
+    inputs: int
+    outputs: int
+    names_classes: bool = True
+    """Whether targets are one-hot rows."""
+
+
+TABLES: Final[dict[str, Table]] = {
+    "digits": Table(1797, 64, 10),
+    "iris": Table(150, 4, 3),
+    "wine": Table(178, 13, 3),
+    "breast_cancer": Table(569, 30, 2),
+    "diabetes": Table(442, 10, 1, names_classes=False),
+}
+"""Kinds of data that are tables of scikit-learn's."""
+
+_CLASSES = (*(kind for kind, table in TABLES.items() if table.names_classes), "modular_addition")
+CLASS_KINDS: Final[dict[str, tuple[str, ...]]] = {
+    "cross_entropy": _CLASSES,
+    "logistic": (*_CLASSES, "sparse_parity"),
+}
+"""Loss -> the kinds whose targets name classes as it reads them; of uploaded targets only the values tell."""
+
+
+def share(total: int, fraction: float) -> int:
+    """How many of `total` rows a fraction is: the nearest whole number, half a row being one."""
+    return int(total * fraction + 0.5)
+
+
 LINKS: Final = ("relu", "tanh", "quadratic", "hermite2", "hermite3")
-"""Link functions of index models."""
+"""Link functions of index models and of convolutional teachers."""
+
+POOLINGS: Final = ("sum", "mean", "max")
+ENCODINGS: Final = ("one_hot", "tokens")
+LAYOUTS: Final = ("flat", "image")
 
 STREAM_PURPOSES: Final = ("data", "teacher", "noise", "test", "init", "batches")
 """Purposes of the random streams; `init` is drawn per layer as `init/<layer>`."""

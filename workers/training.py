@@ -77,6 +77,8 @@ class _Run:
         dtype = getattr(torch, training["dtype"])
         data = [_data(lane, stack.arrays) for lane in stack.lanes]
         x, y, x_test, y_test = (torch.stack(parts).to(device) for parts in zip(*data, strict=True))
+        # a fully connected network reads an image as a row; of rows these are the same tensors
+        x, x_test = x.flatten(2), x_test.flatten(2)
         widths = (x.shape[-1], *network["width"], y.shape[-1])
         self.architecture = Architecture(
             widths,

@@ -7,29 +7,34 @@ Source: Alpaydin and Kaynak 1998, doi:10.24432/C50P49, its test part.
 
 import torch
 
-from nfa_kernels.data.dataset import Data
+from nfa_kernels.data.dataset import Data, split
+from nfa_kernels.data.shipped import held_out, shipped
+from nfa_kernels.names import LAYOUTS, TABLES
 from nfa_kernels.random_streams import stream
 
-TOTAL = 1797
+TOTAL = TABLES["digits"].samples
 
 
-def digits(seed: int, samples: int = 200, test_samples: int = 0) -> Data:
-    """Training and test samples without repetition.
+def digits(
+    seed: int, samples: int = 200, test_samples: int = 0, test_fraction: float | None = None, layout: str = "flat"
+) -> Data:
+    """Training and test samples without repetition: rows of 64 pixels, or with layout "image" (N, 1, 8, 8).
 
+    Args:
+        seed: of the trial, or what is fixed for all of them.
+        samples: to train on, out of those that are not held out.
+        test_samples: held out.
+        test_fraction: of all 1,797, held out instead.
+        layout: flat or image.
     Raises:
-        ValueError: no samples, more than there are, or scikit-learn is not installed.
+        ValueError: no samples, more than there are, an unknown layout, or scikit-learn is not installed.
     """
-    if samples < 1 or samples + test_samples > TOTAL:
-        told = f"{samples} + {test_samples}"
-        raise ValueError(f"samples, test_samples: received {told}, allowed are 1 .. {TOTAL} together")
-    try:
-        # an optional extra, which only this kind of data needs
-        from sklearn.datasets import load_digits  # noqa: PLC0415
-    except ImportError as error:
-        raise ValueError("digits needs scikit-learn where trainers run: pip install 'nfa-service[data]'") from error
-    loaded = load_digits()
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout: received {layout!r}, allowed are {', '.join(LAYOUTS)}")
+    tests = held_out(TOTAL, test_samples, test_fraction)
+    if samples < 1 or samples + tests > TOTAL:
+        raise ValueError(f"samples, test_samples: received {samples} + {tests}, allowed are 1 .. {TOTAL} together")
+    x, y = shipped("digits")
     order = torch.randperm(TOTAL, generator=stream("data", seed))
-    x = torch.from_numpy(loaded.data)[order] / 16
-    y = torch.nn.functional.one_hot(torch.from_numpy(loaded.target)[order], 10).to(torch.float64)
-    end = samples + test_samples
-    return Data(x[:samples], y[:samples], x[samples:end], y[samples:end])
+    pixels = x / 16 if layout == "flat" else x.view(-1, 1, 8, 8) / 16
+    return split(pixels, y, order, samples, tests)

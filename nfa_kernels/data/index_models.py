@@ -32,7 +32,8 @@ def single_index(
         ValueError: no samples, or an unknown link.
     """
     direction = haar_columns(inputs, 1, stream("teacher", seed))
-    return _drawn(seed, samples, test_samples, inputs, noise, lambda x: _link(link)(x @ direction), 1)
+    function = link_function(link)
+    return _drawn(seed, samples, test_samples, inputs, noise, lambda x: function(x @ direction), 1)
 
 
 def multi_index(
@@ -53,7 +54,9 @@ def multi_index(
     generator = stream("teacher", seed)
     frame = haar_columns(inputs, directions, generator)
     mixing = normal((outputs, directions), generator) / directions**0.5
-    return _drawn(seed, samples, test_samples, inputs, noise, lambda x: _link(link)(x @ frame) @ mixing.mT, outputs)
+    return _drawn(
+        seed, samples, test_samples, inputs, noise, lambda x: link_function(link)(x @ frame) @ mixing.mT, outputs
+    )
 
 
 def _drawn(
@@ -74,7 +77,12 @@ def _drawn(
     return Data(x, y, x_test, target(x_test) + noise * normal((test_samples, outputs), generator))
 
 
-def _link(name: str) -> Callable[[Tensor], Tensor]:
+def link_function(name: str) -> Callable[[Tensor], Tensor]:
+    """The link of this name.
+
+    Raises:
+        ValueError: unknown name.
+    """
     if name not in LINKS:
         raise ValueError(f"link: received {name!r}, allowed are {', '.join(LINKS)}")
     return LINKS[name]

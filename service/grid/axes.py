@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from service.grid.problems import NOTHING, Problems
+from service.grid.setting_types import Section, spaced
 from service.grid.trial_settings import (
     DataSettings,
     InitSettings,
     MeasureSettings,
     NetworkSettings,
-    Section,
     StopSettings,
     TrainingSettings,
-    spaced,
 )
 
 SECTIONS: Final[dict[str, type[Section]]] = {

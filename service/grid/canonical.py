@@ -11,12 +11,12 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from nfa_kernels import names
+from service.grid.data_settings import DataSettings
+from service.grid.setting_types import Section
 from service.grid.trial_settings import (
-    DataSettings,
     InitSettings,
     MeasureSettings,
     NetworkSettings,
-    Section,
     TrainingSettings,
     TrialSettings,
 )
@@ -85,12 +85,21 @@ def fingerprints(settings: Mapping[str, Any], seeds: Iterable[int]) -> Iterator[
 
 def unread(section: Section, form: Mapping[str, Any], given: Iterable[str]) -> list[str]:
     """Keys out of `given` that are set in this section but that its chosen variant, with this form, does not read."""
-    known = type(section).model_fields.keys() - form.keys() - _READ_ELSEWHERE
+    known = type(section).model_fields.keys() - form.keys() - _READ_ELSEWHERE - _read_silently(section)
     return [key for key in given if key in known]
 
 
 _READ_ELSEWHERE = frozenset({"device", "batch_size", "stop", "points", "every", "steps", "exponents", "weights"})
 """Read although canonical form may lack them: null and empty mean nothing, device is not part of what is computed."""
+
+
+def _read_silently(section: Section) -> frozenset[str]:
+    """What this variant reads although canonical form lacks it: a setting of later releases that is as it was before,
+    or that another one says."""
+    if not isinstance(section, DataSettings):
+        return frozenset()
+    read = (*names.DATA_KINDS[section.kind], *(("test_samples",) if section.test_fraction is not None else ()))
+    return frozenset(read) & {"layout", "test_fraction", "test_samples", "vocabulary"}
 
 
 def _sha256(document: Mapping[str, Any]) -> str:
@@ -127,7 +136,19 @@ def _plain(value: Any, is_float: bool) -> Any:
 
 
 def _data(data: DataSettings) -> dict[str, Any]:
-    return _pick(data, ("kind", *names.DATA_KINDS[data.kind]))
+    """What the kind reads; settings that later releases gave to kinds of 0.1 enter only where they change something."""
+    kept = _pick(data, ("kind", *names.DATA_KINDS[data.kind]))
+    if data.kind == "modular_addition":
+        kept["fraction"] = data.trained_fraction
+        del kept["test_fraction"]
+        if data.encoding == "one_hot":
+            del kept["equals_sign"]
+    if data.kind == "uploaded" and data.test_fraction is None:
+        del kept["seed"]
+    if kept.get("test_fraction") is not None:
+        kept.pop("test_samples", None)
+    as_before = {"layout": "flat", "test_fraction": None, "vocabulary": None}
+    return {name: value for name, value in kept.items() if name not in as_before or value != as_before[name]}
 
 
 def _network(network: NetworkSettings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from nfa_kernels import cost
-from service.grid.fitting import DataShape, known_shape
+from service.grid.data_shapes import DataShape, known_shape
 from service.grid.measured_steps import measured_steps
 
 STEP_SECONDS: Final = 15e-6

@@ -16,8 +16,9 @@ from service.errors import InvalidGrid
 from service.grid import canonical
 from service.grid.axes import FIELDS, SECTIONS, Assignment, Choice, Factor, read_factors, read_point
 from service.grid.canonical import Settings
+from service.grid.data_shapes import Arrays, DataShape, Misfit, data_shape
 from service.grid.document import parse_document
-from service.grid.fitting import Arrays, DataShape, Limits, Misfit, data_shape, misfits
+from service.grid.fitting import Limits, misfits
 from service.grid.problems import Problems, deepest
 from service.grid.sections import SectionValue, merge_section, origin_of, validate_section
 from service.grid.stacking import stack_key

@@ -7,7 +7,7 @@ from service.errors import InvalidGrid
 from service.grid.axes import read_factors
 from service.grid.problems import Problems
 from service.grid.sections import value_at
-from service.grid.trial_settings import spaced
+from service.grid.setting_types import spaced
 
 
 def extended(document: Mapping[str, Any], axes: Mapping[str, Any], seeds: int | Sequence[int]) -> dict[str, Any]:

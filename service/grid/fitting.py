@@ -1,24 +1,12 @@
 """Whether the sections of a trial fit each other and the limits: what no single section can know."""
 
 import itertools
-import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-from nfa_kernels import cost
-from service.grid.trial_settings import DataSettings, NetworkSettings, TrialSettings
-
-Arrays = Mapping[str, tuple[int, ...]]
-"""Shapes of the arrays of an uploaded dataset by name."""
-
-
-class Uploaded(dict[str, tuple[int, ...]]):
-    """Shapes of the arrays of a dataset, and the losses over classes that can read its targets."""
-
-    def __init__(self, shapes: Arrays, losses: Collection[str]) -> None:
-        super().__init__(shapes)
-        self.losses = losses
+from nfa_kernels import cost, names
+from service.grid.data_shapes import Arrays, DataShape, Misfit, Uploaded
+from service.grid.trial_settings import NetworkSettings, TrialSettings
 
 
 @dataclass(frozen=True)
@@ -32,58 +20,6 @@ class Limits:
     numbers_per_dataset: int = 100_000_000
 
 
-class Misfit(NamedTuple):
-    """Something that does not fit: the path to name, and why."""
-
-    path: str
-    message: str
-
-
-class DataShape(NamedTuple):
-    """Sizes of a trial's data: N training samples, D inputs, C outputs and test samples."""
-
-    samples: int
-    inputs: int
-    outputs: int
-    test_samples: int
-
-
-def known_shape(data: Mapping[str, Any]) -> DataShape:
-    """The sizes of data that are made from their settings; `data` has at least those that its kind reads."""
-    match data["kind"]:
-        case "clusters":
-            width = len(data["strengths"])
-            return DataShape(sum(data["counts"]), width, width, 0)
-        case "digits":
-            return DataShape(data["samples"], 64, 10, data["test_samples"])
-        case "single_index" | "sparse_parity":
-            return DataShape(data["samples"], data["inputs"], 1, data["test_samples"])
-        case _:
-            return DataShape(data["samples"], data["inputs"], data["outputs"], data["test_samples"])
-
-
-def data_shape(data: DataSettings, datasets: Mapping[str, Arrays]) -> DataShape | Misfit:
-    """The sizes of the data, or why an uploaded dataset cannot be trained on."""
-    if data.kind != "uploaded":
-        return known_shape(data.model_dump())
-    arrays = datasets.get(data.dataset_id or "")
-    if arrays is None:
-        return Misfit("data.dataset_id", "no such dataset: upload it with POST /datasets and give its id")
-    told = ", ".join(f"{name} {tuple(shape)}" for name, shape in arrays.items())
-    try:
-        (samples, *each), (rows, outputs) = arrays["x"], arrays["y"]
-        (tests, *test_each), (test_rows, test_outputs) = (
-            (arrays["x_test"], arrays["y_test"]) if "x_test" in arrays else ((0, *each), (0, outputs))
-        )
-    except (KeyError, ValueError):
-        return Misfit("data.dataset_id", f"needs arrays x (n, d), or images (n, c, h, w), and y (n, k); it has {told}")
-    inputs = math.prod(each)
-    fits = (rows, test_rows, test_each, test_outputs) == (samples, tests, each, outputs)
-    if not (each and fits and samples and inputs and outputs):
-        return Misfit("data.dataset_id", f"rows or columns do not fit, or there are none: {told}")
-    return DataShape(samples, inputs, outputs, tests)
-
-
 def misfits(
     settings: TrialSettings, shape: DataShape, limits: Limits, datasets: Mapping[str, Arrays]
 ) -> Iterator[Misfit]:
@@ -93,10 +29,22 @@ def misfits(
     yield from _layers(settings)
     yield from _times(settings)
     yield from _targets(settings, shape, datasets)
+    yield from _inputs(settings, shape)
     size = settings.training.batch_size
     if size is not None and size > shape.samples:
         yield Misfit("training.batch_size", f"a batch of {size} is larger than the {shape.samples} training samples")
     yield from _given_weights(settings, widths, datasets)
+
+
+def _inputs(settings: TrialSettings, shape: DataShape) -> Iterator[Misfit]:
+    """A fully connected network takes numbers, of any shape; tokens are names, whose order means nothing."""
+    if shape.vocabulary is None:
+        return
+    told = f"a fully connected network takes numbers, the data are {shape.told}"
+    if settings.data.kind == "modular_addition":
+        yield Misfit("data.encoding", f"{told}: use encoding one_hot, or network.kind transformer")
+    else:
+        yield Misfit("data.vocabulary", f"{told}: upload one-hot rows, or use network.kind transformer")
 
 
 def layer_widths(network: NetworkSettings, shape: DataShape) -> list[int]:
@@ -164,16 +112,13 @@ def _times(settings: TrialSettings) -> Iterator[Misfit]:
         yield Misfit("measure.weights", f"step {late[0]} is never reached: training.steps is {training.steps}")
 
 
-_CLASS_KINDS = {"cross_entropy": ("digits",), "logistic": ("digits", "sparse_parity")}
-
-
 def _targets(settings: TrialSettings, shape: DataShape, datasets: Mapping[str, Arrays]) -> Iterator[Misfit]:
     """Classification losses need targets that name classes."""
     loss, kind = settings.training.loss, settings.data.kind
-    if loss not in _CLASS_KINDS:
+    if loss not in names.CLASS_KINDS:
         return
-    if kind not in (*_CLASS_KINDS[loss], "uploaded"):
-        allowed = ", ".join((*_CLASS_KINDS[loss], "uploaded"))
+    if kind not in (*names.CLASS_KINDS[loss], "uploaded"):
+        allowed = ", ".join((*names.CLASS_KINDS[loss], "uploaded"))
         yield Misfit("training.loss", f"{loss} needs targets that name classes, as {allowed} have; data.kind is {kind}")
         return
     one_hot = "upload whole-number labels with ?targets=classes, which makes them one-hot"

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from service.grid.axes import FIELDS, SECTIONS, Assignment
 from service.grid.problems import Problems, deepest
-from service.grid.trial_settings import Section, StopSettings
+from service.grid.setting_types import Section
+from service.grid.trial_settings import StopSettings
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Which trials may be trained as one stack of tensors, and how many at a time. Pure; previews and workers share it."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -7,10 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from service.grid import cost
-from service.grid.fitting import DataShape
-
-SHAPE: Final = ("samples", "inputs", "outputs", "test_samples")
-"""Settings under `data` that the lanes of a stack share: the shapes of x, y, x_test and y_test."""
+from service.grid.data_shapes import DataShape
 
 PER_LANE: Final = frozenset({"learning_rate", "weight_decay", "momentum", "beta1", "beta2", "epsilon", "rho"})
 """Settings under `training` that lanes of one stack may differ in."""
@@ -36,15 +34,19 @@ def stack_key(settings: Mapping[str, Any]) -> str:
     Args:
         settings: canonical settings of a trial.
     """
-    data = settings["data"]
+    shape = cost.shape_of(settings)
     shared = {
-        "shape": {name: data[name] for name in SHAPE if name in data} or data,
+        "shape": _unseeded(settings["data"]) if shape is None else dataclasses.astuple(shape),
         "network": settings["network"],
         "training": {name: value for name, value in settings["training"].items() if name not in PER_LANE},
         "measure": settings["measure"],
     }
     text = json.dumps(shared, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _unseeded(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name != "seed"}
 
 
 def lanes_per_stack(

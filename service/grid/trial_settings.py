@@ -5,36 +5,16 @@ meaning on both sides. Canonical form keeps only the fields that the chosen vari
 an ignored field are the same trials.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import numpy as np
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, model_validator
 
 from nfa_kernels import names
+from service.grid.data_settings import DataSettings
+from service.grid.setting_types import Count, Real, Section, listed, one_of
 
 MAX_DEPTH = 64
-DIGITS = 1797
-"""Samples of scikit-learn's digits."""
 ALWAYS_MEASURED = ("train_loss", "relative_loss")
-
-
-def _whole(value: Any) -> Any:
-    """Accept 6000.0 and 6e3 where a whole number is asked for; YAML and JSON writers produce both."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def one_of(allowed: Mapping[str, Any] | tuple[str, ...]) -> Callable[[str], str]:
-    """Validator for a name out of a registry; the error lists what is allowed."""
-
-    def check(value: str) -> str:
-        if value not in allowed:
-            known = list(allowed)
-            raise PydanticCustomError("one_of", "must be one of {names}", {"names": ", ".join(known), "allowed": known})
-        return value
-
-    return check
 
 
 def _metric_id(value: str) -> str:
@@ -42,140 +22,14 @@ def _metric_id(value: str) -> str:
     return value if names.family_member(value) else one_of(names.METRICS)(value)
 
 
-def _listed(allowed: Mapping[str, Any] | tuple[str, ...]) -> Any:
-    """The names in the schema."""
-    return Field(json_schema_extra={"enum": list(allowed)})
-
-
-Activation = Annotated[str, AfterValidator(one_of(names.ACTIVATIONS)), _listed(names.ACTIVATIONS)]
-DataKind = Annotated[str, AfterValidator(one_of(names.DATA_KINDS)), _listed(names.DATA_KINDS)]
-Dtype = Annotated[str, AfterValidator(one_of(names.DTYPES)), _listed(names.DTYPES)]
-Initialisation = Annotated[str, AfterValidator(one_of(names.INITIALISATIONS)), _listed(names.INITIALISATIONS)]
-Link = Annotated[str, AfterValidator(one_of(names.LINKS)), _listed(names.LINKS)]
-Loss = Annotated[str, AfterValidator(one_of(names.LOSSES)), _listed(names.LOSSES)]
+Activation = Annotated[str, AfterValidator(one_of(names.ACTIVATIONS)), listed(names.ACTIVATIONS)]
+Dtype = Annotated[str, AfterValidator(one_of(names.DTYPES)), listed(names.DTYPES)]
+Initialisation = Annotated[str, AfterValidator(one_of(names.INITIALISATIONS)), listed(names.INITIALISATIONS)]
+Loss = Annotated[str, AfterValidator(one_of(names.LOSSES)), listed(names.LOSSES)]
 MetricId = Annotated[str, AfterValidator(_metric_id)]
-Optimizer = Annotated[str, AfterValidator(one_of(names.OPTIMIZERS)), _listed(names.OPTIMIZERS)]
-Parameterization = Annotated[str, AfterValidator(one_of(names.PARAMETERIZATIONS)), _listed(names.PARAMETERIZATIONS)]
-Schedule = Annotated[str, AfterValidator(one_of(names.SCHEDULES)), _listed(names.SCHEDULES)]
-
-
-def spaced(value: Any) -> Any:
-    """Expand `{log: [from, to, count]}` and `{linear: [from, to, count]}` to a list; leave all else as it is."""
-    if not (isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in ("log", "linear")):
-        return value
-    kind, span = next(iter(value.items()))
-    if not (isinstance(span, list | tuple) and len(span) == 3 and all(_is_number(part) for part in span)):
-        raise ValueError(f"{kind} takes [from, to, count], three numbers")
-    start, stop, count = span
-    if not (float(count).is_integer() and 1 <= count <= 100_000):
-        raise ValueError(f"the count of {kind} must be a whole number from 1 to 100000")
-    if kind == "log":
-        if not (start > 0 and stop > 0):
-            raise ValueError("log takes two positive ends")
-        return _rounded(np.geomspace(start, stop, int(count)))
-    return _rounded(np.linspace(start, stop, int(count)))
-
-
-def _rounded(values: np.ndarray) -> list[float]:
-    """To 15 digits: 0.01, not 0.010000000000000002, and the same numbers with every release of NumPy."""
-    return [float(f"{value:.15g}") for value in values.tolist()]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
-
-
-Count = Annotated[int, BeforeValidator(_whole)]
-Real = float
-Spectrum = Annotated[list[Annotated[Real, Field(gt=0)]], BeforeValidator(spaced), Field(min_length=1, max_length=4096)]
-
-
-class Section(BaseModel):
-    """Base of every section: unknown keys, wrong types, NaN and infinity are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class DataSettings(Section):
-    """The training data. Which fields count depends on `kind`."""
-
-    kind: DataKind = Field("linear_teacher", description="Where the data come from.")
-    samples: Count = Field(200, ge=1, le=1_000_000, description="Number of training samples n.")
-    inputs: Count = Field(10, ge=1, le=65_536, description="Input dimension d.")
-    outputs: Count = Field(4, ge=1, le=4_096, description="Output dimension k.")
-    spectrum: Spectrum = Field(
-        default=[3.0, 2.0, 1.5, 1.0],
-        description="Singular values of the teacher A = U diag(spectrum) V^T; a list, {log: [from, to, count]} or "
-        "{linear: [from, to, count]}. At most min(inputs, outputs) values.",
-    )
-    noise: Real = Field(0.1, ge=0, description="Standard deviation of Gaussian noise added to the targets.")
-    covariance: Literal["identity", "whitened"] | list[Annotated[Real, Field(gt=0)]] = Field(
-        "identity",
-        description="Inputs: N(0, I), exactly whitened (X^T X / n = I), or N(0, diag(variances)) from a list of d.",
-    )
-    strengths: Annotated[list[Annotated[Real, Field(gt=0)]], Field(min_length=1, max_length=4096)] = Field(
-        default=[4.0, 1.0, 1.0], description="clusters: target s_j along axis j; as many as inputs and outputs."
-    )
-    counts: Annotated[list[Annotated[Count, Field(ge=1, le=1_000_000)]], Field(min_length=1, max_length=4096)] = Field(
-        default=[1, 64, 64], description="clusters: how often each point occurs."
-    )
-    offset: Real = Field(0.25, ge=0, description="clusters: x^(j) = radius (e_j - offset sum_{i != j} e_i).")
-    radius: Real = Field(1.0, gt=0, description="clusters: multiplies points and targets.")
-    link: Link = Field("hermite2", description="single_index, multi_index: function of the projections.")
-    directions: Count = Field(2, ge=1, le=4_096, description="multi_index: number of directions.")
-    order: Count = Field(3, ge=1, le=65_536, description="sparse_parity: number of coordinates in the product.")
-    test_samples: Count = Field(0, ge=0, le=1_000_000, description="Number of held-out samples; 0: no test set.")
-    seed: Count | None = Field(
-        None, ge=0, le=2**63 - 1, description="Fixes the data for every trial; null: each trial's own seed."
-    )
-    dataset_id: str | None = Field(
-        None,
-        max_length=128,
-        description="uploaded: id of a dataset with arrays x (n, d) or images (n, c, h, w), y (n, k), x_test, y_test.",
-    )
-
-    @model_validator(mode="after")
-    def _dataset_named(self) -> Self:
-        if self.kind == "uploaded" and self.dataset_id is None:
-            raise ValueError("kind uploaded needs dataset_id: upload the data with POST /datasets and name its id")
-        return self
-
-    @model_validator(mode="after")
-    def _kind_fits(self) -> Self:
-        if self.kind == "clusters" and len(self.counts) != len(self.strengths):
-            raise ValueError(
-                f"counts lists {len(self.counts)} numbers for {len(self.strengths)} strengths: give as many"
-            )
-        if self.kind == "multi_index" and self.directions > self.inputs:
-            raise ValueError(f"directions must be at most inputs = {self.inputs}, not {self.directions}")
-        if self.kind == "sparse_parity" and self.order > self.inputs:
-            raise ValueError(f"order must be at most inputs = {self.inputs}, not {self.order}")
-        if self.kind == "digits" and self.samples + self.test_samples > DIGITS:
-            raise ValueError(
-                f"digits has {DIGITS} samples: samples + test_samples is {self.samples + self.test_samples}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _teacher_fits(self) -> Self:
-        if self.kind != "linear_teacher":
-            return self
-        rank = min(self.inputs, self.outputs)
-        if len(self.spectrum) > rank:
-            raise ValueError(
-                f"spectrum lists {len(self.spectrum)} singular values, but a map from {self.inputs} inputs to "
-                f"{self.outputs} outputs has {rank}"
-            )
-        if isinstance(self.covariance, list) and len(self.covariance) != self.inputs:
-            raise ValueError(
-                f"covariance lists {len(self.covariance)} variances, but there are {self.inputs} inputs: "
-                "give one variance per input"
-            )
-        if self.covariance == "whitened" and self.samples < self.inputs:
-            raise ValueError(
-                f"covariance whitened needs at least as many samples as inputs, not {self.samples} for {self.inputs}"
-            )
-        return self
+Optimizer = Annotated[str, AfterValidator(one_of(names.OPTIMIZERS)), listed(names.OPTIMIZERS)]
+Parameterization = Annotated[str, AfterValidator(one_of(names.PARAMETERIZATIONS)), listed(names.PARAMETERIZATIONS)]
+Schedule = Annotated[str, AfterValidator(one_of(names.SCHEDULES)), listed(names.SCHEDULES)]
 
 
 class NetworkSettings(Section):

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from nfa_kernels import names
 from service.errors import InvalidGrid
+from service.grid.data_shapes import Arrays
 from service.grid.expansion import DEFAULT_LIMITS, Expansion, expand
-from service.grid.fitting import Arrays, Limits
+from service.grid.fitting import Limits
 from service.grid.problems import Problems
 from service.questions.claim_forms import Claim, read_claims
 

@@ -39,6 +39,9 @@ OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "state": tuple(state.value for state in TrialState),
     "data.kind": tuple(names.DATA_KINDS),
+    "data.layout": names.LAYOUTS,
+    "data.encoding": names.ENCODINGS,
+    "data.pooling": names.POOLINGS,
     "network.activation": names.ACTIVATIONS,
     "network.parameterization": names.PARAMETERIZATIONS,
     "init.scheme": tuple(names.INITIALISATIONS),

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from service.datasets.targets import classification_losses
 from service.errors import NotFound
-from service.grid.fitting import Uploaded
+from service.grid.data_shapes import Uploaded
 from service.store.models import dataset
 from service.store.session import Store, utc_now
 

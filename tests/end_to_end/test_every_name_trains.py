@@ -25,6 +25,13 @@ BLOCKS: list[dict[str, Any]] = [
     *({"training": {"loss": name}, "data": {"kind": "digits", "samples": 20}} for name in names.LOSSES),
     *({"data": {"kind": name}, "measure": {"metrics": "all"}} for name in names.DATA_KINDS if name != "uploaded"),
     *({"data": {"kind": "single_index", "link": name}} for name in names.LINKS),
+    *({"data": {"kind": "conv_teacher", "samples": 9, "pooling": name}} for name in names.POOLINGS),
+    *({"data": {"kind": "digits", "layout": name, "test_fraction": 0.1}} for name in names.LAYOUTS),
+    *(
+        {"data": {"kind": name, "standardise": False, "test_samples": 20}, "network": {"activation": "tanh"}}
+        for name in names.TABLES
+        if name != "digits"
+    ),
     {"data": {"kind": "sparse_parity", "test_samples": 9}, "training": {"loss": "logistic"}},
     *({"training": {"dtype": name}} for name in names.DTYPES),
     *({"init": {"scheme": name}} for name in names.INITIALISATIONS if name != "given"),

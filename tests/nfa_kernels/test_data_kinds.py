@@ -8,6 +8,7 @@ import torch
 
 from nfa_kernels import names
 from nfa_kernels.data import DATA, make_data
+from nfa_kernels.data.conv_teacher import POOLINGS
 from nfa_kernels.data.index_models import LINKS
 from nfa_kernels.initialisations import initial_weights
 from nfa_kernels.losses import check_targets, loss_of
@@ -19,7 +20,7 @@ MADE = sorted(set(DATA) - {"uploaded"})
 
 
 def test_names_and_registries_agree():
-    assert set(DATA) == set(names.DATA_KINDS) and tuple(LINKS) == names.LINKS
+    assert set(DATA) == set(names.DATA_KINDS) and tuple(LINKS) == names.LINKS and tuple(POOLINGS) == names.POOLINGS
 
 
 @pytest.mark.parametrize("kind", MADE)
@@ -28,15 +29,16 @@ def test_every_kind_repeats_and_draws_other_numbers_for_another_seed(kind):
     for part in ("x", "y", "x_test", "y_test"):
         assert torch.equal(getattr(one, part), getattr(again, part))
         assert getattr(one, part).dtype == torch.float64
-    assert one.x.shape[0] == one.y.shape[0] > 0 and one.x_test.shape[0] == one.y_test.shape[0] == 0
+    assert one.x.shape[0] == one.y.shape[0] > 0 and one.x_test.shape[0] == one.y_test.shape[0]
+    assert (one.x_test.shape[0] == 0) == (kind != "modular_addition")
     assert torch.equal(one.x, other.x) == (kind == "clusters")
 
 
-@pytest.mark.parametrize("kind", sorted(set(MADE) - {"clusters"}))
+@pytest.mark.parametrize("kind", [kind for kind in MADE if "samples" in names.DATA_KINDS[kind]])
 def test_more_samples_of_a_test_set_leave_the_training_set_as_it_was(kind):
     plain, tested = make_data(kind, 1, samples=40), make_data(kind, 1, samples=40, test_samples=25)
     assert torch.equal(plain.x, tested.x) and torch.equal(plain.y, tested.y)
-    assert tested.x_test.shape == (25, plain.x.shape[1]) and tested.y_test.shape == (25, plain.y.shape[1])
+    assert tested.x_test.shape == (25, *plain.x.shape[1:]) and tested.y_test.shape == (25, plain.y.shape[1])
 
 
 @pytest.mark.parametrize(
@@ -105,6 +107,17 @@ def test_digits_are_scikit_learns_without_repetition():
         ("multi_index", {"directions": 11}, "columns: received 11"),
         ("sparse_parity", {"order": 11}, "order: received 11, allowed are 1 .. inputs = 10"),
         ("digits", {"samples": 1798}, "received 1798"),
+        ("digits", {"layout": "square"}, "layout: received 'square', allowed are flat, image"),
+        ("digits", {"samples": 1700, "test_fraction": 0.1}, r"received 1700 \+ 180"),
+        ("iris", {"test_samples": 150}, "test_samples: received 150, allowed are 0 .. 149 of the 150 rows of iris"),
+        ("iris", {"test_samples": 5, "test_fraction": 0.5}, "beside test_samples 5; give one"),
+        ("wine", {"test_fraction": 0.001}, "test_fraction: received 0.001 of 178 rows"),
+        ("modular_addition", {"modulus": 1}, "modulus: received 1"),
+        ("modular_addition", {"fraction": 1.5}, "fraction: received 1.5"),
+        ("modular_addition", {"encoding": "token"}, "encoding: received 'token', allowed are one_hot, tokens"),
+        ("conv_teacher", {"patch": 9}, "patch: received 9, allowed are 1 .. size = 8"),
+        ("conv_teacher", {"filters": 10}, r"filters: received 10, allowed are 1 .. channels patch\^2 = 9"),
+        ("conv_teacher", {"pooling": "min"}, "pooling: received 'min', allowed are sum, mean, max"),
         ("digit", {}, "kind: received 'digit'"),
     ],
 )

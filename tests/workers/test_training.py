@@ -197,6 +197,27 @@ def test_given_weights_and_uploaded_data_are_taken_from_the_stacks_arrays():
     assert network["train_loss"].to_pylist() == [pytest.approx(wanted, rel=1e-12)]
 
 
+def test_a_fully_connected_network_reads_an_image_as_the_row_of_its_numbers():
+    measure = {"points": 3, "metrics": ["alignment", "test_loss", "accuracy"]}
+    flat, image = (
+        _lane(
+            data={"kind": "digits", "layout": layout, "samples": 30, "test_samples": 5}, network=RELU, measure=measure
+        )
+        for layout in ("flat", "image")
+    )
+    (network, layers, ends), (of_images, layers_of_images, _) = _run([flat]), _run([image])
+    assert network.equals(of_images) and layers.equals(layers_of_images) and ends[0].state == "completed"
+
+
+def test_uploaded_images_are_trained_on_and_split_by_the_seed():
+    rng = np.random.default_rng(0)
+    arrays = {"data": {"x": rng.normal(size=(10, 1, 2, 2)), "y": rng.normal(size=(10, 1))}}
+    data = {"kind": "uploaded", "dataset_id": "data", "test_fraction": 0.3, "seed": None}
+    settings = {**_lane(steps=0, measure={"steps": [0], "metrics": ["test_loss"]}).settings, "data": data}
+    losses = _run_stack(Stack((Lane(settings, 0), Lane(settings, 1)), arrays))[0]["test_loss"].to_pylist()
+    assert losses[0] != losses[1] and np.isfinite(losses).all()
+
+
 def _run_stack(stack):
     blocks = list(train(stack))
     return pa.Table.from_batches([block.network for block in blocks]), None, None

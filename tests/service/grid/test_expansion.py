@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from service.errors import InvalidGrid
 from service.grid import canonical
+from service.grid.data_shapes import DataShape
 from service.grid.expansion import Expansion, Limits, dataset_ids, expand
 from service.grid.trial_settings import TrialSettings
 
@@ -235,7 +236,7 @@ def test_shapes_of_uploaded_data_decide_what_fits() -> None:
         "trial": {"data": {"kind": "uploaded", "dataset_id": "ab"}, "training": {"optimizer": "sgd", "batch_size": 9}}
     }
     assert dataset_ids(grid) == {"ab"}
-    assert expand(grid, datasets={"ab": {"x": (10, 3), "y": (10, 2)}}).points[0].shape == (10, 3, 2, 0)
+    assert expand(grid, datasets={"ab": {"x": (10, 3), "y": (10, 2)}}).points[0].shape == DataShape(10, (3,), 2, 0)
     with pytest.raises(InvalidGrid, match="larger than the 8 training samples"):
         expand(grid, datasets={"ab": {"x": (8, 3), "y": (8, 2)}})
 

@@ -38,7 +38,8 @@ def test_the_page_has_its_examples() -> None:
 def test_every_setting_is_on_the_page_with_its_default(section: str) -> None:
     table = PAGE.partition(f"### `{section}`")[2].partition("###")[0]
     for name, field in SECTIONS[section].model_fields.items():
-        written = "null" if field.default is None else "false" if field.default is False else field.default
+        is_word = field.default is None or isinstance(field.default, bool)
+        written = {None: "null", False: "false", True: "true"}[field.default] if is_word else field.default
         assert f"| `{name}` | {written} | " in table
 
 
@@ -46,6 +47,9 @@ def test_every_name_a_setting_takes_is_on_the_page() -> None:
     taken = (
         *names.DATA_KINDS,
         *names.LINKS,
+        *names.POOLINGS,
+        *names.ENCODINGS,
+        *names.LAYOUTS,
         *names.ACTIVATIONS,
         *names.PARAMETERIZATIONS,
         *names.INITIALISATIONS,

@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from nfa_kernels import names
-from service.grid.trial_settings import TrainingSettings, TrialSettings, spaced
+from service.grid.setting_types import spaced
+from service.grid.trial_settings import TrainingSettings, TrialSettings
 
 
 def test_the_defaults_are_those_that_are_documented() -> None:
