@@ -78,6 +78,12 @@ def get_dataset(dataset_id: str, store: StoreDep) -> dict[str, Any]:
     return _body(datasets.get_dataset(store, dataset_id))
 
 
+@router.delete("/{dataset_id}", summary="Delete a dataset", status_code=204)
+def delete_dataset(dataset_id: str, store: StoreDep) -> None:
+    """Delete an upload; 409 names the experiments while trials of theirs use it."""
+    datasets.delete_dataset(store, dataset_id)
+
+
 def _body(record: datasets.DatasetRecord) -> dict[str, Any]:
     body = record._asdict()
     return body | (body.pop("facts") or {}) | {"id": record.sha256}

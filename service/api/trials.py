@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 
 from nfa_kernels import names
@@ -13,7 +12,7 @@ from service.api.formats import FORMAT_RESPONSES, TableFormat, json_answer, tabl
 from service.api.query_names import known_metrics
 from service.api.trial_bodies import detail_of, page_of
 from service.errors import InvalidRequest
-from service.questions.tables import column
+from service.questions.tables import series_table
 from service.schemas import ExperimentBody, Page, TrialBody, TrialDetail
 from service.states import TrialState
 from service.store import experiments, trials
@@ -119,10 +118,6 @@ def get_measurements(
 
     def make(headers: dict[str, str]) -> Response:
         found = trials.trial_series(store, trial_id, chosen, layer, max_points)
-        return table_answer(form, found, lambda: _frame(found), f"{trial_id}-measurements", headers)
+        return table_answer(form, found, lambda: series_table(found), f"{trial_id}-measurements", headers)
 
     return answer_once(request, form, trial_version(store, trial_number(trial_id)), make)
-
-
-def _frame(columns: dict[str, list[Any]]) -> pl.DataFrame:
-    return pl.DataFrame([column(name, values) for name, values in columns.items()])

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from service.cli import (
     answers,
     database,
+    datasets,
     demo,
     doctor,
     experiments,
@@ -61,6 +62,7 @@ for name, command in {
 }.items():
     app.command(name, epilog=HELP)(command)
 app.add_typer(presets.app, name="presets")
+app.add_typer(datasets.app, name="datasets")
 app.add_typer(database.app, name="db")
 app.add_typer(tokens.app, name="token")
 

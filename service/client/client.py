@@ -8,7 +8,6 @@ with Client() as client:
     print(client.results(submitted.id, agg=["mean", "min"]))
 """
 
-import json
 import os
 import tempfile
 import time
@@ -19,11 +18,12 @@ from typing import Any, Final, Literal, Self
 
 import polars as pl
 
+from service.client.datasets import DatasetCalls
+from service.client.grids import Grid, Seeds, body_of
 from service.client.transport import DEFAULT_URL, Transport, Unreachable
-from service.questions.tables import long_table, table
+from service.questions.tables import long_table, series_table, table
 from service.schemas import (
     Cluster,
-    DatasetBody,
     ExperimentBody,
     ExperimentDetail,
     MetricDefinition,
@@ -38,19 +38,10 @@ from service.schemas import (
 )
 from service.states import ExperimentState
 
-Grid = Mapping[str, Any] | str | bytes | Path
-"""A grid: a mapping, YAML or JSON text, or the path of a file of either."""
-
 DONE: Final = frozenset({ExperimentState.COMPLETED, ExperimentState.FAILED, ExperimentState.CANCELLED})
-_PAGE: Final = 200
 _RARELY_SECONDS: Final = 5.0
 """Between two looks at a sweep that has taken long: looking takes the time of the cores that train."""
 EXPORT_FORMATS: Final = ("parquet", "csv", "ndjson", "arrow")
-_DATASET_TYPES: Final = {
-    ".npz": "application/x-npz",
-    ".csv": "text/csv",
-    ".parquet": "application/vnd.apache.parquet",
-}
 
 
 def until_next_look(waited: float, poll_seconds: float) -> float:
@@ -58,7 +49,7 @@ def until_next_look(waited: float, poll_seconds: float) -> float:
     return max(poll_seconds, min(waited / 50, _RARELY_SECONDS))
 
 
-class Client:
+class Client(DatasetCalls):
     """A service and what can be asked of it.
 
     Args:
@@ -82,7 +73,7 @@ class Client:
         is_direct: bool = False,
     ) -> None:
         url, token = url or os.environ.get("NFA_URL", DEFAULT_URL), token or os.environ.get("NFA_TOKEN")
-        self._transport = Transport(url, token, timeout_seconds, retries, is_direct=is_direct)
+        super().__init__(Transport(url, token, timeout_seconds, retries, is_direct=is_direct))
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +92,7 @@ class Client:
 
     def submit(self, grid: Grid, *, idempotency_key: str | None = None) -> Submitted:
         """Store a grid as an experiment and queue what is new in it; repeats with the same key answer the first."""
-        body, media = _body(grid)
+        body, media = body_of(grid)
         headers = {"Content-Type": media, "Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         return Submitted.model_validate(self._call("POST", "/experiments", content=body, headers=headers))
 
@@ -111,7 +102,7 @@ class Client:
 
     def preview(self, grid: Grid) -> Preview:
         """What a grid would cost; nothing is stored."""
-        body, media = _body(grid)
+        body, media = body_of(grid)
         found = self._call("POST", "/experiments/preview", content=body, headers={"Content-Type": media})
         return Preview.model_validate(found)
 
@@ -151,7 +142,7 @@ class Client:
     ) -> pl.DataFrame:
         """One trial's series: columns step, time and a column per metric; undefined is null."""
         params = {"metrics": _joined(metrics), "layer": layer, "max_points": max_points}
-        return pl.DataFrame(self._call("GET", f"/trials/{trial}/measurements", params=params))
+        return series_table(self._call("GET", f"/trials/{trial}/measurements", params=params))
 
     def results(
         self,
@@ -307,11 +298,11 @@ class Client:
     def extend(
         self,
         experiment: str,
-        axes: Mapping[str, Sequence[Any] | Mapping[str, Any]] | None = None,
-        seeds: int | Sequence[int] = 0,
+        axes: Mapping[str, Any] | None = None,
+        seeds: Seeds = 0,
     ) -> Submitted:
         """Add axis values and seeds to its grid; only what is new runs. Seeds: n for 0 .. n-1, or a list."""
-        body = {"axes": dict(axes or {}), "seeds": seeds if isinstance(seeds, int) else list(seeds)}
+        body = {"axes": dict(axes or {}), "seeds": seeds}
         return Submitted.model_validate(self._send("POST", f"/experiments/{experiment}/extend", body))
 
     def thin(self, experiment: str, keep_every: int) -> Thinned:
@@ -344,20 +335,6 @@ class Client:
         """One preset with its grid."""
         return PresetDetail.model_validate(self._call("GET", f"/presets/{name}"))
 
-    def upload(self, path: Path, name: str | None = None) -> DatasetBody:
-        """Upload a .npz, .csv or .parquet file; its id is what a grid names as dataset_id or weights_id."""
-        media = _DATASET_TYPES.get(path.suffix.lower())
-        if media is None:
-            raise ValueError(f"{path.name}: a dataset is a file ending in {', '.join(_DATASET_TYPES)}")
-        found = self._call(
-            "POST",
-            "/datasets",
-            params={"name": name or path.stem},
-            content=path.read_bytes(),
-            headers={"Content-Type": media},
-        )
-        return DatasetBody.model_validate(found)
-
     def metric_definitions(self) -> list[MetricDefinition]:
         """Formula, level, unit, range and source of every metric."""
         return [MetricDefinition.model_validate(item) for item in self._call("GET", "/metric-definitions")["items"]]
@@ -369,31 +346,6 @@ class Client:
     def ready(self) -> None:
         """Return if the service can take work; raises otherwise."""
         self._transport.call("GET", "/readyz")
-
-    def _call(self, method: str, path: str, **more: Any) -> Any:
-        return self._transport.call(method, f"/api/v1{path}", **more)
-
-    def _send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
-        headers = {"Content-Type": "application/json"}
-        return self._call(method, path, content=json.dumps(body).encode(), headers=headers)
-
-    def _pages(self, path: str, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        cursor: str | None = None
-        while True:
-            page = self._call("GET", path, params={"limit": _PAGE, **params, "cursor": cursor})
-            yield from page["items"]
-            cursor = page.get("next_cursor")
-            if cursor is None:
-                return
-
-
-def _body(grid: Grid) -> tuple[bytes, str]:
-    """A request body and its media type. YAML text covers JSON text."""
-    if isinstance(grid, Mapping):
-        return json.dumps(dict(grid)).encode(), "application/json"
-    if isinstance(grid, Path):
-        grid = grid.read_bytes()
-    return grid.encode() if isinstance(grid, str) else grid, "application/yaml"
 
 
 def _joined(names: Sequence[str] | None) -> str | None:

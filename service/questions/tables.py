@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from nfa_kernels import names
+
 
 def column_type(values: Sequence[Any]) -> pl.DataType:
     """Boolean, whole number, number, or text where kinds are mixed; nothing but nulls are numbers."""
@@ -28,19 +30,30 @@ def column(name: str, values: Sequence[Any], type_: pl.DataType | None = None) -
     return pl.Series(name, values, dtype=type_, strict=False)
 
 
-def table(rows: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None) -> pl.DataFrame:
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pl.DataFrame:
     """A row per mapping; columns in the order of their first appearance, or as given."""
-    known = list(names or dict.fromkeys(name for row in rows for name in row))
+    known = list(columns or dict.fromkeys(name for row in rows for name in row))
     return pl.DataFrame([column(name, [row.get(name) for row in rows]) for name in known])
+
+
+def series_table(columns: Mapping[str, Sequence[Any]]) -> pl.DataFrame:
+    """A trial's series; a column's type follows from its name alone, so that tables of several trials stack."""
+    return pl.DataFrame([column(name, values, _series_type(name)) for name, values in columns.items()])
+
+
+def _series_type(name: str) -> pl.DataType:
+    if name == "step":
+        return pl.Int64()
+    return pl.String() if name in names.METRICS and names.METRICS[name].words else pl.Float64()
 
 
 def long_table(items: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """A row per group and step: what stands before `step` in an item belongs to every row, the rest are columns."""
-    names = list(dict.fromkeys(name for item in items for name in item))
-    if not names:
+    known = list(dict.fromkeys(name for item in items for name in item))
+    if not known:
         return pl.DataFrame()
-    first = names.index("step")
-    series = [column(name, [value for item in items for value in item[name]]) for name in names[first:]]
+    first = known.index("step")
+    series = [column(name, [value for item in items for value in item[name]]) for name in known[first:]]
     lengths = [len(item["step"]) for item in items]
-    fixed = table(items, names[:first])[np.repeat(np.arange(len(items)), lengths)]
+    fixed = table(items, known[:first])[np.repeat(np.arange(len(items)), lengths)]
     return pl.concat([fixed, pl.DataFrame(series)], how="horizontal")

@@ -1,18 +1,20 @@
 """Uploaded arrays, addressed by the SHA-256 of their content."""
 
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Text, cast, delete, select
 
 from service.datasets.targets import classification_losses
-from service.errors import NotFound
+from service.errors import Conflict, NotFound
 from service.grid.data_shapes import Uploaded
-from service.store.models import dataset
+from service.store.ids import experiment_id
+from service.store.models import dataset, experiment_trial, settings, trial
 from service.store.session import Store, utc_now
+from service.store.wanting import one_at_a_time
 
 
 class DatasetRecord(NamedTuple):
@@ -26,6 +28,8 @@ class DatasetRecord(NamedTuple):
     created_at: datetime
 
 
+_NAMED = 8
+"""Experiments that a refusal names."""
 _RECORD = (dataset.c.sha256, dataset.c.name, dataset.c.arrays, dataset.c.facts, dataset.c.created_at)
 
 
@@ -52,7 +56,11 @@ def add_dataset(
 def get_dataset(store: Store, sha256: str) -> DatasetRecord:
     """One dataset. Raises NotFound."""
     with store.read() as connection:
-        row = connection.execute(select(*_RECORD).where(dataset.c.sha256 == sha256)).one_or_none()
+        return _require(connection, sha256)
+
+
+def _require(connection: Connection, sha256: str) -> DatasetRecord:
+    row = connection.execute(select(*_RECORD).where(dataset.c.sha256 == sha256)).one_or_none()
     if row is None:
         raise NotFound(f"no dataset {sha256[:80]!r}: GET /datasets lists them")
     return DatasetRecord(*row)
@@ -66,6 +74,50 @@ def list_datasets(store: Store, *, limit: int, after: str | None) -> tuple[list[
     with store.read() as connection:
         found = [DatasetRecord(*row) for row in connection.execute(query)]
     return found[:limit], found[limit - 1].sha256 if len(found) > limit else None
+
+
+def delete_dataset(store: Store, sha256: str) -> None:
+    """Delete a dataset that no trial of an experiment uses.
+
+    Raises:
+        NotFound: there is none.
+        Conflict: trials use it; names their experiments.
+    """
+    named = cast(settings.c.document, Text).like(f"%{sha256}%")
+    users = (
+        select(experiment_trial.c.experiment_id)
+        .join(trial, trial.c.id == experiment_trial.c.trial_id)
+        .join(settings, settings.c.id == trial.c.settings_id)
+        .where(named)
+        .distinct()
+        .order_by(experiment_trial.c.experiment_id)
+        .limit(_NAMED + 1)
+    )
+    with store.write() as connection:
+        one_at_a_time(connection)
+        known = _require(connection, sha256)
+        found = [experiment_id(number) for number in connection.scalars(users)]
+        if found:
+            more = ", .." if len(found) > _NAMED else ""
+            raise Conflict(
+                f"dataset {known.name!r} is used by trials of {', '.join(found[:_NAMED])}{more}: delete those first "
+                "(DELETE /experiments/ID)"
+            )
+        connection.execute(delete(dataset).where(dataset.c.sha256 == sha256))
+
+
+def require_datasets(connection: Connection, forms: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse settings that name a dataset which was deleted since they were checked. Raises Conflict."""
+    ids = dataset_ids(forms)
+    there = set(connection.scalars(select(dataset.c.sha256).where(dataset.c.sha256.in_(ids)))) if ids else set()
+    if gone := sorted(ids - there):
+        raise Conflict(f"dataset {gone[0][:80]!r} was deleted at the same moment: upload it again")
+
+
+def dataset_ids(forms: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Every dataset that canonical settings name."""
+    keys = (("data", "dataset_id"), ("init", "weights_id"))
+    return {form[section][key] for form in forms for section, key in keys if key in form[section]}
 
 
 def dataset_shapes(store: Store, ids: Collection[str]) -> dict[str, Uploaded]:
@@ -90,14 +142,9 @@ def _losses(connection: Connection, sha256: str) -> list[str]:
     return classification_losses({name: arrays[name] for name in ("y", "y_test") if name in arrays})
 
 
-def arrays_for(store: Store, settings: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
+def arrays_for(store: Store, settings_: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
     """Arrays of every dataset that these canonical settings name, by id."""
-    ids = {
-        section[key]
-        for one in settings
-        for section, key in ((one["data"], "dataset_id"), (one["init"], "weights_id"))
-        if key in section
-    }
+    ids = dataset_ids(settings_)
     if not ids:
         return {}
     with store.read() as connection:

@@ -15,6 +15,7 @@ from service.grid.expansion import Expansion
 from service.states import ExperimentState, TrialState, experiment_state
 from service.store.bulk_writes import insert_columns
 from service.store.copy_binary import BIGINT, BOOLEAN
+from service.store.datasets import require_datasets
 from service.store.experiments import count_states, require
 from service.store.ids import experiment_id
 from service.store.models import experiment, experiment_trial, idempotency, runs, settings, trial, waits
@@ -62,6 +63,7 @@ def create_experiment(
             before = _replayed(connection, owner, idempotency_key, body_digest)
             if before is not None:
                 return before
+        require_datasets(connection, (point.settings for point in expansion.points))
         number = _insert_experiment(connection, expansion, owner, document)
         setting_ids = _insert_settings(connection, expansion)
         new = _insert_trials(connection, number, expansion, setting_ids)
@@ -112,6 +114,7 @@ def extend_experiment(
         row = connection.execute(select(experiment).where(experiment.c.id == number)).mappings().one()
         if row["grid"] != before:
             raise Conflict("the experiment was extended by somebody else at the same moment: look, and try again")
+        require_datasets(connection, (point.settings for point in expansion.points))
         setting_ids = _insert_settings(connection, expansion)
         new = _insert_trials(connection, number, expansion, setting_ids)
         _insert_links(connection, number, expansion)

@@ -19,7 +19,7 @@ V1 = "/api/v1"
 ONE = f"{V1}/experiments/{{experiment_id}}"
 RULES = {
     OPEN: {"GET /healthz", "GET /readyz", "GET /login", "POST /login", "MOUNT /static/docs", "MOUNT /static/web"},
-    SUBMIT: {f"POST {V1}/experiments", f"POST {V1}/datasets", "POST /submit"},
+    SUBMIT: {f"POST {V1}/experiments", f"POST {V1}/datasets", f"DELETE {V1}/datasets/{{dataset_id}}", "POST /submit"},
     OWNER: {
         *(f"POST {ONE}/{verb}" for verb in ("cancel", "pause", "resume", "retry", "thin", "extend", "claims")),
         f"PATCH {ONE}",

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
+from service.errors import Conflict
+from service.grid.expansion import expand
 from service.store import datasets
 from service.store.models import dataset
+from service.store.submissions import create_experiment
 
 ROOT = "/api/v1/datasets"
 DRAWN = np.random.default_rng(0)
@@ -138,3 +141,37 @@ def test_weights_with_biases_are_taken_as_they_are_handed_out(store, upload):
     assert made["arrays"] == {"w1": [2, 3], "b1": [2]}
     kept = datasets.arrays_for(store, [{"data": {}, "init": {"weights_id": made["id"]}}])[made["id"]]
     assert kept["w1"].tolist() == [[0, 1, 2], [3, 4, 5]] and kept["b1"].tolist() == [6, 7]
+
+
+def test_a_dataset_is_deleted_once_no_trial_uses_it(api, upload, submit, tiny_grid):
+    data = upload(npz(x=X, y=Y)).json()["id"]
+    weights = upload(npz(w1=np.ones((4, 3)), w2=np.ones((2, 4)))).json()["id"]
+    trial = tiny_grid()["trial"] | {"data": {"kind": "uploaded", "dataset_id": data}}
+    plain = submit(trial=trial)["id"]
+    given = submit(trial=trial | {"init": {"scheme": "given", "weights_id": weights}})["id"]
+    for one, users in ((data, (plain, given)), (weights, (given,))):
+        refused = api.delete(f"{ROOT}/{one}")
+        assert refused.status_code == 409 and refused.json()["code"] == "conflict"
+        assert f"{', '.join(users)}:" in refused.json()["detail"]
+    for experiment in (given, plain):
+        assert api.delete(f"/api/v1/experiments/{experiment}").status_code == 204
+    for one in (data, weights):
+        assert api.delete(f"{ROOT}/{one}").status_code == 204
+        assert api.delete(f"{ROOT}/{one}").json()["code"] == "not_found"
+    assert api.get(ROOT).json()["items"] == []
+
+
+def test_a_dataset_deleted_between_check_and_submission_is_missed_then(store, upload, tiny_grid):
+    made = upload(npz(x=X, y=Y)).json()["id"]
+    trial = tiny_grid()["trial"] | {"data": {"kind": "uploaded", "dataset_id": made}}
+    expansion = expand(tiny_grid(trial=trial), datasets=datasets.dataset_shapes(store, [made]))
+    datasets.delete_dataset(store, made)
+    with pytest.raises(Conflict, match="deleted at the same moment"):
+        create_experiment(store, expansion)
+
+
+def test_percent_signs_and_unknown_ids_delete_nothing(api, upload):
+    made = upload(npz(x=X, y=Y)).json()["id"]
+    for wrong in ("%25", "_" * 64, made[:12], "abc"):
+        assert api.delete(f"{ROOT}/{wrong}").status_code == 404
+    assert len(api.get(ROOT).json()["items"]) == 1
