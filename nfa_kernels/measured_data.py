@@ -1,5 +1,6 @@
 """The data that metrics are measured on, prepared once per stack."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -7,14 +8,14 @@ from torch import Tensor
 
 from nfa_kernels.classification import names_classes
 from nfa_kernels.linear import LOSS_FACTORS, compressed
-from nfa_kernels.losses import check_targets, loss_of
+from nfa_kernels.losses import check_targets, loss_of, loss_targets
 from nfa_kernels.networks import Architecture, samples_last
 
 
 class MeasuredData(NamedTuple):
     """Inputs (K, N', D) and targets (K, N', C); linear networks keep at most D + C equivalent rows.
 
-    Targets are float64; inputs have the dtype of the passes over them.
+    Targets are float64, and as the loss reads them; inputs have the dtype of the passes over them.
     """
 
     x: Tensor
@@ -40,6 +41,7 @@ def measured_data(
     y_test: Tensor,
     loss: str,
     *,
+    loss_numbers: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> MeasuredData:
     """Prepare a stack's data for measuring.
@@ -51,6 +53,7 @@ def measured_data(
         x_test: (K, T, D); T = 0 without a test set.
         y_test: (K, T, C).
         loss: name of the training loss.
+        loss_numbers: (K,) by name, what the loss reads beside the targets.
         dtype: of the passes over the samples. Products of matrices have no such passes and stay float64.
     Raises:
         ValueError: a shape that does not fit, no samples, a number that is not finite, an unknown loss, or
@@ -61,9 +64,11 @@ def measured_data(
     check_targets(loss, y)
     check_targets(loss, y_test)
     x, y, x_test, y_test = (part.to(torch.float64) for part in (x, y, x_test, y_test))
-    zero_loss = loss_of(loss).value(torch.zeros_like(y), y)
     classified = slice(None) if bool(names_classes(y).any()) else slice(0)
     classified_x, classified_y = x[:, classified], y[:, classified]
+    outputs = torch.zeros_like(y)
+    y, y_test = (loss_targets(loss, part, loss_numbers) for part in (y, y_test))
+    zero_loss = loss_of(loss).value(outputs, y)
     if architecture.is_product and loss in LOSS_FACTORS:
         x, y = compressed(x, y)
         if x_test.shape[1]:

@@ -24,7 +24,9 @@ ACTIVATIONS: Final = (
     "quadratic",
 )
 PARAMETERIZATIONS: Final = ("standard", "ntk", "mean_field")
-LOSSES: Final = ("half", "sum", "mse", "cross_entropy", "logistic")
+LOSSES: Final = ("half", "sum", "mse", "huber", "cross_entropy", "logistic")
+LOSS_NUMBERS: Final[dict[str, tuple[str, ...]]] = {"huber": ("huber_delta",), "cross_entropy": ("label_smoothing",)}
+"""Loss -> the settings under `training` that it reads; each is a number that stacked networks may differ in."""
 SCHEDULES: Final = ("constant", "cosine", "step", "warmup")
 DTYPES: Final = ("float64", "float32")
 

@@ -352,6 +352,16 @@ def motion(weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequ
     return kind(weights, data, settings, lanes)
 
 
+def loss_numbers(lanes: Sequence[Training], device: torch.device) -> dict[str, Tensor]:
+    """(K,) per number that the loss reads beside the targets; empty where no network's differs from none at all."""
+    read = names.LOSS_NUMBERS.get(lanes[0]["loss"], ())
+    said = [name for name in read if any(name in training for training in lanes)]
+    return {
+        name: torch.tensor([training.get(name, 0.0) for training in lanes], dtype=torch.float64, device=device)
+        for name in said
+    }
+
+
 def _first_rows(samples: Tensor) -> Tensor:
     """(K, 1) where each network's samples (K, N, ..) begin among those of all, (K N, ..)."""
     return torch.arange(len(samples), device=samples.device)[:, None] * samples.shape[1]

@@ -16,14 +16,14 @@ from torch import Tensor
 from nfa_kernels.data import Data as Samples
 from nfa_kernels.data import make_data
 from nfa_kernels.initialisations import initial_weights
-from nfa_kernels.losses import loss_of
+from nfa_kernels.losses import loss_of, loss_targets
 from nfa_kernels.measured_data import measured_data
 from nfa_kernels.metrics import Measured, Request, measure, needs_initial
 from nfa_kernels.networks import Architecture, forward
 from workers.blocks import Block, Lane, LaneEnd, Stack
 from workers.checkpoints import CheckpointError, pack, unpack
 from workers.kept_weights import KeptWeights, kept_weights
-from workers.motion import Data, motion
+from workers.motion import Data, loss_numbers, motion
 from workers.rows import Rows
 
 EXPLODED = 1e6
@@ -92,10 +92,14 @@ class _Run:
         self.loss_name, self.loss = training["loss"], loss_of(training["loss"])
         measured = settings["measure"]
         passes = getattr(torch, measured.get("dtype", "float64"))
-        self.data = measured_data(self.architecture, x, y, x_test, y_test, self.loss_name, dtype=passes)
-        seeds = [lane.seed for lane in stack.lanes]
-        samples = Data(self.architecture, x, y, training, seeds, dtype)
         trainings = [lane.settings["training"] for lane in stack.lanes]
+        numbers = loss_numbers(trainings, y.device)
+        self.data = measured_data(
+            self.architecture, x, y, x_test, y_test, self.loss_name, loss_numbers=numbers, dtype=passes
+        )
+        seeds = [lane.seed for lane in stack.lanes]
+        y = loss_targets(self.loss_name, y, numbers)
+        samples = Data(self.architecture, x, y, training, seeds, dtype)
         self.motion = motion((*weights, *self.architecture.zero_biases(weights)), samples, settings, trainings)
         self.weight_decay = torch.tensor([one["weight_decay"] for one in trainings], dtype=torch.float64, device=device)
         self.request = Request(

@@ -96,6 +96,8 @@ _READ_ELSEWHERE = frozenset({"device", "batch_size", "stop", "points", "every", 
 def _read_silently(section: Section) -> frozenset[str]:
     """What this variant reads although canonical form lacks it: a setting of later releases that is as it was before,
     or that another one says."""
+    if isinstance(section, TrainingSettings):
+        return frozenset(names.LOSS_NUMBERS.get(section.loss, ()))
     if not isinstance(section, DataSettings):
         return frozenset()
     read = (*names.DATA_KINDS[section.kind], *(("test_samples",) if section.test_fraction is not None else ()))
@@ -166,7 +168,8 @@ def _init(init: InitSettings) -> dict[str, Any]:
 
 def _training(training: TrainingSettings) -> dict[str, Any]:
     rule = names.OPTIMIZERS[training.optimizer]
-    fields = ["optimizer", "weight_decay", "loss", "dtype", *rule.hyperparameters]
+    of_loss = names.LOSS_NUMBERS.get(training.loss, ())
+    fields = ["optimizer", "weight_decay", "loss", "dtype", *of_loss, *rule.hyperparameters]
     is_flow = training.optimizer == "gradient_flow"
     if not is_flow:
         fields += ["learning_rate", "steps", "schedule"]
@@ -177,6 +180,8 @@ def _training(training: TrainingSettings) -> dict[str, Any]:
         kept["beta2"] = 0.99 if training.optimizer == "lion" else 0.999
     if kept.get("epsilon", 0.0) is None:
         kept["epsilon"] = 1e-10 if training.optimizer == "adagrad" else 1e-8
+    if kept.get("label_smoothing") == 0:
+        del kept["label_smoothing"]
     if not is_flow:
         kept |= _schedule(training)
     if training.stop is not None:

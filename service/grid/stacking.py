@@ -7,10 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from nfa_kernels import names
 from service.grid import cost
 from service.grid.data_shapes import DataShape
 
-PER_LANE: Final = frozenset({"learning_rate", "weight_decay", "momentum", "beta1", "beta2", "epsilon", "rho"})
+PER_LANE: Final = frozenset(
+    {
+        *("learning_rate", "weight_decay", "momentum", "beta1", "beta2", "epsilon", "rho"),
+        *(name for read in names.LOSS_NUMBERS.values() for name in read),
+    }
+)
 """Settings under `training` that lanes of one stack may differ in."""
 
 MAX_LANES: Final = 4096

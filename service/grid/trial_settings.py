@@ -94,7 +94,12 @@ class TrainingSettings(Section):
     batch_order: Literal["shuffle", "cyclic"] = Field("shuffle", description="Order of the minibatches.")
     loss: Loss = Field(
         "half",
-        description="half, sum, mse: 1/2, 1, 1/k times mean |f - y|^2; cross_entropy, logistic: targets name classes.",
+        description="half, sum, mse: 1/2, 1, 1/k times mean |f - y|^2; huber; cross_entropy, logistic: targets name "
+        "classes.",
+    )
+    huber_delta: Real = Field(1.0, gt=0, description="huber: residuals beyond it count linearly.")
+    label_smoothing: Real = Field(
+        0.0, ge=0, lt=1, description="cross_entropy: targets are (1 - e) y + e/k, e being this number."
     )
     dtype: Dtype = Field(
         "float64", description="Of training; measuring is float64 unless measure.dtype says otherwise."

@@ -35,6 +35,11 @@ def loss_of_sample(output: Array, target: Array, loss: str) -> tuple[float, Arra
     if loss == "logistic":
         share = np.maximum(target, 0)
         return float(np.sum(np.log1p(np.exp(output)) - share * output)), 1 / (1 + np.exp(-output)) - share
+    if loss == "huber":
+        residual, delta = output - target[:-1], target[-1]
+        far = np.abs(residual) > delta
+        each = np.where(far, delta * (np.abs(residual) - delta / 2), residual**2 / 2)
+        return float(np.sum(each)), np.where(far, delta * np.sign(residual), residual)
     factor = FACTORS[loss](len(target))
     return factor * float(np.sum((output - target) ** 2)), 2 * factor * (output - target)
 

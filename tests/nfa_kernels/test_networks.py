@@ -9,7 +9,7 @@ from nfa_kernels import names
 from nfa_kernels.activations import activation
 from nfa_kernels.balance import imbalance, imbalance_matrices
 from nfa_kernels.linear import LOSS_FACTORS, compressed, moment_gradients, moments
-from nfa_kernels.losses import LOSSES, loss_of
+from nfa_kernels.losses import LOSSES, loss_of, loss_targets
 from nfa_kernels.networks import (
     Architecture,
     check_stack,
@@ -55,6 +55,7 @@ def test_derivatives_are_the_same_where_an_activation_was_written_over_its_argum
 def test_gradients_equal_the_reference_for_every_activation_and_loss(name, loss):
     widths = (5, 7, 6, 3)
     weights, (x, y) = stacked("xavier", widths, range(3)), data(3, 11, 5, 3)
+    y = loss_targets(loss, y, {"huber_delta": torch.tensor([0.3, 1.0, 20.0])})
     found, value = gradients_and_loss(Architecture(widths, name), weights, x, y, loss_of(loss))
     for index in range(3):
         wanted_loss, wanted = reference.loss_and_gradients(
@@ -182,4 +183,4 @@ def test_a_stack_that_does_not_fit_is_refused_by_name():
     with pytest.raises(ValueError, match="activation: received 'relo'"):
         Architecture((5, 3), "relo")
     with pytest.raises(ValueError, match="loss: received"):
-        loss_of("huber")
+        loss_of("hinge")

@@ -6,7 +6,7 @@ from builders import data, stacked
 
 from nfa_kernels import names
 from nfa_kernels.agop import agop_factors
-from nfa_kernels.losses import LOSSES, loss_of
+from nfa_kernels.losses import LOSSES, loss_of, loss_targets
 from nfa_kernels.measured_data import measured_data
 from nfa_kernels.metrics import Request, measure
 from nfa_kernels.networks import Architecture, check_stack, forward, gradients_and_loss
@@ -51,6 +51,7 @@ def test_gradients_equal_autograd(activation, bias, parameterization, loss):
     architecture = Architecture(WIDTHS, activation, bias=bias, parameterization=parameterization)
     params, (x, y) = _params(architecture), data(3, 8, 5, 3)
     y = torch.softmax(y, -1) if loss == "cross_entropy" else (y > 0).double() if loss == "logistic" else y
+    y = loss_targets(loss, y, {"huber_delta": torch.tensor([0.3, 1.0, 20.0])})
     found, value = gradients_and_loss(architecture, params, x, y, loss_of(loss))
     tracked = tuple(array.clone().requires_grad_() for array in params)
     wanted = loss_of(loss).value(forward(architecture, tracked, x), y)

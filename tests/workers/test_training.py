@@ -62,6 +62,25 @@ def test_a_stack_equals_its_members_trained_alone(optimizer, activation):
             _assert_same(_of_lane(table, index), _of_lane(other, 0))
 
 
+@pytest.mark.parametrize("batches", [{}, {"optimizer": "sgd", "batch_size": 7}])
+@pytest.mark.parametrize("activation", ["linear", "tanh"])
+@pytest.mark.parametrize(
+    ("loss", "number", "values"),
+    [("huber", "huber_delta", (0.1, 1, 50)), ("cross_entropy", "label_smoothing", (0.0, 0.1, 0.5))],
+)
+def test_lanes_of_one_stack_may_differ_in_the_number_of_their_loss(loss, number, values, activation, batches):
+    sections = {"network": {"depth": 3, "width": 6, "activation": activation}}
+    if loss == "cross_entropy":
+        sections["data"] = {"kind": "iris", "test_fraction": 0.2}
+    lanes = [_lane(1, loss=loss, steps=60, **{number: value}, **batches, **sections) for value in values]
+    together = _run(lanes)
+    for index, lane in enumerate(lanes):
+        for table, other in zip(together[:2], _run([lane])[:2], strict=True):
+            _assert_same(_of_lane(table, index), _of_lane(other, 0))
+    losses = [_of_lane(together[0], index)["train_loss"][-1] for index in range(3)]
+    assert len(set(losses)) == 3
+
+
 def test_permuting_a_stack_permutes_its_results():
     lanes = [_lane(seed, weight_decay=0.1 * seed) for seed in range(4)]
     order = [2, 0, 3, 1]

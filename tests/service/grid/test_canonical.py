@@ -81,6 +81,7 @@ def test_fingerprints_of_many_seeds_are_the_fingerprints_of_each(block: dict[str
 
 
 RELU = {"activation": "relu"}
+DIGITS = {"kind": "digits"}
 SINGLE = {"network": RELU, "training": {"dtype": "float32"}}
 
 
@@ -100,6 +101,12 @@ SINGLE = {"network": RELU, "training": {"dtype": "float32"}}
         ({"training": {"optimizer": "adam", "beta2": 0.999}}, {"training": {"optimizer": "adam"}}),
         ({"training": {"schedule_steps": 5}}, {}),
         ({"training": {"schedule": "step", "schedule_steps": 2000}}, {"training": {"schedule": "step"}}),
+        ({"training": {"huber_delta": 5, "label_smoothing": 0.5}}, {}),
+        ({"training": {"loss": "huber"}}, {"training": {"loss": "huber", "huber_delta": 1, "label_smoothing": 0.1}}),
+        (
+            {"data": DIGITS, "training": {"loss": "cross_entropy"}},
+            {"data": DIGITS, "training": {"loss": "cross_entropy", "label_smoothing": 0}},
+        ),
         ({"measure": {"layers": [1]}}, {"measure": {"layers": "first"}}),
         ({"measure": {"layers": [3, 1, 2, 1]}}, {"measure": {"layers": "all"}}),
         ({"measure": {"metrics": list(names.DEFAULT_METRICS)}}, {}),
@@ -130,6 +137,7 @@ def test_two_ways_to_write_one_trial_agree(one: dict, other: dict) -> None:
         {"training": {"schedule": "cosine"}},
         {"training": {"dtype": "float32"}},
         {"training": {"stop": {"loss_below": 1e-3}}},
+        {"training": {"loss": "huber"}},
         {"measure": {"points": 61}},
         {"measure": {"exponents": [0.7]}},
         {"measure": {"weights": [0]}},

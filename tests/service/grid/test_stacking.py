@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nfa_kernels import names
 from service.grid.canonical import canonical
 from service.grid.expansion import expand
 from service.grid.stacking import (
@@ -76,6 +77,15 @@ def test_lanes_may_differ_in_numbers_of_the_rule_data_and_initial_weights(path: 
 )
 def test_lanes_share_shapes_rule_steps_and_measurements(path: str, value: object) -> None:
     assert key_with(path, value) != expand(BASE).points[0].stack_key
+
+
+@pytest.mark.parametrize(
+    ("loss", "number"), [(loss, number) for loss, read in names.LOSS_NUMBERS.items() for number in read]
+)
+def test_lanes_may_differ_in_numbers_of_the_loss(loss: str, number: str) -> None:
+    grid = {"trial": {"data": {"kind": "digits"}, "training": {"loss": loss}}}
+    points = expand({**grid, "axes": {f"training.{number}": [0.0, 0.2] if "smooth" in number else [0.1, 3]}}).points
+    assert len(points) == 2 and len({point.stack_key for point in points}) == 1
 
 
 def test_the_key_depends_on_canonical_settings_alone() -> None:
