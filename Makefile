@@ -13,7 +13,7 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(
 ENV  := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: performance fuzz audit help install demo up test browser pictures soak test-gpu check format clean
+.PHONY: performance fuzz audit help install demo up test programs pictures soak test-gpu check format clean
 
 help: ## List these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,17 +28,15 @@ up: $(VENV)/.runtime ## Start the service on this machine (SQLite, local Ray); C
 
 # Tests that start processes mostly wait; those that compute run beside them.
 WAITING := tests/browser tests/faults
-test: $(VENV)/.test check browser ## Run every check and every test
+test: $(VENV)/.test check programs ## Run every check and every test
 	@$(ENV) $(BIN)/pytest -q $(addprefix --ignore=,$(WAITING)) >.test.log 2>&1 & computing=$$!; \
 	  $(ENV) $(BIN)/pytest --durations=15 $(WAITING); waited=$$?; \
 	  wait $$computing; computed=$$?; cat .test.log; [ $$waited = 0 ] && [ $$computed = 0 ]
 
-browser:
-	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
-	  { [ "$$(id -u)" = 0 ] && apt-get install --yes --quiet --no-install-recommends chromium >/dev/null; } || \
-	  echo "No Chromium: the tests of the web page are skipped. Install it with your system's packages."
+programs: ## Install Chromium, nginx, PgBouncer and openssl, which tests drive (as root); says what is missing otherwise
+	@tests/install_programs.sh
 
-pictures: $(VENV)/.test browser ## Draw the pictures of README and every kind of figure from real runs
+pictures: $(VENV)/.test programs ## Draw the pictures of README and every kind of figure from real runs
 	@$(BIN)/python docs/pictures/make.py
 
 soak: $(VENV)/.test ## Break everything for longer than `make test` does, and uses it while it breaks (NFA_SOAK_MINUTES)

@@ -3,6 +3,7 @@
 Restoring a backup hands keys out again, so that what is known is known of one incarnation.
 """
 
+import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
@@ -31,7 +32,7 @@ def documents_of(connection: Connection, keys: Collection[int]) -> Mapping[int, 
         found |= read
         if len(known) + len(read) > _MOST_DOCUMENTS:
             known.clear()
-        known.update(read)
+        known.update(itertools.islice(read.items(), _MOST_DOCUMENTS))
     return {key: found[key] for key in keys}
 
 

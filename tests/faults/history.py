@@ -11,6 +11,8 @@ from service.grid.expansion import Expansion
 from service.grid.measured_steps import measured_steps
 from service.schemas import TrialDetail
 
+ENDED_BY_ANOTHER = "ended by a dispatcher that no longer held it"
+"""What happens once the guard on attempt numbers is taken away."""
 ENDS = frozenset({"completed", "diverged", "failed", "cancelled"})
 
 
@@ -69,7 +71,7 @@ def _of_attempts(trial: TrialDetail) -> list[str]:
     if trial.state == "completed" and ends != [trial.attempt]:
         found.append(f"ended in attempts {ends} of {trial.attempt}")
     if trial.state == "completed" and (trial.provenance or {})["dispatcher"] != attempts[-1].dispatcher:
-        found.append("ended by a dispatcher that no longer held it")
+        found.append(ENDED_BY_ANOTHER)
     if any(one.ended_at is None for one in attempts):
         found.append("an attempt is not closed")
     pairs = itertools.pairwise(attempts)

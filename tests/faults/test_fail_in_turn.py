@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from injection import failing_database
-from scale import STRIDE
+from scale import DAY, STRIDE, first_of
 
 from service.main import create_app
 from service.settings import Settings
@@ -20,8 +19,15 @@ _HERE = Path(__file__).parent
 _ROOT = "http://127.0.0.1/api/v1"
 
 
+def test_the_runs_of_a_week_fail_every_call():
+    for stride in (STRIDE, -(-STRIDE // 4)):
+        for monday in range(DAY, DAY + 7):
+            week = {call for day in range(monday, monday + 7) for call in range(first_of(day, stride), 500, stride)}
+            assert week == set(range(500))
+
+
 @pytest.mark.parametrize("what", ["database", "ray"])
-def test_a_dispatcher_survives_each_of_its_calls_failing(store_url, ray_head, tmp_path, what):
+def test_a_dispatcher_survives_each_of_its_calls_failing(store_url, ray_head, tmp_path, what, capsys):
     if what == "ray" and store_url.startswith("sqlite"):
         pytest.skip("the same calls as with the other database")
     pace = {"NFA_TRAINERS": "1", "NFA_LEASE_SECONDS": "2", "NFA_HEARTBEAT_SECONDS": "0.3", "NFA_SWEEP_SECONDS": "0.3"}
@@ -29,8 +35,14 @@ def test_a_dispatcher_survives_each_of_its_calls_failing(store_url, ray_head, tm
     paths = {"PYTHONPATH": os.pathsep.join([str(_HERE), str(_HERE.parents[1])]), "NFA_IDLE_POLL_SECONDS": "0.05"}
     # few calls are Ray's
     stride = STRIDE if what == "database" else -(-STRIDE // 4)
+    first = first_of(DAY, stride)
+    with capsys.disabled():
+        kind = store_url.partition(":")[0]
+        print(
+            f"\n{what} of {kind}: calls {first}, {first + stride} .. fail in turn; NFA_DAY={DAY} chooses the same again"
+        )
     done = subprocess.run(
-        [sys.executable, str(_HERE / "fail_in_turn.py"), what, str(random.randrange(stride)), str(stride)],
+        [sys.executable, str(_HERE / "fail_in_turn.py"), what, str(first), str(stride)],
         env=os.environ | environment | paths,
         stdout=subprocess.PIPE,
         check=False,

@@ -5,7 +5,7 @@ import threading
 import pytest
 from sqlalchemy import event, func, select
 
-from service.errors import IdempotencyMismatch, NotFound
+from service.errors import IdempotencyMismatch, NotFound, TooMany
 from service.grid.expansion import expand
 from service.states import ExperimentState, TrialState
 from service.store import control, experiments, submissions, trials
@@ -118,3 +118,18 @@ def test_ids_that_cannot_be_are_not_found(store):
     for wrong in ("e1", "t1", "1", "", "e0", "e-1", "e1' OR 1=1", "e" + "9" * 30):
         with pytest.raises(NotFound):
             experiments.get_experiment(store, wrong)
+
+
+def test_a_full_queue_is_its_owners_alone(store, tiny_grid):
+    def submit(owner, first):
+        grid = expand(tiny_grid(axes={}, seeds=list(range(first, first + 5))))
+        return submissions.create_experiment(store, grid, owner=owner, max_queued=8)
+
+    submit("anna", 0)
+    # others' trials do not count, before and after
+    submit("ben", 100)
+    with pytest.raises(TooMany, match="anna would have 10"):
+        submit("anna", 200)
+    submit("eva", 300)
+    with pytest.raises(TooMany, match="ben would have 10"):
+        submit("ben", 400)
