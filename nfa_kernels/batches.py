@@ -47,8 +47,9 @@ class Batches:
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from what `state` answered."""
-        self.position, self.waiting = int(state["position"][0]), state["waiting"]
-        for generator, at in zip(self.generators, state["generators"], strict=True):
+        # drawn on the CPU wherever the networks are
+        self.position, self.waiting = int(state["position"][0]), state["waiting"].cpu()
+        for generator, at in zip(self.generators, state["generators"].cpu(), strict=True):
             generator.set_state(at.clone())
 
     def select(self, lanes: Tensor) -> None:

@@ -23,6 +23,8 @@ class Shape:
     full_batch: bool
     optimizer: str = "gd"
     dtype: str = "float64"
+    wide_weights: bool = False
+    """Weights and the optimiser's state are float64 although the passes are float32."""
 
 
 def parameters(widths: Sequence[int]) -> int:
@@ -73,7 +75,9 @@ def alignment_flops(shape: Shape, samples: int) -> int:
 def lane_bytes(shape: Shape, samples: int) -> int:
     """Memory that one network of a stack holds while it trains, about."""
     size = 8 if shape.dtype == "float64" else 4
-    copies = 4 + names.OPTIMIZERS[shape.optimizer].state_copies
+    copies = 4 + names.OPTIMIZERS[shape.optimizer].state_copies + (2 if shape.wide_weights else 0)
+    weight_size = 8 if shape.wide_weights else size
     activations = 0 if shape.is_linear and shape.full_batch else 3 * shape.samples * sum(shape.widths)
-    data = samples * (shape.widths[0] + shape.widths[-1])
-    return size * (copies * parameters(shape.widths) + activations) + (size + 8) * data
+    data = samples * (shape.widths[0] + 3 * shape.widths[-1])
+    # whole sets: inputs and targets in both dtypes, and their outputs in float64 and in the passes'
+    return weight_size * copies * parameters(shape.widths) + size * activations + (size + 8) * data

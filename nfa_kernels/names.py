@@ -8,8 +8,10 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-NUMERICAL_VERSION: Final = "1"
+NUMERICAL_VERSION: Final = "2"
 """Part of every fingerprint. Raise it when a change alters any trained or measured number beyond rounding."""
+STREAM_VERSION: Final = "2"
+"""Part of every fingerprint: how random numbers follow from a purpose and a seed; see random_streams.py."""
 
 ACTIVATIONS: Final = (
     "linear",
@@ -61,6 +63,16 @@ OPTIMIZERS: Final[dict[str, OptimizerName]] = {
         ("horizon", "rtol", "atol"), minibatches="never", state_copies=8, flops_per_parameter=60
     ),
 }
+
+
+def has_wide_weights(dtype: str, weight_decay: float) -> bool:
+    """Whether a network's weights and its optimiser's state are float64 although it trains in float32.
+
+    Decay moves a weight by lr lambda of itself, which float32 cannot add to it where that is of the order of 6e-8, and
+    an imbalance decays below what float32 tells from balance. Gradients stay float32.
+    """
+    return dtype == "float32" and weight_decay > 0
+
 
 INITIALISATIONS: Final[dict[str, tuple[str, ...]]] = {
     "he": ("scale",),

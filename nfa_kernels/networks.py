@@ -120,7 +120,20 @@ def forward(architecture: Architecture, params: Params, x: Tensor) -> Tensor:
     """Outputs (K, N, C) for inputs x (K, N, D)."""
     if architecture.is_product:
         return torch.bmm(x, chain(architecture.effective(params)).end_to_end.mT)
-    return layers(architecture, params, x)[-1][0].mT
+    # by samples first: how many are passed at once depends on the network alone, never on the stack
+    samples = max(1, _PASSED_BYTES // (sum(architecture.widths) * x.element_size()))
+    if x.shape[1] > samples:
+        return torch.cat([forward(architecture, params, part) for part in x.split(samples, 1)], 1)
+    lanes = max(1, _PASSED_BYTES // (x.shape[1] * sum(architecture.widths) * x.element_size()))
+    found = [
+        layers(architecture, tuple(array[at : at + lanes] for array in params), x[at : at + lanes])[-1][0].mT
+        for at in range(0, x.shape[0], lanes)
+    ]
+    return found[0] if len(found) == 1 else torch.cat(found)
+
+
+_PASSED_BYTES = 16 << 20
+"""Of activations that a forward pass holds at once, whatever the samples and the stack."""
 
 
 def samples_last(x: Tensor) -> Tensor:

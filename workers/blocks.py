@@ -26,6 +26,11 @@ class Stack:
     arrays: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
 
 
+LAST_STEP, LOSS_BELOW, COLLAPSED, EXPLODED, STUCK = "last_step", "loss_below", "collapsed", "exploded", "stuck"
+"""Why a lane ended: all its steps are done; its loss fell below `stop`; it decayed to zero until its arithmetic
+underflowed; its loss exploded or is no number; gradient flow cannot move it."""
+
+
 class LaneEnd(NamedTuple):
     """How a lane ended: completed, diverged or failed, at which step, and why if it failed."""
 
@@ -33,6 +38,8 @@ class LaneEnd(NamedTuple):
     state: str
     step: int
     error: str | None = None
+    reason: str = LAST_STEP
+    """What ended it, in one of the words above; provenance says it under `ended`."""
 
 
 @dataclass(frozen=True)

@@ -224,8 +224,9 @@ class Dispatcher:
         self.tally.steps += block.lane_steps
         self.tally.training_seconds += block.training_seconds
         self.tally.measuring_seconds += block.measuring_seconds
+        provenance = self._provenance(seat, running)
         ends = tuple(
-            End(running.trials[end.lane].trial_id, end.state, end.step, end.error, self._provenance(seat, running))
+            End(running.trials[end.lane].trial_id, end.state, end.step, end.error, provenance | {"ended": end.reason})
             for end in block.ended
             if end.lane in running.open
         )
@@ -278,6 +279,7 @@ class Dispatcher:
         return {
             **self.provenance,
             "kernels": names.NUMERICAL_VERSION,
+            "streams": names.STREAM_VERSION,
             "torch": about.get("torch"),
             "device": about.get("device"),
             "dtype": settings["training"]["dtype"],

@@ -29,7 +29,7 @@ class Motion(Protocol):
 
     @property
     def weights(self) -> Params:
-        """Weights and biases, in the training's dtype."""
+        """Weights and biases, in the training's dtype or, where they decay in float32, in float64."""
         ...
 
     @property
@@ -167,8 +167,12 @@ class Stepping:
     """Motion by the steps of an optimiser."""
 
     def __init__(self, weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequence[Training]) -> None:
-        self.weights, self._data = weights, data
-        self._training = settings["training"]
+        self._training, self._data = settings["training"], data
+        self._computes_in = weights[0].dtype
+        # lanes of one stack agree in it; see service/grid/stacking.py
+        if any(names.has_wide_weights(one["dtype"], one["weight_decay"]) for one in lanes):
+            weights = tuple(weight.to(torch.float64) for weight in weights)
+        self.weights = weights
         self._measured = set(measured_steps(settings))
         self._kept = {step for step in settings["measure"].get("weights", ()) if step <= max(self._measured)}
         # stopping once more changes no number: divergence is looked for where it always is
@@ -251,13 +255,14 @@ class Stepping:
             hyperparameters = {**hyperparameters, "learning_rate": hyperparameters["learning_rate"] * now}
         self._factors += now
         self.step += 1
-        if self._rule.step_factored is not None:
-            thin = self._data.factored(self.weights, hyperparameters["learning_rate"])
+        weights = tuple(weight.to(self._computes_in) for weight in self.weights)
+        if self._rule.step_factored is not None and weights[0] is self.weights[0]:
+            thin = self._data.factored(weights, hyperparameters["learning_rate"].to(self._computes_in))
             if thin is not None:
                 moved = self._rule.step_factored(self.weights, thin, self._state, hyperparameters)
                 self.weights, self._state = moved
                 return
-        found = self._data.gradients(self.weights)
+        found = tuple(gradient.to(self.weights[0].dtype) for gradient in self._data.gradients(weights))
         self.weights, self._state = self._rule.step(self.weights, found, self._state, hyperparameters)
 
 
@@ -373,11 +378,11 @@ def _numbers(lanes: Sequence[Training], name: str, device: torch.device) -> Tens
 
 
 def _hyperparameters(lanes: Sequence[Training], like: Tensor) -> dict[str, Tensor]:
-    """(K, 1, 1) per hyper-parameter that the rule reads, in the training's dtype."""
+    """(K, 1, 1) per hyper-parameter that the rule reads, float64; see optimizers/rule.py."""
     rule = names.OPTIMIZERS[lanes[0]["optimizer"]]
     decays = any(training["weight_decay"] for training in lanes)
     wanted = ("learning_rate", *(("weight_decay",) if decays else ()), *rule.hyperparameters)
-    return {name: _numbers(lanes, name, like.device).to(like.dtype).view(-1, 1, 1) for name in wanted}
+    return {name: _numbers(lanes, name, like.device).view(-1, 1, 1) for name in wanted}
 
 
 def _selected(state: Any, index: Tensor) -> Any:

@@ -1,33 +1,38 @@
 """Trains a stack and yields blocks of measurements; knows neither Ray nor SQL.
 
 Numbers do not depend on what a trial is stacked with: each lane has its own random streams, hyper-parameters and
-data, and divergence is looked for at fixed steps (measured ones and multiples of 64).
+data, and divergence and collapse are looked for at fixed steps (measured ones and multiples of 64).
 """
 
+import contextlib
 import math
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nfa_kernels.collapse import has_collapsed, log_size
 from nfa_kernels.data import Data as Samples
 from nfa_kernels.data import make_data
-from nfa_kernels.initialisations import initial_weights
+from nfa_kernels.initialisations import initial_biases, initial_weights
+from nfa_kernels.linear import LOSS_FACTORS
 from nfa_kernels.losses import loss_of, loss_targets
 from nfa_kernels.measured_data import measured_data
 from nfa_kernels.metrics import Measured, Request, measure, needs_initial
 from nfa_kernels.networks import Architecture, forward
-from workers.blocks import Block, Lane, LaneEnd, Stack
+from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP, LOSS_BELOW, STUCK, Block, Lane, LaneEnd, Stack
 from workers.checkpoints import CheckpointError, pack, unpack
 from workers.kept_weights import KeptWeights, kept_weights
 from workers.motion import Data, loss_numbers, motion
 from workers.rows import Rows
 
-EXPLODED = 1e6
+EXPLODES_TIMES = 1e6
 """A loss this many times above both the initial loss and the zero function's has diverged."""
+CHECK_ROWS = 128
+"""Samples that divergence is looked for on between measured points: all of them may cost more than the steps."""
 _LISTEN_SECONDS = 0.05
 
 Stopped = Callable[[], frozenset[int]]
@@ -79,6 +84,7 @@ class _Run:
         x, y, x_test, y_test = (torch.stack(parts).to(device) for parts in zip(*data, strict=True))
         # a fully connected network reads an image as a row; of rows these are the same tensors
         x, x_test = x.flatten(2), x_test.flatten(2)
+        del data
         widths = (x.shape[-1], *network["width"], y.shape[-1])
         self.architecture = Architecture(
             widths,
@@ -87,8 +93,8 @@ class _Run:
             network["bias"],
             network["parameterization"],
         )
-        initial = [_weights(lane, widths, stack.arrays) for lane in stack.lanes]
-        weights = tuple(torch.stack(layer).to(device, dtype) for layer in zip(*initial, strict=True))
+        initial = [_parameters(lane, self.architecture, stack.arrays) for lane in stack.lanes]
+        weights = tuple(torch.stack(array).to(device, dtype) for array in zip(*initial, strict=True))
         self.loss_name, self.loss = training["loss"], loss_of(training["loss"])
         measured = settings["measure"]
         passes = getattr(torch, measured.get("dtype", "float64"))
@@ -100,7 +106,7 @@ class _Run:
         seeds = [lane.seed for lane in stack.lanes]
         y = loss_targets(self.loss_name, y, numbers)
         samples = Data(self.architecture, x, y, training, seeds, dtype)
-        self.motion = motion((*weights, *self.architecture.zero_biases(weights)), samples, settings, trainings)
+        self.motion = motion(weights, samples, settings, trainings)
         self.weight_decay = torch.tensor([one["weight_decay"] for one in trainings], dtype=torch.float64, device=device)
         self.request = Request(
             tuple(measured["metrics"]), tuple(measured["layers"]), tuple(measured.get("exponents", ()))
@@ -108,7 +114,11 @@ class _Run:
         initial_needed = needs_initial(self.request.metrics)
         self.initial = tuple(w.clone() for w in self.motion.weights) if initial_needed else None
         self.rows = Rows(self.request)
-        self.explodes_at = EXPLODED * torch.maximum(self._train_loss(), self.data.zero_loss)
+        loss = self.loss.value(self._outputs(self.data.x), self.data.y)
+        # an initial loss that is no number says nothing about what follows
+        self.explodes_at = EXPLODES_TIMES * torch.maximum(loss.nan_to_num(0.0, 0.0), self.data.zero_loss)
+        self.checked_x, self.checked_y = self._checked(x.to(dtype), y)
+        self.dtype, self.size_at_first = dtype, log_size(self.architecture.weights(self.motion.weights))
         self.first, self.saved = 0, time.monotonic()
         files = [lane.checkpoint for lane in stack.lanes if lane.checkpoint is not None]
         if files:
@@ -142,15 +152,16 @@ class _Run:
                     # here every row up to the checkpoint is measured, and none beyond
                     yield self._block(last=False, checkpoints=self._checkpoints(number))
                 self._advance(number)
-                if self.motion.at_check and not self.motion.reached(number):
-                    self._end_diverged()
+                # where the stack is measured that says as much; where weights are kept alone nothing changes
+                if self.motion.at_check and not (self.motion.reached(number) and self.motion.is_measured(number)):
+                    self._end_unhealthy()
                 if time.monotonic() - self.yielded > self.block_seconds:
                     yield self._block(last=False)
             self._end_stuck()
             if not self.lanes:
                 break
             if self.motion.keeps_weights(number):
-                params = self.motion.weights
+                params = tuple(array.to(self.dtype) for array in self.motion.weights)
                 weights, biases = self.architecture.weights(params), self.architecture.biases(params)
                 self.kept += kept_weights(self.lanes, self.motion.step, weights, biases)
             if self.motion.is_measured(number):
@@ -160,62 +171,85 @@ class _Run:
     def _advance(self, number: int) -> None:
         """Move towards a measured point; return early to look for divergence, to be listened to or to yield a block."""
         started = time.monotonic()
-        while not self.motion.reached(number):
-            self.lane_steps += self.motion.advance(number)
-            now = time.monotonic()
-            if now - self.listened > _LISTEN_SECONDS:
-                self.listened = now
-                break
-            if self.motion.at_check:
-                break
+        with _flushed_denormals():
+            while not self.motion.reached(number):
+                self.lane_steps += self.motion.advance(number)
+                now = time.monotonic()
+                if now - self.listened > _LISTEN_SECONDS:
+                    self.listened = now
+                    break
+                if self.motion.at_check:
+                    break
         self.training_seconds += time.monotonic() - started
         dropped = self.stopped()
         if dropped:
             self._keep([place for place, lane in enumerate(self.lanes) if lane not in dropped])
 
-    def _train_loss(self) -> Tensor:
-        """(K,) loss on the whole training set, float64."""
-        weights = tuple(weight.to(self.data.x.dtype) for weight in self.motion.weights)
-        outputs = forward(self.architecture, weights, self.data.x)
-        return self.loss.value(outputs.to(torch.float64), self.data.y)
+    def _outputs(self, x: Tensor) -> Tensor:
+        """(K, N, C) f(x), computed in the dtype of x, in float64."""
+        return forward(self.architecture, tuple(weight.to(x.dtype) for weight in self.motion.weights), x).double()
+
+    def _checked(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """What divergence is looked for on: the compressed set of a product of matrices, or the first samples."""
+        if self.architecture.is_product and self.loss_name in LOSS_FACTORS:
+            return self.data.x, self.data.y
+        return x[:, :CHECK_ROWS].clone(), y[:, :CHECK_ROWS].to(torch.float64)
+
+    def _collapsed(self) -> Tensor:
+        """(K,) which lanes have decayed to where their arithmetic underflows."""
+        return has_collapsed(log_size(self.architecture.weights(self.motion.weights)), self.size_at_first, self.dtype)
 
     def _measure(self, *, is_last: bool) -> None:
         started = time.monotonic()
-        measured = self._measured(slice(None))
+        with _flushed_denormals():
+            measured = self._measured(slice(None))
         self.rows.add(self.lanes, self.motion.step, self.motion.time, measured)
         self.measuring_seconds += time.monotonic() - started
         self._end(measured.network["train_loss"], is_last=is_last)
 
     def _end(self, loss: Tensor, *, is_last: bool) -> None:
-        """End the measured lanes that have diverged, are at the last point, or are below `stop.loss_below`."""
+        """End the measured lanes that have diverged or collapsed, are at the last point or below `stop.loss_below`."""
         training = self.settings["training"]
-        healthy = (loss <= self.explodes_at).tolist()  # false for NaN
         enough = training["stop"]["loss_below"] if "stop" in training else 0.0
-        finished = [fine and (is_last or value < enough) for fine, value in zip(healthy, loss.tolist(), strict=True)]
-        for lane, fine, done in zip(self.lanes, healthy, finished, strict=True):
-            if done or not fine:
-                self.ended.append(LaneEnd(lane, "completed" if fine else "diverged", self.motion.step))
-        self._keep([p for p in range(len(healthy)) if healthy[p] and not finished[p]])
+        healthy, gone = self._is_healthy(loss).tolist(), self._collapsed().tolist()
+        ends: dict[int, LaneEnd] = {}
+        for place, value in enumerate(loss.tolist()):
+            if not healthy[place]:
+                ends[place] = self._ended(place, "diverged", EXPLODED)
+            elif is_last or value < enough or gone[place]:
+                reason = LAST_STEP if is_last else LOSS_BELOW if value < enough else COLLAPSED
+                ends[place] = self._ended(place, "completed", reason)
+        self.ended += ends.values()
+        self._keep([place for place in range(len(self.lanes)) if place not in ends])
 
-    def _end_diverged(self) -> None:
-        """End lanes that have diverged between two measured points, each with a row where it is."""
-        healthy = (self._train_loss() <= self.explodes_at).tolist()
-        self._end_early({place: None for place, fine in enumerate(healthy) if not fine})
+    def _ended(self, place: int, state: str, reason: str, error: str | None = None) -> LaneEnd:
+        return LaneEnd(self.lanes[place], state, self.motion.step, error, reason)
+
+    def _is_healthy(self, loss: Tensor) -> Tensor:
+        """(K,) whether a loss is a number and has not exploded."""
+        return loss.isfinite() & (loss <= self.explodes_at)
+
+    def _end_unhealthy(self) -> None:
+        """End lanes that have diverged or collapsed between two measured points, each with a row where it is."""
+        healthy = self._is_healthy(self.loss.value(self._outputs(self.checked_x), self.checked_y)).tolist()
+        ends = {p: self._ended(p, "diverged", EXPLODED) for p, fine in enumerate(healthy) if not fine}
+        collapsed = [place for place, gone in enumerate(self._collapsed().tolist()) if gone and place not in ends]
+        self._end_early(ends | {place: self._ended(place, "completed", COLLAPSED) for place in collapsed})
 
     def _end_stuck(self) -> None:
         """End lanes that cannot move any more, each with a row where it is."""
-        self._end_early(dict(self.motion.stuck()))
+        self._end_early({place: self._ended(place, "diverged", STUCK, why) for place, why in self.motion.stuck()})
 
-    def _end_early(self, reasons: Mapping[int, str | None]) -> None:
-        """End the lanes at these places as diverged."""
-        if not reasons:
+    def _end_early(self, ends: Mapping[int, LaneEnd]) -> None:
+        """End the lanes at these places, each with a row where it is."""
+        if not ends:
             return
-        places = list(reasons)
+        places = list(ends)
         index = torch.tensor(places, device=self.weight_decay.device)
         lanes = [self.lanes[place] for place in places]
         self.rows.add(lanes, self.motion.step, self.motion.time[index], self._measured(index))
-        self.ended += [LaneEnd(self.lanes[place], "diverged", self.motion.step, why) for place, why in reasons.items()]
-        self._keep([place for place in range(len(self.lanes)) if place not in reasons])
+        self.ended += ends.values()
+        self._keep([place for place in range(len(self.lanes)) if place not in ends])
 
     def _measured(self, index: Tensor | slice) -> Measured:
         """Every metric asked for, of the running lanes at these places."""
@@ -238,6 +272,8 @@ class _Run:
         self.motion.keep(index)
         self.data = self.data.select(index)
         self.weight_decay, self.explodes_at = self.weight_decay[index], self.explodes_at[index]
+        self.checked_x, self.checked_y = self.checked_x[index], self.checked_y[index]
+        self.size_at_first = self.size_at_first[index]
         if self.initial is not None:
             self.initial = tuple(weight[index] for weight in self.initial)
 
@@ -273,8 +309,26 @@ def _data(lane: Lane, arrays: Mapping[str, Mapping[str, Any]]) -> Samples:
     return make_data(kind, lane.seed if fixed is None else fixed, **settings)
 
 
-def _weights(lane: Lane, widths: tuple[int, ...], arrays: Mapping[str, Mapping[str, Any]]) -> list[Tensor]:
+def _parameters(lane: Lane, architecture: Architecture, arrays: Mapping[str, Mapping[str, Any]]) -> list[Tensor]:
+    """Weights and, where the architecture has them, biases (d_l, 1) of one trial before its first step."""
     settings = dict(lane.settings["init"])
-    if "weights_id" in settings:
-        settings["arrays"] = arrays[settings.pop("weights_id")]
-    return initial_weights(settings.pop("scheme"), widths, lane.seed, **settings)
+    given = arrays[settings.pop("weights_id")] if "weights_id" in settings else {}
+    if given:
+        settings["arrays"] = given
+    weights = initial_weights(settings.pop("scheme"), architecture.widths, lane.seed, **settings)
+    if architecture.bias:
+        return [*weights, *initial_biases(architecture.widths, given)]
+    unread = sorted(name for name in given if name.startswith("b"))
+    if unread:
+        raise ValueError(f"arrays: received {', '.join(unread)}, and the network has no biases: network.bias is false")
+    return weights
+
+
+@contextlib.contextmanager
+def _flushed_denormals() -> Generator[None]:
+    """Count denormal numbers as zeros: one network that collapses would slow down its whole stack many times."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)

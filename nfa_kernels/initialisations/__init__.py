@@ -4,13 +4,13 @@
 Every function multiplies its weights by `scale`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
 from nfa_kernels.initialisations.balanced import balanced
 from nfa_kernels.initialisations.gaussian import he, lecun, standard_normal, xavier
-from nfa_kernels.initialisations.given import given
+from nfa_kernels.initialisations.given import given, given_biases
 from nfa_kernels.initialisations.layer_scales import layer_scales
 from nfa_kernels.initialisations.neuron_balanced import neuron_balanced
 from nfa_kernels.initialisations.orthogonal import orthogonal
@@ -44,3 +44,8 @@ def initial_weights(scheme: str, widths: Sequence[int], seed: int, **settings: o
     if len(widths) < 2 or min(widths) < 1:
         raise ValueError(f"widths: received {list(widths)}, allowed are at least two positive numbers d_0 .. d_L")
     return INITIALISATIONS[scheme](widths, seed, **settings)
+
+
+def initial_biases(widths: Sequence[int], arrays: Mapping[str, object]) -> list[Tensor]:
+    """Initial biases b_1 .. b_L of one trial, each (d_l, 1): zero, or as given among `arrays`."""
+    return given_biases(widths, arrays)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from nfa_kernels.networks import Params
-from nfa_kernels.optimizers.rule import Hyperparameters, decayed
+from nfa_kernels.optimizers.rule import Hyperparameters, decayed, number
 
 
 class State(NamedTuple):
@@ -24,7 +24,7 @@ def init(weights: Params) -> State:
 
 def step(weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters) -> tuple[Params, State]:
     """One update of every network; shapes as given."""
-    rate, epsilon = hyperparameters["learning_rate"], hyperparameters["epsilon"]
+    rate, epsilon = (number(hyperparameters, name, weights) for name in ("learning_rate", "epsilon"))
     descent = decayed(weights, gradients, hyperparameters)
     total = tuple(s.addcmul(d, d) for s, d in zip(state.total, descent, strict=True))
     after = (

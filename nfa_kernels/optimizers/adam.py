@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.networks import Params
-from nfa_kernels.optimizers.rule import Hyperparameters, decayed, shrunk
+from nfa_kernels.optimizers.rule import Hyperparameters, decayed, number, share, shrunk
 
 
 class State(NamedTuple):
@@ -40,14 +40,15 @@ def step_decoupled(
 
 def _moved(weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters) -> tuple[Params, State]:
     """Adam's step along given descent gradients."""
-    beta1, beta2 = hyperparameters["beta1"], hyperparameters["beta2"]
+    beta1, beta2, dtype = hyperparameters["beta1"], hyperparameters["beta2"], weights[0].dtype
+    new1, new2 = (share(hyperparameters, name, weights) for name in ("beta1", "beta2"))
     count = state.count + 1
-    mean = tuple(torch.lerp(g, m, beta1) for m, g in zip(state.mean, gradients, strict=True))
-    square = tuple((v * beta2).addcmul(g * g, 1 - beta2) for v, g in zip(state.square, gradients, strict=True))
-    rate = hyperparameters["learning_rate"] / (1 - beta1**count)
-    root = (1 - beta2**count).sqrt()
+    mean = tuple(torch.lerp(m, g, new1) for m, g in zip(state.mean, gradients, strict=True))
+    square = tuple(torch.lerp(v, g * g, new2) for v, g in zip(state.square, gradients, strict=True))
+    rate = (hyperparameters["learning_rate"] / (1 - beta1**count)).to(dtype)
+    root, epsilon = (1 - beta2**count).sqrt().to(dtype), number(hyperparameters, "epsilon", weights)
 
     def moved(weight: Tensor, m: Tensor, v: Tensor) -> Tensor:
-        return weight.addcmul(m / (v.sqrt() / root + hyperparameters["epsilon"]), rate, value=-1)
+        return weight.addcmul(m / (v.sqrt() / root + epsilon), rate, value=-1)
 
     return tuple(map(moved, weights, mean, square)), State(mean, square, count)

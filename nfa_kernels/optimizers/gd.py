@@ -1,4 +1,4 @@
-"""Gradient descent with coupled decay: (1 - lr lambda) W - lr g; on minibatches it is SGD. Follows torch.optim.SGD."""
+"""Gradient descent with coupled decay: W - lr lambda W - lr g; on minibatches it is SGD. Follows torch.optim.SGD."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 
 from nfa_kernels.networks import Params
-from nfa_kernels.optimizers.rule import Hyperparameters, shrunk
+from nfa_kernels.optimizers.rule import Hyperparameters, decay_share, number, shrunk
 from nfa_kernels.products import Factored
 
 
@@ -21,7 +21,7 @@ def init(weights: Params) -> State:
 
 def step(weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters) -> tuple[Params, State]:
     """One update of every network; shapes as given."""
-    rate = hyperparameters["learning_rate"]
+    rate = number(hyperparameters, "learning_rate", weights)
     kept = shrunk(weights, hyperparameters)
     ours = kept if _is_copy(hyperparameters) else [None] * len(kept)
     after = (torch.addcmul(w, g, rate, value=-1, out=own) for w, g, own in zip(kept, gradients, ours, strict=True))
@@ -32,11 +32,10 @@ def step_factored(
     weights: Params, steps: Sequence[Factored], state: State, hyperparameters: Hyperparameters
 ) -> tuple[Params, State]:
     """The same from thin factors of lr g, written over the weights: no gradient is formed."""
-    decay = hyperparameters.get("weight_decay")
-    keep = None if decay is None else 1 - hyperparameters["learning_rate"] * decay
+    taken = decay_share(hyperparameters, weights)
     for weight, (left, right) in zip(weights, steps, strict=True):
-        if keep is not None:
-            weight.mul_(keep)
+        if taken is not None:
+            weight.addcmul_(weight, taken, value=-1)
         if left is None:
             weight.sub_(right)
         else:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 
 from nfa_kernels.networks import Params
-from nfa_kernels.optimizers.rule import Hyperparameters, decayed
+from nfa_kernels.optimizers.rule import Hyperparameters, decayed, number
 
 
 class State(NamedTuple):
@@ -21,7 +21,7 @@ def init(weights: Params) -> State:
 
 def step(weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters) -> tuple[Params, State]:
     """One update of every network; shapes as given."""
-    rate, friction = hyperparameters["learning_rate"], hyperparameters["momentum"]
+    rate, friction = (number(hyperparameters, name, weights) for name in ("learning_rate", "momentum"))
     descent = decayed(weights, gradients, hyperparameters)
     momentum = tuple(g.addcmul(m, friction) for m, g in zip(state.momentum, descent, strict=True))
     return tuple(w.addcmul(m, rate, value=-1) for w, m in zip(weights, momentum, strict=True)), State(momentum)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nfa_kernels.networks import Params
 from nfa_kernels.optimizers.momentum import State, init
-from nfa_kernels.optimizers.rule import Hyperparameters, shrunk
+from nfa_kernels.optimizers.rule import Hyperparameters, number, shrunk
 
 __all__ = ["init", "newton_schulz", "step"]
 
@@ -22,7 +22,7 @@ _EPSILON = 1e-7
 
 def step(weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters) -> tuple[Params, State]:
     """One update of every network; shapes as given."""
-    rate, friction = hyperparameters["learning_rate"], hyperparameters["momentum"]
+    rate, friction = (number(hyperparameters, name, weights) for name in ("learning_rate", "momentum"))
     momentum = tuple(g.addcmul(m, friction) for m, g in zip(state.momentum, gradients, strict=True))
     after = []
     for weight, gradient, m in zip(shrunk(weights, hyperparameters), gradients, momentum, strict=True):

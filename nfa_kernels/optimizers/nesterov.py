@@ -7,14 +7,14 @@ import torch
 
 from nfa_kernels.networks import Params
 from nfa_kernels.optimizers.momentum import State, init
-from nfa_kernels.optimizers.rule import Hyperparameters, decayed
+from nfa_kernels.optimizers.rule import Hyperparameters, decayed, number
 
 __all__ = ["init", "step"]
 
 
 def step(weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters) -> tuple[Params, State]:
     """One update of every network; shapes as given."""
-    rate, friction = hyperparameters["learning_rate"], hyperparameters["momentum"]
+    rate, friction = (number(hyperparameters, name, weights) for name in ("learning_rate", "momentum"))
     descent = decayed(weights, gradients, hyperparameters)
     momentum = tuple(d.addcmul(m, friction) for m, d in zip(state.momentum, descent, strict=True))
     ahead = tuple(torch.addcmul(d, m, friction) for m, d in zip(momentum, descent, strict=True))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from nfa_kernels.networks import Params
-from nfa_kernels.optimizers.rule import Hyperparameters, decayed
+from nfa_kernels.optimizers.rule import Hyperparameters, decayed, number, share
 
 
 class State(NamedTuple):
@@ -24,9 +24,10 @@ def init(weights: Params) -> State:
 
 def step(weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters) -> tuple[Params, State]:
     """One update of every network; shapes as given."""
-    rate, rho, epsilon = (hyperparameters[name] for name in ("learning_rate", "rho", "epsilon"))
+    rate, epsilon = (number(hyperparameters, name, weights) for name in ("learning_rate", "epsilon"))
+    new = share(hyperparameters, "rho", weights)
     descent = decayed(weights, gradients, hyperparameters)
-    square = tuple((v * rho).addcmul(d * d, 1 - rho) for v, d in zip(state.square, descent, strict=True))
+    square = tuple(torch.lerp(v, d * d, new) for v, d in zip(state.square, descent, strict=True))
     after = (
         w.addcmul(d / (v.sqrt() + epsilon), rate, value=-1) for w, d, v in zip(weights, descent, square, strict=True)
     )

@@ -11,6 +11,8 @@ from nfa_kernels.products import Factored
 Hyperparameters = Mapping[str, Tensor]
 """Name -> (K, 1, 1), one number per network: learning_rate, weight_decay and what the rule reads.
 
+In float64 whatever the weights are, so that what a rule makes of them, lr lambda or 1 - beta^t, is rounded once, last:
+`1 - 0.999` in float32 is off by 5e-5, and 1 - lr lambda by as much as lr lambda itself.
 Without weight_decay no network of the stack decays; that is the same, bit for bit, as a decay of 0, and costs less.
 """
 
@@ -28,18 +30,33 @@ class Rule(NamedTuple):
     the weights."""
 
 
+def number(hyperparameters: Hyperparameters, name: str, weights: Params) -> Tensor:
+    """(K, 1, 1) one of the numbers in the weights' dtype."""
+    return hyperparameters[name].to(weights[0].dtype)
+
+
+def share(hyperparameters: Hyperparameters, name: str, weights: Params) -> Tensor:
+    """(K, 1, 1) what a running mean takes of the new value, 1 - beta, in the weights' dtype."""
+    return (1 - hyperparameters[name]).to(weights[0].dtype)
+
+
+def decay_share(hyperparameters: Hyperparameters, weights: Params) -> Tensor | None:
+    """(K, 1, 1) what decoupled decay takes of the weights at a step, lr lambda, in their dtype; None without decay."""
+    decay = hyperparameters.get("weight_decay")
+    return None if decay is None else (hyperparameters["learning_rate"] * decay).to(weights[0].dtype)
+
+
 def decayed(weights: Params, gradients: Params, hyperparameters: Hyperparameters) -> Params:
     """Gradients of the coupled objective: g + lambda W."""
-    decay = hyperparameters.get("weight_decay")
-    if decay is None:
+    if "weight_decay" not in hyperparameters:
         return gradients
+    decay = number(hyperparameters, "weight_decay", weights)
     return tuple(g.addcmul(w, decay) for w, g in zip(weights, gradients, strict=True))
 
 
 def shrunk(weights: Params, hyperparameters: Hyperparameters) -> Params:
-    """Weights after decoupled decay: (1 - lr lambda) W."""
-    decay = hyperparameters.get("weight_decay")
-    if decay is None:
+    """Weights after decoupled decay: W - lr lambda W, subtracted, since 1 - lr lambda is rounded to eps."""
+    taken = decay_share(hyperparameters, weights)
+    if taken is None:
         return weights
-    keep = 1 - hyperparameters["learning_rate"] * decay
-    return tuple(weight * keep for weight in weights)
+    return tuple(weight.addcmul(weight, taken, value=-1) for weight in weights)

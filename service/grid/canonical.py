@@ -66,8 +66,13 @@ def canonical_section(section: Section, around: Around) -> dict[str, Any]:
 
 
 def fingerprint(settings: Mapping[str, Any], seed: int) -> str:
-    """SHA-256, in hex, of the numerical version, the seed and the canonical settings."""
-    return _sha256({"kernels": names.NUMERICAL_VERSION, "seed": seed, "settings": settings})
+    """SHA-256, in hex, of the numerical and stream versions, the seed and the canonical settings."""
+    return _sha256({**_versions(), "seed": seed, "settings": settings})
+
+
+def _versions() -> dict[str, str]:
+    """What a trial's numbers follow from beside its settings and seed."""
+    return {"kernels": names.NUMERICAL_VERSION, "streams": names.STREAM_VERSION}
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
@@ -78,9 +83,9 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
 def fingerprints(settings: Mapping[str, Any], seeds: Iterable[int]) -> Iterator[str]:
     """The fingerprint of each seed of a grid point; the settings are written once."""
     text = _compact(settings)
-    start = f'{{"kernels":{_compact(names.NUMERICAL_VERSION)},"seed":'
+    start, streams = f'{{"kernels":{_compact(names.NUMERICAL_VERSION)},"seed":', _compact(names.STREAM_VERSION)
     for seed in seeds:
-        yield hashlib.sha256(f'{start}{seed},"settings":{text}}}'.encode()).hexdigest()
+        yield hashlib.sha256(f'{start}{seed},"settings":{text},"streams":{streams}}}'.encode()).hexdigest()
 
 
 def unread(section: Section, form: Mapping[str, Any], given: Iterable[str]) -> list[str]:

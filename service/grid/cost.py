@@ -7,7 +7,7 @@ one core of a server of 2024, and are right within a factor of two or so.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from nfa_kernels import cost
+from nfa_kernels import cost, names
 from service.grid.data_shapes import DataShape, known_shape
 from service.grid.measured_steps import measured_steps
 
@@ -38,6 +38,7 @@ def cost_shape(settings: Mapping[str, Any], shape: DataShape) -> cost.Shape:
         full_batch=batch is None,
         optimizer=training["optimizer"],
         dtype=training["dtype"],
+        wide_weights=names.has_wide_weights(training["dtype"], training["weight_decay"]),
     )
 
 

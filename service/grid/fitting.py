@@ -132,17 +132,26 @@ def _targets(settings: TrialSettings, shape: DataShape, datasets: Mapping[str, A
 
 
 def _given_weights(settings: TrialSettings, widths: Sequence[int], datasets: Mapping[str, Arrays]) -> Iterator[Misfit]:
-    """Uploaded initial weights must be the arrays w1 .. wL of the network's shapes."""
+    """Uploaded initial weights must be the arrays w1 .. wL, and b1 .. bL, of the network's shapes, and no others."""
     if settings.init.scheme != "given" or settings.init.weights_id is None:
         return
     arrays = datasets.get(settings.init.weights_id)
     if arrays is None:
         yield Misfit("init.weights_id", "no such dataset: upload the weights with POST /datasets and give its id")
         return
+    needed: dict[str, tuple[int, ...]] = {}
     for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(widths), start=1):
-        needed, name = (fan_out, fan_in), f"w{layer}"
+        needed[f"w{layer}"] = (fan_out, fan_in)
+    if settings.network.bias and any(name.startswith("b") for name in arrays):
+        needed |= {f"b{layer}": (width,) for layer, width in enumerate(widths[1:], start=1)}
+    for name, shape in needed.items():
         if name not in arrays:
             told = ", ".join(arrays)
-            yield Misfit("init.weights_id", f"has no array {name}, which must be {needed}; it has {told}")
-        elif tuple(arrays[name]) != needed:
-            yield Misfit("init.weights_id", f"{name} has shape {tuple(arrays[name])}, the network needs {needed}")
+            yield Misfit("init.weights_id", f"has no array {name}, which must be {shape}; it has {told}")
+        elif tuple(arrays[name]) != shape:
+            yield Misfit("init.weights_id", f"{name} has shape {tuple(arrays[name])}, the network needs {shape}")
+    unread = [name for name in arrays if name not in needed]
+    if unread:
+        why = "" if settings.network.bias else "; biases b1, b2, .. need network.bias: true"
+        told = f"has {', '.join(unread)}, which this network does not read: it reads {', '.join(needed)}{why}"
+        yield Misfit("init.weights_id", told)

@@ -47,6 +47,9 @@ def stack_key(settings: Mapping[str, Any]) -> str:
         "training": {name: value for name, value in settings["training"].items() if name not in PER_LANE},
         "measure": settings["measure"],
     }
+    training = settings["training"]
+    if names.has_wide_weights(training["dtype"], training["weight_decay"]):
+        shared["wide_weights"] = True
     text = json.dumps(shared, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -101,11 +101,11 @@ def fail(store: Store, trial_id: int, attempt: int, end: End, *, charge: bool = 
 
 def _finish(connection: Connection, ends: Sequence[End]) -> None:
     """Move trials, held in this transaction, to their end."""
-    groups: dict[tuple[str, int | None, str | None], list[End]] = {}
+    groups: dict[tuple[str, int | None, str | None, str | None], list[End]] = {}
     for end in ends:
-        groups.setdefault((end.state, end.step, end.error), []).append(end)
+        groups.setdefault((end.state, end.step, end.error, end.provenance.get("ended")), []).append(end)
     now = utc_now()
-    for (state, step, error), members in groups.items():
+    for (state, step, error, _), members in groups.items():
         keys = [end.trial_id for end in members]
         close_attempts(connection, keys, state, error)
         drop_checkpoints(connection, keys)

@@ -1,7 +1,9 @@
 """Streams, initialisations, data and batches: what they draw, and what never changes a draw."""
 
+import hashlib
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +20,22 @@ def test_streams_differ_by_purpose_and_seed_and_repeat():
     drawn = {(p, s): normal((4,), stream(p, s)) for p in ("data", "init/1", "init/2") for s in (0, 1)}
     assert len({tuple(values.tolist()) for values in drawn.values()}) == 6
     assert torch.equal(drawn["data", 1], normal((4,), stream("data", 1)))
+
+
+def test_streams_carry_every_bit_of_a_seed():
+    seeds = [5, 5 + 2**32, 5 + 2**62, 111999, 123227, 2**63 - 1]
+    drawn = {tuple(normal((4,), stream("data", seed)).tolist()) for seed in seeds}
+    assert len(drawn) == len(seeds)
+    orders = [torch.randperm(50, generator=stream("batches", seed)).tolist() for seed in (1226, 6624)]
+    assert orders[0] != orders[1]
+
+
+def test_a_stream_is_the_mersenne_twister_whose_state_shake_256_gives():
+    words = np.frombuffer(hashlib.shake_256(b"nfa/2/noise/9007199254740993").digest(4 * 624), "<u4")
+    twister = np.random.RandomState()
+    twister.set_state(("MT19937", words, 624, 0, 0.0))
+    found = torch.empty(2000, dtype=torch.int32).random_(generator=stream("noise", 9007199254740993))
+    assert found.tolist() == (twister.randint(0, 2**32, 2000, dtype=np.uint64) % 2**31).tolist()
 
 
 def test_haar_columns_are_orthonormal_and_have_no_preferred_sign():

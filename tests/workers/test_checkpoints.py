@@ -77,7 +77,7 @@ def test_lanes_of_different_steps_do_not_go_on_together():
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda file: file[:50], lambda file: file.replace(b'"kernels":"1"', b'"kernels":"0"')]
+    "spoil", [lambda file: file[:50], lambda file: file.replace(b'"kernels":"2"', b'"kernels":"0"')]
 )
 def test_a_checkpoint_that_cannot_be_read_is_told_from_settings_that_are_refused(spoil):
     lanes = _lanes("gd")

@@ -255,7 +255,7 @@ def test_a_network_has_the_same_bits_alone_and_in_a_stack(optimizer, activation)
             optimizer=optimizer,
             learning_rate=0.003,
             steps=40,
-            horizon=0.05,
+            horizon=0.01,
             network=network,
             init={"scale": 0.4},
             **more,

@@ -1,0 +1,35 @@
+"""Train one stack in a process of its own; prints the bytes it took at most, and what the cost model says."""
+
+import json
+import resource
+import sys
+
+import torch
+
+from nfa_kernels.data import make_data
+from service.grid import cost
+from service.grid.canonical import canonical
+from service.grid.trial_settings import TrialSettings
+from workers.blocks import Lane, Stack
+from workers.training import train
+
+
+def peak() -> int:
+    """Bytes of this process at most so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    document, lanes = json.loads(sys.argv[1]), int(sys.argv[2])
+    settings = canonical(TrialSettings.model_validate(document))
+    small = canonical(TrialSettings.model_validate({**document, "data": {**document["data"], "samples": 64}}))
+    make_data("linear_teacher", 0)
+    for _ in train(Stack((Lane(small, 0),))):  # libraries, and what is the same for every stack
+        pass
+    before = peak()
+    for _ in train(Stack(tuple(Lane(settings, seed) for seed in range(lanes)))):
+        pass
+    shape = cost.shape_of(settings)
+    assert shape is not None
+    print(json.dumps({"taken": peak() - before, "estimate": lanes * cost.lane_bytes(settings, shape)}))
