@@ -103,7 +103,7 @@ def test_a_network_that_decays_to_nothing_ends_collapsed_and_its_neighbour_goes_
     network, ends, _ = run(trials)
     assert (ends[0].state, ends[0].reason, ends[1].reason) == ("completed", COLLAPSED, LAST_STEP)
     assert ends[0].step < 6_000 and ends[0].step % 64 == 0 and ends[1].step == 6_000
-    own = network.filter(pc.equal(network["lane"], 0))
+    own = network.filter(pc.field("lane") == 0)
     assert own["step"].to_pylist() == [0, ends[0].step], "its last row is where it ended"
     assert run(trials[:1])[1][0] == ends[0], "alone as in a stack"
 
