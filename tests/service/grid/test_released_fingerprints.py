@@ -1,4 +1,4 @@
-"""The settings of trials keep the canonical form that 0.1.0 hashed; versions of kernels and streams are new beside it."""
+"""The settings of trials keep the form that 0.1.0 hashed; versions of kernels and streams are new beside it."""
 
 import hashlib
 import json
