@@ -167,7 +167,7 @@ def _arrays(
     notes: list[str] = []
     for role in ("x", "x_test"):
         if role in arrays:
-            arrays[role], told = _inputs(role, arrays[role])
+            arrays[role], told = _inputs(role, used[role], arrays[role])
             notes += told
     given = {role: arrays[role] for role in ("y", "y_test") if role in arrays}
     if given:
@@ -179,14 +179,17 @@ def _arrays(
     return _upload({role: array.astype(np.float64) for role, array in arrays.items()}, picked, names, notes)
 
 
-def _inputs(role: str, array: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Inputs in the shape in which they are kept, and notes."""
+def _inputs(role: str, name: str, array: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Inputs in the shape in which they are kept, and notes; bytes of three axes are pixels, numbers sequences."""
     notes = []
     if array.ndim == 1:
         return array[:, None], [f"{role}: {len(array)} numbers as one column"]
     if array.ndim == 4 and array.shape[3] in (1, 3, 4) and min(array.shape[1:3]) > 4:
         array = array.transpose(0, 3, 1, 2)
         notes.append(f"{role}: images with their channels last, kept as (n, c, h, w)")
+    if array.ndim == 3 and (array.dtype == np.uint8 or name.lower().endswith("images")):
+        array = array[:, None]
+        notes.append(f"{role}: images of one channel, kept as (n, 1, h, w)")
     if array.ndim > 2:
         notes.append(
             f"{role}: kept as {array.shape}; a fully connected network reads {math.prod(array.shape[1:])} inputs"

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from service.grid.problems import NOTHING, Problems
-from service.grid.setting_types import Section, spaced
+from service.grid.setting_types import Section, spaced, whole_numbers
 from service.grid.trial_settings import (
     DataSettings,
     InitSettings,
@@ -98,6 +100,33 @@ def flattened(path: str, value: Any, origin: str) -> Iterator[Assignment]:
         yield Assignment(path, value, origin)
 
 
+def axis_values(path: str, written: Any) -> Any:
+    """The values that an axis is written as; a range makes whole numbers where the setting is one.
+
+    Raises:
+        ValueError: a range that is none.
+    """
+    values = spaced(written)
+    return values if values is written or not _is_whole(path) else whole_numbers(values)
+
+
+@cache
+def _is_whole(path: str) -> bool:
+    """Whether a setting is a whole number, or null or a list in its place."""
+    section, _, name = path.partition(".")
+    field = SECTIONS[section].model_fields.get(name)
+    return field is not None and _takes(field.annotation, int) and not _takes(field.annotation, float)
+
+
+def _takes(annotation: Any, kind: type) -> bool:
+    """Whether a type is this one, or a union of which it is a part."""
+    if get_origin(annotation) is Annotated:
+        return _takes(get_args(annotation)[0], kind)
+    if get_origin(annotation) in (Union, UnionType):
+        return any(_takes(part, kind) for part in get_args(annotation))
+    return annotation is kind
+
+
 def moving_together(grid: Mapping[str, Any]) -> list[str]:
     """Paths that tables and figures need not tell apart, because the first path of their zip group decides them."""
     return [
@@ -137,7 +166,7 @@ def _choices(path: str, written: Any, origin: str, problems: Problems) -> list[t
     if not _check_path(path, origin, problems):
         return []
     try:
-        values = spaced(written)
+        values = axis_values(path, written)
     except ValueError as error:
         problems.add(origin, str(error), received=written)
         return []

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from nfa_kernels import names
-from service.grid.setting_types import Count, Real, Section, Spectrum, listed, one_of
+from service.grid.setting_types import Count, Positives, Ranges, Real, Section, WholeRanges, listed, one_of
 
 DataKind = Annotated[str, AfterValidator(one_of(names.DATA_KINDS)), listed(names.DATA_KINDS)]
 Encoding = Annotated[str, AfterValidator(one_of(names.ENCODINGS)), listed(names.ENCODINGS)]
@@ -21,22 +21,23 @@ class DataSettings(Section):
     samples: Count = Field(200, ge=1, le=1_000_000, description="Number of training samples n.")
     inputs: Count = Field(10, ge=1, le=65_536, description="Input dimension d.")
     outputs: Count = Field(4, ge=1, le=4_096, description="Output dimension k.")
-    spectrum: Spectrum = Field(
+    spectrum: Positives = Field(
         default=[3.0, 2.0, 1.5, 1.0],
-        description="Singular values of the teacher A = U diag(spectrum) V^T; a list, {log: [from, to, count]} or "
-        "{linear: [from, to, count]}. At most min(inputs, outputs) values.",
+        description="Singular values of the teacher A = U diag(spectrum) V^T; a list or a range. At most "
+        "min(inputs, outputs) values.",
     )
     noise: Real = Field(0.1, ge=0, description="Standard deviation of Gaussian noise added to the targets.")
-    covariance: Literal["identity", "whitened"] | list[Annotated[Real, Field(gt=0)]] = Field(
+    covariance: Annotated[Literal["identity", "whitened"] | list[Annotated[Real, Field(gt=0)]], Ranges] = Field(
         "identity",
-        description="Inputs: N(0, I), exactly whitened (X^T X / n = I), or N(0, diag(variances)) from a list of d.",
+        description="Inputs: N(0, I), exactly whitened (X^T X / n = I), or N(0, diag(variances)) from d of them: a "
+        "list, a range, or {repeat: [[1, 10], [0.01, 190]]}.",
     )
-    strengths: Annotated[list[Annotated[Real, Field(gt=0)]], Field(min_length=1, max_length=4096)] = Field(
+    strengths: Positives = Field(
         default=[4.0, 1.0, 1.0], description="clusters: target s_j along axis j; as many as inputs and outputs."
     )
-    counts: Annotated[list[Annotated[Count, Field(ge=1, le=1_000_000)]], Field(min_length=1, max_length=4096)] = Field(
-        default=[1, 64, 64], description="clusters: how often each point occurs."
-    )
+    counts: Annotated[
+        list[Annotated[Count, Field(ge=1, le=1_000_000)]], WholeRanges, Field(min_length=1, max_length=4096)
+    ] = Field(default=[1, 64, 64], description="clusters: how often each point occurs.")
     offset: Real = Field(0.25, ge=0, description="clusters: x^(j) = radius (e_j - offset sum_{i != j} e_i).")
     radius: Real = Field(1.0, gt=0, description="clusters: multiplies points and targets.")
     link: Link = Field("hermite2", description="single_index, multi_index, conv_teacher: function of the projections.")

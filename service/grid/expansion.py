@@ -21,6 +21,7 @@ from service.grid.document import parse_document
 from service.grid.fitting import Limits, misfits
 from service.grid.problems import Problems, deepest
 from service.grid.sections import SectionValue, merge_section, origin_of, validate_section
+from service.grid.setting_types import expanded
 from service.grid.stacking import stack_key
 from service.grid.trial_settings import TrialSettings
 
@@ -29,6 +30,9 @@ __all__ = ["Expansion", "Grid", "Limits", "Point", "dataset_ids", "expand", "par
 MAX_SEED: Final = 2**63 - 1
 ENUMERATED_PER_TRIAL: Final = 10
 """Points looked at before `exclude` drops some, as a multiple of the trials an experiment may have."""
+
+MAX_LISTED: Final = 2_000_000
+"""Numbers in the lists of all sections of a grid together: a range is short to write and long to keep."""
 
 DEFAULT_LIMITS: Final = Limits()
 
@@ -139,6 +143,8 @@ class _Build:
     unused_exclusions: set[int] = field(default_factory=set)
     sections: dict[Any, SectionValue] = field(default_factory=dict)
     forms: dict[Any, tuple[SectionValue, dict[str, Any]]] = field(default_factory=dict)
+    listed: int = 0
+    """Numbers in the lists of the sections so far."""
 
     def __post_init__(self) -> None:
         self.unused_exclusions = set(range(len(self.excluded)))
@@ -149,6 +155,11 @@ class _Build:
         if found is None:
             merged, origins = merge_section(self.blocks[name], assignments)
             found = self.sections[name, key] = validate_section(name, merged, origins, self.problems)
+            self.listed += 0 if found.model is None else sum(len(part) for _, part in found.model if type(part) is list)
+            if self.listed > MAX_LISTED:
+                told = f"the lists of numbers of all points together hold more than {MAX_LISTED:,}"
+                self.problems.add(f"trial.{name}", f"{told}: take fewer points, or shorter lists")
+                self.problems.raise_as(InvalidGrid)
         return found
 
     def is_excluded(self, sections: Mapping[str, SectionValue]) -> bool:
@@ -346,7 +357,12 @@ def _head(path: str) -> str:
 
 
 def _same(value: Any, wanted: Any) -> bool:
-    """Equality of settings: 0 is 0.0, but true is not 1."""
+    """Equality of settings: 0 is 0.0, but true is not 1; a range is the list that it stands for."""
+    if isinstance(value, list) and isinstance(wanted, Mapping):
+        try:
+            wanted = expanded(wanted)
+        except ValueError:
+            return False
     if isinstance(value, list) and isinstance(wanted, list | tuple):
         return len(value) == len(wanted) and all(_same(*pair) for pair in zip(value, wanted, strict=True))
     return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted

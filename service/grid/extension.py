@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.errors import InvalidGrid
-from service.grid.axes import read_factors
+from service.grid.axes import axis_values, read_factors
 from service.grid.problems import Problems
 from service.grid.sections import value_at
-from service.grid.setting_types import spaced
 
 
 def extended(document: Mapping[str, Any], axes: Mapping[str, Any], seeds: int | Sequence[int]) -> dict[str, Any]:
@@ -27,7 +26,7 @@ def extended(document: Mapping[str, Any], axes: Mapping[str, Any], seeds: int | 
     problems.raise_as(InvalidGrid)
     for path, written in axes.items():
         own = _own_values(document, path, problems)
-        own_axes[path] = _union(own, list(spaced(written)))
+        own_axes[path] = _union(own, list(axis_values(path, written)))
     problems.raise_as(InvalidGrid)
     return {**document, "axes": own_axes, "seeds": _compact(_union(_listed(document.get("seeds")), _listed(seeds)))}
 
@@ -47,7 +46,7 @@ def _own_values(document: Mapping[str, Any], path: str, problems: Problems) -> l
     """What the grid has on this path: its axis, or the one value under `trial`."""
     own_axes = document.get("axes") or {}
     if path in own_axes:
-        return list(spaced(own_axes[path]))
+        return list(axis_values(path, own_axes[path]))
     zipped = [key for group in document.get("zip") or () for key in group]
     if path in zipped:
         problems.add(f"axes.{path}", "moves together with others in a zip group: submit the new points as a grid")

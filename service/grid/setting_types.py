@@ -1,11 +1,14 @@
 """What settings are made of: whole numbers, numbers, names out of a registry, ranges; and what a section refuses."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
+
+_MOST: Final = 100_000
+"""Values that a range or a repeat makes."""
 
 
 def _whole(value: Any) -> Any:
@@ -38,13 +41,42 @@ def spaced(value: Any) -> Any:
     if not (isinstance(span, list | tuple) and len(span) == 3 and all(_is_number(part) for part in span)):
         raise ValueError(f"{kind} takes [from, to, count], three numbers")
     start, stop, count = span
-    if not (float(count).is_integer() and 1 <= count <= 100_000):
-        raise ValueError(f"the count of {kind} must be a whole number from 1 to 100000")
+    if not (float(count).is_integer() and 1 <= count <= _MOST):
+        raise ValueError(f"the count of {kind} must be a whole number from 1 to {_MOST}")
     if kind == "log":
         if not (start > 0 and stop > 0):
             raise ValueError("log takes two positive ends")
         return _rounded(np.geomspace(start, stop, int(count)))
     return _rounded(np.linspace(start, stop, int(count)))
+
+
+def expanded(value: Any) -> Any:
+    """The list that `{log: ..}`, `{linear: ..}` or `{repeat: [[value, count], ..]}` stands for; all else as it is."""
+    if not (isinstance(value, Mapping) and list(value) == ["repeat"]):
+        return spaced(value)
+    blocks = value["repeat"]
+    if not (isinstance(blocks, list | tuple) and blocks and all(map(_is_block, blocks))):
+        raise ValueError("repeat takes a list of [value, count] pairs, as [[1, 10], [0.01, 190]]")
+    if sum(count for _, count in blocks) > _MOST:
+        raise ValueError(f"repeat makes at most {_MOST} values")
+    return [number for number, count in blocks for _ in range(int(count))]
+
+
+def expanded_whole(value: Any) -> Any:
+    """The same for whole numbers: what a range makes is rounded."""
+    made = expanded(value)
+    return made if made is value or "repeat" in value else whole_numbers(made)
+
+
+def whole_numbers(values: list[float]) -> list[int]:
+    """Rounded to the nearest whole number, as measured steps are: halves to the even one."""
+    return np.round(np.asarray(values)).astype(np.int64).tolist()
+
+
+def _is_block(block: Any) -> bool:
+    if not (isinstance(block, list | tuple) and len(block) == 2 and all(map(_is_number, block))):
+        return False
+    return block[1] >= 1 and float(block[1]).is_integer()
 
 
 def _rounded(values: np.ndarray) -> list[float]:
@@ -58,7 +90,11 @@ def _is_number(value: Any) -> bool:
 
 Count = Annotated[int, BeforeValidator(_whole)]
 Real = float
-Spectrum = Annotated[list[Annotated[Real, Field(gt=0)]], BeforeValidator(spaced), Field(min_length=1, max_length=4096)]
+Ranges = BeforeValidator(expanded)
+"""Lets a list of numbers be written as a range or a repeat."""
+WholeRanges = BeforeValidator(expanded_whole)
+"""Lets a list of whole numbers be written so."""
+Positives = Annotated[list[Annotated[Real, Field(gt=0)]], Ranges, Field(min_length=1, max_length=4096)]
 
 
 class Section(BaseModel):

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from nfa_kernels import names
 from service.grid.data_settings import DataSettings
-from service.grid.setting_types import Count, Real, Section, listed, one_of
+from service.grid.setting_types import Count, Ranges, Real, Section, WholeRanges, listed, one_of
 
 MAX_DEPTH = 64
 ALWAYS_MEASURED = ("train_loss", "relative_loss")
@@ -145,7 +145,7 @@ class MeasureSettings(Section):
         description="log: 0 and round(geomspace(1, steps, points - 1)); linear: round(linspace(0, steps, points)).",
     )
     every: Count | None = Field(None, ge=1, description="Measure steps 0, n, 2n, ..")
-    steps: list[Annotated[Count, Field(ge=0)]] | None = Field(
+    steps: Annotated[list[Annotated[Count, Field(ge=0)]] | None, WholeRanges] = Field(
         None, min_length=1, max_length=1_000_000, description="Measure these steps; the last one always is."
     )
     layers: Literal["first", "all"] | list[Annotated[Count, Field(ge=1, le=MAX_DEPTH)]] = Field(
@@ -154,8 +154,12 @@ class MeasureSettings(Section):
     metrics: Literal["default", "all"] | list[MetricId] = Field(
         "default", description="default, all, or a list of ids; families as agop_singular_value@1."
     )
-    exponents: list[Annotated[Real, Field(gt=0)]] = Field([], max_length=256, description="For alignment@a.")
-    weights: list[Annotated[Count, Field(ge=0)]] = Field([], max_length=64, description="Steps whose weights to keep.")
+    exponents: Annotated[list[Annotated[Real, Field(gt=0)]], Ranges] = Field(
+        [], max_length=256, description="For alignment@a."
+    )
+    weights: Annotated[list[Annotated[Count, Field(ge=0)]], WholeRanges] = Field(
+        [], max_length=64, description="Steps whose weights to keep."
+    )
     dtype: Dtype = Field(
         "float64",
         description="Of outputs and Jacobians. float32 measures networks with an activation that train in float32 in "

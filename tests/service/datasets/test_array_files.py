@@ -97,7 +97,7 @@ def test_mnist_as_it_is_distributed_needs_a_share_of_its_rows_and_nothing_else()
         read(npz(**pixels, **labels))
     cut = {name: array[:500] for name, array in (pixels | labels).items()}
     found = read(npz(**cut))
-    assert found.arrays["x"].shape == (500, 28, 28) and found.arrays["y"].shape == (500, 10)
+    assert found.arrays["x"].shape == (500, 1, 28, 28) and found.arrays["y"].shape == (500, 10)
     assert any("784 inputs" in note for note in found.notes) and any("one-hot" in note for note in found.notes)
     assert found.losses == ["cross_entropy", "logistic"]
 
@@ -107,6 +107,11 @@ def test_images_keep_their_shape_and_get_their_channels_first():
     assert read(npz(x=first, y=Y[:6])).arrays["x"].tolist() == first.tolist()
     found = read(npz(x=last, y=Y[:6]))
     assert found.arrays["x"].tolist() == last.transpose(0, 3, 1, 2).tolist() and "channels last" in found.notes[0]
+    for names in (("images", "labels"), ("x", "y")):
+        gray = dict(zip(names, (np.zeros((6, 5, 5), np.uint8 if names[0] == "x" else float), Y[:6]), strict=True))
+        assert read(npz(**gray)).arrays["x"].shape == (6, 1, 5, 5)
+    # a sequence of vectors
+    assert read(npz(x=np.zeros((6, 5, 5)), y=Y[:6])).arrays["x"].shape == (6, 5, 5)
     for shape in ((6, 1, 5, 5), (6, 3, 3, 3), (6, 4, 4, 3), (6, 7)):
         assert read(npz(x=np.zeros(shape), y=Y[:6])).arrays["x"].shape == shape
 
