@@ -21,8 +21,9 @@ from service.store import schema
 from service.store.session import Store, open_store
 
 # what starts and kills processes
-sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "faults"))
+# what drives programs of the system
+sys.path.insert(0, str(Path(__file__).parent / "programs"))
 from deployment import PostgreSQL, deployment  # noqa: F401
 from processes import dispatchers, ray_cluster, ray_head  # noqa: F401
 

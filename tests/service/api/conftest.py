@@ -1,10 +1,8 @@
 """The application on a fresh store of each database, called without a network."""
 
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +19,6 @@ from service.store.session import Store
 from workers.blocks import Lane, Stack
 from workers.training import train
 
-# nginx lies beside the tests
-sys.path.insert(0, str(Path(__file__).parent))
 Submit = Callable[..., dict[str, Any]]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from installed import installed, is_ci
 
-SCRIPT = Path(__file__).with_name("install_programs.sh")
+SCRIPT = Path(__file__).with_name("install.sh")
 ALL = ("chromium", "nginx", "pgbouncer", "openssl")
 
 

@@ -11,7 +11,7 @@ import pytest
 from installed import installed
 from processes import free_port, wait_until
 
-_PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
+_PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 _AROUND = """\
 daemon off;
 pid {folder}/pid;
