@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origin
 
 from service.grid.problems import NOTHING, Problems
 from service.grid.setting_types import Section, spaced, whole_numbers
@@ -36,8 +36,7 @@ MAPPINGS: Final = frozenset({*FIELDS, "training.stop"})
 """Paths whose value may be a mapping, which is merged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(NamedTuple):
     """One setting of a varying path, with the place in the document that it came from."""
 
     path: str
@@ -63,7 +62,7 @@ class Factor:
 def read_factors(axes: Mapping[str, Any], zips: Sequence[Any], problems: Problems) -> list[Factor]:
     """The factors of the product in written order: axes first, then zip groups."""
     factors = [
-        Factor(tuple(choice[0] for choice in choices))
+        Factor(tuple(choices))
         for path, written in axes.items()
         if (choices := _choices(path, written, f"axes.{path}", problems))
     ]
@@ -85,6 +84,7 @@ def read_point(written: Any, origin: str, problems: Problems) -> Choice:
     return tuple(
         part
         for path, value in written.items()
+        if not problems.full
         if _check_path(path, f"{origin}.{path}", problems)
         if _check_mapping(path, value, f"{origin}.{path}", problems)
         for part in flattened(path, value, f"{origin}.{path}")
@@ -158,10 +158,10 @@ def _read_group(group: Any, origin: str, problems: Problems) -> Factor | None:
         told = ", ".join(f"{path} has {length}" for path, length in lengths.items())
         problems.add(origin, f"lists that move together must be equally long: {told}")
         return None
-    return Factor(tuple(tuple(part for column in row for part in column[0]) for row in zip(*columns, strict=True)))
+    return Factor(tuple(tuple(part for column in row for part in column) for row in zip(*columns, strict=True)))
 
 
-def _choices(path: str, written: Any, origin: str, problems: Problems) -> list[tuple[Choice]]:
+def _choices(path: str, written: Any, origin: str, problems: Problems) -> list[Choice]:
     """The values of one path, each as the assignments it makes; empty after noting what is wrong."""
     if not _check_path(path, origin, problems):
         return []
@@ -176,10 +176,12 @@ def _choices(path: str, written: Any, origin: str, problems: Problems) -> list[t
         return []
     if not values:
         problems.add(origin, "an axis needs at least one value", received=written)
+    if path not in MAPPINGS:
+        return [(Assignment(path, value, f"{origin}[{index}]"),) for index, value in enumerate(values)]
     return [
-        (tuple(flattened(path, value, f"{origin}[{index}]")),)
+        tuple(flattened(path, value, f"{origin}[{index}]"))
         for index, value in enumerate(values)
-        if _check_mapping(path, value, f"{origin}[{index}]", problems)
+        if not problems.full and _check_mapping(path, value, f"{origin}[{index}]", problems)
     ]
 
 

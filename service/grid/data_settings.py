@@ -5,8 +5,19 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from nfa_kernels import names
-from service.grid.setting_types import Count, Positives, Ranges, Real, Section, WholeRanges, listed, one_of
+from service.grid.setting_types import (
+    Count,
+    PositiveList,
+    Positives,
+    Ranges,
+    Real,
+    Section,
+    WholeRanges,
+    listed,
+    one_of,
+)
 
+CountList = Annotated[list[Annotated[Count, Field(ge=1, le=1_000_000)]], Field(fail_fast=True)]
 DataKind = Annotated[str, AfterValidator(one_of(names.DATA_KINDS)), listed(names.DATA_KINDS)]
 Encoding = Annotated[str, AfterValidator(one_of(names.ENCODINGS)), listed(names.ENCODINGS)]
 Layout = Annotated[str, AfterValidator(one_of(names.LAYOUTS)), listed(names.LAYOUTS)]
@@ -27,7 +38,7 @@ class DataSettings(Section):
         "min(inputs, outputs) values.",
     )
     noise: Real = Field(0.1, ge=0, description="Standard deviation of Gaussian noise added to the targets.")
-    covariance: Annotated[Literal["identity", "whitened"] | list[Annotated[Real, Field(gt=0)]], Ranges] = Field(
+    covariance: Annotated[Literal["identity", "whitened"] | PositiveList, Ranges] = Field(
         "identity",
         description="Inputs: N(0, I), exactly whitened (X^T X / n = I), or N(0, diag(variances)) from d of them: a "
         "list, a range, or {repeat: [[1, 10], [0.01, 190]]}.",
@@ -35,9 +46,9 @@ class DataSettings(Section):
     strengths: Positives = Field(
         default=[4.0, 1.0, 1.0], description="clusters: target s_j along axis j; as many as inputs and outputs."
     )
-    counts: Annotated[
-        list[Annotated[Count, Field(ge=1, le=1_000_000)]], WholeRanges, Field(min_length=1, max_length=4096)
-    ] = Field(default=[1, 64, 64], description="clusters: how often each point occurs.")
+    counts: Annotated[CountList, WholeRanges, Field(min_length=1, max_length=4096)] = Field(
+        default=[1, 64, 64], description="clusters: how often each point occurs."
+    )
     offset: Real = Field(0.25, ge=0, description="clusters: x^(j) = radius (e_j - offset sum_{i != j} e_i).")
     radius: Real = Field(1.0, gt=0, description="clusters: multiplies points and targets.")
     link: Link = Field("hermite2", description="single_index, multi_index, conv_teacher: function of the projections.")

@@ -1,5 +1,6 @@
 """Reading a grid's bytes, YAML 1.2 or JSON, into plain values; and what plain values may be."""
 
+import itertools
 import json
 import math
 import re
@@ -17,6 +18,9 @@ YAML_TYPES: Final = ("application/yaml", "application/x-yaml", "text/yaml", "tex
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL, which PostgreSQL's text refuses, and halves of surrogate pairs, which are no characters."""
+_JSON_STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_JSON_EMPTY: Final = re.compile(r"\[\s*\]|\{\s*\}")
+_LONG_NUMBER: Final = re.compile(f"(?<![0-9])[0-9]{{{plain_yaml.MAX_DIGITS},}}")
 
 
 def parse_document(body: bytes, content_type: str = "application/yaml") -> dict[str, Any]:
@@ -54,7 +58,42 @@ def check_plain(document: Any, problems: Problems) -> None:
     """Note what no database can hold: non-finite numbers, NUL, lone surrogates; and deep nesting."""
     if not isinstance(document, Mapping):
         problems.add("", "a grid is a mapping with keys such as trial, axes and seeds", received=document)
-        return
+    elif not _is_plain(document):
+        _note_strange(document, problems)
+
+
+def _is_plain(document: Mapping[str, Any]) -> bool:
+    """Whether there is nothing to note; level by level and without paths, which cost more than looking."""
+    level: list[Any] = [document]
+    seen = 1
+    for depth in range(MAX_NESTING + 1):
+        seen += sum(map(len, level))
+        if seen > MAX_VALUES or (depth == MAX_NESTING and any(level)):
+            return False
+        following: list[Any] = []
+        for container in level:
+            if type(container) is dict:
+                if not all(type(key) is str for key in container) or _UNSTORABLE.search("".join(container)):
+                    return False
+                following += [one for one in container.values() if not _is_storable(one)]
+            else:
+                following += [one for one in container if not _is_storable(one)]
+        if not all(type(one) is dict or type(one) is list for one in following):
+            return False
+        level = following
+    return True
+
+
+def _is_storable(value: Any) -> bool:
+    """Whether a value is no list or mapping, and every database can hold it."""
+    of = type(value)
+    if of is int or of is bool or value is None:
+        return True
+    return not _UNSTORABLE.search(value) if of is str else of is float and math.isfinite(value)
+
+
+def _note_strange(document: Mapping[str, Any], problems: Problems) -> None:
+    """Look at every value with its path until there is enough to tell."""
     waiting: list[tuple[str, Any, int]] = [("", document, 0)]
     seen = 0
     while waiting and not problems.full:
@@ -66,7 +105,8 @@ def check_plain(document: Any, problems: Problems) -> None:
         if depth > MAX_NESTING:
             problems.add(path[:200], f"nested more than {MAX_NESTING} levels deep")
         elif isinstance(value, Mapping | list | tuple):
-            waiting += [(inner_path, inner, depth + 1) for inner_path, inner in _inside(path, value, problems)]
+            inside = itertools.islice(_inside(path, value, problems), MAX_VALUES + 1)
+            waiting += [(inner_path, inner, depth + 1) for inner_path, inner in inside]
         elif isinstance(value, str):
             if _UNSTORABLE.search(value):
                 problems.add(path, "holds a NUL character or half of a surrogate pair", received=value)
@@ -82,6 +122,8 @@ def _inside(path: str, value: Any, problems: Problems) -> Iterator[tuple[str, An
         yield from ((f"{path}[{index}]", inner) for index, inner in enumerate(value))
         return
     for key, inner in value.items():
+        if problems.full:
+            return
         if not isinstance(key, str):
             problems.add(path, "keys must be strings", received=key)
         elif _UNSTORABLE.search(key):
@@ -90,9 +132,21 @@ def _inside(path: str, value: Any, problems: Problems) -> Iterator[tuple[str, An
             yield f"{path}.{key[:200]}" if path else key[:200], inner
 
 
+def _count_json(text: str) -> int:
+    """How many values a JSON text holds, lists and mappings among them, without making them."""
+    bare = _JSON_STRING.sub("0", text)
+    inner = bare.count(",") + bare.count("[") + bare.count("{") - len(_JSON_EMPTY.findall(bare))
+    return inner + 1
+
+
 def _load_json(text: str) -> Any:
+    # a separator that is no separator is at most one inside of a string: mostly there is nothing to look at
+    if text.count(",") + text.count("[") + text.count("{") > MAX_VALUES and _count_json(text) > MAX_VALUES:
+        raise plain_yaml.Unreadable(f"more than {MAX_VALUES} values")
     try:
-        return json.loads(text, object_pairs_hook=_mapping_of, parse_int=_whole_number)
+        # calling back for each number costs more than reading it
+        whole = _whole_number if _LONG_NUMBER.search(text) else None
+        return json.loads(text, object_pairs_hook=_mapping_of, parse_int=whole)
     except json.JSONDecodeError as error:
         raise plain_yaml.Unreadable(f"not JSON: {error.msg}", error.lineno, error.colno) from error
     except RecursionError as error:
@@ -102,9 +156,11 @@ def _load_json(text: str) -> Any:
 def _mapping_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for index, key in enumerate(keys) if key in keys[:index])
-        raise plain_yaml.Unreadable(f"the key {twice[:100]} is given twice in one mapping")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise plain_yaml.Unreadable(f"the key {key[:100]} is given twice in one mapping")
+            seen.add(key)
     return found
 
 

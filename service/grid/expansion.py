@@ -18,21 +18,24 @@ from service.grid.axes import FIELDS, SECTIONS, Assignment, Choice, Factor, read
 from service.grid.canonical import Settings
 from service.grid.data_shapes import Arrays, DataShape, Misfit, data_shape
 from service.grid.document import parse_document
+from service.grid.exclusions import Exclusions, token
 from service.grid.fitting import Limits, misfits
-from service.grid.problems import Problems, deepest
+from service.grid.problems import MANY_KEYS, Problems, deepest
 from service.grid.sections import SectionValue, merge_section, origin_of, validate_section
-from service.grid.setting_types import expanded
+from service.grid.setting_types import Section
 from service.grid.stacking import stack_key
 from service.grid.trial_settings import TrialSettings
 
 __all__ = ["Expansion", "Grid", "Limits", "Point", "dataset_ids", "expand", "parse_document"]
 
+MAX_CLAIMS: Final = 200
 MAX_SEED: Final = 2**63 - 1
 ENUMERATED_PER_TRIAL: Final = 10
 """Points looked at before `exclude` drops some, as a multiple of the trials an experiment may have."""
 
 MAX_LISTED: Final = 2_000_000
 """Numbers in the lists of all sections of a grid together: a range is short to write and long to keep."""
+_DATASET_KEYS: Final = ("dataset_id", "weights_id")
 
 DEFAULT_LIMITS: Final = Limits()
 
@@ -54,8 +57,8 @@ class Grid(BaseModel):
     zip: list[Any] = Field([], max_length=64, description="Groups of axes that move together.")
     exclude: list[Any] = Field([], max_length=1000, description="Drops the points that match all keys of an entry.")
     include: list[Any] = Field([], max_length=10_000, description="Adds a point: the trial block plus these keys.")
-    seeds: int | list[Seed] = Field(1, description="n for 0 .. n-1, or a list.")
-    claims: list[Any] = Field([], max_length=200, description="Statements with thresholds that are judged.")
+    seeds: int | Annotated[list[Seed], Field(fail_fast=True)] = Field(1, description="n for 0 .. n-1, or a list.")
+    claims: list[Any] = Field([], max_length=MAX_CLAIMS, description="Statements with thresholds that are judged.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +118,20 @@ def expand(
     problems = Problems() if problems is None else problems
     grid = _read_grid(document, problems)
     seeds = _read_seeds(grid.seeds, limits, problems)
+    _check_lengths(grid, limits)
     blocks = _read_trial(grid.trial, problems)
     factors = read_factors(grid.axes, grid.zip, problems)
     excluded = [read_point(entry, f"exclude[{index}]", problems) for index, entry in enumerate(grid.exclude)]
     included = [read_point(entry, f"include[{index}]", problems) for index, entry in enumerate(grid.include)]
     problems.raise_as(InvalidGrid)
     _check_count(factors, len(included), bool(excluded), len(seeds), limits)
-    build = _Build(blocks, excluded, limits, datasets or {}, problems)
+    build = _Build(blocks, Exclusions(excluded), limits, datasets or {}, problems)
     points = _build_points(build, factors, included)
     if len(points) * len(seeds) > limits.trials_per_experiment:
         _too_many(len(points) * len(seeds), limits, problems)
     problems.raise_as(InvalidGrid)
     axes = _axes(points, _varying_paths(factors, included))
-    unused = tuple(f"exclude[{index}]" for index in sorted(build.unused_exclusions))
+    unused = tuple(f"exclude[{index}]" for index in sorted(build.excluded.unused))
     return Expansion(grid, points, seeds, axes, _ignored(build) + unused)
 
 
@@ -136,39 +140,46 @@ class _Build:
     """Builds points, remembering every section it has validated."""
 
     blocks: Mapping[str, Mapping[str, Any]]
-    excluded: Sequence[Choice]
+    excluded: Exclusions
     limits: Limits
     datasets: Mapping[str, Arrays]
     problems: Problems
-    unused_exclusions: set[int] = field(default_factory=set)
     sections: dict[Any, SectionValue] = field(default_factory=dict)
+    valid: dict[Any, SectionValue] = field(default_factory=dict)
+    """The same by what is assigned: values that are given twice are looked at once."""
     forms: dict[Any, tuple[SectionValue, dict[str, Any]]] = field(default_factory=dict)
+    left: dict[Any, int] = field(default_factory=dict)
     listed: int = 0
     """Numbers in the lists of the sections so far."""
-
-    def __post_init__(self) -> None:
-        self.unused_exclusions = set(range(len(self.excluded)))
 
     def section(self, name: str, key: Any, assignments: Sequence[Assignment]) -> SectionValue:
         """The section of a point; `key` identifies the choices that it depends on."""
         found = self.sections.get((name, key))
         if found is None:
-            merged, origins = merge_section(self.blocks[name], assignments)
-            found = self.sections[name, key] = validate_section(name, merged, origins, self.problems)
-            self.listed += 0 if found.model is None else sum(len(part) for _, part in found.model if type(part) is list)
-            if self.listed > MAX_LISTED:
-                told = f"the lists of numbers of all points together hold more than {MAX_LISTED:,}"
-                self.problems.add(f"trial.{name}", f"{told}: take fewer points, or shorter lists")
-                self.problems.raise_as(InvalidGrid)
+            written = name, tuple((part.path, token(part.value)) for part in assignments)
+            found = self.valid.get(written)
+            if found is None:
+                merged, origins = merge_section(self.blocks[name], assignments)
+                found = validate_section(name, merged, origins, self.problems)
+                if found.model is not None:
+                    self.valid[written] = found
+                    self._count_listed(found.model, name)
+            self.sections[name, key] = found
         return found
 
-    def is_excluded(self, sections: Mapping[str, SectionValue]) -> bool:
-        """Whether some `exclude` entry matches the point in all its keys."""
-        for index, entry in enumerate(self.excluded):
-            if all(_same(sections[_head(part.path)].value(part.path), part.value) for part in entry):
-                self.unused_exclusions.discard(index)
-                return True
-        return False
+    def _count_listed(self, model: Section, name: str) -> None:
+        self.listed += sum(len(part) for _, part in model if type(part) is list)
+        if self.listed > MAX_LISTED:
+            told = f"the lists of numbers of all points together hold more than {MAX_LISTED:,}"
+            self.problems.add(f"trial.{name}", f"{told}: take fewer points, or shorter lists")
+            self.problems.raise_as(InvalidGrid)
+
+    def left_by(self, name: str, key: Any, section: SectionValue) -> int:
+        """The set of `exclude` entries that a section does not speak against; `key` as for `section`."""
+        found = self.left.get((name, key))
+        if found is None:
+            found = self.left[name, key] = self.excluded.left_by(self.excluded.paths(name), section.value)
+        return found
 
     def form(self, section: SectionValue, around: canonical.Around) -> dict[str, Any]:
         """Canonical form of a section, shared by all points that have it."""
@@ -203,7 +214,12 @@ def _build_points(build: _Build, factors: Sequence[Factor], included: Sequence[C
     """The points of the product and then the included ones, each digest once, at its first place."""
     paths = _varying_paths(factors, included)
     points: dict[str, Point] = {}
+    seen: set[tuple[int, ...]] = set()
     for sections in _section_sets(build, factors, included):
+        same = tuple(map(id, sections.values()))
+        if same in seen:
+            continue
+        seen.add(same)
         point = build.point(sections, paths)
         if point is not None:
             points.setdefault(point.digest, point)
@@ -224,17 +240,21 @@ def _section_sets(
         for name in SECTIONS
     }
     choices = [[_by_section(choice) for choice in factor.choices] for factor in factors]
+    fixed = {name: build.section(name, (), ()) for name, touched in touching.items() if not touched}
+    left_by_fixed = [build.left_by(name, (), section) for name, section in fixed.items()]
+    varied = [(name, touched) for name, touched in touching.items() if touched]
     for indices in itertools.product(*(range(len(factor.choices)) for factor in factors)):
-        sections = {}
-        for name, touched in touching.items():
-            key = tuple(indices[index] for index in touched)
+        sections, left = dict(fixed), list(left_by_fixed)
+        for name, touched in varied:
+            key = tuple([indices[index] for index in touched])
             parts = [part for index in touched for part in choices[index][indices[index]][name]]
             sections[name] = build.section(name, key, parts)
-        if not build.is_excluded(sections):
+            if build.excluded:
+                left.append(build.left_by(name, key, sections[name]))
+        if not (build.excluded and build.excluded.drop(left)):
             yield sections
     for number, choice in enumerate(included):
-        parts = _by_section(choice)
-        yield {name: build.section(name, ("include", number), parts[name]) for name in SECTIONS}
+        yield {name: build.section(name, ("include", number), own) for name, own in _by_section(choice).items()}
 
 
 def _by_section(choice: Choice) -> dict[str, list[Assignment]]:
@@ -244,20 +264,31 @@ def _by_section(choice: Choice) -> dict[str, list[Assignment]]:
 def dataset_ids(document: Mapping[str, Any]) -> set[str]:
     """Every dataset that a grid names: what its expansion must be given the shapes of."""
     found: set[str] = set()
-    waiting: list[tuple[str, Any]] = [("", document)]
+    waiting: list[tuple[bool, Any]] = [(False, document)]
     while waiting:
-        key, value = waiting.pop()
+        names_some, value = waiting.pop()
         if isinstance(value, Mapping):
-            waiting += [(str(inner), part) for inner, part in value.items()]
-        elif isinstance(value, list | tuple):
-            waiting += [(key, part) for part in value]
-        elif isinstance(value, str) and key.rpartition(".")[2] in ("dataset_id", "weights_id"):
-            found.add(value)
+            for key, part in value.items():
+                names_one = str(key).endswith(_DATASET_KEYS) and str(key).rpartition(".")[2] in _DATASET_KEYS
+                if isinstance(part, Mapping | list | tuple):
+                    waiting.append((names_one, part))
+                elif names_one and isinstance(part, str):
+                    found.add(part)
+        else:
+            for part in value:
+                if isinstance(part, Mapping | list | tuple):
+                    waiting.append((names_some, part))
+                elif names_some and isinstance(part, str):
+                    found.add(part)
     return found
 
 
 def _read_grid(document: Mapping[str, Any], problems: Problems) -> Grid:
     """The outermost level of the document; a key with nothing after it says nothing."""
+    if len(document) > MANY_KEYS:
+        for key in itertools.islice((one for one in document if one not in Grid.model_fields), MANY_KEYS):
+            problems.unknown(str(key), "key", key, Grid.model_fields)
+    problems.raise_as(InvalidGrid)
     given = {key: value for key, value in document.items() if value is not None}
     try:
         return Grid.model_validate(given)
@@ -288,6 +319,8 @@ def _read_seeds(written: int | list[int], limits: Limits, problems: Problems) ->
         problems.add("seeds", "at least one seed is needed", received=written, allowed="a number, or a list")
     first: dict[int, int] = {}
     for index, seed in enumerate(written):
+        if problems.full:
+            break
         if seed in first:
             problems.add(f"seeds[{index}]", f"is the same as seeds[{first[seed]}]", received=seed)
         first.setdefault(seed, index)
@@ -305,6 +338,19 @@ def _read_trial(trial: Mapping[str, Any], problems: Problems) -> dict[str, Mappi
         else:
             blocks[name] = block or {}
     return blocks
+
+
+def _check_lengths(grid: Grid, limits: Limits) -> None:
+    """Refuse more values than any grid may have, before a choice is made of each of them."""
+    groups = [{path: values} for path, values in grid.axes.items()]
+    groups += [group for group in grid.zip if isinstance(group, Mapping)]
+    points = math.prod(
+        max((len(values) for values in group.values() if isinstance(values, list)), default=1) or 1 for group in groups
+    )
+    if points > limits.trials_per_experiment * (ENUMERATED_PER_TRIAL if grid.exclude else 1):
+        problems = Problems()
+        _too_many(points, limits, problems)
+        problems.raise_as(InvalidGrid)
 
 
 def _check_count(factors: Sequence[Factor], included: int, has_exclusions: bool, seeds: int, limits: Limits) -> None:
@@ -354,15 +400,3 @@ def _ignored(build: _Build) -> tuple[str, ...]:
 
 def _head(path: str) -> str:
     return path.partition(".")[0]
-
-
-def _same(value: Any, wanted: Any) -> bool:
-    """Equality of settings: 0 is 0.0, but true is not 1; a range is the list that it stands for."""
-    if isinstance(value, list) and isinstance(wanted, Mapping):
-        try:
-            wanted = expanded(wanted)
-        except ValueError:
-            return False
-    if isinstance(value, list) and isinstance(wanted, list | tuple):
-        return len(value) == len(wanted) and all(_same(*pair) for pair in zip(value, wanted, strict=True))
-    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted

@@ -1,18 +1,19 @@
-"""YAML 1.2 core as plain values, built from the parser's events.
+"""YAML 1.2 core as plain values, built from the events of libyaml, which reads 4 MiB in a second at most.
 
 Building them here, rather than with a loader's constructors, is what makes `no` a string and 1e-3 a number whatever
 the document's %YAML line says, keeps dates strings, and lets every refusal name its line: duplicate keys, tags,
-deep nesting, and aliases that would multiply.
+deep nesting, and aliases that would multiply. docs/decisions/0005 says where libyaml's syntax differs.
 """
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
+from yaml import MarkedYAMLError, YAMLError
+from yaml.cyaml import CParser
+from yaml.events import (
     AliasEvent,
     DocumentStartEvent,
     MappingEndEvent,
@@ -36,6 +37,11 @@ _WORDS: Final[dict[str, Any]] = {
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
 }
 MAX_DIGITS: Final = 400
+_TAG_LINES: Final = re.compile(r"^%TAG", re.MULTILINE)
+_MOST_TAG_LINES: Final = 20
+"""libyaml compares each with all before it."""
+_TOO_DEEP: Final = "maximum nesting depth"
+_OLD_LINE_BREAKS: Final = "\x85\u2028\u2029"
 
 
 class Unreadable(Exception):
@@ -64,25 +70,59 @@ def load(text: str, *, max_nesting: int, max_values: int) -> Any:
     Raises:
         Unreadable: with the line and column of what was refused.
     """
-    builder = _Builder(max_nesting, max_values)
+    if len(_TAG_LINES.findall(text)) > _MOST_TAG_LINES:
+        raise Unreadable(f"more than {_MOST_TAG_LINES} %TAG lines: values need no tags")
+    text, restored = _without_old_line_breaks(text)
+    builder = _Builder(max_nesting, max_values, restored)
     try:
-        for event in YAML(typ="safe", pure=True).parse(text):
-            builder.take(event)
+        _take_all(text, builder)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if mark is not None and _TOO_DEEP in str(error.problem):
+            # libyaml looks ahead and counts for itself, up to 1,000: what goes before that is too deep for us already
+            with contextlib.suppress(YAMLError):
+                _take_all(text[: mark.index], _Builder(max_nesting, max_values, restored))
         message = " ".join(part for part in (error.context, error.problem) if part)
-        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        raise Unreadable(message, line, column) from error
+        raise Unreadable(message, *_place(mark, text)) from error
     except (YAMLError, ValueError) as error:
         raise Unreadable(str(error).splitlines()[0]) from error
     return builder.root
 
 
+def _take_all(text: str, builder: "_Builder") -> None:
+    parser = CParser(text)
+    while parser.check_event():
+        builder.take(parser.get_event())
+
+
+def _place(mark: Any, text: str) -> tuple[int, int]:
+    """Line and column from 1; the end of the text lies on its last line."""
+    if mark is None:
+        return 0, 0
+    lines = text.count("\n")
+    return (lines + 1, len(text) - text.rfind("\n")) if mark.line > lines else (mark.line + 1, mark.column + 1)
+
+
+def _without_old_line_breaks(text: str) -> tuple[str, dict[int, str]]:
+    """The text with what only YAML 1.1 takes for a line break under other characters, and how to put it back."""
+    found = [one for one in _OLD_LINE_BREAKS if one in text]
+    if not found:
+        return text, {}
+    free = (chr(code) for code in range(0xE000, 0xF8FF) if chr(code) not in text)
+    stand_ins = dict(zip(found, free, strict=False))
+    if len(stand_ins) < len(found):
+        raise Unreadable("holds U+0085, U+2028 or U+2029 beside every character for private use")
+    return text.translate({ord(one): other for one, other in stand_ins.items()}), {
+        ord(other): one for one, other in stand_ins.items()
+    }
+
+
 class _Builder:
     """Turns events into values with a stack of its own, so that nesting costs no recursion."""
 
-    def __init__(self, max_nesting: int, max_values: int) -> None:
+    def __init__(self, max_nesting: int, max_values: int, restored: dict[int, str]) -> None:
         self.root: Any = None
+        self._restored = restored
         self._documents = 0
         self._max_nesting = max_nesting
         self._max_values = max_values
@@ -141,16 +181,20 @@ class _Builder:
 
     def _take_key(self, event: Any, parent: _Open, key: Any) -> None:
         # a key reads as the text it is written as: 1, true and 2e3 too, as in JSON
-        text = event.value if isinstance(event, ScalarEvent) else key
+        text = self._text(event) if isinstance(event, ScalarEvent) else key
         if not isinstance(text, str):
             self._refuse(event, "a key must be a string")
         if text in parent.value:
             self._refuse(event, f"the key {text[:100]} is given twice")
         parent.key, parent.has_key = text, True
 
+    def _text(self, event: Any) -> str:
+        """A scalar as it was written."""
+        return event.value.translate(self._restored) if self._restored else event.value
+
     def _scalar(self, event: Any) -> Any:
-        text = event.value
-        if event.style is not None:
+        text = self._text(event)
+        if event.style:
             return text
         if text in _WORDS:
             return _WORDS[text]

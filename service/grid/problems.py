@@ -1,7 +1,9 @@
 """What is wrong with a request body, collected so that one answer names every wrong field."""
 
 import difflib
+import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -11,7 +13,9 @@ from service.errors import ServiceError
 
 MAX_PROBLEMS: Final = 20
 MAX_RECEIVED: Final = 200
+MANY_KEYS: Final = 100
 MAX_MESSAGE: Final = 500
+_PATH_PARTS: Final = re.compile(r"[.\[]")
 NOTHING: Final = object()
 """Stands for a value that is not there, which null is not."""
 
@@ -40,7 +44,9 @@ class Problems:
         allowed: Any = None,
         nearest: str | None = None,
     ) -> None:
-        """Note one wrong field; what was received is kept shortened."""
+        """Note one wrong field; what was received is kept shortened. Nothing more is noted once there are twenty."""
+        if self.full:
+            return
         path, message = shortened(path), shortened(message, MAX_MESSAGE)
         entry: dict[str, Any] = {"path": path, "message": message}
         if received is not NOTHING:
@@ -51,11 +57,12 @@ class Problems:
             self._lists.append(allowed)
         if nearest is not None:
             entry["nearest"] = nearest
-        if not self.full:
-            self._entries.setdefault((path, message), entry)
+        self._entries.setdefault((path, message), entry)
 
     def unknown(self, path: str, kind: str, name: Any, known: Iterable[str]) -> None:
         """Note a name that does not exist, with those that do and the nearest of them."""
+        if self.full:
+            return
         known = list(known)
         near = nearest(name, known)
         hint = f"; did you mean {near}?" if near else ""
@@ -85,11 +92,23 @@ class Problems:
             self.add(path, message, received=error["input"], allowed=_allowed(context))
 
 
+def without_most(written: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """A mapping with a hundred at most of the keys that nobody knows, also one level down: those tell enough."""
+    if len(written) <= MANY_KEYS and not any(type(one) is dict and len(one) > MANY_KEYS for one in written.values()):
+        return dict(written)
+    kept = [key for key in known if key in written]
+    kept += itertools.islice((key for key in written if key not in kept), MANY_KEYS)
+    return {
+        key: dict(itertools.islice(one.items(), MANY_KEYS)) if isinstance(one := written[key], Mapping) else one
+        for key in kept
+    }
+
+
 def deepest(found: Sequence[tuple[str, ErrorDetails]]) -> Iterator[tuple[str, ErrorDetails]]:
     """Pydantic's errors by path, without those of a union's branches that gave up earlier than another."""
+    above = {path[: end.start()] for path, _ in found for end in _PATH_PARTS.finditer(path)}
     for path, error in found:
-        is_whole = error["type"] in ("value_error", "missing")
-        if is_whole or not any(other.startswith((f"{path}.", f"{path}[")) for other, _ in found):
+        if error["type"] in ("value_error", "missing") or path not in above:
             yield path, error
 
 
@@ -128,9 +147,18 @@ def shortened(value: Any, length: int = MAX_RECEIVED) -> str:
 
 
 def _head(value: Any, length: int) -> Any:
-    """The beginning of a long list or mapping: no more than could be shown."""
-    if isinstance(value, list | tuple) and len(value) > length:
-        return value[:length]
-    if isinstance(value, Mapping) and len(value) > length:
-        return dict(list(value.items())[:length])
-    return value
+    """The beginning of what is long or nested: no more than could be shown."""
+    left = length
+
+    def cut(inner: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if isinstance(inner, str):
+            return inner[:length]
+        if isinstance(inner, list | tuple):
+            return [cut(one) for one in itertools.islice(inner, length) if left > 0]
+        if isinstance(inner, Mapping):
+            return {str(key)[:length]: cut(one) for key, one in itertools.islice(inner.items(), length) if left > 0}
+        return inner
+
+    return cut(value)

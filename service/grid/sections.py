@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from service.grid.axes import FIELDS, SECTIONS, Assignment
-from service.grid.problems import Problems, deepest
+from service.grid.problems import Problems, deepest, without_most
 from service.grid.setting_types import Section
 from service.grid.trial_settings import StopSettings
 
@@ -48,7 +48,7 @@ def validate_section(
 ) -> SectionValue:
     """Validate one section; wrong fields are noted under the place that set them."""
     try:
-        valid = SECTIONS[name].model_validate(dict(written))
+        valid = SECTIONS[name].model_validate(without_most(written, FIELDS[name]))
     except ValidationError as error:
         _note(name, error, origins, problems)
         return SectionValue(name, written, origins, None)

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from nfa_kernels import names
 from service.grid.data_settings import DataSettings
-from service.grid.setting_types import Count, Ranges, Real, Section, WholeRanges, listed, one_of
+from service.grid.setting_types import Count, PositiveList, Ranges, Real, Section, StepList, WholeRanges, listed, one_of
 
 MAX_DEPTH = 64
 ALWAYS_MEASURED = ("train_loss", "relative_loss")
@@ -29,6 +29,8 @@ Loss = Annotated[str, AfterValidator(one_of(names.LOSSES)), listed(names.LOSSES)
 MetricId = Annotated[str, AfterValidator(_metric_id)]
 Optimizer = Annotated[str, AfterValidator(one_of(names.OPTIMIZERS)), listed(names.OPTIMIZERS)]
 Parameterization = Annotated[str, AfterValidator(one_of(names.PARAMETERIZATIONS)), listed(names.PARAMETERIZATIONS)]
+Layer = Annotated[Count, Field(ge=1, le=MAX_DEPTH)]
+Width = Annotated[Count, Field(ge=1, le=65_536)]
 Schedule = Annotated[str, AfterValidator(one_of(names.SCHEDULES)), listed(names.SCHEDULES)]
 
 
@@ -36,7 +38,7 @@ class NetworkSettings(Section):
     """A fully connected network without activation on its output."""
 
     depth: Count = Field(3, ge=1, le=MAX_DEPTH, description="Number of layers L.")
-    width: Annotated[Count, Field(ge=1, le=65_536)] | list[Annotated[Count, Field(ge=1, le=65_536)]] = Field(
+    width: Width | Annotated[list[Width], Field(fail_fast=True)] = Field(
         16, description="Hidden width: one number, or one per hidden layer (depth - 1 numbers)."
     )
     activation: Activation = Field("linear", description="Activation of the hidden layers.")
@@ -145,21 +147,17 @@ class MeasureSettings(Section):
         description="log: 0 and round(geomspace(1, steps, points - 1)); linear: round(linspace(0, steps, points)).",
     )
     every: Count | None = Field(None, ge=1, description="Measure steps 0, n, 2n, ..")
-    steps: Annotated[list[Annotated[Count, Field(ge=0)]] | None, WholeRanges] = Field(
+    steps: Annotated[StepList | None, WholeRanges] = Field(
         None, min_length=1, max_length=1_000_000, description="Measure these steps; the last one always is."
     )
-    layers: Literal["first", "all"] | list[Annotated[Count, Field(ge=1, le=MAX_DEPTH)]] = Field(
+    layers: Literal["first", "all"] | Annotated[list[Layer], Field(fail_fast=True)] = Field(
         "first", description="Layers whose metrics are measured: first, all, or a list of numbers from 1."
     )
-    metrics: Literal["default", "all"] | list[MetricId] = Field(
+    metrics: Literal["default", "all"] | Annotated[list[MetricId], Field(fail_fast=True)] = Field(
         "default", description="default, all, or a list of ids; families as agop_singular_value@1."
     )
-    exponents: Annotated[list[Annotated[Real, Field(gt=0)]], Ranges] = Field(
-        [], max_length=256, description="For alignment@a."
-    )
-    weights: Annotated[list[Annotated[Count, Field(ge=0)]], WholeRanges] = Field(
-        [], max_length=64, description="Steps whose weights to keep."
-    )
+    exponents: Annotated[PositiveList, Ranges] = Field([], max_length=256, description="For alignment@a.")
+    weights: Annotated[StepList, WholeRanges] = Field([], max_length=64, description="Steps whose weights to keep.")
     dtype: Dtype = Field(
         "float64",
         description="Of outputs and Jacobians. float32 measures networks with an activation that train in float32 in "

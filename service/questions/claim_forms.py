@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from nfa_kernels import names
 from service.errors import InvalidFilter, InvalidGrid
-from service.grid.problems import Problems, deepest
+from service.grid.problems import Problems, deepest, without_most
 from service.grid.trial_settings import MAX_DEPTH, MetricId
 from service.questions import filters
 from service.questions.claim_fits import parse_product
@@ -172,21 +172,28 @@ class Claim(_Part):
         return self.every_trial or self.any_trial or (self.group.condition if self.group else "")
 
 
+_KNOWN = tuple(field.alias or name for name, field in Claim.model_fields.items())
+
+
 def read_claims(written: Sequence[Any], problems: Problems, path: str = "claims") -> list[Claim]:
     """The claims of a grid; wrong ones are noted under their place and left out."""
     claims: list[Claim] = []
+    ids: set[str] = set()
     for index, entry in enumerate(written):
+        if problems.full:
+            break
         place = f"{path}[{index}]"
         if not isinstance(entry, Mapping):
             problems.add(place, "must be a mapping", received=entry)
             continue
         try:
-            claims.append(Claim.model_validate(dict(entry)))
+            claims.append(Claim.model_validate(without_most(entry, _KNOWN)))
         except ValidationError as error:
             _note(error, place, problems)
             continue
-        if claims[-1].id in (claim.id for claim in claims[:-1]):
+        if claims[-1].id in ids:
             problems.add(f"{place}.id", "another claim has this id", received=claims[-1].id)
+        ids.add(claims[-1].id)
     return claims
 
 

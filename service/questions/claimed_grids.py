@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from nfa_kernels import names
 from service.errors import InvalidGrid
 from service.grid.data_shapes import Arrays
-from service.grid.expansion import DEFAULT_LIMITS, Expansion, expand
+from service.grid.expansion import DEFAULT_LIMITS, MAX_CLAIMS, Expansion, expand
 from service.grid.fitting import Limits
 from service.grid.problems import Problems
 from service.questions.claim_forms import Claim, read_claims
@@ -29,8 +29,8 @@ def read_claimed(
     """
     problems = Problems()
     written = document.get("claims")
-    # what is no list is told as a wrong field of the grid
-    claims = read_claims(written, problems) if isinstance(written, list) else []
+    # what is no list, or too long a one, is told as a wrong field of the grid
+    claims = read_claims(written[:MAX_CLAIMS], problems) if isinstance(written, list) else []
     expansion = expand(document, limits, datasets, problems)
     check_claims(claims, [point.settings["measure"] for point in expansion.points], problems)
     problems.raise_as(InvalidGrid)

@@ -12,6 +12,7 @@ from service.datasets.targets import classification_losses
 from service.errors import Conflict, NotFound
 from service.grid.data_shapes import Uploaded
 from service.store.ids import experiment_id
+from service.store.keys import among_words
 from service.store.models import dataset, experiment_trial, settings, trial
 from service.store.session import Store, utc_now
 from service.store.wanting import one_at_a_time
@@ -28,6 +29,7 @@ class DatasetRecord(NamedTuple):
     created_at: datetime
 
 
+_ID = dataset.c.sha256
 _NAMED = 8
 """Experiments that a refusal names."""
 _RECORD = (dataset.c.sha256, dataset.c.name, dataset.c.arrays, dataset.c.facts, dataset.c.created_at)
@@ -109,7 +111,7 @@ def delete_dataset(store: Store, sha256: str) -> None:
 def require_datasets(connection: Connection, forms: Iterable[Mapping[str, Any]]) -> None:
     """Refuse settings that name a dataset which was deleted since they were checked. Raises Conflict."""
     ids = dataset_ids(forms)
-    there = set(connection.scalars(select(dataset.c.sha256).where(dataset.c.sha256.in_(ids)))) if ids else set()
+    there = set(connection.scalars(select(_ID).where(among_words(connection, _ID, ids)))) if ids else set()
     if gone := sorted(ids - there):
         raise Conflict(f"dataset {gone[0][:80]!r} was deleted at the same moment: upload it again")
 
@@ -125,7 +127,7 @@ def dataset_shapes(store: Store, ids: Collection[str]) -> dict[str, Uploaded]:
     if not ids:
         return {}
     with store.read() as connection:
-        rows = connection.execute(select(*_RECORD).where(dataset.c.sha256.in_(ids))).all()
+        rows = connection.execute(select(*_RECORD).where(among_words(connection, _ID, ids))).all()
         return {
             row.sha256: Uploaded(
                 {name: tuple(shape) for name, shape in row.arrays.items()},

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, any_, column, func, literal, select
+from sqlalchemy import BigInteger, Connection, Select, Text, any_, column, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql import ColumnElement
 
@@ -16,6 +16,14 @@ def among(connection: Connection, column: ColumnElement[Any], keys: Collection[i
     if connection.dialect.name == "postgresql":
         return column == any_(literal(list(keys), ARRAY(BigInteger)))
     return column.in_(listed(connection, keys))
+
+
+def among_words(connection: Connection, column: ColumnElement[Any], words: Collection[str]) -> ColumnElement[bool]:
+    """Whether a column holds one of these words."""
+    if connection.dialect.name == "postgresql":
+        return column == any_(literal(list(words), ARRAY(Text)))
+    each = func.json_each(json.dumps(list(words))).table_valued("value")
+    return column.in_(select(each.c.value))
 
 
 def listed(connection: Connection, keys: Collection[int]) -> Select[Any]:
