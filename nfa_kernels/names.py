@@ -5,8 +5,9 @@ against each other.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 NUMERICAL_VERSION: Final = "2"
 """Part of every fingerprint. Raise it when a change alters any trained or measured number beyond rounding."""
@@ -65,13 +66,23 @@ OPTIMIZERS: Final[dict[str, OptimizerName]] = {
 }
 
 
-def has_wide_weights(dtype: str, weight_decay: float) -> bool:
+WIDE_BELOW: Final = 1e-4
+"""Of lr lambda: float32 rounds a step of decay to multiples of 6e-8 of a weight, above this by less than 0.1 %."""
+
+
+def has_wide_weights(training: Mapping[str, Any]) -> bool:
     """Whether a network's weights and its optimiser's state are float64 although it trains in float32.
 
-    Decay moves a weight by lr lambda of itself, which float32 cannot add to it where that is of the order of 6e-8, and
-    an imbalance decays below what float32 tells from balance. Gradients stay float32.
+    Weak decay moves a weight by less than float32 can add to it. Gradients stay float32. A schedule makes learning
+    rates up to a tenth and less of the first one.
+
+    Args:
+        training: canonical settings of that section.
     """
-    return dtype == "float32" and weight_decay > 0
+    if training["dtype"] != "float32" or not training["weight_decay"]:
+        return False
+    smallest = training["learning_rate"] * (1.0 if training["schedule"] == "constant" else 0.1)
+    return smallest * training["weight_decay"] < WIDE_BELOW
 
 
 INITIALISATIONS: Final[dict[str, tuple[str, ...]]] = {

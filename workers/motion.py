@@ -29,7 +29,7 @@ class Motion(Protocol):
 
     @property
     def weights(self) -> Params:
-        """Weights and biases, in the training's dtype or, where they decay in float32, in float64."""
+        """Weights and biases, in the training's dtype or, where they decay weakly in float32, in float64."""
         ...
 
     @property
@@ -170,7 +170,7 @@ class Stepping:
         self._training, self._data = settings["training"], data
         self._computes_in = weights[0].dtype
         # lanes of one stack agree in it; see service/grid/stacking.py
-        if any(names.has_wide_weights(one["dtype"], one["weight_decay"]) for one in lanes):
+        if any(names.has_wide_weights(one) for one in lanes):
             weights = tuple(weight.to(torch.float64) for weight in weights)
         self.weights = weights
         self._measured = set(measured_steps(settings))
@@ -255,14 +255,17 @@ class Stepping:
             hyperparameters = {**hyperparameters, "learning_rate": hyperparameters["learning_rate"] * now}
         self._factors += now
         self.step += 1
-        weights = tuple(weight.to(self._computes_in) for weight in self.weights)
-        if self._rule.step_factored is not None and weights[0] is self.weights[0]:
+        is_wide = self.weights[0].dtype != self._computes_in
+        weights = tuple(weight.to(self._computes_in) for weight in self.weights) if is_wide else self.weights
+        if self._rule.step_factored is not None:
             thin = self._data.factored(weights, hyperparameters["learning_rate"].to(self._computes_in))
             if thin is not None:
                 moved = self._rule.step_factored(self.weights, thin, self._state, hyperparameters)
                 self.weights, self._state = moved
                 return
-        found = tuple(gradient.to(self.weights[0].dtype) for gradient in self._data.gradients(weights))
+        found = self._data.gradients(weights)
+        if is_wide:
+            found = tuple(gradient.to(torch.float64) for gradient in found)
         self.weights, self._state = self._rule.step(self.weights, found, self._state, hyperparameters)
 
 

@@ -31,13 +31,15 @@ def step(weights: Params, gradients: Params, state: State, hyperparameters: Hype
 def step_factored(
     weights: Params, steps: Sequence[Factored], state: State, hyperparameters: Hyperparameters
 ) -> tuple[Params, State]:
-    """The same from thin factors of lr g, written over the weights: no gradient is formed."""
+    """The same from thin factors of lr g, written over the weights: no gradient is formed, unless weights are wider."""
     taken = decay_share(hyperparameters, weights)
     for weight, (left, right) in zip(weights, steps, strict=True):
         if taken is not None:
             weight.addcmul_(weight, taken, value=-1)
         if left is None:
             weight.sub_(right)
+        elif left.dtype != weight.dtype:
+            weight.sub_(torch.bmm(left, right))
         else:
             weight.baddbmm_(left, right, alpha=-1)
     return weights, state

@@ -48,7 +48,7 @@ def stack_key(settings: Mapping[str, Any]) -> str:
         "measure": settings["measure"],
     }
     training = settings["training"]
-    if names.has_wide_weights(training["dtype"], training["weight_decay"]):
+    if names.has_wide_weights(training):
         shared["wide_weights"] = True
     text = json.dumps(shared, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
