@@ -32,6 +32,7 @@ from service.api.problem_answers import PROBLEM_RESPONSES, add_handlers, documen
 from service.api.request_log import add_request_log
 from service.api.reserved_threads import reserved_threads
 from service.api.sign_ins import SignIns
+from service.api.slashes import Slashes
 from service.settings import Settings
 from service.store.session import Store, open_store
 from service.store.tokens import has_tokens
@@ -94,6 +95,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     app.state.registry = CollectorRegistry()
     app.add_middleware(metrics.Requests, registry=app.state.registry)
     add_request_log(app)
+    app.add_middleware(Slashes)
     app.add_middleware(Forwarding, settings=settings)
     for module in (experiments, control, events, trials, results, exports, catalogue, datasets, cluster):
         app.include_router(module.router, prefix="/api/v1")

@@ -1,5 +1,6 @@
 """HTTP under the client: retries what is safe to repeat, and turns problem documents into errors."""
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from urllib.request import getproxies
 import httpx
 
 from service.client.proxies import SCHEMES, proxy_for, without_password
+from service.client.redirects import MOST, Refused, next_of
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 RETRIED_STATUS: Final = frozenset({429, 502, 503, 504})
@@ -120,7 +122,8 @@ class Transport:
         for attempt in range(self._retries + 1):
             is_last = attempt == self._retries
             try:
-                response = self._http.request(method, path, params=given, content=content, headers=headers)
+                request = self._http.build_request(method, path, params=given, content=content, headers=headers)
+                response = self._answer(request)
             except httpx.InvalidURL as error:
                 raise Unreachable(self.url, str(error)) from error
             except httpx.TransportError as error:
@@ -149,7 +152,8 @@ class Transport:
         try:
             for attempt in range(self._retries + 1):
                 try:
-                    with self._http.stream("GET", path, params=dict(params), headers=dict(headers)) as response:
+                    request = self._http.build_request("GET", path, params=dict(params), headers=dict(headers))
+                    with contextlib.closing(self._answer(request, stream=True)) as response:
                         if not response.is_success:
                             response.read()
                             raise ClientError(_problem(response))
@@ -166,6 +170,23 @@ class Transport:
             part.unlink(missing_ok=True)
         raise AssertionError("the loop returns or raises")
 
+    def _answer(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
+        """The answer to a request, after the redirects that may be followed. Raises ClientError for others."""
+        for _ in range(MOST):
+            response = self._http.send(request, stream=stream)
+            if not response.has_redirect_location:
+                return response
+            response.close()
+            try:
+                following = next_of(request.method, request.url, response.status_code, response.headers["Location"])
+            except Refused as refusal:
+                raise _redirected(response, str(refusal)) from refusal
+            headers = [(name, value) for name, value in request.headers.multi_items() if name.lower() != "host"]
+            request = self._http.build_request("GET", following.url, headers=headers)
+            if not following.with_token:
+                request.headers.pop("Authorization", None)
+        raise _redirected(response, f"{request.url.copy_with(query=None)}: redirects lead on for ever")
+
     def _unreachable(self, error: httpx.TransportError) -> Unreachable:
         return Unreachable(self.url, str(error) or type(error).__name__, self._proxy)
 
@@ -178,6 +199,10 @@ def _transport(proxy: str | None) -> httpx.HTTPTransport:
         raise _unusable(proxy, "needs a package that is not installed: `pip install 'httpx[socks]'`") from error
     except (httpx.InvalidURL, ValueError) as error:
         raise _unusable(proxy, f"is none that can be used (it begins with {', '.join(SCHEMES)})") from error
+
+
+def _redirected(response: httpx.Response, why: str) -> ClientError:
+    return ClientError({"status": response.status_code, "code": "redirected", "title": "Moved", "detail": why})
 
 
 def _unusable(proxy: str | None, why: str) -> ClientError:
