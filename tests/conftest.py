@@ -27,6 +27,11 @@ sys.path.insert(0, str(Path(__file__).parent / "programs"))
 from deployment import PostgreSQL, deployment  # noqa: F401
 from processes import dispatchers, ray_cluster, ray_head  # noqa: F401
 
+# services of tests are on this machine, whatever proxies it has
+for _name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+    os.environ.pop(_name, None)
+    os.environ.pop(_name.lower(), None)
+
 _numbers = itertools.count()
 
 

@@ -5,6 +5,7 @@ NFA_PUBLIC_URL says it once and for all. Everything behind this middleware sees 
 puts in front of them, and answers with Locations that are right there.
 """
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
@@ -170,9 +171,21 @@ def _located(header: tuple[bytes, bytes], asked: Asked, path: str) -> tuple[byte
 
 
 def _beyond(addresses: Iterable[str], trusted: Trusted) -> str | None:
-    """Who stands behind the proxies that are believed: the last address that is not one of them."""
-    found = [address.strip() for address in addresses if address.strip()]
-    return next((address for address in reversed(found) if address not in trusted), found[0] if found else None)
+    """Who stands behind the proxies that are believed: the last address that is not one of them.
+
+    Where all are, the last one, which the nearest proxy saw: those before it anybody may have written.
+    """
+    found = [address for address in map(_plain, addresses) if address]
+    return next((address for address in reversed(found) if address not in trusted), found[-1] if found else None)
+
+
+def _plain(text: str) -> str | None:
+    """An address without the port that some proxies add, another one each time; None for anything else."""
+    match = re.fullmatch(r'"?(?:\[(.+)\]|([^:]+))(?::\d+)?"?|(.*)', text.strip())
+    for word in match.groups() if match else ():
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.ip_address(word or ""))
+    return None
 
 
 def _has_no_port(host: str) -> bool:

@@ -76,7 +76,28 @@ def test_who_asked_is_the_last_address_that_is_no_proxy():
     assert client("198.51.100.7") == "198.51.100.7"
     assert client("1.2.3.4, 198.51.100.7, 10.1.1.1") == "198.51.100.7"  # the first one anybody may write
     assert client("10.1.1.1") == "10.1.1.1"
-    assert client("") == PROXY
+    assert client("") == client("unknown, _hidden") == PROXY
+    # where every address is believed: who came to the nearest proxy
+    assert client("1.2.3.4, 198.51.100.7", trusted="*") == "198.51.100.7"
+    assert client("10.9.9.9, 10.1.1.5") == "10.1.1.5"
+    # a port would make one caller many
+    assert client("198.51.100.7:4711") == client('"198.51.100.7:4712"') == "198.51.100.7"
+    assert client("[2001:db8::7]:4711") == client("2001:DB8::7") == "2001:db8::7"
+
+
+def test_callers_behind_one_proxy_fail_to_sign_in_each_for_themselves(store):
+    tokens.create_token(store, "anna", Scope.READ)
+    settings = Settings(forwarded_allow_ips="*", failed_sign_ins_per_minute=12)
+    with TestClient(create_app(settings, store), base_url="http://127.0.0.1") as client:
+
+        def status(caller, number):
+            bearer = {"Authorization": f"Bearer nfa_{number:043}"}
+            return client.get("/api/v1/experiments", headers=bearer | {"X-Forwarded-For": caller}).status_code
+
+        # whatever they write in front of their own address
+        mallory = {status(f"1.2.3.{number}, 198.51.100.6:{4000 + number}", number) for number in range(30)}
+        assert mallory == {401, 429}
+        assert status("198.51.100.7", 99) == 401
 
 
 def test_the_public_address_goes_before_all_headers():
