@@ -58,6 +58,7 @@ OPTIMIZERS: Final[dict[str, OptimizerName]] = {
     "adamw": OptimizerName(("beta1", "beta2", "epsilon"), decay="decoupled", state_copies=2, flops_per_parameter=14),
     "sgdw": OptimizerName(("momentum",), decay="decoupled", state_copies=1, flops_per_parameter=6),
     "lion": OptimizerName(("beta1", "beta2"), decay="decoupled", state_copies=1, flops_per_parameter=9),
+    "signsgd": OptimizerName(decay="decoupled", flops_per_parameter=5),
     # and five times three products of matrices, here as for a width of 64
     "muon": OptimizerName(("momentum",), decay="decoupled", state_copies=1, flops_per_parameter=2_000),
     "gradient_flow": OptimizerName(

@@ -1,6 +1,6 @@
 """Update rules: name -> pure pair (init, step) on stacked weights."""
 
-from nfa_kernels.optimizers import adagrad, adam, gd, lion, momentum, muon, nesterov, rmsprop, sgdw
+from nfa_kernels.optimizers import adagrad, adam, gd, lion, momentum, muon, nesterov, rmsprop, sgdw, signsgd
 from nfa_kernels.optimizers.rule import Hyperparameters, Rule
 
 __all__ = ["OPTIMIZERS", "Hyperparameters", "Rule"]
@@ -17,4 +17,5 @@ OPTIMIZERS: dict[str, Rule] = {
     "sgdw": Rule(sgdw.init, sgdw.step),
     "lion": Rule(lion.init, lion.step),
     "muon": Rule(muon.init, muon.step),
+    "signsgd": Rule(signsgd.init, signsgd.step),
 }

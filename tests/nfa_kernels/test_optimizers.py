@@ -68,7 +68,12 @@ def muon(weight, gradient, m, learning_rate, weight_decay, momentum):
     return (1 - learning_rate * weight_decay) * weight - learning_rate * spread * x, m
 
 
+def signsgd(weight, gradient, m, learning_rate, weight_decay):
+    return (1 - learning_rate * weight_decay) * weight - learning_rate * np.sign(gradient), m
+
+
 TORCH = {
+    "signsgd": lambda params, n: ByHand(params, signsgd, n),
     "gd": lambda params, n: torch.optim.SGD(params, lr=n["learning_rate"], weight_decay=n["weight_decay"]),
     "sgd": lambda params, n: torch.optim.SGD(params, lr=n["learning_rate"], weight_decay=n["weight_decay"]),
     "momentum": lambda params, n: torch.optim.SGD(
