@@ -14,9 +14,10 @@ from nfa_kernels.losses import loss_of
 from nfa_kernels.networks import Architecture, Params, gradients, is_thin, laid_out, thin_gradients
 from nfa_kernels.optimizers import OPTIMIZERS
 from nfa_kernels.products import Factored
-from nfa_kernels.schedules import factor
-from service.grid.measured_steps import measured_steps, measured_times
+from service.grid.measured_steps import measured_times
 from workers.checkpoints import Named, flattened, like
+from workers.goals import Goals
+from workers.paces import Paces
 
 CHECK_STEPS = 64
 """Optimiser steps between two looks at whether a network has diverged."""
@@ -34,7 +35,7 @@ class Motion(Protocol):
 
     @property
     def points(self) -> int:
-        """How many points there are; the last one is measured."""
+        """How many points there are; at the last one the networks that are left are measured."""
         ...
 
     @property
@@ -52,12 +53,16 @@ class Motion(Protocol):
         """(K,) sum of learning rates, or flow time."""
         ...
 
-    def is_measured(self, number: int) -> bool:
-        """Whether the stack is measured at a point."""
+    def measured(self, number: int) -> list[int]:
+        """Places in the stack of the networks that are measured at a point."""
         ...
 
-    def keeps_weights(self, number: int) -> bool:
-        """Whether its weights at a point are kept."""
+    def kept(self, number: int) -> list[int]:
+        """Places of the networks whose weights at a point are kept."""
+        ...
+
+    def ending(self, number: int) -> frozenset[int]:
+        """Places of the networks that end at a point; all do at the last one."""
         ...
 
     def reached(self, number: int) -> bool:
@@ -80,12 +85,12 @@ class Motion(Protocol):
         """On the way to a point: rows numbered up to this have been measured, those of later points are higher."""
         ...
 
-    def state(self) -> Named:
-        """Everything that `restore` needs to go on to the same numbers."""
+    def state(self, number: int) -> Named:
+        """Everything that `restore` needs to go on to the same numbers, on the way to a point."""
         ...
 
-    def restore(self, state: Named) -> None:
-        """Go on from a state; the stack has just been made of the same trials."""
+    def restore(self, state: Named) -> int:
+        """Go on from a state; the stack has just been made of the same trials. The number of the point to go to."""
         ...
 
 
@@ -167,36 +172,36 @@ class Stepping:
     """Motion by the steps of an optimiser."""
 
     def __init__(self, weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequence[Training]) -> None:
-        self._training, self._data = settings["training"], data
+        self._data = data
         self._computes_in = weights[0].dtype
         # lanes of one stack agree in it; see service/grid/stacking.py
         if any(names.has_wide_weights(one) for one in lanes):
             weights = tuple(weight.to(torch.float64) for weight in weights)
         self.weights = weights
-        self._measured = set(measured_steps(settings))
-        self._kept = {step for step in settings["measure"].get("weights", ()) if step <= max(self._measured)}
-        # stopping once more changes no number: divergence is looked for where it always is
-        self._goals = sorted(self._measured | self._kept)
+        self._goals, self._paces = Goals(settings, [one["steps"] for one in lanes]), Paces(lanes)
         self.points = len(self._goals)
-        self._rule = OPTIMIZERS[self._training["optimizer"]]
+        self._rule = OPTIMIZERS[settings["training"]["optimizer"]]
         self._state = self._rule.init(weights)
         self._hyperparameters = _hyperparameters(lanes, weights[0])
         self._rate = _numbers(lanes, "learning_rate", weights[0].device)
-        self.step, self._factors = 0, 0.0
-        self.at_check = False
+        self.step, self.at_check = 0, False
 
     @property
     def time(self) -> Tensor:
         """(K,) sum of the learning rates."""
-        return self._rate * self._factors
+        return self._rate * self._paces.sums.to(self._rate.device)
 
-    def is_measured(self, number: int) -> bool:
-        """Whether a point is one of the measured steps."""
-        return self._goals[number] in self._measured
+    def measured(self, number: int) -> list[int]:
+        """Places of the networks for which a point is one of their measured steps."""
+        return self._goals.measured(number)
 
-    def keeps_weights(self, number: int) -> bool:
-        """Whether a point is one of the steps under `measure.weights`."""
-        return self._goals[number] in self._kept
+    def kept(self, number: int) -> list[int]:
+        """Places of the networks for which it is one of the steps under `measure.weights`."""
+        return self._goals.kept(number)
+
+    def ending(self, number: int) -> frozenset[int]:
+        """Places of the networks for which it is the last step."""
+        return self._goals.ending(number)
 
     def reached(self, number: int) -> bool:
         """Whether that many steps are done."""
@@ -216,6 +221,8 @@ class Stepping:
         """Keep the networks at these places."""
         self.weights = tuple(weight[index] for weight in self.weights)
         self._data.keep(index)
+        self._goals.keep(index.tolist())
+        self._paces.keep(index)
         self._state = _selected(self._state, index)
         self._hyperparameters = {name: value[index] for name, value in self._hyperparameters.items()}
         self._rate = self._rate[index]
@@ -224,36 +231,28 @@ class Stepping:
         """The steps done."""
         return self.step
 
-    def state(self) -> Named:
-        """Weights, the optimiser's state, minibatches, step and time."""
+    def state(self, number: int) -> Named:
+        """Weights, the optimiser's state, minibatches, step and time; which point is next follows from the step."""
         lanes = len(self._rate)
-        counts = {
-            "step": torch.full((lanes,), self.step),
-            "factors": torch.full((lanes,), self._factors, dtype=torch.float64),
-        }
+        counts = {"step": torch.full((lanes,), self.step), "factors": self._paces.sums}
         moving = flattened((self.weights, self._state), "moving", lanes)
         return counts | moving | self._data.state()
 
-    def restore(self, state: Named) -> None:
+    def restore(self, state: Named) -> int:
         """Go on from there."""
-        self.step, self._factors = int(state["step"][0]), float(state["factors"][0])
+        self.step = int(state["step"][0])
+        self._paces.restore(state["factors"])
         found: Any = like((self.weights, self._state), "moving", state)
         self.weights, self._state = found
         self._data.restore(state)
+        return self._goals.after(self.step)
 
     def _step(self) -> None:
-        now, hyperparameters = 1.0, self._hyperparameters
-        if self._training["schedule"] != "constant":
-            training = self._training
-            now = factor(
-                training["schedule"],
-                self.step,
-                training["steps"],
-                training.get("schedule_steps", 1),
-                training.get("schedule_factor", 1.0),
-            )
-            hyperparameters = {**hyperparameters, "learning_rate": hyperparameters["learning_rate"] * now}
-        self._factors += now
+        now, hyperparameters = self._paces.next(self.step), self._hyperparameters
+        if not self._paces.is_constant:
+            rate = hyperparameters["learning_rate"]
+            own = now.to(rate.device) if isinstance(now, Tensor) else now
+            hyperparameters = {**hyperparameters, "learning_rate": rate * own}
         self.step += 1
         is_wide = self.weights[0].dtype != self._computes_in
         weights = tuple(weight.to(self._computes_in) for weight in self.weights) if is_wide else self.weights
@@ -300,13 +299,17 @@ class Flowing:
         """(K,) flow time."""
         return self._flow.time
 
-    def is_measured(self, number: int) -> bool:
-        """Always: every point is a measured time."""
-        return True
+    def measured(self, number: int) -> list[int]:
+        """All: every point is a measured time."""
+        return list(range(len(self._flow.time)))
 
-    def keeps_weights(self, number: int) -> bool:
-        """Whether the number of a measured time is under `measure.weights`."""
-        return number in self._kept
+    def kept(self, number: int) -> list[int]:
+        """All or none: whether the number of a measured time is under `measure.weights`."""
+        return self.measured(number) if number in self._kept else []
+
+    def ending(self, number: int) -> frozenset[int]:
+        """All, at the horizon."""
+        return frozenset(self.measured(number) if number == self.points - 1 else ())
 
     def reached(self, number: int) -> bool:
         """Whether every network is at that time, or stuck before it."""
@@ -337,14 +340,16 @@ class Flowing:
         """The number of the measured time before."""
         return number - 1
 
-    def state(self) -> Named:
-        """The integrator's."""
-        return flattened(self._flow, "flow", len(self._flow.time))
+    def state(self, number: int) -> Named:
+        """The integrator's, and which time it is on the way to."""
+        lanes = len(self._flow.time)
+        return {"number": torch.full((lanes,), number)} | flattened(self._flow, "flow", lanes)
 
-    def restore(self, state: Named) -> None:
+    def restore(self, state: Named) -> int:
         """Go on from there."""
         found: Any = like(self._flow, "flow", state)
         self._flow = found
+        return int(state["number"][0])
 
 
 def motion(weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequence[Training]) -> Motion:

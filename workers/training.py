@@ -8,7 +8,7 @@ import contextlib
 import math
 import struct
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -133,8 +133,7 @@ class _Run:
             )
         try:
             state = {name: part.to(self.weight_decay.device) for name, part in unpack(files).items()}
-            self.first = int(state.pop("number")[0])
-            self.motion.restore(state)
+            self.first = self.motion.restore(state)
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, struct.error) as error:
             raise CheckpointError(f"a checkpoint cannot be read: {error!r}") from error
 
@@ -145,27 +144,28 @@ class _Run:
         self.yielded = self.listened = time.monotonic()
 
     def blocks(self) -> Iterator[Block]:
-        """Alternate between moving and measuring until no lane is left or the last point is measured."""
+        """Alternate between moving and measuring until no lane is left, at the last point at the latest."""
         for number in range(self.first, self.motion.points):
             while self.lanes and not self.motion.reached(number):
                 if number and time.monotonic() - self.saved > self.checkpoint_seconds:
                     # here every row up to the checkpoint is measured, and none beyond
                     yield self._block(last=False, checkpoints=self._checkpoints(number))
                 self._advance(number)
-                # where the stack is measured that says as much; where weights are kept alone nothing changes
-                if self.motion.at_check and not (self.motion.reached(number) and self.motion.is_measured(number)):
-                    self._end_unhealthy()
+                if self.motion.at_check:
+                    # measuring says as much; where weights are kept alone nothing changes
+                    self._end_unhealthy(but=self.motion.measured(number) if self.motion.reached(number) else [])
                 if time.monotonic() - self.yielded > self.block_seconds:
                     yield self._block(last=False)
             self._end_stuck()
             if not self.lanes:
                 break
-            if self.motion.keeps_weights(number):
-                params = tuple(array.to(self.dtype) for array in self.motion.weights)
+            if places := self.motion.kept(number):
+                index = self._index(places)
+                params = tuple(array[index].to(self.dtype) for array in self.motion.weights)
                 weights, biases = self.architecture.weights(params), self.architecture.biases(params)
-                self.kept += kept_weights(self.lanes, self.motion.step, weights, biases)
-            if self.motion.is_measured(number):
-                self._measure(is_last=number == self.motion.points - 1)
+                self.kept += kept_weights([self.lanes[p] for p in places], self.motion.step, weights, biases)
+            if places := self.motion.measured(number):
+                self._measure(places, self.motion.ending(number))
         yield self._block(last=True)
 
     def _advance(self, number: int) -> None:
@@ -199,25 +199,39 @@ class _Run:
         """(K,) which lanes have decayed to where their arithmetic underflows."""
         return has_collapsed(log_size(self.architecture.weights(self.motion.weights)), self.size_at_first, self.dtype)
 
-    def _measure(self, *, is_last: bool) -> None:
-        started = time.monotonic()
-        with _flushed_denormals():
-            measured = self._measured(slice(None))
-        self.rows.add(self.lanes, self.motion.step, self.motion.time, measured)
-        self.measuring_seconds += time.monotonic() - started
-        self._end(measured.network["train_loss"], is_last=is_last)
+    def _index(self, places: Sequence[int]) -> Tensor | slice:
+        """What picks the lanes at these places out of a tensor (K, ..); nothing is copied where all are meant."""
+        if len(places) == len(self.lanes):
+            return slice(None)
+        return torch.tensor(places, dtype=torch.long, device=self.weight_decay.device)
 
-    def _end(self, loss: Tensor, *, is_last: bool) -> None:
-        """End the measured lanes that have diverged or collapsed, are at the last point or below `stop.loss_below`."""
+    def _measure(self, places: Sequence[int], ending: Collection[int]) -> None:
+        """Measure the lanes at these places, and end those that are where they end."""
+        started, index = time.monotonic(), self._index(places)
+        with _flushed_denormals():
+            measured = self._measured(index)
+        self.rows.add([self.lanes[place] for place in places], self.motion.step, self.motion.time[index], measured)
+        self.measuring_seconds += time.monotonic() - started
+        self._end(places, measured.network["train_loss"], ending)
+
+    def _end(self, places: Sequence[int], loss: Tensor, ending: Collection[int]) -> None:
+        """End the measured lanes that have diverged or collapsed, are at their last point or below `stop.loss_below`.
+
+        Args:
+            places: of the measured lanes.
+            loss: (len(places),) of each of them.
+            ending: places of those whose last point it is.
+        """
         training = self.settings["training"]
         enough = training["stop"]["loss_below"] if "stop" in training else 0.0
-        healthy, gone = self._is_healthy(loss).tolist(), self._collapsed().tolist()
+        index = self._index(places)
+        healthy, gone = self._is_healthy(loss, index).tolist(), self._collapsed()[index].tolist()
         ends: dict[int, LaneEnd] = {}
-        for place, value in enumerate(loss.tolist()):
-            if not healthy[place]:
+        for place, value, fine, small in zip(places, loss.tolist(), healthy, gone, strict=True):
+            if not fine:
                 ends[place] = self._ended(place, "diverged", EXPLODED)
-            elif is_last or value < enough or gone[place]:
-                reason = LAST_STEP if is_last else LOSS_BELOW if value < enough else COLLAPSED
+            elif place in ending or value < enough or small:
+                reason = LAST_STEP if place in ending else LOSS_BELOW if value < enough else COLLAPSED
                 ends[place] = self._ended(place, "completed", reason)
         self.ended += ends.values()
         self._keep([place for place in range(len(self.lanes)) if place not in ends])
@@ -225,15 +239,24 @@ class _Run:
     def _ended(self, place: int, state: str, reason: str, error: str | None = None) -> LaneEnd:
         return LaneEnd(self.lanes[place], state, self.motion.step, error, reason)
 
-    def _is_healthy(self, loss: Tensor) -> Tensor:
-        """(K,) whether a loss is a number and has not exploded."""
-        return loss.isfinite() & (loss <= self.explodes_at)
+    def _is_healthy(self, loss: Tensor, index: Tensor | slice) -> Tensor:
+        """Whether losses are numbers and have not exploded, of the lanes at these places."""
+        return loss.isfinite() & (loss <= self.explodes_at[index])
 
-    def _end_unhealthy(self) -> None:
-        """End lanes that have diverged or collapsed between two measured points, each with a row where it is."""
-        healthy = self._is_healthy(self.loss.value(self._outputs(self.checked_x), self.checked_y)).tolist()
-        ends = {p: self._ended(p, "diverged", EXPLODED) for p, fine in enumerate(healthy) if not fine}
-        collapsed = [place for place, gone in enumerate(self._collapsed().tolist()) if gone and place not in ends]
+    def _end_unhealthy(self, but: Sequence[int]) -> None:
+        """End lanes that have diverged or collapsed between two measured points, each with a row where it is.
+
+        Args:
+            but: places of the lanes that are about to be measured.
+        """
+        if len(but) == len(self.lanes):
+            return
+        loss, left = self.loss.value(self._outputs(self.checked_x), self.checked_y), frozenset(but)
+        healthy = self._is_healthy(loss, slice(None)).tolist()
+        places = [place for place in range(len(self.lanes)) if place not in left]
+        ends = {place: self._ended(place, "diverged", EXPLODED) for place in places if not healthy[place]}
+        gone = self._collapsed().tolist()
+        collapsed = [place for place in places if gone[place] and place not in ends]
         self._end_early(ends | {place: self._ended(place, "completed", COLLAPSED) for place in collapsed})
 
     def _end_stuck(self) -> None:
@@ -279,9 +302,8 @@ class _Run:
 
     def _checkpoints(self, number: int) -> tuple[tuple[int, int, bytes], ...]:
         """Where the running lanes are on the way to a measured point."""
-        state = self.motion.state() | {"number": torch.full((len(self.lanes),), number)}
         self.saved = time.monotonic()
-        return pack(self.lanes, self.motion.checkpoint_step(number), state)
+        return pack(self.lanes, self.motion.checkpoint_step(number), self.motion.state(number))
 
     def _block(self, *, last: bool, checkpoints: tuple[tuple[int, int, bytes], ...] = ()) -> Block:
         network, layers, parametrised = self.rows.take()

@@ -53,7 +53,12 @@ def weight_bytes(settings: Mapping[str, Any], shape: DataShape) -> int:
     return cost.parameters(form.widths) * (8 if form.dtype == "float64" else 4)
 
 
-def step_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: int) -> float:
+def updates(settings: Mapping[str, Any]) -> int:
+    """Steps of one trial, or about as many gradients."""
+    return settings["training"].get("steps", FLOW_EVALUATIONS)
+
+
+def step_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: float) -> float:
     """Seconds of one training step of a stack."""
     depth = settings["network"]["depth"]
     return (
@@ -61,12 +66,22 @@ def step_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: int) -> f
     )
 
 
-def stack_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: int) -> float:
-    """Seconds of training and measuring a stack from its start to its end."""
-    steps = settings["training"].get("steps", FLOW_EVALUATIONS)
+def stack_seconds(
+    settings: Mapping[str, Any], shape: DataShape, lanes: int, lane_updates: float | None = None
+) -> float:
+    """Seconds of training and measuring a stack from its start to its end.
+
+    Args:
+        settings: canonical, of the lane with the most steps.
+        shape: of its data.
+        lanes: that start together.
+        lane_updates: steps summed over the lanes; all have as many where it is None.
+    """
+    steps = updates(settings)
+    running = lanes if lane_updates is None or not steps else lane_updates / steps
     measured = len(measured_steps(settings)) if "steps" in settings["training"] else settings["measure"]["points"]
     layers = len(settings["measure"]["layers"])
     flops = cost.measurement_flops(cost_shape(settings, shape), layers, shape.samples)
     measuring = layers * MEASUREMENT_SECONDS + lanes * flops / FLOPS_PER_SECOND
     start = START_SECONDS + lanes * LANE_START_SECONDS
-    return start + steps * step_seconds(settings, shape, lanes) + measured * measuring
+    return start + steps * step_seconds(settings, shape, running) + measured * measuring

@@ -14,6 +14,7 @@ from service.grid.data_shapes import DataShape
 PER_LANE: Final = frozenset(
     {
         *("learning_rate", "weight_decay", "momentum", "beta1", "beta2", "epsilon", "rho"),
+        *("steps", "schedule_steps", "schedule_factor"),
         *(name for read in names.LOSS_NUMBERS.values() for name in read),
     }
 )
@@ -34,8 +35,8 @@ STACKS_PER_SLOT: Final = 4
 def stack_key(settings: Mapping[str, Any]) -> str:
     """SHA-256, in hex, of all that trials of one stack share.
 
-    Lanes may differ in their seed, in how data of one shape and initial weights are drawn, and in the numbers of
-    their update rule; everything else decides the sequence of tensor operations.
+    Lanes may differ in their seed, in how data of one shape and initial weights are drawn, in the numbers of their
+    update rule, loss and schedule, and in their last step; all else decides the sequence of tensor operations.
 
     Args:
         settings: canonical settings of a trial.
@@ -123,16 +124,20 @@ def estimate(new: Iterable[tuple[Mapping[str, Any], str, DataShape, int]], slots
         slots: trainers that run at once, >= 1.
     """
     waiting: dict[str, int] = {}
+    updates: dict[str, int] = {}
     examples: dict[str, tuple[Mapping[str, Any], DataShape]] = {}
     for settings, key, shape, count in new:
         if count:
             waiting[key] = waiting.get(key, 0) + count
-            examples.setdefault(key, (settings, shape))
+            updates[key] = updates.get(key, 0) + count * cost.updates(settings)
+            # a stack takes as long as its longest lane
+            if key not in examples or cost.updates(settings) > cost.updates(examples[key][0]):
+                examples[key] = settings, shape
     stacks, seconds, longest = 0, 0.0, 0.0
     for key, count in waiting.items():
         settings, shape = examples[key]
         lanes = lanes_per_stack(count, slots, settings, shape, keys=len(waiting))
         needed = -(-count // lanes)
-        one = cost.stack_seconds(settings, shape, lanes)
+        one = cost.stack_seconds(settings, shape, lanes, lanes * updates[key] / count)
         stacks, seconds, longest = stacks + needed, seconds + needed * one, max(longest, one)
     return Estimate(stacks, max(seconds / max(slots, 1), longest))

@@ -38,6 +38,7 @@ def key_with(path: str, value: object) -> str:
         ("training.beta1", 0.5),
         ("training.beta2", 0.5),
         ("training.epsilon", 0.5),
+        ("training.steps", 5),
         ("data.noise", 0.5),
         ("data.spectrum", [1]),
         ("data.covariance", "whitened"),
@@ -63,7 +64,6 @@ def test_lanes_may_differ_in_numbers_of_the_rule_data_and_initial_weights(path: 
         ("network.bias", True),
         ("network.parameterization", "ntk"),
         ("training.optimizer", "adamw"),
-        ("training.steps", 5),
         ("training.batch_size", 21),
         ("training.batch_order", "cyclic"),
         ("training.loss", "sum"),
@@ -86,6 +86,14 @@ def test_lanes_may_differ_in_numbers_of_the_loss(loss: str, number: str) -> None
     grid = {"trial": {"data": {"kind": "digits"}, "training": {"loss": loss}}}
     points = expand({**grid, "axes": {f"training.{number}": [0.0, 0.2] if "smooth" in number else [0.1, 3]}}).points
     assert len(points) == 2 and len({point.stack_key for point in points}) == 1
+
+
+@pytest.mark.parametrize("path", ["schedule_steps", "schedule_factor", "steps"])
+@pytest.mark.parametrize("schedule", ["cosine", "step", "warmup"])
+def test_lanes_may_differ_in_numbers_of_the_schedule(schedule: str, path: str) -> None:
+    axes = {f"training.{path}": [2, 9]}
+    points = expand({"trial": {"training": {"schedule": schedule, "steps": 50}}, "axes": axes}).points
+    assert len({point.stack_key for point in points}) == 1
 
 
 def test_the_key_depends_on_canonical_settings_alone() -> None:
@@ -150,3 +158,12 @@ def test_the_estimate_counts_stacks_and_grows_with_the_work() -> None:
     assert 0 < of(grid).seconds < of({**grid, "seeds": 1000}).seconds
     assert of(grid).seconds < of(grid, slots=1).seconds
     assert estimate([], 2) == Estimate(0, 0.0)
+
+
+def test_the_estimate_of_lanes_of_different_lengths_lies_between_those_of_equal_ones() -> None:
+    def seconds(*steps: int) -> float:
+        expansion = expand({"trial": {"network": {"width": 100}}, "axes": {"training.steps": list(steps)}, "seeds": 4})
+        return estimate([(p.settings, p.stack_key, p.shape, 4) for p in expansion.points], 1).seconds
+
+    assert seconds(1000) < seconds(1000, 9000) < seconds(9000, 9001)
+    assert seconds(1000, 9000) < seconds(1000) + seconds(9000)

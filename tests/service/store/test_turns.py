@@ -6,7 +6,8 @@ from service.store import control, leases, submissions
 
 def _submit(store, tiny_grid, decay, *, owner="ann", seeds=4, **more):
     """An experiment whose trials have a shape of their own unless `decay` is shared."""
-    grid = tiny_grid(axes={"training.steps": [int(20 + decay)]}, seeds=seeds, **more)
+    axes = {"training.steps": [int(20 + decay)], "network.width": [int(4 + decay)]}
+    grid = tiny_grid(axes=axes, seeds=seeds, **more)
     return submissions.create_experiment(store, expand(grid), owner=owner).id
 
 
