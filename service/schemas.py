@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.errors import InvalidRequest
 from service.grid.document import check_plain
-from service.grid.expansion import Seed, Tag
+from service.grid.outline import Seed, Tag
 from service.grid.problems import Problems
 from service.states import ExperimentState, TrialState
 

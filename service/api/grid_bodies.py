@@ -6,7 +6,8 @@ from fastapi import Depends, Request
 
 from service.api.deps import SettingsDep, StoreDep
 from service.grid.document import parse_document
-from service.grid.expansion import Expansion, Grid
+from service.grid.expansion import Expansion
+from service.grid.outline import Grid
 from service.store.expansions import expanded
 
 EXAMPLE = {

@@ -5,60 +5,28 @@ so that 100,000 points cost 100,000 hashes, not 100,000 validations.
 """
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any, Final
 
 from service.errors import InvalidGrid
 from service.grid import canonical
-from service.grid.axes import FIELDS, SECTIONS, Assignment, Choice, Factor, read_factors, read_point
+from service.grid.axes import SECTIONS, Assignment, Choice, Factor, read_factors, read_point
 from service.grid.canonical import Settings
 from service.grid.data_shapes import Arrays, DataShape, Misfit, data_shape
-from service.grid.document import parse_document
 from service.grid.exclusions import Exclusions, token
 from service.grid.fitting import Limits, misfits
-from service.grid.problems import MANY_KEYS, Problems, deepest
+from service.grid.outline import Grid, check_count, check_lengths, read_grid, read_seeds, read_trial, too_many
+from service.grid.problems import Problems
 from service.grid.sections import SectionValue, merge_section, origin_of, validate_section
 from service.grid.setting_types import Section
 from service.grid.stacking import stack_key
 from service.grid.trial_settings import TrialSettings
 
-__all__ = ["Expansion", "Grid", "Limits", "Point", "dataset_ids", "expand", "parse_document"]
-
-MAX_CLAIMS: Final = 200
-MAX_SEED: Final = 2**63 - 1
-ENUMERATED_PER_TRIAL: Final = 10
-"""Points looked at before `exclude` drops some, as a multiple of the trials an experiment may have."""
-
 MAX_LISTED: Final = 2_000_000
 """Numbers in the lists of all sections of a grid together: a range is short to write and long to keep."""
-_DATASET_KEYS: Final = ("dataset_id", "weights_id")
 
 DEFAULT_LIMITS: Final = Limits()
-
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-Tag = Annotated[str, Field(min_length=1, max_length=100)]
-
-
-class Grid(BaseModel):
-    """The body of POST /experiments: what to train, over which settings and seeds, and what is claimed."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-    name: str = Field("untitled", min_length=1, max_length=200, description="What the experiment is called.")
-    notes: str = Field("", max_length=20_000, description="Free text.")
-    tags: list[Tag] = Field([], max_length=50, description="Words to find it by.")
-    priority: int = Field(0, ge=-1_000_000, le=1_000_000, description="Higher runs first.")
-    trial: dict[str, Any] = Field({}, description="Settings of every trial; the defaults where nothing is said.")
-    axes: dict[str, Any] = Field({}, max_length=64, description="Dotted path -> values; the product is run.")
-    zip: list[Any] = Field([], max_length=64, description="Groups of axes that move together.")
-    exclude: list[Any] = Field([], max_length=1000, description="Drops the points that match all keys of an entry.")
-    include: list[Any] = Field([], max_length=10_000, description="Adds a point: the trial block plus these keys.")
-    seeds: int | Annotated[list[Seed], Field(fail_fast=True)] = Field(1, description="n for 0 .. n-1, or a list.")
-    claims: list[Any] = Field([], max_length=MAX_CLAIMS, description="Statements with thresholds that are judged.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +84,19 @@ def expand(
         InvalidGrid: with one entry per wrong field.
     """
     problems = Problems() if problems is None else problems
-    grid = _read_grid(document, problems)
-    seeds = _read_seeds(grid.seeds, limits, problems)
-    _check_lengths(grid, limits)
-    blocks = _read_trial(grid.trial, problems)
+    grid = read_grid(document, problems)
+    seeds = read_seeds(grid.seeds, limits, problems)
+    check_lengths(grid, limits)
+    blocks = read_trial(grid.trial, problems)
     factors = read_factors(grid.axes, grid.zip, problems)
     excluded = [read_point(entry, f"exclude[{index}]", problems) for index, entry in enumerate(grid.exclude)]
     included = [read_point(entry, f"include[{index}]", problems) for index, entry in enumerate(grid.include)]
     problems.raise_as(InvalidGrid)
-    _check_count(factors, len(included), bool(excluded), len(seeds), limits)
+    check_count(factors, len(included), bool(excluded), len(seeds), limits)
     build = _Build(blocks, Exclusions(excluded), limits, datasets or {}, problems)
     points = _build_points(build, factors, included)
     if len(points) * len(seeds) > limits.trials_per_experiment:
-        _too_many(len(points) * len(seeds), limits, problems)
+        too_many(len(points) * len(seeds), limits, problems)
     problems.raise_as(InvalidGrid)
     axes = _axes(points, _varying_paths(factors, included))
     unused = tuple(f"exclude[{index}]" for index in sorted(build.excluded.unused))
@@ -259,114 +227,6 @@ def _section_sets(
 
 def _by_section(choice: Choice) -> dict[str, list[Assignment]]:
     return {name: [part for part in choice if _head(part.path) == name] for name in SECTIONS}
-
-
-def dataset_ids(document: Mapping[str, Any]) -> set[str]:
-    """Every dataset that a grid names: what its expansion must be given the shapes of."""
-    found: set[str] = set()
-    waiting: list[tuple[bool, Any]] = [(False, document)]
-    while waiting:
-        names_some, value = waiting.pop()
-        if isinstance(value, Mapping):
-            for key, part in value.items():
-                names_one = str(key).endswith(_DATASET_KEYS) and str(key).rpartition(".")[2] in _DATASET_KEYS
-                if isinstance(part, Mapping | list | tuple):
-                    waiting.append((names_one, part))
-                elif names_one and isinstance(part, str):
-                    found.add(part)
-        else:
-            for part in value:
-                if isinstance(part, Mapping | list | tuple):
-                    waiting.append((names_some, part))
-                elif names_some and isinstance(part, str):
-                    found.add(part)
-    return found
-
-
-def _read_grid(document: Mapping[str, Any], problems: Problems) -> Grid:
-    """The outermost level of the document; a key with nothing after it says nothing."""
-    if len(document) > MANY_KEYS:
-        for key in itertools.islice((one for one in document if one not in Grid.model_fields), MANY_KEYS):
-            problems.unknown(str(key), "key", key, Grid.model_fields)
-    problems.raise_as(InvalidGrid)
-    given = {key: value for key, value in document.items() if value is not None}
-    try:
-        return Grid.model_validate(given)
-    except ValidationError as error:
-        found = [(_grid_path(detail["loc"]), detail) for detail in error.errors(include_url=False)]
-        for path, detail in deepest(found):
-            problems.add_pydantic(detail, path, Grid.model_fields)
-    problems.raise_as(InvalidGrid)
-    raise AssertionError("a failed validation lists its errors")
-
-
-def _grid_path(location: Sequence[int | str]) -> str:
-    """Path of a pydantic location in the outermost level: a key and perhaps an index."""
-    return str(location[0]) + "".join(f"[{part}]" for part in location[1:] if isinstance(part, int))
-
-
-def _read_seeds(written: int | list[int], limits: Limits, problems: Problems) -> tuple[int, ...]:
-    """The seeds, in order; none after noting what is wrong."""
-    if isinstance(written, int):
-        if not written >= 1:
-            problems.add("seeds", "at least one seed is needed", received=written, allowed=">= 1, or a list")
-        elif written > limits.trials_per_experiment:
-            _too_many(written, limits, problems, path="seeds")
-        else:
-            return tuple(range(written))
-        return ()
-    if not written:
-        problems.add("seeds", "at least one seed is needed", received=written, allowed="a number, or a list")
-    first: dict[int, int] = {}
-    for index, seed in enumerate(written):
-        if problems.full:
-            break
-        if seed in first:
-            problems.add(f"seeds[{index}]", f"is the same as seeds[{first[seed]}]", received=seed)
-        first.setdefault(seed, index)
-    return tuple(written)
-
-
-def _read_trial(trial: Mapping[str, Any], problems: Problems) -> dict[str, Mapping[str, Any]]:
-    """The trial block by section, empty where it says nothing."""
-    blocks: dict[str, Mapping[str, Any]] = {name: {} for name in SECTIONS}
-    for name, block in trial.items():
-        if name not in SECTIONS:
-            problems.unknown(f"trial.{name}", "key", name, SECTIONS)
-        elif block is not None and not isinstance(block, Mapping):
-            problems.add(f"trial.{name}", "must be a mapping", received=block, allowed=list(FIELDS[name]))
-        else:
-            blocks[name] = block or {}
-    return blocks
-
-
-def _check_lengths(grid: Grid, limits: Limits) -> None:
-    """Refuse more values than any grid may have, before a choice is made of each of them."""
-    groups = [{path: values} for path, values in grid.axes.items()]
-    groups += [group for group in grid.zip if isinstance(group, Mapping)]
-    points = math.prod(
-        max((len(values) for values in group.values() if isinstance(values, list)), default=1) or 1 for group in groups
-    )
-    if points > limits.trials_per_experiment * (ENUMERATED_PER_TRIAL if grid.exclude else 1):
-        problems = Problems()
-        _too_many(points, limits, problems)
-        problems.raise_as(InvalidGrid)
-
-
-def _check_count(factors: Sequence[Factor], included: int, has_exclusions: bool, seeds: int, limits: Limits) -> None:
-    """Refuse a grid that is too large before any point is built."""
-    points = math.prod(len(factor.choices) for factor in factors) + included
-    allowed = limits.trials_per_experiment * (ENUMERATED_PER_TRIAL if has_exclusions else 1)
-    if points * seeds > allowed and not (has_exclusions and points <= allowed):
-        problems = Problems()
-        _too_many(points * seeds, limits, problems)
-        problems.raise_as(InvalidGrid)
-
-
-def _too_many(count: int, limits: Limits, problems: Problems, path: str = "axes") -> None:
-    limit = limits.trials_per_experiment
-    told = f"{count}" if count < 10**12 else f"{float(count):.0e}" if count < 10**300 else "more than 1e300"
-    problems.add(path, f"{told} trials are over the limit of {limit} per experiment", received=told, allowed=limit)
 
 
 def _varying_paths(factors: Sequence[Factor], included: Sequence[Choice]) -> list[str]:

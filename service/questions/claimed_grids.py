@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from nfa_kernels import names
 from service.errors import InvalidGrid
 from service.grid.data_shapes import Arrays
-from service.grid.expansion import DEFAULT_LIMITS, MAX_CLAIMS, Expansion, expand
+from service.grid.expansion import DEFAULT_LIMITS, Expansion, expand
 from service.grid.fitting import Limits
+from service.grid.outline import MAX_CLAIMS
 from service.grid.problems import Problems
 from service.questions.claim_forms import Claim, read_claims
 

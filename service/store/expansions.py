@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.grid import stacking
-from service.grid.expansion import Expansion, dataset_ids
+from service.grid.expansion import Expansion
 from service.grid.extension import extended
 from service.grid.fitting import Limits
+from service.grid.outline import dataset_ids
 from service.questions.claimed_grids import read_claimed
 from service.store import cluster, submissions
 from service.store.datasets import dataset_shapes

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from service.errors import InvalidGrid
 from service.grid import canonical
 from service.grid.data_shapes import DataShape
-from service.grid.expansion import Expansion, Limits, dataset_ids, expand
+from service.grid.expansion import Expansion, expand
+from service.grid.fitting import Limits
+from service.grid.outline import dataset_ids
 from service.grid.trial_settings import TrialSettings
 
 VALUES = {
