@@ -121,6 +121,7 @@ def check_count(factors: Sequence[Factor], included: int, has_exclusions: bool, 
 
 
 def too_many(count: int, limits: Limits, problems: Problems, path: str = "axes") -> None:
+    """Note that a grid stands for more trials than an experiment may have."""
     limit = limits.trials_per_experiment
     told = f"{count}" if count < 10**12 else f"{float(count):.0e}" if count < 10**300 else "more than 1e300"
     problems.add(path, f"{told} trials are over the limit of {limit} per experiment", received=told, allowed=limit)
