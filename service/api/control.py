@@ -26,14 +26,14 @@ from service.schemas import (
 from service.store import claims as claim_store
 from service.store import control
 from service.store.expansions import widen_experiment
-from service.store.experiments import get_experiment
+from service.store.experiments import owner_of
 from service.store.thinning import thin_experiment
 from service.store.verdicts import judged
 
 
 def _may_change(experiment_id: str, store: StoreDep, actor: ActorDep) -> None:
     """Only an experiment's owner and admins get further."""
-    require_change(actor, get_experiment(store, experiment_id).owner)
+    require_change(actor, owner_of(store, experiment_id))
 
 
 router = APIRouter(prefix="/experiments/{experiment_id}", tags=["experiments"], dependencies=[Depends(_may_change)])
@@ -52,15 +52,15 @@ def pause(experiment_id: str, store: StoreDep) -> dict[str, Any]:
 
 
 @router.post("/resume", summary="Go on after a pause", response_model=ExperimentDetail)
-def resume(experiment_id: str, store: StoreDep) -> dict[str, Any]:
+def resume(experiment_id: str, store: StoreDep, settings: SettingsDep) -> dict[str, Any]:
     """Let its queued trials run again; no change where it was not paused."""
-    return detail(store, control.resume_experiment(store, experiment_id))
+    return detail(store, control.resume_experiment(store, experiment_id, settings.max_queued))
 
 
 @router.post("/retry", summary="Run some of its ended trials again", response_model=ExperimentDetail)
-def retry(experiment_id: str, body: Retry, store: StoreDep) -> dict[str, Any]:
+def retry(experiment_id: str, body: Retry, store: StoreDep, settings: SettingsDep) -> dict[str, Any]:
     """Queue its failed, diverged or cancelled trials again, for every experiment that shares them."""
-    return detail(store, control.retry_experiment(store, experiment_id, body.which))
+    return detail(store, control.retry_experiment(store, experiment_id, body.which, settings.max_queued))
 
 
 @router.post("/thin", summary="Thin its measurements", response_model=Thinned)

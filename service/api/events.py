@@ -20,7 +20,7 @@ from service.api.deps import StoreDep
 from service.api.reserved_threads import threads_of
 from service.errors import NotFound, StoreUnavailable
 from service.states import ExperimentState
-from service.store.experiments import Experiment, get_experiment
+from service.store.experiments import Summary, get_summary
 from service.store.session import Store
 
 router = APIRouter(prefix="/experiments/{experiment_id}", tags=["experiments"])
@@ -52,7 +52,7 @@ async def events(
     `end` follows when every trial has ended, `deleted` when the experiment is gone; then the stream ends.
     """
     threads = threads_of(request).streams
-    first = await run_sync(get_experiment, store, experiment_id, limiter=threads)
+    first = await run_sync(get_summary, store, experiment_id, limiter=threads)
     if first.state in ENDED and last_event_id == snapshot_id(first):
         return Response(status_code=204)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -60,16 +60,16 @@ async def events(
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
-def snapshot_id(one: Experiment) -> str:
+def snapshot_id(one: Summary) -> str:
     """Names a snapshot: its state, and how many trials are in each."""
     return f"{one.state.value}:{'-'.join(str(count) for count in one.counts.values())}"
 
 
 async def _events(
-    store: Store, threads: CapacityLimiter, first: Experiment, known: str | None, closing: asyncio.Event
+    store: Store, threads: CapacityLimiter, first: Summary, known: str | None, closing: asyncio.Event
 ) -> AsyncGenerator[str]:
     started = spoken = time.monotonic()
-    current: Experiment | None = first
+    current: Summary | None = first
     yield f"retry: {int(_POLL_SECONDS * 2000)}\n\n"
     while not closing.is_set() and time.monotonic() - started < _LONGEST_SECONDS:
         if current is not None and snapshot_id(current) != known:
@@ -87,7 +87,7 @@ async def _events(
             yield ": still here\n\n"
         asked = time.monotonic()
         try:
-            current = await run_sync(get_experiment, store, first.id, limiter=threads)
+            current = await run_sync(get_summary, store, first.id, limiter=threads)
         except NotFound:
             yield _event("deleted", {"id": first.id})
             return
@@ -98,7 +98,7 @@ async def _events(
             await asyncio.wait_for(closing.wait(), max(_POLL_SECONDS, 20 * (time.monotonic() - asked)))
 
 
-def _progress(one: Experiment) -> dict[str, Any]:
+def _progress(one: Summary) -> dict[str, Any]:
     return {"state": one.state, "counts": one.counts, "progress": one.progress, "eta_seconds": one.eta_seconds}
 
 

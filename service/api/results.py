@@ -12,7 +12,7 @@ from service.errors import InvalidRequest
 from service.questions.tables import long_table, table
 from service.schemas import Page, Phase, Verdicts
 from service.store import curves, phase, results
-from service.store.experiments import get_experiment
+from service.store.experiments import get_experiment, get_summary
 from service.store.session import Store
 from service.store.verdicts import judged
 from service.store.versions import version_of
@@ -166,7 +166,7 @@ def _others(also: str | None) -> list[str]:
 
 def _axes(store: Store, experiments: list[str]) -> list[str]:
     """The paths that vary in any of the experiments."""
-    return list(dict.fromkeys(path for one in experiments for path in get_experiment(store, one).axes))
+    return list(dict.fromkeys(path for one in experiments for path in get_summary(store, one).axes))
 
 
 def _one_path(given: str | None, name: str, axes: list[str]) -> str:

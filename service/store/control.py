@@ -18,7 +18,7 @@ from service.store.models import (
     trial,
 )
 from service.store.session import Store
-from service.store.wanting import AS_NEW, one_at_a_time, settle
+from service.store.wanting import AS_NEW, one_at_a_time, refuse_long_queue, settle
 
 
 def cancel_experiment(store: Store, public_id: str) -> Experiment:
@@ -36,9 +36,14 @@ def pause_experiment(store: Store, public_id: str) -> Experiment:
     return _change(store, public_id, {"paused": True})
 
 
-def resume_experiment(store: Store, public_id: str) -> Experiment:
-    """Go on after a pause. Raises NotFound."""
-    return _change(store, public_id, {"paused": False})
+def resume_experiment(store: Store, public_id: str, max_queued: int | None = None) -> Experiment:
+    """Go on after a pause.
+
+    Raises:
+        NotFound: there is no such experiment.
+        TooMany: its owner would have more than `max_queued` unfinished trials.
+    """
+    return _change(store, public_id, {"paused": False}, max_queued)
 
 
 def change_experiment(store: Store, public_id: str, changes: dict[str, Any]) -> Experiment:
@@ -49,8 +54,15 @@ def change_experiment(store: Store, public_id: str, changes: dict[str, Any]) -> 
     return _change(store, public_id, changes)
 
 
-def retry_experiment(store: Store, public_id: str, which: Literal["failed", "diverged", "cancelled"]) -> Experiment:
-    """Queue its failed, diverged or cancelled trials again, for every experiment that holds them. Raises NotFound."""
+def retry_experiment(
+    store: Store, public_id: str, which: Literal["failed", "diverged", "cancelled"], max_queued: int | None = None
+) -> Experiment:
+    """Queue its failed, diverged or cancelled trials again, for every experiment that holds them.
+
+    Raises:
+        NotFound: there is no such experiment.
+        TooMany: its owner would have more than `max_queued` unfinished trials.
+    """
     with store.write() as connection:
         number = _begin(connection, public_id)
         if which == "cancelled":
@@ -64,6 +76,8 @@ def retry_experiment(store: Store, public_id: str, which: Literal["failed", "div
         connection.execute(delete(final).where(final.c.trial_id.in_(again)))
         connection.execute(update(trial).where(trial.c.id.in_(again)).values(**AS_NEW))
         settle(connection, number)
+        owner = connection.execute(select(experiment.c.owner).where(experiment.c.id == number)).scalar_one()
+        refuse_long_queue(connection, owner, max_queued)
     return get_experiment(store, public_id)
 
 
@@ -114,11 +128,14 @@ def _cancel(connection: Connection, number: int) -> None:
     settle(connection, number)
 
 
-def _change(store: Store, public_id: str, values: dict[str, Any]) -> Experiment:
+def _change(store: Store, public_id: str, values: dict[str, Any], max_queued: int | None = None) -> Experiment:
     with store.write() as connection:
         number = _begin(connection, public_id)
+        was = connection.execute(select(experiment.c.owner, experiment.c.paused).where(experiment.c.id == number)).one()
         if values:
             connection.execute(update(experiment).where(experiment.c.id == number).values(**values))
         if values.keys() & {"priority", "paused"}:
             settle(connection, number)
+        if was.paused:
+            refuse_long_queue(connection, was.owner, max_queued)
     return get_experiment(store, public_id)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Select, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
@@ -16,8 +16,8 @@ from service.store.session import Store
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """An experiment as it stands."""
+class Summary:
+    """An experiment as it stands, without its grid and claims, which may be 4 MiB."""
 
     id: str
     name: str
@@ -25,9 +25,7 @@ class Experiment:
     notes: str
     tags: list[str]
     priority: int
-    grid: dict[str, Any]
     axes: list[str]
-    claims: list[dict[str, Any]]
     created_at: datetime
     state: ExperimentState
     counts: dict[TrialState, int]
@@ -37,14 +35,42 @@ class Experiment:
     """From the rate at which trials ended in this experiment so far; null before the first."""
 
 
+@dataclass(frozen=True)
+class Experiment(Summary):
+    """All of an experiment."""
+
+    grid: dict[str, Any]
+    claims: list[dict[str, Any]]
+
+
+_OF_SUMMARY: Final = [column for column in experiment.c if column.name not in ("grid", "claims")]
+
+
 def get_experiment(store: Store, public_id: str) -> Experiment:
     """One experiment. Raises NotFound."""
+    row, tally = _row(store, public_id, list(experiment.c))
+    return Experiment(**_standing(row, tally), grid=row["grid"], claims=row["claims"])
+
+
+def get_summary(store: Store, public_id: str) -> Summary:
+    """Where one experiment stands, for whoever looks often. Raises NotFound."""
+    return Summary(**_standing(*_row(store, public_id, _OF_SUMMARY)))
+
+
+def owner_of(store: Store, public_id: str) -> str:
+    """Whose an experiment is, without counting its trials. Raises NotFound."""
+    with store.read() as connection:
+        number = require(connection, public_id)
+        return connection.execute(select(experiment.c.owner).where(experiment.c.id == number)).scalar_one()
+
+
+def _row(store: Store, public_id: str, columns: Sequence[Any]) -> tuple[Any, "_Tally"]:
     number = experiment_number(public_id)
     with store.read() as connection:
-        row = connection.execute(select(experiment).where(experiment.c.id == number)).mappings().one_or_none()
+        row = connection.execute(select(*columns).where(experiment.c.id == number)).mappings().one_or_none()
         if row is None:
             raise NotFound(f"no experiment {public_id}: GET /experiments lists them")
-        return _experiment(row, _tally(connection, [number])[number])
+        return row, _tally(connection, [number])[number]
 
 
 def list_experiments(
@@ -55,7 +81,7 @@ def list_experiments(
     q: str | None = None,
     limit: int,
     before: int | None,
-) -> tuple[list[Experiment], int | None]:
+) -> tuple[list[Summary], int | None]:
     """Experiments, newest first, and the key to go on from (null at the end).
 
     Args:
@@ -66,16 +92,16 @@ def list_experiments(
         limit: at most so many.
         before: only those older than this key.
     """
-    found: list[Experiment] = []
+    found: list[Summary] = []
     with store.read() as connection:
         while True:
-            query = select(experiment).order_by(experiment.c.id.desc()).limit(limit + 1)
+            query = select(*_OF_SUMMARY).order_by(experiment.c.id.desc()).limit(limit + 1)
             if before is not None:
                 query = query.where(experiment.c.id < before)
             rows = connection.execute(_filtered(query, connection, tag, q)).mappings().all()
             tallies = _tally(connection, [row["id"] for row in rows])
             for row in rows:
-                one = _experiment(row, tallies[row["id"]])
+                one = Summary(**_standing(row, tallies[row["id"]]))
                 if state is None or one.state == state:
                     if len(found) == limit:
                         return found, experiment_number(found[-1].id)
@@ -85,17 +111,17 @@ def list_experiments(
             before = rows[-1]["id"]
 
 
-def experiments_of_trial(store: Store, trial_id: str) -> list[Experiment]:
+def experiments_of_trial(store: Store, trial_id: str) -> list[Summary]:
     """The experiments that hold a trial, the oldest first. Raises NotFound."""
     key = trial_number(trial_id)
     with store.read() as connection:
         holders = select(experiment_trial.c.experiment_id).where(experiment_trial.c.trial_id == key)
-        query = select(experiment).where(experiment.c.id.in_(holders)).order_by(experiment.c.id)
+        query = select(*_OF_SUMMARY).where(experiment.c.id.in_(holders)).order_by(experiment.c.id)
         rows = connection.execute(query).mappings().all()
         if not rows and connection.scalar(select(trial.c.id).where(trial.c.id == key)) is None:
             raise NotFound(f"no trial {trial_id}: GET /experiments/ID/trials lists an experiment's")
         tallies = _tally(connection, [row["id"] for row in rows])
-        return [_experiment(row, tallies[row["id"]]) for row in rows]
+        return [Summary(**_standing(row, tallies[row["id"]])) for row in rows]
 
 
 def require(connection: Connection, public_id: str) -> int:
@@ -106,7 +132,9 @@ def require(connection: Connection, public_id: str) -> int:
     return number
 
 
-def _filtered(query: Select[Any], connection: Connection, tag: str | None, q: str | None) -> Select[Any]:
+def _filtered(
+    query: Select[*tuple[Any, ...]], connection: Connection, tag: str | None, q: str | None
+) -> Select[*tuple[Any, ...]]:
     if q:
         query = query.where(experiment.c.name.icontains(q, autoescape=True))
     if tag is None:
@@ -157,25 +185,24 @@ def _tally(connection: Connection, numbers: Sequence[int]) -> dict[int, _Tally]:
     return found
 
 
-def _experiment(row: Any, tally: _Tally) -> Experiment:
+def _standing(row: Any, tally: _Tally) -> dict[str, Any]:
+    """Fields of a summary."""
     counts = tally.counts
     total, ended = sum(counts.values()), sum(counts[state] for state in ENDED)
-    return Experiment(
-        id=experiment_id(row["id"]),
-        name=row["name"],
-        owner=row["owner"],
-        notes=row["notes"],
-        tags=row["tags"],
-        priority=row["priority"],
-        grid=row["grid"],
-        axes=row["axes"],
-        claims=row["claims"],
-        created_at=row["created_at"],
-        state=experiment_state(counts, bool(row["paused"])),
-        counts=counts,
-        progress=ended / total if total else 1.0,
-        eta_seconds=_eta(tally, total - ended),
-    )
+    return {
+        "id": experiment_id(row["id"]),
+        "name": row["name"],
+        "owner": row["owner"],
+        "notes": row["notes"],
+        "tags": row["tags"],
+        "priority": row["priority"],
+        "axes": row["axes"],
+        "created_at": row["created_at"],
+        "state": experiment_state(counts, bool(row["paused"])),
+        "counts": counts,
+        "progress": ended / total if total else 1.0,
+        "eta_seconds": _eta(tally, total - ended),
+    }
 
 
 def _eta(tally: _Tally, left: int) -> float | None:

@@ -7,10 +7,10 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import Connection, func, insert, literal, or_, select, text, update
+from sqlalchemy import Connection, func, insert, literal, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from service.errors import Conflict, IdempotencyMismatch, StoreUnavailable, TooMany
+from service.errors import Conflict, IdempotencyMismatch, StoreUnavailable
 from service.grid.expansion import Expansion
 from service.states import ExperimentState, TrialState, experiment_state
 from service.store.bulk_writes import insert_columns
@@ -18,9 +18,9 @@ from service.store.copy_binary import BIGINT, BOOLEAN
 from service.store.datasets import require_datasets
 from service.store.experiments import count_states, require
 from service.store.ids import experiment_id
-from service.store.models import experiment, experiment_trial, idempotency, runs, settings, trial, waits
+from service.store.models import experiment, experiment_trial, idempotency, settings, trial
 from service.store.session import Store, utc_now
-from service.store.wanting import AS_NEW, one_at_a_time, settle
+from service.store.wanting import AS_NEW, one_at_a_time, refuse_long_queue, settle
 
 _CHUNK = 5_000
 _MANY = 1_000
@@ -70,7 +70,7 @@ def create_experiment(
         _insert_links(connection, number, expansion)
         revived = _revive_cancelled(connection, number)
         settle(connection, number)
-        _check_queue(connection, owner, max_queued)
+        refuse_long_queue(connection, owner, max_queued)
         total = len(expansion)
         created = Created(
             experiment_id(number),
@@ -128,7 +128,7 @@ def extend_experiment(
         connection.execute(update(experiment).where(experiment.c.id == number).values(**changed))
         revived = _revive_cancelled(connection, number)
         settle(connection, number)
-        _check_queue(connection, row["owner"], max_queued)
+        refuse_long_queue(connection, row["owner"], max_queued)
         state = experiment_state(count_states(connection, [number])[number], paused=bool(row["paused"]))
     _tell_planner(store, new)
     return Created(public_id, row["name"], state, total, new + revived, total - new - revived)
@@ -145,21 +145,6 @@ def _tell_planner(store: Store, new: int) -> None:
                 with store.write() as connection:
                     connection.execute(text("SET LOCAL lock_timeout = '200ms'"))
                     connection.execute(text(f"ANALYZE {table.name}"))
-
-
-def _check_queue(connection: Connection, owner: str, most: int | None) -> None:
-    """Refuse, and with it undo, a submission that makes an owner's queue too long."""
-    if most is None:
-        return
-    own = select(experiment.c.id).where(experiment.c.owner == owner)
-    waiting = int(
-        connection.scalar(select(func.count()).select_from(trial).where(or_(waits, runs), trial.c.queued_for.in_(own)))
-        or 0
-    )
-    if waiting > most:
-        raise TooMany(
-            f"{owner} would have {waiting} unfinished trials, and may have {most}: wait, cancel some, or ask for more"
-        )
 
 
 def known_fingerprints(store: Store, expansion: Expansion) -> frozenset[str]:

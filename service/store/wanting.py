@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, func, literal, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
+from service.errors import TooMany
 from service.states import TrialState
 from service.store.attempts import close_attempts
 from service.store.checkpoints import drop_checkpoints
-from service.store.models import experiment, experiment_trial, trial
+from service.store.models import experiment, experiment_trial, runs, trial, waits
 from service.store.session import utc_now
 
 _CONTROL_LOCK = 715_225_742
@@ -75,6 +76,27 @@ def settle(connection: Connection, number: int) -> None:
     is_wanted = select(other.c.trial_id).where(other.c.trial_id == trial.c.id, other.c.wanted == literal(True)).exists()
     _take(connection, and_(left, ~is_wanted), TrialState.CANCELLED, "cancelled")
     _take(connection, and_(left, trial.c.state == TrialState.RUNNING), TrialState.QUEUED, "paused")
+
+
+def refuse_long_queue(connection: Connection, owner: str, most: int | None) -> None:
+    """Refuse, and with it undo, what makes an owner's queue too long.
+
+    Args:
+        connection: with the change made and settled.
+        owner: of the experiment that is changed.
+        most: trials that may wait or run for them; paused ones do not count until they go on. None: any number.
+    Raises:
+        TooMany: with both numbers.
+    """
+    if most is None:
+        return
+    own = select(experiment.c.id).where(experiment.c.owner == owner)
+    query = select(func.count()).select_from(trial).where(or_(waits, runs), trial.c.queued_for.in_(own))
+    waiting = int(connection.scalar(query) or 0)
+    if waiting > most:
+        raise TooMany(
+            f"{owner} would have {waiting} unfinished trials, and may have {most}: wait, cancel some, or ask for more"
+        )
 
 
 def _best_holders(number: int) -> Any:

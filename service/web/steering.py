@@ -13,7 +13,7 @@ from service.grid.document import parse_document
 from service.settings import Settings
 from service.store import control
 from service.store.expansions import widen_experiment
-from service.store.experiments import get_experiment
+from service.store.experiments import owner_of
 from service.store.session import Store
 from service.web.page_route import PageRoute, form_of
 from service.web.pages import known_action
@@ -28,17 +28,17 @@ async def steer(
     """Cancel, pause, resume, retry or extend; back to the experiment's page."""
     form = await form_of(request)
     chosen = known_action(action, _ACTIONS)
-    owner = (await run_in_threadpool(get_experiment, store, experiment_id)).owner
+    owner = await run_in_threadpool(owner_of, store, experiment_id)
     require_change(actor, owner)
     await run_in_threadpool(chosen, experiment_id, form, store, settings)
     return RedirectResponse(f"../{experiment_id}", 303)
 
 
-def _retry(experiment: str, form: dict[str, str], store: Store, _: Settings) -> Any:
+def _retry(experiment: str, form: dict[str, str], store: Store, settings: Settings) -> Any:
     which = form.get("which", "")
     if which not in ("failed", "diverged", "cancelled"):
         raise InvalidRequest(f"which: received {which[:50]!r}; choose failed, diverged or cancelled")
-    return control.retry_experiment(store, experiment, which)
+    return control.retry_experiment(store, experiment, which, settings.max_queued)
 
 
 def _extend(experiment: str, form: dict[str, str], store: Store, settings: Settings) -> Any:
@@ -53,7 +53,9 @@ def _extend(experiment: str, form: dict[str, str], store: Store, settings: Setti
 _ACTIONS = {
     "cancel": lambda experiment, _form, store, _settings: control.cancel_experiment(store, experiment),
     "pause": lambda experiment, _form, store, _settings: control.pause_experiment(store, experiment),
-    "resume": lambda experiment, _form, store, _settings: control.resume_experiment(store, experiment),
+    "resume": lambda experiment, _form, store, settings: control.resume_experiment(
+        store, experiment, settings.max_queued
+    ),
     "retry": _retry,
     "extend": _extend,
 }

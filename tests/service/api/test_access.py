@@ -193,3 +193,42 @@ def test_what_is_open_is_a_short_list():
     }
     assert needed_scope("GET", "/static/../api/v1/experiments") is None  # no route: paths are not normalised
     assert needed_scope("DELETE", "/anything/new") is Scope.SUBMIT
+
+
+def test_nothing_that_queues_trials_makes_a_queue_longer_than_it_may_be(store, tiny_grid):
+    with TestClient(create_app(Settings(max_queued=6), store), base_url="http://127.0.0.1") as client:
+
+        def made(first):
+            return client.post(ROOT, json=tiny_grid(seeds=[first, first + 1, first + 2])).json()["id"]
+
+        def refused(path, **body):
+            answer = client.post(path, **body)
+            counts = client.get(f"{ROOT}/{path.split('/')[4]}").json()["counts"]
+            assert answer.status_code == 429 and answer.json()["code"] == "too_many", path
+            assert "12 unfinished trials" in answer.json()["detail"]
+            return counts
+
+        cancelled, paused, waiting = made(0), None, None
+        client.post(f"{ROOT}/{cancelled}/cancel")
+        paused = made(10)
+        client.post(f"{ROOT}/{paused}/pause")
+        waiting = made(20)
+        assert refused(f"{ROOT}/{cancelled}/retry", json={"which": "cancelled"})["cancelled"] == 6
+        assert refused(f"{ROOT}/{paused}/resume")["queued"] == 6
+        assert client.get(f"{ROOT}/{paused}").json()["state"] == "paused"
+        assert refused(f"{ROOT}/{waiting}/extend", json={"seeds": [30, 31, 32]})["queued"] == 6
+        assert client.post(f"/experiments/{cancelled}/retry", data={"which": "cancelled"}).status_code == 429
+        assert client.post(f"/experiments/{paused}/resume").status_code == 429
+        claims = [{"id": "a", "metric": "alignment", "every_trial": ">= 0"}]
+        assert client.post(f"{ROOT}/{waiting}/claims", json={"claims": claims}).status_code == 200
+        assert client.post(f"{ROOT}/{waiting}/resume").status_code == 200
+        client.post(f"{ROOT}/{waiting}/cancel")
+        assert client.post(f"{ROOT}/{paused}/resume").status_code == 200
+
+
+def test_a_queue_is_its_owners_and_others_do_not_count(store, tiny_grid):
+    tokens_of = {name: tokens.create_token(store, name, Scope.SUBMIT) for name in ("anna", "ben")}
+    with TestClient(create_app(Settings(max_queued=6), store), base_url="http://127.0.0.1") as client:
+        for first, (name, secret) in enumerate(tokens_of.items()):
+            grid = tiny_grid(seeds=[10 * first, 10 * first + 1, 10 * first + 2])
+            assert client.post(ROOT, json=grid, headers=bearer(secret)).status_code == 201, name

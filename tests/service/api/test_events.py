@@ -47,15 +47,15 @@ def test_events_of_an_experiment_that_is_deleted_end_and_of_none_are_not_found(a
     from service.store import control, experiments
 
     made = submit()["id"]
-    asked = iter([experiments.get_experiment])
+    asked = iter([experiments.get_summary])
 
     def deleted_meanwhile(store, public_id):
         look = next(asked, None)
         if look is None:
             control.delete_experiment(store, public_id)
-        return experiments.get_experiment(store, public_id)
+        return experiments.get_summary(store, public_id)
 
-    monkeypatch.setattr(events, "get_experiment", deleted_meanwhile)
+    monkeypatch.setattr(events, "get_summary", deleted_meanwhile)
     found = read(api.get(f"{ROOT}/{made}/events"))
     assert [kind for _, kind, _ in found] == ["state", "progress", "deleted"]
     monkeypatch.undo()

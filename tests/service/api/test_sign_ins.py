@@ -33,10 +33,9 @@ def counted_queries(store):
     def note(*_):
         seen.append(1)
 
-    engine = store._reader if store.dialect == "sqlite" else store._writer
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(store._reader, "before_cursor_execute", note)
     yield seen
-    event.remove(engine, "before_cursor_execute", note)
+    event.remove(store._reader, "before_cursor_execute", note)
 
 
 def test_an_address_that_presents_unknown_tokens_is_told_to_wait_and_the_store_is_left_alone(store, api):
