@@ -1,7 +1,8 @@
 """What a cell of a CSV file says: a number, nothing, or something that is refused with its line. Pure."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
 from service.datasets.limits import shown
@@ -23,6 +24,8 @@ class Cells:
     """The first cell with a point, and its line."""
     decides: bool = False
     """Whether some comma can only be a decimal one."""
+    of_words: set[str] = field(default_factory=set)
+    """Columns that have said true or false."""
 
     def number(self, text: str, line: int, column: str) -> float:
         """The number in a cell; NaN where it says that there is none.
@@ -30,17 +33,18 @@ class Cells:
         Raises:
             InvalidDataset: anything else, with the line and the column.
         """
-        if self.point is None and "." in text:
-            self.point = f"{shown(text.strip())} in line {line}"
+        self.look_for_point([text], line)
+        word = text.strip().lower()
+        if word in _WORDS:
+            self.of_words.add(column)
+            return _WORDS[word]
         try:
-            if (word := text.strip().lower()).isascii() and "_" not in word:
+            if word.isascii() and "_" not in word:
                 return _finite(float(word), text, line, column)
         except ValueError:
             pass
         if word in MISSING:
             return float("nan")
-        if word in _WORDS:
-            return _WORDS[word]
         if _DECIMAL_COMMA.fullmatch(word):
             self.comma = self.comma or f"{word} in line {line}"
             self.decides = self.decides or not _THOUSANDS.fullmatch(word)
@@ -48,6 +52,12 @@ class Cells:
         raise InvalidDataset(
             f"line {line}, column {shown(column)}: {shown(text.strip())!r} is not a number{_hint(word)}"
         )
+
+    def look_for_point(self, texts: Iterable[str], line: int) -> None:
+        """Remember the first cell with a point."""
+        if self.point is None:
+            found = next((text for text in texts if "." in text.strip(" .")), None)
+            self.point = None if found is None else f"{shown(found.strip())} in line {line}"
 
     def check_commas(self) -> None:
         """Refuse a file whose commas may mean two things. Raises InvalidDataset."""

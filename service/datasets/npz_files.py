@@ -93,7 +93,8 @@ def _form(archive: zipfile.ZipFile, member: Member) -> Member:
     if not all(isinstance(size, int) and size >= 0 for size in shape):
         raise ValueError(f"{shown(member.name)} has no shape that is a tuple of sizes")
     if dtype.kind not in "fiub":
-        return member._replace(shape=shape, problem=f"has dtype {str(dtype)[:50]}, needed are numbers")
+        labels = " (of labels: np.unique(labels, return_inverse=True)[1])" if dtype.kind in "US" else ""
+        return member._replace(shape=shape, problem=f"has dtype {str(dtype)[:50]}, needed are numbers{labels}")
     if info.file_size != head.tell() + math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{shown(member.name)} does not hold as many numbers as its shape says")
     return member._replace(shape=shape, dtype=dtype, by_column=bool(found["fortran_order"]), at=head.tell(), problem="")

@@ -1,6 +1,7 @@
 """Tables of numbers in Parquet: sizes are known from footer and page headers before anything is unpacked."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,8 @@ from service.datasets.limits import MAX_COLUMNS, check_count, check_numbers, sho
 from service.datasets.parquet_pages import unpacked_bytes
 from service.errors import InvalidDataset, TooLarge
 
-_BYTES_PER_NUMBER = 16
+_MAX_CHUNKS: Final = 2**18
+_BYTES_PER_NUMBER: Final = 16
 """A number takes eight bytes, and a dictionary or levels may come on top."""
 
 
@@ -26,6 +28,7 @@ class ParquetTable:
         self._file = pq.ParquetFile(pa.BufferReader(content))
         form = self._file.metadata
         check_count(form.num_columns, MAX_COLUMNS, "columns")
+        check_count(form.num_columns * form.num_row_groups, _MAX_CHUNKS, "chunks of columns")
         self._groups = [form.row_group(one) for one in range(form.num_row_groups)]
         self.names = list(self._file.schema_arrow.names)
         """Of the columns, in order."""

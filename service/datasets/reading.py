@@ -14,13 +14,14 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from service.datasets.csv_tables import read_header, read_numbers
+from service.datasets.csv_header import read_header
+from service.datasets.csv_numbers import read_numbers
 from service.datasets.limits import MAX_NUMBERS, check_numbers, shown
 from service.datasets.npz_files import find_arrays, read_array
 from service.datasets.parquet_tables import ParquetTable
 from service.datasets.roles import ROLES, Picked, pick_arrays, pick_columns
 from service.datasets.safetensors_files import SafetensorsFile
-from service.datasets.tables import split
+from service.datasets.tables import split, without_empty_end
 from service.datasets.targets import Targets, classification_losses, read_targets
 from service.errors import InvalidDataset, UnsupportedMedia
 
@@ -108,12 +109,10 @@ def _read_csv(content: bytes, wish: Wish, max_numbers: int) -> Upload:
     places = [place for chosen in picked.roles.values() for place in chosen]
     check_numbers({"the table": (sheet.lines, len(places))}, max_numbers)
     found = read_numbers(sheet, places)
-    lines = found.lines
-
-    def place_of(row: int) -> str:
-        return f"line {lines[row] if lines is not None else row + sheet.line}"
-
-    return _table(found.values, picked, sheet.names, place_of, wish, max_numbers, found.notes)
+    values, notes = without_empty_end(found.values)
+    return _table(
+        values, picked, sheet.names, lambda row: f"line {found.line_of(row)}", wish, max_numbers, found.notes + notes
+    )
 
 
 def _read_parquet(content: bytes, wish: Wish, max_numbers: int) -> Upload:
@@ -200,7 +199,7 @@ def _inputs(role: str, name: str, array: np.ndarray) -> tuple[np.ndarray, list[s
 def _check_shapes(shapes: Mapping[str, tuple[int, ...]], names: Mapping[str, str]) -> None:
     """Refuse arrays that cannot be what they are taken for, with every reason at once."""
     wrong = [
-        f"{shown(names[role])} is empty: its shape is {shape}"
+        f"{shown(names[role])} is {'empty' if shape else 'a single number'}: its shape is {shape}"
         for role, shape in shapes.items()
         if not shape or not math.prod(shape)
     ]

@@ -114,6 +114,12 @@ def _columns_by_name(names: Sequence[str]) -> dict[str, list[int]]:
     parts: dict[str, str] = {}
     for place, name in enumerate(names):
         if name[:1].lower() not in ("x", "y"):
+            bare = re.sub(r"^[\W_]+|[\W_]+$", "", name)
+            if bare != name and _COLUMN.fullmatch(bare):
+                raise InvalidDataset(
+                    f"column {name[:MAX_NAME]!a} may be {shown(bare)}: rename it, or say which are which: "
+                    f"{_suggestion(names)}"
+                )
             continue
         found = _COLUMN.fullmatch(name)
         if found is None or _OTHER_PARTS.match(found["word"] or ""):
@@ -206,4 +212,4 @@ def _collapsed(places: Sequence[int], names: Sequence[str]) -> list[str]:
             first, last = names[places[start]], names[places[end - 1]]
             told.append(first if end - start == 1 else f"{first}..{last}")
             start = end
-    return told
+    return told if len(told) <= _COLLAPSED else [*told[:_COLLAPSED], f"and {len(told) - _COLLAPSED} more"]

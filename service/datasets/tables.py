@@ -9,6 +9,14 @@ from service.datasets.roles import Picked
 from service.errors import InvalidDataset
 
 
+def without_empty_end(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The rows without those at the end that hold no number at all, as spreadsheets leave them, and a note."""
+    last = int(np.flatnonzero(~np.isnan(values).all(axis=1)).max(initial=-1)) + 1
+    if last == len(values):
+        return values, []
+    return values[:last], [f"{len(values) - last} lines at the end hold no number and are left out"]
+
+
 def split(
     values: np.ndarray, picked: Picked, names: list[str], place_of: Callable[[int], str]
 ) -> dict[str, np.ndarray]:

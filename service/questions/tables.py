@@ -33,12 +33,22 @@ def column(name: str, values: Sequence[Any], type_: pl.DataType | None = None) -
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pl.DataFrame:
     """A row per mapping; columns in the order of their first appearance, or as given."""
     known = list(columns or dict.fromkeys(name for row in rows for name in row))
-    return pl.DataFrame([column(name, [row.get(name) for row in rows]) for name in known])
+    return pl.DataFrame([column(name, [row.get(name) for row in rows], _statistic_type(name)) for name in known])
 
 
 def series_table(columns: Mapping[str, Sequence[Any]]) -> pl.DataFrame:
     """A trial's series; a column's type follows from its name alone, so that tables of several trials stack."""
     return pl.DataFrame([column(name, values, _series_type(name)) for name, values in columns.items()])
+
+
+def _statistic_type(name: str) -> pl.DataType | None:
+    """Of a column of results or curves whose name alone says it: counts and METRIC_agg; None for keys."""
+    if name in ("step", "trials", "incomplete"):
+        return pl.Int64()
+    metric, _, agg = name.rpartition("_")
+    if metric not in names.METRICS and names.family_member(metric) is None:
+        return pl.Float64() if name == "time" else None
+    return pl.Int64() if agg == "count" else pl.Float64()
 
 
 def _series_type(name: str) -> pl.DataType:
@@ -53,7 +63,9 @@ def long_table(items: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     if not known:
         return pl.DataFrame()
     first = known.index("step")
-    series = [column(name, [value for item in items for value in item[name]]) for name in known[first:]]
+    series = [
+        column(name, [value for item in items for value in item[name]], _statistic_type(name)) for name in known[first:]
+    ]
     lengths = [len(item["step"]) for item in items]
     fixed = table(items, known[:first])[np.repeat(np.arange(len(items)), lengths)]
     return pl.concat([fixed, pl.DataFrame(series)], how="horizontal")

@@ -24,6 +24,12 @@ def test_results_and_curves_without_any_value_have_columns_of_numbers():
     assert table(rows).schema["alignment_mean"] == pl.Float64
     item = {"training.weight_decay": 0.0, "step": [0, 1], "time": [0.0, 1.0], "alignment_median": [None, None]}
     assert long_table([item]).schema["alignment_median"] == pl.Float64
+    # nobody has completed anything, and whole numbers where numbers are meant
+    empty = item | {"step": [], "time": [], "alignment_median": []}
+    whole = item | {"time": [0, 1], "alignment_median": [1, 0]}
+    assert pl.concat([long_table([one]) for one in (item, empty, whole)]).schema["step"] == pl.Int64
+    schema = table([rows[0] | {"alignment_mean": 1, "alignment_count": None}]).schema
+    assert schema["alignment_mean"] == pl.Float64 and schema["alignment_count"] == schema["trials"] == pl.Int64
 
 
 @pytest.fixture

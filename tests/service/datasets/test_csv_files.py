@@ -1,10 +1,15 @@
 """CSV as people's tools write it: read as it was meant, or refused with the line and the reason."""
 
 import io
+import random
+from collections import Counter
 
 import numpy as np
 import pytest
 
+from service.datasets import csv_numbers
+from service.datasets.csv_header import read_header
+from service.datasets.csv_numbers import _Reader, read_numbers
 from service.datasets.reading import CSV, Upload, Wish, read_upload
 from service.errors import InvalidDataset, TooLarge
 
@@ -86,7 +91,8 @@ def test_what_tools_write_is_read(content):
         ("x0,y0\n1,2\n,4\n", "line 3, column x0 holds no number"),
         ("x0,y0\r\n1,2\r\n\r\n3,nan\r\n", "line 4, column y0 holds no number"),
         ("x0,y0\n1,2\n3,None\n4,\n", "line 3, column y0 holds no number .and 1 cells more"),
-        ("x0,y0\n1,2\n,\n3,4\n", "line 3 holds no numbers, and rows follow"),
+        ("x0,y0\n1,2\n,\n3,4\n", "line 3, column x0 holds no number"),
+        ("x0,x1,y0\n1,5,2,5,3,5\n", "line 2 has 6 cells.*decimal commas"),
         ("x0,y0\n1,inf\n", "line 2, column y0: 'inf' is infinite"),
         ("x0,y0\n1,1e999\n", "line 2, column y0: '1e999' is infinite or too large"),
         ("x0,y0\n1,two\n", "line 2, column y0: 'two' is not a number"),
@@ -108,7 +114,7 @@ def test_what_tools_write_is_read(content):
         ("# x0,y0\n", "no rows"),
         ("", "the file is empty"),
         ("\n\n", "the file is empty"),
-        ('x0,y0\n"1,2\n', "line 2: .* a quoted cell ends in the line where it begins"),
+        ('x0,y0\n"1,2\n', "line 2 has a quote that is not closed"),
         (b"x0,y0\n1,\xe9\n", "line 2 is not UTF-8"),
         (b"x0,y\xe9\n1,2\n", "line 1 is not UTF-8"),
         ("x0,y0\n1,2\n".encode("utf-16-le"), "line 1 holds a NUL byte"),
@@ -140,7 +146,7 @@ def test_the_answer_names_what_became_what_and_what_was_left_out():
     [
         "x0,x1,year,y", "x0,y0,yield", "x0,xylophone,y0", "x0,x_val0,y0", "x0,x_valid,y", "x0,y0,y_pred", "x0,x0,y0",
         "x0,x0.1,y0", "x0,X0,y0", "x0,x_0,y0", "x0,x_train0,y0", "x1,x01,y0", "x0,x_testing0,y0", "x0,y,y_hat",
-        "x0,x1std,y0",
+        "x0,x1std,y0", "% x0,x1,y0", "'x0',x1,y0", "x0,(x1),y0", "x0,x1,y0*", "// x0,x1,y0", "\ufeff\ufeffx0,x1,y0",
     ],
 )  # fmt: skip
 def test_a_name_that_may_mean_several_things_is_refused_with_the_mapping_to_send(header):
@@ -204,3 +210,51 @@ def test_how_a_file_was_read_is_said_where_it_was_not_plain():
     assert "semicolons" in read(SHEET.replace(",", ";")).notes[0]
     assert "decimal points (1,5 in line 2)" in read(SHEET.replace(",", ";").replace(".", ",")).notes[1]
     assert "line 4" in read(SHEET + "# the end\n").notes[0]
+
+
+CELLS = {
+    ",": ["1", "2.5", "-3e2", "1e20", "", "NA", " 7", "true", "False", '"8"', '"a"', "nan"],
+    ";": ["1", "2,5", "-3,25e2", "", "null", "7 ", "0,125", "-,5", '"1,5"'],
+}
+ODD = [
+    ",",
+    "# remark",
+    "",
+    "1,2,3,",
+    "1,234;2;3",
+    "1;1.5;2",
+    "1_0,1,1",
+    "1,2",
+    "x,1,1",
+    '"1',
+    "1e999,1,1",
+    "  ",
+    "\u00a05,1,1",
+]
+
+
+def test_reading_piece_by_piece_is_reading_cell_by_cell(monkeypatch):
+    monkeypatch.setattr(csv_numbers, "_FIRST_BYTES", 20)
+    monkeypatch.setattr(csv_numbers, "_PIECE_BYTES", 60)
+    drawn = random.Random(0)
+    seen = Counter()
+    for number in range(1500):
+        delimiter = drawn.choice(",;")
+        end = drawn.choice(["\n", "\r\n"])
+        cells = drawn.sample(CELLS[delimiter], drawn.choice([1, 3, 6]))
+        lines = [delimiter.join(drawn.choices(cells, k=3)) for _ in range(30)]
+        for _ in range(drawn.choice([0, 0, 1, 2])):
+            lines.insert(drawn.randrange(len(lines)), drawn.choice(ODD))
+        text = end.join([delimiter.join(("x0", "x1", "y0")), *lines])
+        sheet = read_header(text.encode())
+        answers = []
+        for read_one in (lambda one: read_numbers(one, [0, 2]), lambda one: _Reader(one, [0, 2]).read_exactly()):
+            try:
+                found = read_one(sheet)
+                rows = range(0, len(found.values), 7)
+                answers.append((found.values.tobytes(), [found.line_of(row) for row in rows], found.notes))
+            except InvalidDataset as error:
+                answers.append(error.detail)
+        assert answers[0] == answers[1], (number, text)
+        seen[type(answers[0])] += 1
+    assert min(seen.values()) > 200
