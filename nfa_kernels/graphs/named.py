@@ -1,0 +1,105 @@
+"""Named kinds of networks, each the graph it stands for: depth, width or a kernel are single axes of a sweep."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nfa_kernels import names
+from nfa_kernels.graphs.graph import Input
+from nfa_kernels.graphs.limits import MAX_LAYERS
+from nfa_kernels.graphs.reading import Settings
+
+Layers = list[Any]
+
+
+def layers_of(kind: str, settings: Mapping[str, Any], data: Input) -> Layers:
+    """The layers that a named kind stands for.
+
+    Args:
+        kind: of `NAMED`.
+        settings: its settings; those left out have the defaults of its function.
+        data: what a sample is.
+    Raises:
+        GraphError: an unknown kind, or settings that it refuses.
+    """
+    read = Settings("network", {"kind": kind}, ("kind",))
+    return NAMED[read.one_of("kind", tuple(NAMED))](settings, data)
+
+
+def resmlp(settings: Mapping[str, Any], data: Input) -> Layers:
+    """A residual MLP with `depth` linear maps: one in, depth - 2 blocks x + W phi(norm(x)), phi(norm(x)), one out.
+
+    Without skip and norm it is the MLP of this depth and width. Source: He et al. 2016, arXiv:1603.05027.
+    """
+    read = Settings("network", settings, ("depth", "width", "activation", "slope", "norm", "skip", "bias"))
+    depth, width, bias = read.whole("depth", most=MAX_LAYERS), read.whole("width", 1), read.flag("bias", False)
+    before, skip = [*_norm(read), *_activation(read)], read.flag("skip", True)
+    layers: Layers = ["flatten"] if len(data.shape) > 1 else []
+    if depth > 1:
+        layers.append({"linear": {"units": width, "bias": bias}})
+    for _ in range(depth - 2):
+        block = [*before, {"linear": {"units": width, "bias": bias}}]
+        layers += [{"residual": block}] if skip else block
+    return [*layers, *(before if depth > 1 else []), {"linear": {"bias": bias}}]
+
+
+def convnet(settings: Mapping[str, Any], data: Input) -> Layers:
+    """depth - 1 convolutions, each with its normalisation and activation, a pool of the whole image, one linear map."""
+    allowed = ("depth", "channels", "kernel", "stride", "padding", "activation", "slope", "pool", "norm", "bias")
+    read = Settings("network", settings, allowed)
+    bias = read.flag("bias", False)
+    conv = {
+        "channels": read.whole("channels", 16),
+        "kernel": read.whole("kernel", 3),
+        "stride": read.whole("stride", 1),
+        "padding": read.one_of("padding", ("same", "valid"), "same"),
+        "bias": bias,
+    }
+    pool = read.one_of("pool", ("average", "max", "none"), "average")
+    block = [{"conv": conv}, *_norm(read), *_activation(read)]
+    layers = [layer for _ in range(read.whole("depth", most=MAX_LAYERS) - 1) for layer in block]
+    return [*layers, "flatten" if pool == "none" else {"pool": {"kind": pool}}, {"linear": {"bias": bias}}]
+
+
+def transformer(settings: Mapping[str, Any], data: Input) -> Layers:
+    """`depth` blocks of attention and an MLP of two maps, normalised before each, between an embedding and a readout.
+
+    Tokens that are vectors already pass a linear map of `width` in place of the embedding. Source: Xiong et al. 2020,
+    arXiv:2002.04745 (normalisation before the maps).
+    """
+    allowed = ("depth", "width", "heads", "mlp_width", "norm", "positions", "causal", "readout", "activation", "slope")
+    read = Settings("network", settings, (*allowed, "bias"))
+    width, bias, norm = read.whole("width"), read.flag("bias", False), _norm(read, "layer")
+    mlp_width = read.whole("mlp_width", 4 * width)
+    attention = {"heads": read.whole("heads", 1), "causal": read.flag("causal", False), "bias": bias}
+    inner = [{"linear": {"units": mlp_width, "bias": bias}}, *_activation(read, "gelu")]
+    block = [
+        {"residual": [*norm, {"attention": attention}]},
+        {"residual": [*norm, *inner, {"linear": {"units": width, "bias": bias}}]},
+    ]
+    layers: Layers = [{"embedding": width} if data.vocabulary else {"linear": {"units": width, "bias": bias}}]
+    if read.one_of("positions", ("learned", "none"), "learned") == "learned":
+        layers.append({"positions": "learned"})
+    layers += block * read.whole("depth", most=MAX_LAYERS)
+    readout = read.one_of("readout", ("mean", "last", "flatten"), "mean")
+    return [*layers, *norm, {"readout": readout}, {"linear": {"bias": bias}}]
+
+
+def _activation(read: Settings, default: str = "linear") -> Layers:
+    """The activation between two maps; nothing for the linear one."""
+    name = read.one_of("activation", names.ACTIVATIONS, default)
+    if name == "leaky_relu":
+        return [{name: {"slope": read.number("slope", 0.1)}}]
+    return [] if name == "linear" else [name]
+
+
+def _norm(read: Settings, default: str = "none") -> Layers:
+    name = read.one_of("norm", ("none", "layer", "rms", "group"), default)
+    return [] if name == "none" else [{"norm": name}]
+
+
+NAMED: dict[str, Callable[[Mapping[str, Any], Input], Layers]] = {
+    "resmlp": resmlp,
+    "convnet": convnet,
+    "transformer": transformer,
+}
+"""Named kinds beside mlp and graph."""

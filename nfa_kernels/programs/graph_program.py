@@ -1,0 +1,211 @@
+"""A stack of networks that are a graph of layers: derivatives by torch's tape over operations that are batched over K.
+
+The sum of the losses of all networks is differentiated: no network's loss depends on another's parameters, so one way
+back gives every network its own gradients. Memory is bounded by taking a few networks, or a few samples, at a time.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from nfa_kernels.agop import BLOCK_ELEMENTS, folded
+from nfa_kernels.graphs.graph import Graph
+from nfa_kernels.graphs.nodes import Attention, Measured, Node, Parameter, Residual
+from nfa_kernels.losses import Loss
+from nfa_kernels.programs import initial as initial_parameters
+from nfa_kernels.programs.operations import Pass
+from nfa_kernels.programs.program import Params, Tapped
+
+_TAPE_ELEMENTS = 1 << 23
+"""Numbers that leave layers, of the networks that are swept forward and back at once."""
+
+
+class GraphProgram:
+    """The program of a graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What is trained, in the order of `Params`."""
+        return self.graph.parameters
+
+    @property
+    def measured(self) -> tuple[Measured, ...]:
+        """The matrices that metrics are about, in forward order."""
+        return self.graph.measured
+
+    def initial(
+        self, scheme: str, seed: int, scale: float = 1.0, arrays: Mapping[str, object] | None = None
+    ) -> list[Tensor]:
+        """Parameters of one network; see `nfa_kernels.programs.initial`."""
+        return initial_parameters.initial(self.parameters, scheme, seed, scale, arrays)
+
+    def weight(self, params: Params, layer: int) -> Tensor:
+        """(K, out, in) W of a measured layer; a kernel as (out, c k k)."""
+        self._check_layers((layer,))
+        return params[self.measured[layer - 1].parameter]
+
+    def named(self, params: Params) -> dict[str, Tensor]:
+        """Every parameter by name, (K, ..) in its own shape."""
+        return {
+            one.name: array.reshape(len(array), *one.shape) for one, array in zip(self.parameters, params, strict=True)
+        }
+
+    def check(self, params: Params, x: Tensor, y: Tensor | None = None) -> None:
+        """Refuse parameters or data that do not fit the graph, or each other.
+
+        Raises:
+            ValueError: names the argument, its shape or dtype, and what it should be.
+        """
+        if len(params) != len(self.parameters):
+            raise ValueError(f"params: received {len(params)} arrays, needed are {len(self.parameters)}")
+        stack = len(x)
+        for one, array in zip(self.parameters, params, strict=True):
+            needed = (stack, *one.matrix)
+            if tuple(array.shape) != needed:
+                raise ValueError(f"{one.name}: received shape {tuple(array.shape)}, needed is {needed}")
+            if not self.graph.input.vocabulary and array.dtype != x.dtype:
+                raise ValueError(f"{one.name}: is {array.dtype}, x is {x.dtype}; they must be equal")
+        given = (("x", x, self.graph.input.shape), ("y", y, (self.graph.outputs,)))
+        for name, array, shape in given:
+            if array is not None and (tuple(array.shape[2:]) != shape or array.ndim < 3 or array.shape[1] == 0):
+                raise ValueError(f"{name}: received shape {tuple(array.shape)}, needed is (K, N >= 1, *{shape})")
+
+    def forward(self, params: Params, x: Tensor) -> Tensor:
+        """Outputs (K, N, C) for inputs x (K, N, ..); no derivatives are kept.
+
+        How many samples are passed at once depends on the network alone, never on the stack.
+        """
+        size = max(1, _TAPE_ELEMENTS // self._elements)
+        with torch.no_grad():
+            parts = [
+                torch.cat([Pass(some).through(self.graph.nodes, part) for part in of_some.split(size, 1)], 1)
+                for some, of_some in self._lanes(params, x, min(size, x.shape[1]) * self._elements)
+            ]
+        return torch.cat(parts)
+
+    def gradients(self, params: Params, x: Tensor, y: Tensor, loss: Loss) -> Params:
+        """Gradients of the data loss with respect to every parameter, in the parameters' shapes."""
+        return self.gradients_and_loss(params, x, y, loss)[0]
+
+    def gradients_and_loss(self, params: Params, x: Tensor, y: Tensor, loss: Loss) -> tuple[Params, Tensor]:
+        """The gradients, and the loss (K,) at the given parameters.
+
+        Args:
+            params: each (K, rows, columns).
+            x: (K, N, ..) inputs.
+            y: (K, N, ..) targets as the loss reads them.
+            loss: value and output gradient.
+        """
+        found: list[Params] = []
+        values, at = [], 0
+        with torch.inference_mode(False), torch.enable_grad():
+            for some, of_some in self._lanes(params, x, x.shape[1] * self._elements):
+                targets = y[at : at + len(of_some)]
+                at += len(of_some)
+                leaves = tuple(_fresh(array).requires_grad_() for array in some)
+                outputs = Pass(leaves).through(self.graph.nodes, _fresh(of_some))
+                with torch.no_grad():
+                    values.append(loss.value(outputs, targets))
+                    of_outputs = loss.gradient(outputs, targets)
+                found.append(torch.autograd.grad(outputs, leaves, of_outputs))
+        if len(found) == 1:
+            return found[0], values[0]
+        return tuple(torch.cat(parts) for parts in zip(*found, strict=True)), torch.cat(values)
+
+    def tapped(
+        self, params: Params, x: Tensor, layers: Collection[int], block_elements: int = BLOCK_ELEMENTS
+    ) -> Tapped:
+        """Outputs, and factors of averaged (df/dz)^T (df/dz) at measured layers.
+
+        Args:
+            params: each (K, rows, columns).
+            x: (K, N, ..) inputs over which the outer products are averaged.
+            layers: numbers of measured layers, from 1.
+            block_elements: bound on the numbers in one block's Jacobians.
+        Raises:
+            ValueError: a layer number that no measured layer has.
+        """
+        self._check_layers(layers)
+        rows = [self.measured[layer - 1] for layer in layers]
+        per_sample = self._elements + self.graph.outputs * sum(one.positions * one.outputs for one in rows)
+        size = max(1, min(x.shape[1], block_elements // per_sample))
+        parts = [
+            self._tapped(some, of_some.split(size, 1), layers)
+            for some, of_some in self._lanes(params, x, size * per_sample, block_elements)
+        ]
+        return Tapped(
+            torch.cat([part.outputs for part in parts]),
+            {layer: torch.cat([part.factors[layer] for part in parts]) for layer in layers},
+        )
+
+    def _tapped(self, params: Params, blocks: Collection[Tensor], layers: Collection[int]) -> Tapped:
+        """The same of a few networks, folded block by block over the samples."""
+        outputs: list[Tensor] = []
+        factors: dict[int, Tensor] = {}
+        samples = sum(block.shape[1] for block in blocks)
+        with torch.inference_mode(False), torch.enable_grad():
+            params = tuple(_fresh(array) for array in params)
+            for block in blocks:
+                run = Pass(params, frozenset(layers))
+                found = run.through(self.graph.nodes, _fresh(block))
+                outputs.append(found.detach())
+                for layer, more in self._rows(run.taps, found).items():
+                    factors[layer] = folded(factors.get(layer), more / samples**0.5)
+        return Tapped(torch.cat(outputs, 1), factors)
+
+    def _rows(self, taps: Mapping[int, Tensor], outputs: Tensor) -> dict[int, Tensor]:
+        """(K, C N P, out) of the Jacobians of the outputs (K, N, C) with respect to z, by layer."""
+        if not taps:
+            return {}
+        found: dict[int, list[Tensor]] = {layer: [] for layer in taps}
+        one_hot = torch.eye(outputs.shape[2], dtype=outputs.dtype, device=outputs.device)
+        for of_output in one_hot:
+            back = torch.autograd.grad(outputs, tuple(taps.values()), of_output.expand_as(outputs), retain_graph=True)
+            for layer, jacobian in zip(taps, back, strict=True):
+                # an image's features lie before its positions, a token's behind
+                last = jacobian.movedim(2, -1) if jacobian.ndim == 5 else jacobian
+                found[layer].append(last.flatten(1, -2))
+        return {layer: torch.cat(rows, 1) for layer, rows in found.items()}
+
+    def _lanes(
+        self, params: Params, x: Tensor, per_lane: int, elements: int = _TAPE_ELEMENTS
+    ) -> Iterator[tuple[Params, Tensor]]:
+        """A few networks at a time, as many as keep about so many numbers at once."""
+        lanes = max(1, elements // per_lane)
+        for at in range(0, len(x), lanes):
+            some = slice(at, at + lanes)
+            yield tuple(array[some] for array in params), x[some]
+
+    @cached_property
+    def _elements(self) -> int:
+        """Numbers that leave the layers for one sample."""
+        nodes = (node for node in self.graph.walk() if not isinstance(node, Residual))
+        found = sum(_size(node.outputs) + _scores(node) for node in nodes)
+        found += sum(one.positions * one.outputs for one in self.graph.measured)
+        return found + _size(self.graph.input.shape)
+
+    def _check_layers(self, layers: Collection[int]) -> None:
+        if not all(1 <= layer <= len(self.measured) for layer in layers):
+            raise ValueError(f"layers: received {[*layers]}, allowed are 1..{len(self.measured)}")
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
+def _scores(node: Node) -> int:
+    """Numbers in the products of queries and keys, twice: before and behind the softmax."""
+    return 2 * node.heads * node.inputs[0] ** 2 if isinstance(node, Attention) else 0
+
+
+def _fresh(array: Tensor) -> Tensor:
+    """The same numbers for the tape, which takes no tensors that were made in inference mode."""
+    return array.clone() if array.is_inference() else array.detach()
