@@ -35,6 +35,12 @@ class InvalidGrid(ServiceError):
     status, code, title = 422, "invalid_grid", "The grid is not valid"
 
 
+class QuestionTooLarge(ServiceError):
+    """A question that would take more memory than one may; the message says how to ask for less."""
+
+    status, code, title = 422, "question_too_large", "The question is too large"
+
+
 class InvalidFilter(ServiceError):
     """A `where` expression does not parse or names something unknown; `errors` point at the column."""
 

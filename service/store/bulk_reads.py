@@ -26,8 +26,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import ColumnElement
 
+from service.errors import QuestionTooLarge
+from service.store.keys import listed
+
 PACK: Final = "nfa_pack"
 """The aggregate function on SQLite."""
+_FIRST_TRIALS: Final = 256
+_PIECE_BYTES: Final = 32 << 20
 _NARROW: Final = 2
 """So few columns are grouped by trial on PostgreSQL: it does that in parallel, and nothing is sorted."""
 _INFINITY: Final = {"sqlite": literal_column("9e999"), "postgresql": literal_column("'Infinity'::float8")}
@@ -39,6 +44,7 @@ def read_columns(
     trials: Select[Any],
     columns: Mapping[str, ColumnElement[Any]],
     condition: ColumnElement[bool] | None = None,
+    most_rows: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Columns of numbers of a table that has a `trial_id`, as float64, NULL as NaN; and `trial_id`, as int64.
 
@@ -48,9 +54,38 @@ def read_columns(
         trials: a SELECT of the keys of the trials to read.
         columns: what to read of it, by name.
         condition: which of their rows; all.
+        most_rows: give up where there are more. They are read some trials at a time, as many as some 32 MiB are from.
     Returns:
         Equally long arrays. Rows of a trial stand together, in no particular order.
+    Raises:
+        QuestionTooLarge: there are more than `most_rows`.
     """
+    if most_rows is None:
+        return _read(connection, table, trials, columns, condition)
+    keys = list(connection.scalars(trials.distinct()))
+    parts, rows, at_once, start = [], 0, _FIRST_TRIALS, 0
+    while start < len(keys) or not parts:
+        some = keys[start : start + at_once]
+        parts.append(_read(connection, table, listed(connection, some), columns, condition))
+        start += at_once
+        rows += len(parts[-1]["trial_id"])
+        if rows > most_rows:
+            raise QuestionTooLarge(
+                f"the question is about more than {most_rows:,} rows of measurements at a time: ask about fewer trials "
+                "with `where`, or for smaller groups with `group_by`"
+            )
+        a_trial = max(1, rows // max(1, min(start, len(keys))))
+        at_once = max(1, _PIECE_BYTES // (8 * len(columns) * a_trial))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _read(
+    connection: Connection,
+    table: FromClause,
+    trials: Select[Any],
+    columns: Mapping[str, ColumnElement[Any]],
+    condition: ColumnElement[bool] | None,
+) -> dict[str, np.ndarray]:
     is_sqlite = connection.dialect.name == "sqlite"
     infinity = _INFINITY[connection.dialect.name]
     numbers = [func.coalesce(column, infinity) for column in columns.values()]

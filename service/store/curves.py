@@ -1,25 +1,32 @@
 """Seed-averaged series: one per group, by exact step, never interpolated."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection
 
+from service.errors import QuestionTooLarge
 from service.questions.statistics import plain, statistics_of
 from service.states import TrialState
 from service.store.bulk_reads import read_columns
 from service.store.experiments import require
 from service.store.keys import listed
 from service.store.known_settings import documents_of
-from service.store.members import Group, groups_of, keys_of
+from service.store.members import Group, groups_of
 from service.store.metric_sources import source_of
 from service.store.models import measurement
 from service.store.series import values_of
 from service.store.session import Store
 from service.store.trials import spread
+
+MOST_ROWS: Final = 2_500_000
+"""Of measurements that enter the curves of some groups at a time; a row takes a hundred bytes while it is averaged."""
+MOST_POINTS: Final = 1_000_000
+"""Of the curves of an answer."""
+_TRIALS_AT_ONCE: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -63,14 +70,47 @@ def _curves(connection: Connection, number: int, question: CurveQuestion, by_exp
     groups = groups_of(connection, [number], question.group_by, question.where, by_experiment=by_experiment)
     states = (TrialState.COMPLETED, *([TrialState.RUNNING] if question.with_running else []))
     clocks = _clocks(connection, groups, states)
-    rows = _rows(connection, number, groups, clocks, question)
+    found: list[dict[str, Any]] = []
+    points = 0
+    for some in _pieces(groups):
+        found += _curves_of(connection, some, clocks, question)
+        points += sum(len(one["step"]) for one in found[-len(some) :])
+        if points > MOST_POINTS:
+            raise QuestionTooLarge(
+                f"the curves have more than {MOST_POINTS:,} points: fewer groups with `group_by`, fewer trials with "
+                "`where`, or fewer points with `max_points`"
+            )
+    return found
+
+
+def _pieces(groups: Sequence[Group]) -> Iterator[list[Group]]:
+    """The groups in order, so many at a time that their trials are few; a large group is a piece of its own."""
+    piece: list[Group] = []
+    trials = 0
+    for group in groups:
+        if piece and trials + len(group.members) > _TRIALS_AT_ONCE:
+            yield piece
+            piece, trials = [], 0
+        piece.append(group)
+        trials += len(group.members)
+    if piece:
+        yield piece
+
+
+def _curves_of(
+    connection: Connection, groups: Sequence[Group], clocks: Mapping[int, int], question: CurveQuestion
+) -> list[dict[str, Any]]:
+    rows = _rows(connection, groups, clocks, question)
     steps, at = _numbered(rows.step)
     width = max(len(steps), 1)
-    cells, at_cell, count = _compact(rows.group * width + at, len(groups) * width)
-    measured = statistics_of(at_cell, _times(connection, clocks, rows, steps, at), count, ("mean", "count"))
+    cells, at_cell, count = _compact(rows.group.astype(np.int64) * width + at, len(groups) * width)
+    measured = statistics_of(at_cell, _times(connection, rows, steps, at), count, ("mean", "count"))
     columns = {"step": steps[cells % width] if len(steps) else cells, "time": measured["mean"]}
-    is_defined = ~np.isnan(rows.value)
-    statistics = statistics_of(at_cell[is_defined], rows.value[is_defined], count, question.aggregates)
+    values, is_defined = rows.value, ~np.isnan(rows.value)
+    del rows, at
+    if not is_defined.all():
+        at_cell, values = at_cell[is_defined], values[is_defined]
+    statistics = statistics_of(at_cell, values, count, question.aggregates)
     columns |= {f"{question.metric}_{name}": column for name, column in statistics.items()}
     # a step at which no value is defined stays, with a count of 0: a line may not be drawn across it
     filled = np.flatnonzero(measured["count"])
@@ -89,20 +129,20 @@ def _curve(group: Group, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {**group.key, "trials": trials, "incomplete": trials - len(group.completed), **series}
 
 
-def _rows(
-    connection: Connection, number: int, groups: Sequence[Group], clocks: Mapping[int, int], question: CurveQuestion
-) -> _Rows:
+def _rows(connection: Connection, groups: Sequence[Group], clocks: Mapping[int, int], question: CurveQuestion) -> _Rows:
     """The metric's values, each with its group and clock."""
     places = {member.id: at for at, group in enumerate(groups) for member in group.members if member.id in clocks}
-    found = values_of(connection, keys_of([number]), source_of(question.metric, question.layer))
+    found = values_of(
+        connection, listed(connection, list(places)), source_of(question.metric, question.layer), MOST_ROWS
+    )
     trial = found["trial_id"]
     starts = np.flatnonzero(np.diff(trial, prepend=-1))
     lengths = np.diff(starts, append=len(trial))
     keys = trial[starts].tolist()
-    group = np.repeat(np.array([places.get(key, -1) for key in keys], np.int64), lengths)
-    clock = np.repeat(np.array([clocks.get(key, -1) for key in keys], np.int64), lengths)
-    kept = group >= 0
-    return _Rows(group[kept], clock[kept], found["step"][kept].astype(np.int64), found["value"][kept])
+    group = np.repeat(np.array([places[key] for key in keys], np.int32), lengths)
+    clock = np.repeat(np.array([clocks[key] for key in keys], np.int64), lengths)
+    del trial, found["trial_id"]  # what is held at a time is what the question costs
+    return _Rows(group, clock, found.pop("step").astype(np.int64), found["value"])
 
 
 def _clocks(connection: Connection, groups: Sequence[Group], states: Sequence[TrialState]) -> dict[int, int]:
@@ -130,13 +170,13 @@ def _clock_text(document: Mapping[str, Any]) -> str:
     return "" if "stop" in training else json.dumps([training, measure], sort_keys=True)
 
 
-def _times(
-    connection: Connection, clocks: Mapping[int, int], rows: _Rows, steps: np.ndarray, at: np.ndarray
-) -> np.ndarray:
+def _times(connection: Connection, rows: _Rows, steps: np.ndarray, at: np.ndarray) -> np.ndarray:
     """When each row was."""
     table = measurement.c
-    those = listed(connection, set(clocks.values()))
-    found = read_columns(connection, measurement, those, {"step": table.step, "time": table.time})
+    those = listed(connection, np.unique(rows.clock).tolist())
+    found = read_columns(
+        connection, measurement, those, {"step": table.step, "time": table.time}, most_rows=2 * MOST_ROWS
+    )
     place = np.minimum(np.searchsorted(steps, found["step"]), max(len(steps) - 1, 0))
     is_asked = steps[place] == found["step"] if len(steps) else np.zeros(len(place), bool)
     keys = (found["trial_id"] * len(steps) + place)[is_asked]

@@ -1,7 +1,7 @@
 """Series of metrics of many trials, and the one number per trial that a reduction makes of them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -11,8 +11,11 @@ from sqlalchemy.sql import ColumnElement
 from service.questions.reductions import Reduction
 from service.store.bulk_reads import read_columns
 from service.store.finals import final_values
+from service.store.keys import listed
 from service.store.metric_sources import Source, source_of
 from service.store.models import measurement
+
+_TRIALS_AT_ONCE: Final = 5_000
 
 
 def series_of(connection: Connection, members: Select[Any], metric: str, layer: int | None) -> pl.DataFrame:
@@ -30,11 +33,16 @@ def series_of(connection: Connection, members: Select[Any], metric: str, layer: 
     return pl.DataFrame(columns).with_columns(pl.col(metric).fill_nan(None)).sort("trial_id", "step")
 
 
-def values_of(connection: Connection, members: Select[Any], source: Source) -> dict[str, np.ndarray]:
-    """Every value of a source by trial_id and step (`value`, NaN where undefined), in no particular order."""
+def values_of(
+    connection: Connection, members: Select[Any], source: Source, most_rows: int | None = None
+) -> dict[str, np.ndarray]:
+    """Every value of a source by trial_id and step (`value`, NaN where undefined), in no particular order.
+
+    Raises QuestionTooLarge for more than `most_rows`.
+    """
     rows = source.table.c
     columns = {"step": rows.step, "value": source.value}
-    return read_columns(connection, source.table, members, columns, source.condition)
+    return read_columns(connection, source.table, members, columns, source.condition, most_rows)
 
 
 def times_of(connection: Connection, members: Select[Any]) -> pl.DataFrame:
@@ -52,7 +60,12 @@ def reduced_values(
         return final_values(connection, members, metric, layer)
     source = source_of(metric, layer)
     if reduction.kind == "mean_last":
-        return _mean_last(series_of(connection, members, metric, layer), metric, int(reduction.number or 1))
+        keys = list(connection.scalars(members.distinct()))
+        found: dict[int, float | None] = {}
+        for start in range(0, len(keys), _TRIALS_AT_ONCE):
+            some = listed(connection, keys[start : start + _TRIALS_AT_ONCE])
+            found |= _mean_last(series_of(connection, some, metric, layer), metric, int(reduction.number or 1))
+        return found
     rows = source.table.c
     own = [rows.trial_id.in_(members), source.condition]
     if reduction.kind == "first":
@@ -62,8 +75,8 @@ def reduced_values(
         )
         query = query.where(source.condition)
     else:
-        found, condition = _extreme(source, reduction)
-        query = select(rows.trial_id, found).where(*own, condition).group_by(rows.trial_id)
+        extreme, condition = _extreme(source, reduction)
+        query = select(rows.trial_id, extreme).where(*own, condition).group_by(rows.trial_id)
     return {key: None if value is None else float(value) for key, value in connection.execute(query).all()}
 
 

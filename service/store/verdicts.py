@@ -1,9 +1,10 @@
 """The verdicts on an experiment's claims, and the rows they are judged on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import polars as pl
 from sqlalchemy import Connection
 
 from nfa_kernels import names
@@ -20,23 +21,30 @@ from service.store.trial_rows import TrialRow, lookup_of, trials_of
 def judged(store: Store, experiment: Experiment) -> list[dict[str, Any]]:
     """All claims of an experiment, judged; see `questions.judging.Verdict`."""
     claims = parse_claims(experiment.claims)
-    rows = claim_rows(store, experiment.id, claims)
-    return [asdict(judge(claim, rows[claim.id])) for claim in claims]
+    return [asdict(judge(claim, rows)) for claim, rows in _each(store, experiment.id, claims)]
 
 
 def claim_rows(store: Store, experiment: str, claims: Sequence[Claim]) -> dict[str, list[Row]]:
     """What each claim is judged on, by the claim's id."""
+    return {claim.id: rows for claim, rows in _each(store, experiment, claims)}
+
+
+def _each(store: Store, experiment: str, claims: Sequence[Claim]) -> Iterator[tuple[Claim, list[Row]]]:
+    """Each claim with what it is judged on, of one moment of the store; the rows of one claim at a time."""
     with store.read() as connection:
         number = require(connection, experiment)
         if not claims:
-            return {}
+            return
         rows = trials_of(connection, number)
         finals = finals_of(connection, keys_of([number]))
         numeric = {
             key: {name: value for name, value in values.items() if not isinstance(value, str)}
             for key, values in finals.items()
         }
-        return {claim.id: _rows_for(connection, number, claim, rows, finals, numeric) for claim in claims}
+        needs_times = any(claim.needs_series for claim in claims)
+        times = times_of(connection, keys_of([number])) if needs_times else None
+        for claim in claims:
+            yield claim, _rows_for(connection, number, claim, rows, finals, numeric, times)
 
 
 def _rows_for(
@@ -46,14 +54,15 @@ def _rows_for(
     rows: Sequence[TrialRow],
     finals: Mapping[int, Mapping[str, Any]],
     numeric: Mapping[int, Mapping[str, Any]],
+    times: pl.DataFrame | None,
 ) -> list[Row]:
     layers = _layers_of(claim, rows)
     values: dict[int, dict[int, float | None]] = {row.id: {} for row in rows}
     series: dict[int, dict[int, Series]] = {row.id: {} for row in rows}
     for layer in layers:
-        if claim.needs_series:
+        if claim.needs_series and times is not None:
             frame = series_of(connection, keys_of([number]), claim.metric, layer)
-            timed = frame.join(times_of(connection, keys_of([number])), on=["trial_id", "step"], maintain_order="left")
+            timed = frame.join(times, on=["trial_id", "step"], maintain_order="left")
             for (key,), part in timed.group_by("trial_id", maintain_order=True):
                 found = Series(part["step"].to_list(), part["time"].to_list(), part[claim.metric].to_list())
                 series[int(str(key))][layer] = found
