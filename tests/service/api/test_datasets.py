@@ -115,15 +115,17 @@ def test_networks_train_on_labels_and_images_as_on_one_hot_rows_of_numbers(
     assert ends[0] == ends[1]
 
 
-def test_kept_weights_go_back_as_the_file_they_came_as(api, upload, submit, train_queue):
-    trial = {"network": {"depth": 2, "width": 3}, "training": {"steps": 20}, "measure": {"points": 3, "weights": [20]}}
+@pytest.mark.parametrize("bias", [False, True])
+def test_kept_weights_go_back_as_the_file_they_came_as(api, upload, submit, train_queue, bias):
+    network = {"depth": 2, "width": 3, "bias": bias}
+    trial = {"network": network, "training": {"steps": 20}, "measure": {"points": 3, "weights": [20]}}
     one = submit(trial=trial, axes={}, seeds=1)["id"]
     train_queue()
     (before,) = api.get(f"/api/v1/experiments/{one}/trials").json()["items"]
     file = api.get(f"/api/v1/trials/{before['id']}/weights").content
     for media in ("application/vnd.safetensors", "application/octet-stream"):
         made = upload(file, media).json()
-        assert set(made["arrays"]) == {"w1", "w2"}
+        assert set(made["arrays"]) == ({"w1", "w2", "b1", "b2"} if bias else {"w1", "w2"})
     given = {"init": {"scheme": "given", "weights_id": made["id"]}, "training": {"steps": 0}}
     other = submit(trial=trial | given | {"measure": {}}, axes={}, seeds=1)["id"]
     train_queue()
