@@ -59,16 +59,11 @@ def measured_data(
         ValueError: a shape that does not fit, no samples, a number that is not finite, an unknown loss, or
             targets that it cannot read.
     """
-    _check(architecture, x, y, "", at_least=1)
-    _check(architecture, x_test, y_test, "_test", at_least=0)
-    check_targets(loss, y)
-    check_targets(loss, y_test)
-    x, y, x_test, y_test = (part.to(torch.float64) for part in (x, y, x_test, y_test))
-    classified = slice(None) if bool(names_classes(y).any()) else slice(0)
-    classified_x, classified_y = x[:, classified], y[:, classified]
-    outputs = torch.zeros_like(y)
-    y, y_test = (loss_targets(loss, part, loss_numbers) for part in (y, y_test))
-    zero_loss = loss_of(loss).value(outputs, y)
+    inputs, outputs = architecture.widths[:1], architecture.widths[-1]
+    checked(inputs, outputs, x, y, "", at_least=1)
+    checked(inputs, outputs, x_test, y_test, "_test", at_least=0)
+    data = prepared(x, y, x_test, y_test, loss, loss_numbers)
+    x, y, x_test, y_test, zero_loss, classified_x, classified_y = data
     if architecture.is_product and loss in LOSS_FACTORS:
         x, y = compressed(x, y)
         if x_test.shape[1]:
@@ -79,11 +74,40 @@ def measured_data(
     return MeasuredData(x, y, x_test, y_test, zero_loss, classified_x, classified_y)
 
 
-def _check(architecture: Architecture, x: Tensor, y: Tensor, suffix: str, at_least: int) -> None:
-    inputs, outputs = architecture.widths[0], architecture.widths[-1]
-    for name, array, width in ((f"x{suffix}", x, inputs), (f"y{suffix}", y, outputs)):
-        if array.ndim != 3 or array.shape[-1] != width or array.shape[1] < at_least:
-            needed = f"(K, N >= {at_least}, {width})"
+def prepared(
+    x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor, loss: str, loss_numbers: Mapping[str, Tensor] | None = None
+) -> MeasuredData:
+    """The data of any kind of network: in float64, targets as the loss reads them, and its value at zero outputs.
+
+    Args:
+        x: (K, N, ..) training inputs.
+        y: (K, N, C) training targets.
+        x_test: (K, T, ..); T = 0 without a test set.
+        y_test: (K, T, C).
+        loss: name of the training loss.
+        loss_numbers: (K,) by name, what the loss reads beside the targets.
+    Raises:
+        ValueError: an unknown loss, or targets that it cannot read.
+    """
+    check_targets(loss, y)
+    check_targets(loss, y_test)
+    x, y, x_test, y_test = (part.to(torch.float64) for part in (x, y, x_test, y_test))
+    classified = slice(None) if bool(names_classes(y).any()) else slice(0)
+    classified_x, classified_y = x[:, classified], y[:, classified]
+    outputs = torch.zeros_like(y)
+    y, y_test = (loss_targets(loss, part, loss_numbers) for part in (y, y_test))
+    return MeasuredData(x, y, x_test, y_test, loss_of(loss).value(outputs, y), classified_x, classified_y)
+
+
+def checked(inputs: tuple[int, ...], outputs: int, x: Tensor, y: Tensor, suffix: str, at_least: int) -> None:
+    """Refuse samples (K, N, *inputs) and targets (K, N, outputs) of other shapes, too few, or not finite.
+
+    Raises:
+        ValueError: names the array, with the suffix, what it is and what it should be.
+    """
+    for name, array, shape in ((f"x{suffix}", x, inputs), (f"y{suffix}", y, (outputs,))):
+        if array.ndim < 2 or tuple(array.shape[2:]) != shape or array.shape[1] < at_least:
+            needed = f"(K, N >= {at_least}, {', '.join(str(length) for length in shape)})"
             raise ValueError(f"{name}: received shape {tuple(array.shape)}, needed is {needed}")
         bad = (~array.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
         if bad:

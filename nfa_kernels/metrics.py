@@ -6,15 +6,14 @@ not finite or has collapsed is NaN in its own places and disturbs no other. Pass
 have the dtype of the measured data; factorisations and everything behind them are float64.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from nfa_kernels import literature, names
-from nfa_kernels.alignment import null_floor, pair_alignment, residual, scale
-from nfa_kernels.balance import layer_imbalance
+from nfa_kernels.alignment import null_floor, pair_alignment, scale
 from nfa_kernels.fact import fact_alignment
 from nfa_kernels.gram import gram_norm, gram_stable_rank
 from nfa_kernels.measured_data import MeasuredData
@@ -63,7 +62,6 @@ def measure(
     Raises:
         ValueError: an unknown metric, a layer outside 1..L, weights that do not fit, or an argument that is missing.
     """
-    members = _members(request)
     passed = tuple(weight.to(data.x.dtype) for weight in weights)
     check_stack(architecture, passed, data.x)
     network = NetworkView(
@@ -75,15 +73,25 @@ def measure(
         request.layers,
         initial,
         weight_decay,
-        _needs(request, members),
+        needs(request),
     )
+    return measured(request, network, lambda layer: LayerView(network, layer))
+
+
+def measured(request: Request, network: NetworkView, layer_view: Callable[[int], LayerView]) -> Measured:
+    """Everything a request asks for, of a stack and its layers as the views show them.
+
+    Raises:
+        ValueError: an unknown metric, or an argument that is missing.
+    """
+    members = _members(request)
     found = {name: METRICS[name](network) for name in request.metrics if name in METRICS}
     asked = [name for name in request.metrics if name in LAYER_METRICS]
     layers: dict[int, dict[str, Tensor]] = {}
     parametrised: list[tuple[int, str, Tensor]] = []
     if asked or members:
         for layer in request.layers:
-            view = LayerView(network, layer)
+            view = layer_view(layer)
             layers[layer] = {name: LAYER_METRICS[name](view) for name in asked}
             parametrised += [
                 (layer, name, FAMILIES[member.family](view, member.parameter)) for name, member in members.items()
@@ -96,9 +104,13 @@ def needs_initial(metrics: tuple[str, ...]) -> bool:
     return not {"nfa_dnfa", "nfa_agopfl", "c_nfa"}.isdisjoint(metrics)
 
 
-def _needs(request: Request, members: Collection[str]) -> Needs:
-    """What the asked metrics read; none of a layer's without layers."""
-    asked = {*request.metrics, *members} if request.layers else {*request.metrics}.difference(LAYER_METRICS)
+def needs(request: Request) -> Needs:
+    """What the asked metrics read; none of a layer's without layers.
+
+    Raises:
+        ValueError: an unknown metric.
+    """
+    asked = {*request.metrics, *_members(request)} if request.layers else {*request.metrics}.difference(LAYER_METRICS)
     of_layers = asked.difference(METRICS)
     return Needs(
         gradients=not asked.isdisjoint(("gradient_norm", "fact_alignment")),
@@ -134,7 +146,7 @@ METRICS: dict[str, Callable[[NetworkView], Tensor]] = {
     "train_loss": lambda network: network.train_loss,
     "test_loss": lambda network: network.test_loss,
     "relative_loss": lambda network: network.relative_loss,
-    "gradient_norm": lambda network: _norm(network.architecture.weights(network.gradients_and_loss[0])),
+    "gradient_norm": lambda network: _norm(network.weight_gradients),
     "weight_norm": lambda network: _norm(network.weights),
     "imbalance": lambda network: network.imbalance.absolute,
     "imbalance_relative": lambda network: network.imbalance.relative,
@@ -148,7 +160,7 @@ LAYER_METRICS: dict[str, Callable[[LayerView], Tensor]] = {
     "alignment": lambda layer: pair_alignment(layer.pair, layer.theory_exponent),
     "alignment_half": lambda layer: pair_alignment(layer.pair, 0.5),
     "alignment_one": lambda layer: pair_alignment(layer.pair, 1.0),
-    "residual": lambda layer: residual(layer.pair, layer.theory_exponent, layer.gamma),
+    "residual": lambda layer: layer.residual,
     "scale": lambda layer: scale(layer.pair, layer.theory_exponent),
     "best_exponent": lambda layer: layer.best.exponent,
     "best_exponent_kind": lambda layer: layer.best.kind,
@@ -163,11 +175,11 @@ LAYER_METRICS: dict[str, Callable[[LayerView], Tensor]] = {
     "c_nfa": lambda layer: literature.c_nfa(layer.change, layer.preactivation_factor),
     "fact_alignment": lambda layer: fact_alignment(
         layer.weight,
-        layer.network.gradients_and_loss[0][layer.layer - 1],
+        layer.network.weight_gradients[layer.layer - 1],
         layer.network.weight_decay,
         layer.network.relative_loss,
     ),
-    "layer_imbalance": lambda layer: layer_imbalance(layer.network.weights, layer.layer),
+    "layer_imbalance": lambda layer: layer.imbalance,
     "gram_norm": lambda layer: gram_norm(layer.weight),
     "agop_norm": lambda layer: layer.agop.norm,
     "gram_stable_rank": lambda layer: gram_stable_rank(layer.weight),

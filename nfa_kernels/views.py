@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.agop import Sweep, agop_spectra, linear_agop_factors, linear_preactivation_factors, sweep
-from nfa_kernels.alignment import LayerPair, layer_pair
-from nfa_kernels.balance import Imbalance, imbalance
+from nfa_kernels.alignment import LayerPair, layer_pair, residual
+from nfa_kernels.balance import Imbalance, imbalance, layer_imbalance
 from nfa_kernels.best_exponent import BestExponent, best_exponent
 from nfa_kernels.classification import accuracy
 from nfa_kernels.literature import gram
@@ -45,8 +45,21 @@ class NetworkView:
         weight_decay: Tensor | None,
         needs: Needs,
     ) -> None:
-        self.architecture, self.data = architecture, data
-        self._given, self._passed = architecture.weights(weights), passed
+        self.architecture, self._passed = architecture, passed
+        self._begin(architecture.weights(weights), data, loss, layers, initial, weight_decay, needs)
+
+    def _begin(
+        self,
+        weights: Params,
+        data: MeasuredData,
+        loss: str,
+        layers: tuple[int, ...],
+        initial: Params | None,
+        weight_decay: Tensor | None,
+        needs: Needs,
+    ) -> None:
+        """What every kind of network has; `weights` are the matrices of its measured layers."""
+        self._given, self.data = weights, data
         self._doubles: dict[int, Tensor] = {}
         self.loss_name, self.loss = loss, loss_of(loss)
         self.layers, self._initial, self._weight_decay = layers, initial, weight_decay
@@ -69,6 +82,11 @@ class NetworkView:
         x, y = self.data.x, self.data.y.to(self.data.x.dtype)
         gradients, loss = gradients_and_loss(self.architecture, self._passed, x, y, self.loss)
         return tuple(gradient.to(torch.float64) for gradient in gradients), loss.to(torch.float64)
+
+    @property
+    def weight_gradients(self) -> Params:
+        """Those with respect to W_1 .. W_L, in float64."""
+        return self.architecture.weights(self.gradients_and_loss[0])
 
     @cached_property
     def imbalance(self) -> Imbalance:
@@ -134,8 +152,10 @@ class NetworkView:
     @property
     def modes(self) -> Tensor:
         """(K,) end-to-end singular values above the threshold; NaN for nonlinear networks."""
-        if not self.architecture.is_linear:
-            return torch.full_like(self.data.zero_loss, torch.nan)
+        return self._modes() if self.architecture.is_linear else torch.full_like(self.data.zero_loss, torch.nan)
+
+    def _modes(self) -> Tensor:
+        """(K,) of a linear network: its end-to-end singular values are those of the AGOP at the first layer."""
         found = self.spectra[1]
         return torch.where(found.finite, (found.power(0.5) > MODE_THRESHOLD).sum(-1).to(torch.float64), torch.nan)
 
@@ -166,10 +186,15 @@ class LayerView:
     """One layer of a stack at one step."""
 
     def __init__(self, network: NetworkView, layer: int) -> None:
+        exponent = 1 / (network.architecture.depth - layer + 1)
+        gamma = math.prod(c * c for c in network.architecture.multipliers[layer - 1 :]) ** exponent
+        self._begin(network, layer, exponent, gamma)
+
+    def _begin(self, network: NetworkView, layer: int, exponent: float, gamma: float) -> None:
+        """What every kind of layer has."""
         self.network, self.layer = network, layer
         self.weight = network.weight(layer)
-        self.theory_exponent = 1 / (network.architecture.depth - layer + 1)
-        self.gamma = math.prod(c * c for c in network.architecture.multipliers[layer - 1 :]) ** self.theory_exponent
+        self.theory_exponent, self.gamma = exponent, gamma
         """W^T W = G^a / gamma is what the theorem states."""
 
     @property
@@ -186,6 +211,16 @@ class LayerView:
     def best(self) -> BestExponent:
         """The best exponent, its kind and the alignment there."""
         return best_exponent(self.pair)
+
+    @property
+    def residual(self) -> Tensor:
+        """(K,) what the theorem states is zero."""
+        return residual(self.pair, self.theory_exponent, self.gamma)
+
+    @property
+    def imbalance(self) -> Tensor:
+        """(K,) |D_l|; NaN without a neighbour above."""
+        return layer_imbalance(self.network.weights, self.layer)
 
     @cached_property
     def gram(self) -> Tensor:

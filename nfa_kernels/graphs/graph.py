@@ -57,6 +57,16 @@ class Graph:
         """Whether there is a residual connection, a normalisation or attention."""
         return any(isinstance(node, Residual | Norm | Attention) for node in self.walk())
 
+    @property
+    def is_product(self) -> bool:
+        """Whether the network is a product of matrices: linear maps of vectors, without biases."""
+        plain = all(isinstance(node, Linear | Flatten) for node in self.nodes)
+        return (
+            plain
+            and all(one.role == "weight" and len(one.shape) == 2 for one in self.parameters)
+            and all(one.positions == 1 for one in self.measured)
+        )
+
     def walk(self) -> Iterator[Node]:
         """Every layer, those inside of a residual connection behind it."""
         return _walk(self.nodes)

@@ -1,0 +1,129 @@
+"""What the metrics of a stack of graphs share: the views of `nfa_kernels.views`, read from a program.
+
+What no theorem gives a meaning is NaN: the residual at unit scale, and imbalances; see `graphs.nodes.Measured`.
+"""
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from nfa_kernels.balance import Imbalance, imbalance, layer_imbalance
+from nfa_kernels.measured_data import MeasuredData
+from nfa_kernels.programs.graph_program import GraphProgram
+from nfa_kernels.programs.program import Params, Tapped
+from nfa_kernels.spectra import Spectrum, spectrum
+from nfa_kernels.views import LayerView, Needs, NetworkView
+
+
+class ProgramView(NetworkView):
+    """A stack of graphs at one step. Weights are the matrices of the measured layers, in forward order."""
+
+    def __init__(
+        self,
+        program: GraphProgram,
+        params: Params,
+        data: MeasuredData,
+        loss: str,
+        layers: tuple[int, ...],
+        initial: Params | None,
+        weight_decay: Tensor | None,
+        needs: Needs,
+    ) -> None:
+        self.program, self._params = program, tuple(array.to(data.x.dtype) for array in params)
+        weights = self._of_maps(params)
+        first = None if initial is None else self._of_maps(initial)
+        self._begin(weights, data, loss, layers, first, weight_decay, needs)
+
+    def _of_maps(self, arrays: Params) -> Params:
+        """What lies at the places of the measured layers' matrices."""
+        return tuple(arrays[one.parameter] for one in self.program.measured)
+
+    @property
+    def weights(self) -> Params:
+        """W of every measured layer in float64."""
+        return tuple(self.weight(one.number) for one in self.program.measured)
+
+    @property
+    def weight_gradients(self) -> Params:
+        """Those with respect to W of every measured layer, in float64."""
+        return self._of_maps(self.gradients_and_loss[0])
+
+    @cached_property
+    def gradients_and_loss(self) -> tuple[Params, Tensor]:
+        """Gradients of the data loss on the whole training set, and the loss (K,)."""
+        x, y = self.data.x, self.data.y.to(self.data.x.dtype)
+        gradients, loss = self.program.gradients_and_loss(self._params, x, y, self.loss)
+        return tuple(gradient.to(torch.float64) for gradient in gradients), loss.to(torch.float64)
+
+    @cached_property
+    def imbalance(self) -> Imbalance:
+        """Of a chain of maps and activations; NaN of any other graph."""
+        if self.program.graph.has_imbalance:
+            return imbalance(self.weights)
+        undefined = torch.full_like(self.data.zero_loss, torch.nan)
+        return Imbalance(undefined, undefined)
+
+    @cached_property
+    def tapped(self) -> Tapped:
+        """Outputs, and factors at every asked layer; of a product of matrices always also at the first."""
+        layers = {*self.layers} if self._needs.agop or self._needs.preactivations else set()
+        if self.program.graph.is_product:
+            layers.add(1)
+        return self.program.tapped(self._params, self.data.x, sorted(layers))
+
+    @cached_property
+    def spectra(self) -> dict[int, Spectrum]:
+        """Spectrum of the AGOP at every tapped layer."""
+        return {layer: self._spectrum(layer, factor) for layer, factor in self.tapped.factors.items()}
+
+    def _spectrum(self, layer: int, factor: Tensor) -> Spectrum:
+        one = self.program.measured[layer - 1]
+        rows = self.data.x.shape[1] * one.positions * self.program.graph.outputs
+        weight = self.program.weight(self._params, layer)
+        return spectrum(torch.bmm(factor, weight), rows, min(one.outputs, one.inputs))
+
+    @cached_property
+    def preactivation_factors(self) -> dict[int, Tensor]:
+        """Factors of the outer products of df/dz at every tapped layer."""
+        return {layer: factor.to(torch.float64) for layer, factor in self.tapped.factors.items()}
+
+    @cached_property
+    def train_loss(self) -> Tensor:
+        """(K,); from a pass over the samples that somebody needs anyway, if there is one."""
+        if self._needs.gradients:
+            return self.gradients_and_loss[1]
+        is_tapped = self.layers and (self._needs.agop or self._needs.preactivations)
+        outputs = self.tapped.outputs if is_tapped else self._outputs(self.data.x)
+        return self.loss.value(outputs.to(torch.float64), self.data.y)
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        """(K, N, C) f(x) in float64."""
+        return self.program.forward(self._params, x).to(torch.float64)
+
+    @property
+    def modes(self) -> Tensor:
+        """(K,) end-to-end singular values above the threshold; NaN unless the graph is a product of matrices."""
+        if self.program.graph.is_product:
+            return self._modes()
+        return torch.full_like(self.data.zero_loss, torch.nan)
+
+
+class ProgramLayerView(LayerView):
+    """One measured layer of a stack of graphs at one step."""
+
+    def __init__(self, network: ProgramView, layer: int) -> None:
+        self.measured = network.program.measured[layer - 1]
+        self._begin(network, layer, 1 / self.measured.above, 1.0)
+
+    @property
+    def residual(self) -> Tensor:
+        """(K,) what the theorem states is zero; NaN where none does."""
+        return super().residual if self.measured.has_residual else torch.full_like(self.pair.gram_norm, torch.nan)
+
+    @property
+    def imbalance(self) -> Tensor:
+        """(K,) |D_l| with the map that reads this one's outputs; NaN without such a neighbour."""
+        reader, weight = self.measured.next, self.weight
+        weights = (weight,) if reader is None else (weight, self.network.weight(reader))
+        return layer_imbalance(weights, 1)
