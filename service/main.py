@@ -28,7 +28,8 @@ from service.api.compression import add_compression
 from service.api.etags import KeptAnswers
 from service.api.forwarding import Forwarding
 from service.api.limits import BodyLimit, Deadlines, NoNul
-from service.api.problem_answers import PROBLEM_RESPONSES, add_handlers, document_problems
+from service.api.openapi import complete_openapi
+from service.api.problem_answers import add_handlers
 from service.api.request_log import add_request_log
 from service.api.reserved_threads import reserved_threads
 from service.api.sign_ins import SignIns
@@ -75,7 +76,6 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
         version=importlib.metadata.version("nfa-service"),
         description=DESCRIPTION,
         lifespan=lifespan,
-        responses=PROBLEM_RESPONSES,
         docs_url="/docs",
         redoc_url=None,
         static_url="/static/docs",
@@ -104,5 +104,5 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     for module in (figure_pages, pages, steering):
         app.include_router(module.router)
     app.mount("/static/web", StaticFiles(directory=FOLDER / "static"), name="web")
-    document_problems(app)
+    complete_openapi(app)
     return app

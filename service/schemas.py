@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
+from pydantic.types import JsonValue
 
 from service.errors import InvalidRequest
 from service.grid.document import check_plain
@@ -201,6 +203,77 @@ class TrialDetail(TrialBody):
     """A trial with the history of its attempts."""
 
     attempts: list[AttemptBody]
+
+
+class Columns(Body):
+    """Base of answers with columns named for what was asked."""
+
+    model_config = ConfigDict(ser_json_inf_nan="null", extra="allow")
+
+
+_KINDS: list[JsonValue] = [{"type": kind} for kind in ("number", "string", "boolean", "null", "array")]
+_CELL: JsonDict = {"additionalProperties": {"anyOf": _KINDS}}
+_SERIES: JsonDict = {"additionalProperties": {"anyOf": [{"type": "array", "items": {"anyOf": _KINDS}}, *_KINDS]}}
+
+
+class ResultRow(Columns):
+    """One group: a column for each path of `group_by`, and METRIC_AGG for each metric and aggregate asked for.
+
+    With `also` a first column `experiment`; ci95 is METRIC_ci95_low and METRIC_ci95_high; undefined is null.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_CELL)
+
+    trials: int = Field(description="Trials of the group.")
+    incomplete: int = Field(description="Those of them that did not complete.")
+
+
+class Curve(Columns):
+    """One group: a value for each path of `group_by`, and arrays METRIC_AGG as long as `step` for each aggregate."""
+
+    model_config = ConfigDict(json_schema_extra=_SERIES)
+
+    trials: int = Field(description="Trials of the group.")
+    incomplete: int = Field(description="Those of them that did not complete.")
+    step: list[int] = Field(description="Measured steps.")
+    time: list[float | None] = Field(description="When they were: learning rate times steps, or the flow's time.")
+
+
+class TrialSeries(Columns):
+    """A trial's measurements: arrays as long as `step` for every metric asked for; undefined is null."""
+
+    model_config = ConfigDict(json_schema_extra=_SERIES)
+
+    step: list[int]
+    time: list[float | None]
+
+
+class StateEvent(Body):
+    """Data of `event: state`: the experiment's state changed."""
+
+    state: ExperimentState
+    before: ExperimentState | None = Field(description="null where the caller knew none.")
+
+
+class ProgressEvent(Body):
+    """Data of `event: progress`, whose id names this snapshot: give the last one as Last-Event-ID to go on."""
+
+    state: ExperimentState
+    counts: dict[TrialState, int]
+    progress: float
+    eta_seconds: float | None
+
+
+class EndEvent(Body):
+    """Data of `event: end`: every trial has ended; the stream ends too."""
+
+    state: ExperimentState
+
+
+class DeletedEvent(Body):
+    """Data of `event: deleted`: the experiment is gone; the stream ends too."""
+
+    id: str
 
 
 class PhaseMatrix(Body):

@@ -29,7 +29,14 @@ Names = Annotated[
 ]
 
 
-@router.post("", status_code=201, summary="Upload arrays", response_model=DatasetBody, openapi_extra=_BODY)
+@router.post(
+    "",
+    status_code=201,
+    summary="Upload arrays",
+    response_model=DatasetBody,
+    openapi_extra=_BODY,
+    responses={200: {"model": DatasetBody, "description": "The file was there already"}},
+)
 def upload(
     body: BodyDep,
     media: TypeDep,

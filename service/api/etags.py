@@ -86,9 +86,13 @@ def etag_of(request: Request, form: str, version: str | None) -> dict[str, str]:
         version: what it is made from, as text; None while that changes by itself.
     """
     if version is None:
-        return {"Cache-Control": "no-cache"}
+        return {"Cache-Control": "no-cache", "Vary": "Accept"}
     text = f"{request.app.version}/{names.NUMERICAL_VERSION} {request.url.path}?{request.url.query} {form} {version}"
-    return {"ETag": f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
+    return {
+        "ETag": f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"',
+        "Cache-Control": "no-cache",
+        "Vary": "Accept",
+    }
 
 
 def unchanged(request: Request, headers: dict[str, str]) -> Response | None:

@@ -37,7 +37,22 @@ _LONGEST_SECONDS: Final = 900.0
     summary="Progress, as it happens",
     response_class=StreamingResponse,
     responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        200: {
+            "description": "A stream of events: `event`, `data` as JSON, and the `id` to come back with",
+            "content": {
+                "text/event-stream": {
+                    "schema": {
+                        "type": "string",
+                        "contentMediaType": "text/event-stream",
+                        "description": "The data of each kind of event is under x-events.",
+                        "x-events": {
+                            name: {"$ref": f"#/components/schemas/{name.title()}Event"}
+                            for name in ("state", "progress", "end", "deleted")
+                        },
+                    }
+                }
+            },
+        },
         204: {"description": "It has ended, and the caller knows: do not come back"},
     },
 )

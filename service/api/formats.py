@@ -76,7 +76,8 @@ ExportFormat = Annotated[str, Depends(_export_format)]
 
 def json_answer(answer: Any, headers: dict[str, str] | None = None) -> Response:
     """An answer of our own making as JSON, not validated again; numbers that are not finite are null."""
-    return Response(to_json(answer, inf_nan_mode="null"), media_type=MEDIA["json"], headers=headers)
+    text = to_json(answer, inf_nan_mode="null")
+    return Response(text, media_type=MEDIA["json"], headers={"Vary": "Accept"} | (headers or {}))
 
 
 def table_answer(

@@ -17,7 +17,6 @@ from starlette.types import Receive, Scope, Send
 from service.api.request_log import id_header
 from service.errors import InvalidRequest, ServiceError
 from service.grid.problems import shortened
-from service.schemas import Problem
 
 log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
@@ -103,31 +102,3 @@ def add_handlers(app: FastAPI) -> None:
         log.exception("unexpected_error", method=request.method, path=request.url.path[:200], exc_info=error)
         detail = "This is a defect; the service's log has the details."
         return problem(500, "internal", "The service failed", detail, headers=id_header())
-
-
-PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    for status, text in {
-        401: "A token is needed",
-        403: "The token does not allow this",
-        404: "No such thing",
-        413: "Too large",
-        415: "Unsupported content type",
-        422: "Not valid; `errors` names every wrong field",
-        429: "Too many requests or queued trials; see Retry-After",
-        503: "The store is unavailable; try again",
-    }.items()
-}
-"""Documented on every route."""
-
-
-def document_problems(app: FastAPI) -> None:
-    """Put the schema of problem documents into the application's OpenAPI document."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
-        return document
-
-    app.openapi = openapi

@@ -10,7 +10,7 @@ from service.api.formats import FORMAT_RESPONSES, TableFormat, json_answer, tabl
 from service.api.query_names import known_aggregates, known_paths, known_reduction, numeric_metrics
 from service.errors import InvalidRequest
 from service.questions.tables import long_table, table
-from service.schemas import Page, Phase, Verdicts
+from service.schemas import Curve, Page, Phase, ResultRow, Verdicts
 from service.store import curves, phase, results
 from service.store.experiments import get_experiment, get_summary
 from service.store.session import Store
@@ -32,7 +32,7 @@ Reduce = Annotated[
 ]
 
 
-@router.get("/results", summary="Group-by table", response_model=Page[dict[str, Any]], responses=FORMAT_RESPONSES)
+@router.get("/results", summary="Group-by table", response_model=Page[ResultRow], responses=FORMAT_RESPONSES)
 def get_results(
     experiment_id: str,
     store: StoreDep,
@@ -77,7 +77,7 @@ def get_results(
     return answer_once(request, form, version_of(store, [experiment_id, *others], while_running=True), make)
 
 
-@router.get("/curves", summary="Seed-averaged series", response_model=Page[dict[str, Any]], responses=FORMAT_RESPONSES)
+@router.get("/curves", summary="Seed-averaged series", response_model=Page[Curve], responses=FORMAT_RESPONSES)
 def get_curves(
     experiment_id: str,
     store: StoreDep,

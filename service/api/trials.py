@@ -13,7 +13,7 @@ from service.api.query_names import known_metrics
 from service.api.trial_bodies import detail_of, page_of
 from service.errors import InvalidRequest
 from service.questions.tables import series_table
-from service.schemas import ExperimentBody, Page, TrialBody, TrialDetail
+from service.schemas import ExperimentBody, Page, TrialBody, TrialDetail, TrialSeries
 from service.states import TrialState
 from service.store import experiments, trials
 from service.store.ids import trial_number
@@ -92,7 +92,7 @@ def get_experiments(trial_id: str, store: StoreDep) -> dict[str, Any]:
 @router.get(
     "/trials/{trial_id}/measurements",
     summary="A trial's measurements, as columns",
-    response_model=dict[str, list[Any]],
+    response_model=TrialSeries,
     responses=FORMAT_RESPONSES,
 )
 def get_measurements(
