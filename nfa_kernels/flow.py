@@ -62,9 +62,11 @@ class Problem(NamedTuple):
     shapes: tuple[tuple[int, ...], ...]
     """(H, D) of every array."""
     weight_decay: Tensor
-    """(K,) coupled, >= 0."""
+    """(K,), or (K, P) of each number in a row of parameters, coupled, >= 0."""
     rtol: float = 1e-10
     atol: float = 1e-12
+    speed: Tensor | None = None
+    """(K, P) how fast time passes for each number; None: for all alike."""
 
 
 def start(problem: Problem, params: Params) -> Flow:
@@ -151,7 +153,9 @@ def _combined(slopes: Sequence[Tensor], coefficients: Sequence[float]) -> Tensor
 def _slope(problem: Problem, arrays: Tensor) -> Tensor:
     found = problem.gradient(_split(problem, arrays))
     flat = torch.cat([gradient.flatten(1) for gradient in found], 1)
-    return -torch.addcmul(flat, problem.weight_decay[:, None], arrays)
+    decay = problem.weight_decay if problem.weight_decay.ndim == 2 else problem.weight_decay[:, None]
+    slope = -torch.addcmul(flat, decay, arrays)
+    return slope if problem.speed is None else slope * problem.speed
 
 
 def _split(problem: Problem, arrays: Tensor) -> Params:

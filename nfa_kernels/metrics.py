@@ -58,7 +58,7 @@ def measure(
         request: metric ids, layers and exponents.
         loss: name of the training loss.
         initial: parameters at step 0; only what `needs_initial` names reads them.
-        weight_decay: (K,) the configured decay; only fact_alignment reads it.
+        weight_decay: (K,) the configured decay, or (K, L) of each layer; only fact_alignment reads it.
     Raises:
         ValueError: an unknown metric, a layer outside 1..L, weights that do not fit, or an argument that is missing.
     """
@@ -142,6 +142,12 @@ def _norm(arrays: Params) -> Tensor:
     return torch.stack([array.square().sum((-2, -1)) for array in arrays]).sum(0).sqrt()
 
 
+def _decay_of(layer: LayerView) -> Tensor:
+    """(K,) the decay of a layer's weights."""
+    decay = layer.network.weight_decay
+    return decay if decay.ndim == 1 else decay[:, layer.layer - 1]
+
+
 METRICS: dict[str, Callable[[NetworkView], Tensor]] = {
     "train_loss": lambda network: network.train_loss,
     "test_loss": lambda network: network.test_loss,
@@ -176,7 +182,7 @@ LAYER_METRICS: dict[str, Callable[[LayerView], Tensor]] = {
     "fact_alignment": lambda layer: fact_alignment(
         layer.weight,
         layer.network.weight_gradients[layer.layer - 1],
-        layer.network.weight_decay,
+        _decay_of(layer),
         layer.network.relative_loss,
     ),
     "layer_imbalance": lambda layer: layer.imbalance,

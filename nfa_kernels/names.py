@@ -26,7 +26,7 @@ ACTIVATIONS: Final = (
     "erf",
     "quadratic",
 )
-PARAMETERIZATIONS: Final = ("standard", "ntk", "mean_field")
+PARAMETERIZATIONS: Final = ("standard", "ntk", "mean_field", "mup")
 LOSSES: Final = ("half", "sum", "mse", "huber", "cross_entropy", "logistic")
 LOSS_NUMBERS: Final[dict[str, tuple[str, ...]]] = {"huber": ("huber_delta",), "cross_entropy": ("label_smoothing",)}
 """Loss -> the settings under `training` that it reads; each is a number that stacked networks may differ in."""
@@ -45,6 +45,8 @@ class OptimizerName:
     state_copies: int = 0
     """Arrays of the parameters' size that the rule keeps between steps."""
     flops_per_parameter: int = 2
+    steps: Literal["gradient", "sign", "orthogonal"] = "gradient"
+    """What the size of a step follows: the gradient's, none (its signs, about), or that of an orthogonal matrix."""
 
 
 OPTIMIZERS: Final[dict[str, OptimizerName]] = {
@@ -52,15 +54,19 @@ OPTIMIZERS: Final[dict[str, OptimizerName]] = {
     "sgd": OptimizerName(minibatches="required", flops_per_parameter=4),
     "momentum": OptimizerName(("momentum",), state_copies=1, flops_per_parameter=6),
     "nesterov": OptimizerName(("momentum",), state_copies=1, flops_per_parameter=8),
-    "adam": OptimizerName(("beta1", "beta2", "epsilon"), state_copies=2, flops_per_parameter=14),
-    "rmsprop": OptimizerName(("rho", "epsilon"), state_copies=1, flops_per_parameter=11),
-    "adagrad": OptimizerName(("epsilon",), state_copies=1, flops_per_parameter=9),
-    "adamw": OptimizerName(("beta1", "beta2", "epsilon"), decay="decoupled", state_copies=2, flops_per_parameter=14),
+    "adam": OptimizerName(("beta1", "beta2", "epsilon"), state_copies=2, flops_per_parameter=14, steps="sign"),
+    "rmsprop": OptimizerName(("rho", "epsilon"), state_copies=1, flops_per_parameter=11, steps="sign"),
+    "adagrad": OptimizerName(("epsilon",), state_copies=1, flops_per_parameter=9, steps="sign"),
+    "adamw": OptimizerName(
+        ("beta1", "beta2", "epsilon"), decay="decoupled", state_copies=2, flops_per_parameter=14, steps="sign"
+    ),
     "sgdw": OptimizerName(("momentum",), decay="decoupled", state_copies=1, flops_per_parameter=6),
-    "lion": OptimizerName(("beta1", "beta2"), decay="decoupled", state_copies=1, flops_per_parameter=9),
-    "signsgd": OptimizerName(decay="decoupled", flops_per_parameter=5),
+    "lion": OptimizerName(("beta1", "beta2"), decay="decoupled", state_copies=1, flops_per_parameter=9, steps="sign"),
+    "signsgd": OptimizerName(decay="decoupled", flops_per_parameter=5, steps="sign"),
     # and five times three products of matrices, here as for a width of 64
-    "muon": OptimizerName(("momentum",), decay="decoupled", state_copies=1, flops_per_parameter=2_000),
+    "muon": OptimizerName(
+        ("momentum",), decay="decoupled", state_copies=1, flops_per_parameter=2_000, steps="orthogonal"
+    ),
     "gradient_flow": OptimizerName(
         ("horizon", "rtol", "atol"), minibatches="never", state_copies=8, flops_per_parameter=60
     ),
@@ -71,7 +77,12 @@ WIDE_BELOW: Final = 1e-4
 """Of lr lambda: float32 rounds a step of decay to multiples of 6e-8 of a weight, above this by less than 0.1 %."""
 
 
-def has_wide_weights(training: Mapping[str, Any]) -> bool:
+def has_own_rates(training: Mapping[str, Any]) -> bool:
+    """Whether parameters of one network differ in learning rate or decay by their settings, canonical ones."""
+    return "layers" in training or not training.get("decay_biases", True)
+
+
+def has_wide_weights(training: Mapping[str, Any], parameterization: str = "standard") -> bool:
     """Whether a network's weights and its optimiser's state are float64 although it trains in float32.
 
     Weak decay moves a weight by less than float32 can add to it. Gradients stay float32. A schedule makes learning
@@ -79,9 +90,14 @@ def has_wide_weights(training: Mapping[str, Any]) -> bool:
 
     Args:
         training: canonical settings of that section.
+        parameterization: of the network; mup makes rates of its own.
     """
-    if training["dtype"] != "float32" or not training["weight_decay"]:
+    own = training.get("layers", {}).values()
+    decays = bool(training["weight_decay"]) or any(layer.get("weight_decay") for layer in own)
+    if training["dtype"] != "float32" or not decays:
         return False
+    if has_own_rates(training) or parameterization == "mup":
+        return True
     smallest = training["learning_rate"] * (1.0 if training["schedule"] == "constant" else 0.1)
     return smallest * training["weight_decay"] < WIDE_BELOW
 
@@ -100,6 +116,11 @@ INITIALISATIONS: Final[dict[str, tuple[str, ...]]] = {
     "given": ("scale", "weights_id"),
 }
 """Scheme -> the settings under `init` that it reads."""
+
+FAN_IN_SCHEMES: Final = ("he", "lecun", "uniform")
+"""Schemes whose variance is ~ 1/fan_in at every layer: what mup scales."""
+NOT_FOR_MUP: Final = ("normal", "neuron_balanced")
+"""Schemes whose first or hidden weights grow beyond what mup keeps of order one."""
 
 _HELD_OUT = ("test_samples", "test_fraction", "seed")
 DATA_KINDS: Final[dict[str, tuple[str, ...]]] = {

@@ -12,12 +12,12 @@ from nfa_kernels.batches import Batches
 from nfa_kernels.linear import LOSS_FACTORS, Moments, factored_gradients, moment_gradients, moments
 from nfa_kernels.losses import loss_of
 from nfa_kernels.networks import Architecture, Params, gradients, is_thin, laid_out, thin_gradients
-from nfa_kernels.optimizers import OPTIMIZERS
 from nfa_kernels.products import Factored
 from service.grid.measured_steps import measured_times
 from workers.checkpoints import Named, flattened, like
 from workers.goals import Goals
 from workers.paces import Paces
+from workers.updates import Updates, learning_rates, numbers, weight_decays
 
 CHECK_STEPS = 64
 """Optimiser steps between two looks at whether a network has diverged."""
@@ -106,7 +106,7 @@ class Data:
         seeds: Sequence[int],
         dtype: torch.dtype,
     ) -> None:
-        self._architecture, self._loss = architecture, loss_of(training["loss"])
+        self.architecture, self._loss = architecture, loss_of(training["loss"])
         self._x, self._y = x.to(dtype), y.to(dtype)
         self._moments: Moments | None = None
         self._batches: Batches | None = None
@@ -122,7 +122,7 @@ class Data:
 
     def factored(self, params: Params, scale: Tensor) -> list[Factored] | None:
         """Thin factors of `scale` (K, 1, 1) times the gradients, where the network and the loss allow them."""
-        architecture = self._architecture
+        architecture = self.architecture
         if self._moments is not None and architecture.parameterization == "standard":
             return factored_gradients(params, self._moments, scale)
         if self._is_thin:
@@ -131,7 +131,7 @@ class Data:
 
     def gradients(self, params: Params) -> Params:
         """Of the next minibatch, or of the whole set."""
-        architecture = self._architecture
+        architecture = self.architecture
         if self._moments is not None:
             return architecture.pulled_back(moment_gradients(architecture.effective(params), self._moments))
         return gradients(architecture, params, *self._samples(), self._loss)
@@ -143,10 +143,10 @@ class Data:
         rows = self._batches.next().to(self._x.device) + self._first_rows
         # whole rows of one table, each copied in one go; an index for each axis copies number by number
         x, y = (embedding(rows, samples.flatten(0, 1)) for samples in (self._x, self._y))
-        if self._architecture.is_product:
+        if self.architecture.is_product:
             # two products read them, in any order equally well
             return x, y
-        return laid_out(self._architecture, x), laid_out(self._architecture, y)
+        return laid_out(self.architecture, x), laid_out(self.architecture, y)
 
     def state(self) -> Named:
         """Where the minibatches are."""
@@ -175,15 +175,13 @@ class Stepping:
         self._data = data
         self._computes_in = weights[0].dtype
         # lanes of one stack agree in it; see service/grid/stacking.py
-        if any(names.has_wide_weights(one) for one in lanes):
+        if any(names.has_wide_weights(one, data.architecture.parameterization) for one in lanes):
             weights = tuple(weight.to(torch.float64) for weight in weights)
         self.weights = weights
         self._goals, self._paces = Goals(settings, [one["steps"] for one in lanes]), Paces(lanes)
         self.points = len(self._goals)
-        self._rule = OPTIMIZERS[settings["training"]["optimizer"]]
-        self._state = self._rule.init(weights)
-        self._hyperparameters = _hyperparameters(lanes, weights[0])
-        self._rate = _numbers(lanes, "learning_rate", weights[0].device)
+        self._updates = Updates(data.architecture, weights, lanes)
+        self._rate = numbers(lanes, "learning_rate", weights[0].device)
         self.step, self.at_check = 0, False
 
     @property
@@ -223,8 +221,7 @@ class Stepping:
         self._data.keep(index)
         self._goals.keep(index.tolist())
         self._paces.keep(index)
-        self._state = _selected(self._state, index)
-        self._hyperparameters = {name: value[index] for name, value in self._hyperparameters.items()}
+        self._updates.keep(index)
         self._rate = self._rate[index]
 
     def checkpoint_step(self, number: int) -> int:
@@ -235,37 +232,32 @@ class Stepping:
         """Weights, the optimiser's state, minibatches, step and time; which point is next follows from the step."""
         lanes = len(self._rate)
         counts = {"step": torch.full((lanes,), self.step), "factors": self._paces.sums}
-        moving = flattened((self.weights, self._state), "moving", lanes)
+        moving = flattened((self.weights, self._updates.state), "moving", lanes)
         return counts | moving | self._data.state()
 
     def restore(self, state: Named) -> int:
         """Go on from there."""
         self.step = int(state["step"][0])
         self._paces.restore(state["factors"])
-        found: Any = like((self.weights, self._state), "moving", state)
-        self.weights, self._state = found
+        found: Any = like((self.weights, self._updates.state), "moving", state)
+        self.weights, self._updates.state = found
         self._data.restore(state)
         return self._goals.after(self.step)
 
     def _step(self) -> None:
-        now, hyperparameters = self._paces.next(self.step), self._hyperparameters
-        if not self._paces.is_constant:
-            rate = hyperparameters["learning_rate"]
-            own = now.to(rate.device) if isinstance(now, Tensor) else now
-            hyperparameters = {**hyperparameters, "learning_rate": rate * own}
+        groups = self._updates.paced(self._paces.next(self.step))
         self.step += 1
         is_wide = self.weights[0].dtype != self._computes_in
         weights = tuple(weight.to(self._computes_in) for weight in self.weights) if is_wide else self.weights
-        if self._rule.step_factored is not None:
-            thin = self._data.factored(weights, hyperparameters["learning_rate"].to(self._computes_in))
-            if thin is not None:
-                moved = self._rule.step_factored(self.weights, thin, self._state, hyperparameters)
-                self.weights, self._state = moved
-                return
+        rate = self._updates.thin_rate(groups)
+        thin = None if rate is None else self._data.factored(weights, rate.to(self._computes_in))
+        if thin is not None:
+            self.weights = self._updates.step_factored(self.weights, thin, groups)
+            return
         found = self._data.gradients(weights)
         if is_wide:
             found = tuple(gradient.to(torch.float64) for gradient in found)
-        self.weights, self._state = self._rule.step(self.weights, found, self._state, hyperparameters)
+        self.weights = self._updates.step(self.weights, found, groups)
 
 
 class Flowing:
@@ -279,12 +271,14 @@ class Flowing:
         self._goals = measured_times(settings)
         self._kept = settings["measure"].get("weights", ())
         self.points = len(self._goals)
+        speeds = learning_rates(data.architecture, lanes, weights[0].device)
         self._problem = flow.Problem(
             data.gradients,
             tuple(weight.shape[1:] for weight in weights),
-            _numbers(lanes, "weight_decay", weights[0].device),
+            _spread(weight_decays(data.architecture, lanes, weights[0].device), weights),
             training["rtol"],
             training["atol"],
+            None if all(bool((own == 1).all()) for own in speeds) else _spread(speeds, weights),
         )
         self._flow = flow.start(self._problem, weights)
         self.step = 0
@@ -334,7 +328,8 @@ class Flowing:
         """Keep the networks at these places."""
         self._data.keep(index)
         self._flow = flow.Flow(*(part[index] for part in self._flow))
-        self._problem = self._problem._replace(weight_decay=self._problem.weight_decay[index])
+        decay, speed = self._problem.weight_decay, self._problem.speed
+        self._problem = self._problem._replace(weight_decay=decay[index], speed=None if speed is None else speed[index])
 
     def checkpoint_step(self, number: int) -> int:
         """The number of the measured time before."""
@@ -380,24 +375,9 @@ def _first_rows(samples: Tensor) -> Tensor:
     return torch.arange(len(samples), device=samples.device)[:, None] * samples.shape[1]
 
 
-def _numbers(lanes: Sequence[Training], name: str, device: torch.device) -> Tensor:
-    """(K,) one setting of every network, float64."""
-    return torch.tensor([training[name] for training in lanes], dtype=torch.float64, device=device)
-
-
-def _hyperparameters(lanes: Sequence[Training], like: Tensor) -> dict[str, Tensor]:
-    """(K, 1, 1) per hyper-parameter that the rule reads, float64; see optimizers/rule.py."""
-    rule = names.OPTIMIZERS[lanes[0]["optimizer"]]
-    decays = any(training["weight_decay"] for training in lanes)
-    wanted = ("learning_rate", *(("weight_decay",) if decays else ()), *rule.hyperparameters)
-    return {name: _numbers(lanes, name, like.device).view(-1, 1, 1) for name in wanted}
-
-
-def _selected(state: Any, index: Tensor) -> Any:
-    """The networks `index` of an optimiser state: tensors are indexed, tuples entered, numbers kept."""
-    if isinstance(state, Tensor):
-        return state[index]
-    if isinstance(state, tuple):
-        parts = [_selected(part, index) for part in state]
-        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
-    return state
+def _spread(of_parameters: Sequence[Tensor], weights: Params) -> Tensor:
+    """(K, P) a number (K,) of every parameter beside each number of it; (K,) where all parameters have the same."""
+    if all(torch.equal(own, of_parameters[0]) for own in of_parameters):
+        return of_parameters[0]
+    pairs = zip(of_parameters, weights, strict=True)
+    return torch.cat([own[:, None].expand(-1, weight[0].numel()) for own, weight in pairs], 1)

@@ -23,11 +23,13 @@ from nfa_kernels.losses import loss_of, loss_targets
 from nfa_kernels.measured_data import measured_data
 from nfa_kernels.metrics import Measured, Request, measure, needs_initial
 from nfa_kernels.networks import Architecture, forward
+from nfa_kernels.parameterizations import initial_factors
 from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP, LOSS_BELOW, STUCK, Block, Lane, LaneEnd, Stack
 from workers.checkpoints import CheckpointError, pack, unpack
 from workers.kept_weights import KeptWeights, kept_weights
 from workers.motion import Data, loss_numbers, motion
 from workers.rows import Rows
+from workers.updates import weight_decays
 
 EXPLODES_TIMES = 1e6
 """A loss this many times above both the initial loss and the zero function's has diverged."""
@@ -107,7 +109,7 @@ class _Run:
         y = loss_targets(self.loss_name, y, numbers)
         samples = Data(self.architecture, x, y, training, seeds, dtype)
         self.motion = motion(weights, samples, settings, trainings)
-        self.weight_decay = torch.tensor([one["weight_decay"] for one in trainings], dtype=torch.float64, device=device)
+        self.weight_decay = torch.stack(weight_decays(self.architecture, trainings, device)[: len(widths) - 1], 1)
         self.request = Request(
             tuple(measured["metrics"]), tuple(measured["layers"]), tuple(measured.get("exponents", ()))
         )
@@ -337,7 +339,10 @@ def _parameters(lane: Lane, architecture: Architecture, arrays: Mapping[str, Map
     given = arrays[settings.pop("weights_id")] if "weights_id" in settings else {}
     if given:
         settings["arrays"] = given
-    weights = initial_weights(settings.pop("scheme"), architecture.widths, lane.seed, **settings)
+    scheme = settings.pop("scheme")
+    factors = initial_factors(architecture.parameterization, scheme, architecture.widths)
+    drawn = initial_weights(scheme, architecture.widths, lane.seed, **settings)
+    weights = [weight if factor == 1 else factor * weight for weight, factor in zip(drawn, factors, strict=True)]
     if architecture.bias:
         return [*weights, *initial_biases(architecture.widths, given)]
     unread = sorted(name for name in given if name.startswith("b"))

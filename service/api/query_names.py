@@ -45,7 +45,7 @@ def known_paths(text: str, parameter: str = "group_by") -> list[str]:
     chosen, problems = _split(text), Problems()
     allowed = (*filters.PATHS, "seed", "state")
     for path in chosen:
-        if path not in allowed:
+        if path not in allowed and not filters.is_setting(path):
             problems.unknown(parameter, "path", path, allowed)
     problems.raise_as(InvalidRequest)
     return chosen

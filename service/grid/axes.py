@@ -1,5 +1,6 @@
 """What a grid varies: axes, zip groups and included points, as choices of assignments to dotted paths."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,8 +10,10 @@ from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origi
 from service.grid.problems import NOTHING, Problems
 from service.grid.setting_types import Section, spaced, whole_numbers
 from service.grid.trial_settings import (
+    LAYER_KEY,
     DataSettings,
     InitSettings,
+    LayerSettings,
     MeasureSettings,
     NetworkSettings,
     StopSettings,
@@ -30,10 +33,33 @@ PATHS: Final = (
     *(f"training.stop.{field}" for field in StopSettings.model_fields),
     *FIELDS,
 )
-"""Every dotted path into the settings of a trial; a section's own name is one too."""
+"""Every dotted path into the settings of a trial but those of layers; a section's own name is one too."""
 
-MAPPINGS: Final = frozenset({*FIELDS, "training.stop"})
-"""Paths whose value may be a mapping, which is merged."""
+MAPPINGS: Final = frozenset({*FIELDS, "training.stop", "training.layers"})
+"""Paths whose value may be a mapping, which is merged; one of a layer too."""
+
+_OF_A_LAYER: Final = re.compile(rf"training\.layers\.(?:{LAYER_KEY.pattern})(?:\.(?P<field>\w+))?")
+
+
+def is_path(path: str) -> bool:
+    """Whether a dotted path leads into the settings of a trial."""
+    found = _OF_A_LAYER.fullmatch(path)
+    return path in PATHS or (found is not None and found["field"] in (None, *LayerSettings.model_fields))
+
+
+def is_mapping(path: str) -> bool:
+    """Whether the value at a path may be a mapping, which is merged."""
+    found = _OF_A_LAYER.fullmatch(path)
+    return path in MAPPINGS or (found is not None and found["field"] is None)
+
+
+def fields_below(path: str) -> tuple[str, ...]:
+    """Keys of a mapping that is merged; none of `training.layers`, whose keys are layers."""
+    if path == "training.stop":
+        return tuple(StopSettings.model_fields)
+    if path == "training.layers":
+        return ()
+    return FIELDS[path] if path in FIELDS else tuple(LayerSettings.model_fields)
 
 
 class Assignment(NamedTuple):
@@ -92,8 +118,8 @@ def read_point(written: Any, origin: str, problems: Problems) -> Choice:
 
 
 def flattened(path: str, value: Any, origin: str) -> Iterator[Assignment]:
-    """Assignments to leaves; only sections and `training.stop` are merged, any other value is a leaf."""
-    if path in MAPPINGS and isinstance(value, Mapping):
+    """Assignments to leaves; sections, `training.stop` and layers are merged, any other value is a leaf."""
+    if is_mapping(path) and isinstance(value, Mapping):
         for key, inner in value.items():
             yield from flattened(f"{path}.{key}", inner, f"{origin}.{key}")
     else:
@@ -176,7 +202,7 @@ def _choices(path: str, written: Any, origin: str, problems: Problems) -> list[C
         return []
     if not values:
         problems.add(origin, "an axis needs at least one value", received=written)
-    if path not in MAPPINGS:
+    if not is_mapping(path):
         return [(Assignment(path, value, f"{origin}[{index}]"),) for index, value in enumerate(values)]
     return [
         tuple(flattened(path, value, f"{origin}[{index}]"))
@@ -187,7 +213,7 @@ def _choices(path: str, written: Any, origin: str, problems: Problems) -> list[C
 
 def _check_path(path: str, origin: str, problems: Problems) -> bool:
     """Whether the path leads into the settings of a trial."""
-    if path in PATHS:
+    if is_path(path):
         return True
     problems.unknown(origin, "path", path, PATHS)
     return False

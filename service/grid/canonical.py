@@ -29,28 +29,30 @@ def canonical(settings: TrialSettings) -> Settings:
     """The canonical form of validated settings."""
     sections = (settings.data, settings.network, settings.init, settings.training, settings.measure)
     names_ = ("data", "network", "init", "training", "measure")
-    around = around_measure(settings)
+    around = surroundings(settings)
     return {name: canonical_section(section, around) for name, section in zip(names_, sections, strict=True)}
 
 
 class Around(NamedTuple):
-    """What the canonical form of `measure` depends on in other sections."""
+    """What the canonical form of `measure` and of `training` depends on in other sections."""
 
     depth: int
     """Says which layers are all."""
     reads_dtype: bool
     """Whether there are passes over samples that could be less exact than float64: the weights are."""
+    has_biases: bool
+    """Whether it matters if these decay."""
 
 
-def around_measure(settings: TrialSettings) -> Around:
-    """What decides, outside of it, the canonical form of a trial's `measure`."""
+def surroundings(settings: TrialSettings) -> Around:
+    """What decides, outside of a section, its canonical form."""
     network = settings.network
     is_linear = network.depth == 1 or network.activation == "linear"
-    return Around(network.depth, settings.training.dtype == "float32" and not is_linear)
+    return Around(network.depth, settings.training.dtype == "float32" and not is_linear, network.bias)
 
 
 def canonical_section(section: Section, around: Around) -> dict[str, Any]:
-    """Canonical form of one section; only `measure` depends on the others."""
+    """Canonical form of one section; `measure` and `training` depend on the others."""
     match section:
         case DataSettings():
             return _data(section)
@@ -59,7 +61,7 @@ def canonical_section(section: Section, around: Around) -> dict[str, Any]:
         case InitSettings():
             return _init(section)
         case TrainingSettings():
-            return _training(section)
+            return _training(section, around)
         case MeasureSettings():
             return _measure(section, around)
     raise TypeError(f"no section of a trial: {type(section).__name__}")
@@ -94,7 +96,9 @@ def unread(section: Section, form: Mapping[str, Any], given: Iterable[str]) -> l
     return [key for key in given if key in known]
 
 
-_READ_ELSEWHERE = frozenset({"device", "batch_size", "stop", "points", "every", "steps", "exponents", "weights"})
+_READ_ELSEWHERE = frozenset(
+    {"device", "batch_size", "decay_biases", "stop", "points", "every", "steps", "exponents", "weights"}
+)
 """Read although canonical form may lack them: null and empty mean nothing, device is not part of what is computed."""
 
 
@@ -102,7 +106,7 @@ def _read_silently(section: Section) -> frozenset[str]:
     """What this variant reads although canonical form lacks it: a setting of later releases that is as it was before,
     or that another one says."""
     if isinstance(section, TrainingSettings):
-        return frozenset(names.LOSS_NUMBERS.get(section.loss, ()))
+        return frozenset({"layers", *names.LOSS_NUMBERS.get(section.loss, ())})
     if not isinstance(section, DataSettings):
         return frozenset()
     read = (*names.DATA_KINDS[section.kind], *(("test_samples",) if section.test_fraction is not None else ()))
@@ -171,7 +175,7 @@ def _init(init: InitSettings) -> dict[str, Any]:
     return _pick(init, ("scheme", *names.INITIALISATIONS[init.scheme]))
 
 
-def _training(training: TrainingSettings) -> dict[str, Any]:
+def _training(training: TrainingSettings, around: Around) -> dict[str, Any]:
     rule = names.OPTIMIZERS[training.optimizer]
     of_loss = names.LOSS_NUMBERS.get(training.loss, ())
     fields = ["optimizer", "weight_decay", "loss", "dtype", *of_loss, *rule.hyperparameters]
@@ -189,9 +193,26 @@ def _training(training: TrainingSettings) -> dict[str, Any]:
         del kept["label_smoothing"]
     if not is_flow:
         kept |= _schedule(training)
+    layers = _layers(training, kept)
+    if layers:
+        kept["layers"] = layers
+    decays = kept["weight_decay"] > 0 or any(own.get("weight_decay") for own in layers.values())
+    if not training.decay_biases and around.has_biases and decays:
+        kept["decay_biases"] = False
     if training.stop is not None:
         kept["stop"] = {"loss_below": float(training.stop.loss_below)}
     return kept
+
+
+def _layers(training: TrainingSettings, kept: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """What layers have of their own; what is as for all of them, or has no meaning here, is not."""
+    found = {}
+    for key, layer in training.layers.items():
+        said = _pick(layer, ("learning_rate", "weight_decay"))
+        own = {name: value for name, value in said.items() if value is not None and value != kept.get(name, value)}
+        if own:
+            found[key] = own
+    return found
 
 
 def _schedule(training: TrainingSettings) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def cost_shape(settings: Mapping[str, Any], shape: DataShape) -> cost.Shape:
         full_batch=batch is None,
         optimizer=training["optimizer"],
         dtype=training["dtype"],
-        wide_weights=names.has_wide_weights(training),
+        wide_weights=names.has_wide_weights(training, network["parameterization"]),
     )
 
 

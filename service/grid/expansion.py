@@ -152,7 +152,7 @@ class _Build:
     def form(self, section: SectionValue, around: canonical.Around) -> dict[str, Any]:
         """Canonical form of a section, shared by all points that have it."""
         assert section.model is not None
-        key = (id(section), around if section.name == "measure" else None)
+        key = (id(section), around if section.name in ("training", "measure") else None)
         found = self.forms.get(key)
         if found is None:
             found = self.forms[key] = section, canonical.canonical_section(section.model, around)
@@ -172,7 +172,7 @@ class _Build:
             self.problems.add(origin_of(path, section.origins), message, received=section.value(path))
         if wrong or isinstance(shape, Misfit):
             return None
-        around = canonical.around_measure(settings)
+        around = canonical.surroundings(settings)
         form = {name: self.form(section, around) for name, section in sections.items()}
         axes = {path: sections[_head(path)].value(path) for path in paths}
         return Point(form, canonical.settings_digest(form), stack_key(form), axes, shape, settings.training.device)

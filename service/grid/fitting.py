@@ -27,6 +27,7 @@ def misfits(
     widths = layer_widths(settings.network, shape)
     yield from _over_limits(settings, shape, limits)
     yield from _layers(settings)
+    yield from _own_numbers(settings)
     yield from _times(settings)
     yield from _targets(settings, shape, datasets)
     yield from _inputs(settings, shape)
@@ -97,6 +98,24 @@ def _layers(settings: TrialSettings) -> Iterator[Misfit]:
         yield Misfit("measure.layers", f"layer {beyond[0]} does not exist: the network has layers 1 to {depth}")
     if settings.init.scheme == "layer_scales" and depth == 1:
         yield Misfit("init.scheme", "layer_scales needs a first and a last layer: give network.depth 2 or more")
+    if settings.network.parameterization == "mup" and settings.init.scheme in names.NOT_FOR_MUP:
+        fitting = ", ".join((*names.FAN_IN_SCHEMES, "xavier", "orthogonal", "balanced"))
+        yield Misfit(
+            "init.scheme", f"{settings.init.scheme} grows with the width, which mup keeps of order one: {fitting}"
+        )
+
+
+def _own_numbers(settings: TrialSettings) -> Iterator[Misfit]:
+    """Layers under `training.layers` that are none, and rates where there is one time for all."""
+    depth, is_flow = settings.network.depth, settings.training.optimizer == "gradient_flow"
+    for key, layer in settings.training.layers.items():
+        said = layer.model_dump(exclude_none=True)
+        if not key.isdecimal() or int(key) > depth:
+            path = ".".join(("training.layers", key, *list(said)[:1]))
+            yield Misfit(path, f"layer {key} does not exist: the network has layers 1 to {depth}")
+        elif is_flow and "learning_rate" in said:
+            told = "gradient_flow has no learning rate: time is the same for all layers; weight_decay is each one's own"
+            yield Misfit(f"training.layers.{key}.learning_rate", told)
 
 
 def _times(settings: TrialSettings) -> Iterator[Misfit]:

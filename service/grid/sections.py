@@ -1,15 +1,14 @@
 """One section of a grid point: merged, validated and in canonical form, once for all points that agree in it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from service.grid.axes import FIELDS, SECTIONS, Assignment
+from service.grid.axes import FIELDS, SECTIONS, Assignment, fields_below, is_mapping
 from service.grid.problems import Problems, deepest, without_most
 from service.grid.setting_types import Section
-from service.grid.trial_settings import StopSettings
 
 
 @dataclass(frozen=True)
@@ -34,13 +33,19 @@ def merge_section(block: Mapping[str, Any], assignments: Iterable[Assignment]) -
     origins: dict[str, str] = {}
     for part in assignments:
         origins[part.path] = part.origin
-        keys = part.path.split(".")[1:]
-        if len(keys) == 2:
-            inner = merged.get(keys[0])
-            merged[keys[0]] = {**(inner if isinstance(inner, Mapping) else {}), keys[1]: part.value}
-        else:
-            merged[keys[0]] = part.value
+        _put(merged, part.path.split(".")[1:], part.value)
     return merged, origins
+
+
+def _put(mapping: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    """Set what lies below a mapping's keys; mappings on the way are copied, whatever else is there gives way."""
+    key, *below = keys
+    if not below:
+        mapping[key] = value
+        return
+    inner = mapping.get(key)
+    mapping[key] = dict(inner) if isinstance(inner, Mapping) else {}
+    _put(mapping[key], below, value)
 
 
 def validate_section(
@@ -64,6 +69,8 @@ def value_at(model: Section | None, written: Mapping[str, Any], section: str, pa
         value = {keys[0]: written.get(keys[0], field.default if field else None)}
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
+    if isinstance(value, Section):
+        return value.model_dump(exclude_none=True)
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -80,9 +87,8 @@ def _note(name: str, error: ValidationError, origins: Mapping[str, str], problem
     """Pydantic's errors under readable paths; of a union's branches the one that went deepest counts."""
     found = [(_path(name, detail["loc"]), detail) for detail in error.errors(include_url=False)]
     for path, detail in deepest(found):
-        known = StopSettings.model_fields if path.startswith("training.stop.") else FIELDS[name]
         prefix = path.rpartition(".")[0]
-        allowed = [f"{prefix}.{field}" for field in known]
+        allowed = [f"{prefix}.{field}" for field in (fields_below(prefix) if is_mapping(prefix) else FIELDS[name])]
         place = origin_of(path, origins)
         if detail["type"] == "extra_forbidden":
             problems.unknown(place, "key", path, allowed)
@@ -91,11 +97,11 @@ def _note(name: str, error: ValidationError, origins: Mapping[str, str], problem
 
 
 def _path(name: str, location: tuple[int | str, ...]) -> str:
-    """Dotted path of a pydantic location: only `stop` has fields below a field, all else marks branches of unions."""
+    """Dotted path of a pydantic location: below a field only mappings have keys, all else marks branches of unions."""
     path = name
-    for depth, part in enumerate(location):
+    for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif depth == 0 or path == "training.stop":
+        elif is_mapping(path) and part != "[key]":
             path += f".{part}"
     return path

@@ -14,7 +14,7 @@ from service.grid.data_shapes import DataShape
 PER_LANE: Final = frozenset(
     {
         *("learning_rate", "weight_decay", "momentum", "beta1", "beta2", "epsilon", "rho"),
-        *("steps", "schedule_steps", "schedule_factor"),
+        *("steps", "schedule_steps", "schedule_factor", "layers", "decay_biases"),
         *(name for read in names.LOSS_NUMBERS.values() for name in read),
     }
 )
@@ -49,8 +49,11 @@ def stack_key(settings: Mapping[str, Any]) -> str:
         "measure": settings["measure"],
     }
     training = settings["training"]
-    if names.has_wide_weights(training):
+    if names.has_wide_weights(training, settings["network"]["parameterization"]):
         shared["wide_weights"] = True
+    if names.has_own_rates(training):
+        # moved by other operations than a network whose parameters share their numbers
+        shared["own_rates"] = True
     text = json.dumps(shared, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -5,7 +5,8 @@ meaning on both sides. Canonical form keeps only the fields that the chosen vari
 an ignored field are the same trials.
 """
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -14,6 +15,8 @@ from service.grid.data_settings import DataSettings
 from service.grid.setting_types import Count, PositiveList, Ranges, Real, Section, StepList, WholeRanges, listed, one_of
 
 MAX_DEPTH = 64
+LAYER_KEY: Final = re.compile(r"[1-9][0-9]{0,5}|[A-Za-z_][A-Za-z0-9_]{0,63}")
+"""Under `training.layers`: a number without leading zeros, or a name."""
 ALWAYS_MEASURED = ("train_loss", "relative_loss")
 
 
@@ -85,12 +88,36 @@ class StopSettings(Section):
     loss_below: Real = Field(gt=0, description="End, as completed, at the first measured step with a lower loss.")
 
 
+class LayerSettings(Section):
+    """What one layer has of its own."""
+
+    learning_rate: Real | None = Field(None, ge=0, description="Instead of training.learning_rate; 0: it stays.")
+    weight_decay: Real | None = Field(None, ge=0, description="Instead of training.weight_decay.")
+
+
+def _layer_key(value: str) -> str:
+    """A layer's number, or its name."""
+    if not LAYER_KEY.fullmatch(value):
+        raise ValueError("a layer is named by its number from 1, or by a name of letters, digits and _")
+    return value
+
+
+LayerKey = Annotated[str, AfterValidator(_layer_key)]
+
+
 class TrainingSettings(Section):
     """The optimiser and its hyper-parameters."""
 
     optimizer: Optimizer = Field("gd", description="Update rule.")
     learning_rate: Real = Field(0.02, gt=0, description="Step size.")
     weight_decay: Real = Field(0.0, ge=0, description="Coupled or decoupled, as the rule defines it.")
+    layers: dict[LayerKey, LayerSettings] = Field(
+        {},
+        max_length=1000,
+        description="Layers with numbers of their own, as {1: {learning_rate: 0.01, weight_decay: 0}}; paths such as "
+        "training.layers.1.learning_rate are axes.",
+    )
+    decay_biases: bool = Field(True, description="Whether biases decay like weights.")
     steps: Count = Field(6000, ge=0, le=1_000_000_000, description="Updates; 0 measures the initial weights.")
     batch_size: Count | None = Field(None, ge=1, description="Minibatch size; null: the full batch.")
     batch_order: Literal["shuffle", "cyclic"] = Field("shuffle", description="Order of the minibatches.")

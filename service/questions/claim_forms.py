@@ -75,7 +75,7 @@ def _check_where(text: str) -> str:
 
 
 def _check_path(path: str) -> str:
-    if path not in filters.SETTINGS and path != "seed":
+    if not filters.is_setting(path) and path != "seed":
         raise PydanticCustomError(
             "one_of", "must be a setting or seed", {"allowed": [*filters.SETTINGS, "seed"], "names": ""}
         )

@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn
 
 from nfa_kernels import names
 from service.errors import InvalidFilter
-from service.grid.axes import FIELDS, MAPPINGS, PATHS
+from service.grid.axes import FIELDS, MAPPINGS, PATHS, is_mapping, is_path
 from service.grid.problems import nearest, shortened
 from service.states import TrialState
 
@@ -297,9 +297,14 @@ class _Parser:
         _refuse(token.column, message, received, allowed, near)
 
 
+def is_setting(path: str) -> bool:
+    """Whether a path leads to one setting; one of a layer is such too."""
+    return is_path(path) and not is_mapping(path)
+
+
 def check_path(path: str, column: int = 1) -> None:
     """Refuse a path that names neither a setting nor state, seed or a final metric."""
-    if path in SETTINGS or path in ("state", "seed"):
+    if is_setting(path) or path in ("state", "seed"):
         return
     final = split_final(path)
     if final is not None and (final[0] in names.METRICS or names.family_member(final[0])):

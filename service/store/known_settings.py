@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, select
 
+from service.grid.reading import setting
 from service.store.incarnation import life_of
 from service.store.keys import among
 from service.store.models import experiment, experiment_trial, settings, trial
@@ -71,16 +72,6 @@ def settings_of(connection: Connection, number: int) -> SettingsColumns:
         found = SettingsColumns(sorted(connection.scalars(query)))
         known.keep(number, trials, found)
     return found
-
-
-def setting(document: Mapping[str, Any], path: str) -> Any:
-    """A setting by its path, None where the trial does not read it; a width that all layers share is a number."""
-    value: Any = document
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    if path == "network.width" and isinstance(value, list) and value and len(set(value)) == 1:
-        return value[0]
-    return value
 
 
 class _Known:

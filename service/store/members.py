@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, select
 
+from service.grid.reading import setting
 from service.questions import filters
 from service.states import TrialState
 from service.store.finals import final_lookup
 from service.store.ids import experiment_id
-from service.store.known_settings import documents_of, setting
+from service.store.known_settings import documents_of
 from service.store.models import experiment_trial, trial
 
 

@@ -15,13 +15,14 @@ import polars as pl
 from sqlalchemy import Connection, Table, case, select
 
 from nfa_kernels import names
+from service.grid.reading import setting
 from service.questions.tables import column, column_type
 from service.store.bulk_reads import read_columns
 from service.store.experiments import require
 from service.store.finals import words_of
 from service.store.ids import trial_id
 from service.store.keys import listed
-from service.store.known_settings import documents_of, setting
+from service.store.known_settings import documents_of
 from service.store.members import Member, members_in
 from service.store.models import (
     LAYER_COLUMNS,

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from service.grid.reading import setting
 from service.states import TrialState
 from service.store.keys import among
-from service.store.known_settings import documents_of, setting
+from service.store.known_settings import documents_of
 from service.store.models import (
     experiment_trial,
     trial,

@@ -40,8 +40,8 @@ def test_multipliers_are_those_of_the_formulas():
     assert multipliers("standard", (4, 9, 16, 2)) == (1, 1, 1)
     assert multipliers("ntk", (4, 9, 16, 2)) == (1 / 2, 1 / 3, 1 / 4)
     assert multipliers("mean_field", (4, 9, 16, 2)) == (1 / 2, 1 / 3, 1 / 16)
-    with pytest.raises(ValueError, match="parameterization: received 'mup', allowed are standard, ntk, mean_field"):
-        Architecture((4, 2), parameterization="mup")
+    with pytest.raises(ValueError, match="parameterization: received 'mu', allowed are standard, ntk, mean_field, mup"):
+        Architecture((4, 2), parameterization="mu")
 
 
 @pytest.mark.parametrize("loss", LOSSES)

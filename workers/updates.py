@@ -1,0 +1,127 @@
+"""The steps of a stack's optimiser, with the learning rate and the decay that each parameter of each network has."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nfa_kernels import names
+from nfa_kernels.networks import Architecture, Params
+from nfa_kernels.optimizers import OPTIMIZERS
+from nfa_kernels.optimizers.groups import Group, grouped, init, step
+from nfa_kernels.parameterizations import layer_scalings
+from nfa_kernels.products import Factored
+
+Training = Mapping[str, Any]
+
+
+class Updates:
+    """An update rule and its state; parameters that share their numbers are moved together.
+
+    Args:
+        architecture: shared by the stack.
+        weights: initial parameters, in the dtype that they are moved in.
+        lanes: canonical `training` settings of every network, of one optimiser.
+    """
+
+    def __init__(self, architecture: Architecture, weights: Params, lanes: Sequence[Training]) -> None:
+        optimizer, device = lanes[0]["optimizer"], weights[0].device
+        self._rule = OPTIMIZERS[optimizer]
+        shared = {
+            name: numbers(lanes, name, device).view(-1, 1, 1) for name in names.OPTIMIZERS[optimizer].hyperparameters
+        }
+        rates, decays = learning_rates(architecture, lanes, device), weight_decays(architecture, lanes, device)
+        self._groups = grouped(rates, decays, shared)
+        self.state = init(self._rule, self._groups, weights)
+        # lanes of one stack agree in it, so that a network is moved by the same operations whatever its stack
+        self._has_one_rate = len(self._groups) == 1 and not any(map(names.has_own_rates, lanes))
+
+    def paced(self, pace: float | Tensor) -> Sequence[Group]:
+        """The groups with their learning rates times a factor, one number or (K, 1, 1); for the step that follows."""
+        if isinstance(pace, float) and pace == 1:
+            return self._groups
+        return [_paced(group, pace) for group in self._groups]
+
+    def thin_rate(self, groups: Sequence[Group]) -> Tensor | None:
+        """(K, 1, 1) the rate to scale thin factors of gradients with; None if the rule needs gradients themselves."""
+        if self._rule.step_factored is None or not self._has_one_rate:
+            return None
+        return groups[0].hyperparameters["learning_rate"]
+
+    def step_factored(self, weights: Params, steps: Sequence[Factored], groups: Sequence[Group]) -> Params:
+        """One update from thin factors of rate times gradient, written over the weights; see `thin_rate`."""
+        assert self._rule.step_factored is not None
+        after, moved = self._rule.step_factored(weights, steps, self.state[0], groups[0].hyperparameters)
+        self.state = (moved,)
+        return after
+
+    def step(self, weights: Params, gradients: Params, groups: Sequence[Group]) -> Params:
+        """One update from gradients of the data loss, in the weights' shapes and dtype; groups as `paced` has them."""
+        after, self.state = step(self._rule, groups, weights, gradients, self.state)
+        return after
+
+    def keep(self, index: Tensor) -> None:
+        """Keep the networks at these places."""
+        self.state = _selected(self.state, index)
+        self._groups = [
+            Group(group.places, {name: value[index] for name, value in group.hyperparameters.items()})
+            for group in self._groups
+        ]
+
+
+def numbers(lanes: Sequence[Training], name: str, device: torch.device) -> Tensor:
+    """(K,) one setting of every network, float64."""
+    return torch.tensor([training[name] for training in lanes], dtype=torch.float64, device=device)
+
+
+def learning_rates(architecture: Architecture, lanes: Sequence[Training], device: torch.device) -> list[Tensor]:
+    """(K,) learning rate of every parameter: its layer's own or the network's, times what its role asks for.
+
+    Gradient flow has no learning rate; what is left is how fast time passes for each parameter.
+    """
+    steps = names.OPTIMIZERS[lanes[0]["optimizer"]].steps
+    scalings = layer_scalings(architecture.parameterization, architecture.widths, bias=architecture.bias, steps=steps)
+    return [
+        torch.tensor(
+            [_of_layer(one, place % architecture.depth + 1, "learning_rate", 1.0) * scaling.rate for one in lanes],
+            dtype=torch.float64,
+            device=device,
+        )
+        for place, scaling in enumerate(scalings)
+    ]
+
+
+def weight_decays(architecture: Architecture, lanes: Sequence[Training], device: torch.device) -> list[Tensor]:
+    """(K,) decay of every parameter: its layer's own or the network's; none of biases where they are not to decay."""
+    found = []
+    for place in range(architecture.depth * (1 + architecture.bias)):
+        layer, is_bias = place % architecture.depth + 1, place >= architecture.depth
+        own = [
+            0.0 if is_bias and not one.get("decay_biases", True) else _of_layer(one, layer, "weight_decay", 0.0)
+            for one in lanes
+        ]
+        found.append(torch.tensor(own, dtype=torch.float64, device=device))
+    return found
+
+
+def _of_layer(training: Training, layer: int, name: str, missing: float) -> float:
+    own = training.get("layers", {}).get(str(layer), {})
+    return own.get(name, training.get(name, missing))
+
+
+def _paced(group: Group, pace: float | Tensor) -> Group:
+    """A group with its learning rate times a factor."""
+    rate = group.hyperparameters["learning_rate"]
+    factor = pace.to(rate.device) if isinstance(pace, Tensor) else pace
+    return Group(group.places, {**group.hyperparameters, "learning_rate": rate * factor})
+
+
+def _selected(state: Any, index: Tensor) -> Any:
+    """The networks `index` of an optimiser state: tensors are indexed, tuples entered, numbers kept."""
+    if isinstance(state, Tensor):
+        return state[index]
+    if isinstance(state, tuple):
+        parts = [_selected(part, index) for part in state]
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    return state
