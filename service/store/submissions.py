@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, insert, literal, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import Conflict, IdempotencyMismatch, StoreUnavailable
-from service.grid.expansion import Expansion
+from service.grid.expansion import Expansion, Point
 from service.states import ExperimentState, TrialState, experiment_state
 from service.store.bulk_writes import insert_columns
 from service.store.copy_binary import BIGINT, BOOLEAN
@@ -25,6 +25,8 @@ from service.store.wanting import AS_NEW, one_at_a_time, refuse_long_queue, sett
 _CHUNK = 5_000
 _MANY = 1_000
 T = TypeVar("T")
+Placed = tuple[int, Point, int, str]
+"""Position, point, seed and fingerprint of a trial."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ def create_experiment(
         IdempotencyMismatch: the key was used with another body.
         TooMany: the owner would have more than `max_queued` unfinished trials.
     """
+    trials = list(expansion.trials())  # hashed before anybody has to wait
     with store.write() as connection:
         one_at_a_time(connection)
         if idempotency_key is not None:
@@ -66,8 +69,8 @@ def create_experiment(
         require_datasets(connection, (point.settings for point in expansion.points))
         number = _insert_experiment(connection, expansion, owner, document)
         setting_ids = _insert_settings(connection, expansion)
-        new = _insert_trials(connection, number, expansion, setting_ids)
-        _insert_links(connection, number, expansion)
+        new = _insert_trials(connection, number, trials, expansion.grid.priority, setting_ids)
+        _insert_links(connection, number, trials)
         revived = _revive_cancelled(connection, number)
         settle(connection, number)
         refuse_long_queue(connection, owner, max_queued)
@@ -108,6 +111,7 @@ def extend_experiment(
         TooMany: its owner would have more unfinished trials.
         Conflict: somebody else has changed its grid since it was read.
     """
+    trials = list(expansion.trials())
     with store.write() as connection:
         one_at_a_time(connection)
         number = require(connection, public_id)
@@ -116,8 +120,8 @@ def extend_experiment(
             raise Conflict("the experiment was extended by somebody else at the same moment: look, and try again")
         require_datasets(connection, (point.settings for point in expansion.points))
         setting_ids = _insert_settings(connection, expansion)
-        new = _insert_trials(connection, number, expansion, setting_ids)
-        _insert_links(connection, number, expansion)
+        new = _insert_trials(connection, number, trials, expansion.grid.priority, setting_ids)
+        _insert_links(connection, number, trials)
         total = int(
             connection.scalar(
                 select(func.count()).select_from(experiment_trial).where(experiment_trial.c.experiment_id == number)
@@ -206,10 +210,12 @@ def _insert_settings(connection: Connection, expansion: Expansion) -> dict[str, 
     return found
 
 
-def _insert_trials(connection: Connection, number: int, expansion: Expansion, setting_ids: Mapping[str, int]) -> int:
+def _insert_trials(
+    connection: Connection, number: int, trials: Sequence[Placed], priority: int, setting_ids: Mapping[str, int]
+) -> int:
     """Insert those trials that the store has not, waiting for this experiment; answers how many."""
     now, new = utc_now(), 0
-    for chunk in _chunks(expansion.trials()):
+    for chunk in _chunks(trials):
         rows: list[dict[str, Any]] = [
             {
                 "fingerprint": fingerprint,
@@ -219,7 +225,7 @@ def _insert_trials(connection: Connection, number: int, expansion: Expansion, se
                 "device": point.device,
                 "state": TrialState.QUEUED,
                 "queued_for": number,
-                "priority": expansion.grid.priority,
+                "priority": priority,
                 "created_at": now,
             }
             for _, point, seed, fingerprint in chunk
@@ -235,12 +241,12 @@ def _count_present(connection: Connection, fingerprints: Sequence[str]) -> int:
     return int(connection.scalar(query) or 0)
 
 
-def _insert_links(connection: Connection, number: int, expansion: Expansion) -> None:
+def _insert_links(connection: Connection, number: int, trials: Sequence[Placed]) -> None:
     """Link the grid's trials in its order; those that an extended experiment has already keep their places."""
     own = experiment_trial.c.experiment_id == number
     linked = frozenset(connection.scalars(select(experiment_trial.c.trial_id).where(own)))
     following = int(connection.scalar(select(func.coalesce(func.max(experiment_trial.c.position) + 1, 0)).where(own)))
-    for chunk in _chunks(expansion.trials()):
+    for chunk in _chunks(trials):
         prints = [fingerprint for *_, fingerprint in chunk]
         query = select(trial.c.fingerprint, trial.c.id).where(trial.c.fingerprint.in_(prints))
         keys = {row.fingerprint: row.id for row in connection.execute(query)}
