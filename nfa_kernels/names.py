@@ -85,8 +85,7 @@ def has_own_rates(training: Mapping[str, Any]) -> bool:
 def has_wide_weights(training: Mapping[str, Any], parameterization: str = "standard") -> bool:
     """Whether a network's weights and its optimiser's state are float64 although it trains in float32.
 
-    Weak decay moves a weight by less than float32 can add to it. Gradients stay float32. A schedule makes learning
-    rates up to a tenth and less of the first one.
+    Weak decay moves a weight by less than float32 can add to it. Gradients stay float32.
 
     Args:
         training: canonical settings of that section.
@@ -98,8 +97,19 @@ def has_wide_weights(training: Mapping[str, Any], parameterization: str = "stand
         return False
     if has_own_rates(training) or parameterization == "mup":
         return True
-    smallest = training["learning_rate"] * (1.0 if training["schedule"] == "constant" else 0.1)
-    return smallest * training["weight_decay"] < WIDE_BELOW
+    return _smallest_factor(training) * training["learning_rate"] * training["weight_decay"] < WIDE_BELOW
+
+
+def _smallest_factor(training: Mapping[str, Any]) -> float:
+    """The least that a schedule leaves of the learning rate for a time in which decay could be seen.
+
+    The last stage of `step` may be all of a trial but its start. Below a tenth, `cosine` and `warmup` do not stay long
+    enough for the decay in between to be told from rounding.
+    """
+    if training["schedule"] == "step":
+        stages = max(training["steps"] - 1, 0) // training["schedule_steps"]
+        return float(min(1.0, training["schedule_factor"]) ** stages)
+    return 1.0 if training["schedule"] == "constant" else 0.1
 
 
 INITIALISATIONS: Final[dict[str, tuple[str, ...]]] = {

@@ -39,6 +39,9 @@ class Paces:
 
     def next(self, step: int) -> float | Tensor:
         """Factor of update number `step` from 0, counted into the sums: one number, or (K, 1, 1) in float64."""
+        if self.is_constant:  # and so there is one plan
+            self._sums[0] += 1.0
+            return 1.0
         now = [factor(plan.schedule, step, plan.steps, plan.length, plan.drop) for plan in self._plans]
         self._sums = [total + one for total, one in zip(self._sums, now, strict=True)]
         return now[0] if len(now) == 1 else self._spread(now).view(-1, 1, 1)

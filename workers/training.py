@@ -134,8 +134,8 @@ class _Run:
                 f"checkpoints: received {len(files)} for {len(self.lanes)} lanes, allowed are all or none"
             )
         try:
-            state = {name: part.to(self.weight_decay.device) for name, part in unpack(files).items()}
-            self.first = self.motion.restore(state)
+            # on the CPU, where generators and batches stay; what is elsewhere is moved there as it is taken
+            self.first = self.motion.restore(unpack(files))
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, struct.error) as error:
             raise CheckpointError(f"a checkpoint cannot be read: {error!r}") from error
 

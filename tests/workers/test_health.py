@@ -49,6 +49,27 @@ def test_the_imbalance_of_a_float32_run_decays_as_fast_as_that_of_a_float64_run(
     assert single == pytest.approx(exact, rel=0.002)
 
 
+@pytest.mark.parametrize(("stages", "drop"), [(8, 0.1), (4, 0.01), (2, 1e-4)])
+def test_the_last_stage_of_a_float32_run_decays_as_fast_as_that_of_a_float64_run(stages, drop):
+    """There lr lambda is below 1e-6, far from 1e-3 of the first stage."""
+
+    def rate(dtype):
+        training = {"learning_rate": 0.02, "weight_decay": 0.06, "steps": 4_000, "dtype": dtype}
+        training |= {"schedule": "step", "schedule_steps": 4_000 // stages, "schedule_factor": drop}
+        measure = {"steps": [4_000 - 4_000 // stages, 4_000], "metrics": ["imbalance"]}
+        network, _, _ = run([lane(data={**DATA, "samples": 40}, training=training, measure=measure)])
+        imbalance, times = network["imbalance"].to_numpy()[-2:], network["time"].to_numpy()[-2:]
+        return math.log(imbalance[0] / imbalance[1]) / (times[1] - times[0]) / (2 * 0.06)
+
+    assert rate("float32") == pytest.approx(rate("float64"), rel=0.02)
+
+
+def test_a_schedule_that_grows_beyond_all_numbers_ends_diverged():
+    training = {"learning_rate": 0.1, "steps": 60, "schedule": "step", "schedule_steps": 1, "schedule_factor": 1e10}
+    _, ends, _ = run([lane(training=training, measure={"steps": [0, 60]})])
+    assert (ends[0].state, ends[0].reason) == ("diverged", EXPLODED)
+
+
 ZEROS = {"data": {"x": np.zeros((4, 5)), "y": np.zeros((4, 2))}}
 
 
