@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nfa_kernels.networks import Architecture, Params
 from nfa_kernels.networks import layers as passed_layers
+from nfa_kernels.scaling import layers_scaled
 from nfa_kernels.spectra import Spectrum, joined, spectrum
 
 BLOCK_ELEMENTS = 1 << 24
@@ -73,6 +74,22 @@ def linear_preactivation_factors(weights: Params, layers: Collection[int]) -> di
     """As `Sweep.preactivations`, of a linear network."""
     above = linear_agop_factors(weights, [layer + 1 for layer in layers])
     return {layer: above.get(layer + 1, _identity(weights[-1])) for layer in layers}
+
+
+def linear_agop_spectra(architecture: Architecture, weights: Params, layers: Collection[int]) -> dict[int, Spectrum]:
+    """Spectrum of G_l of linear networks from effective weights c_l W_l, right however large or small layers are."""
+    scaled, logs = layers_scaled(weights)
+    factors, widths = linear_agop_factors(tuple(scaled), layers), architecture.widths
+    is_scaled = scaled[0] is not weights[0]
+    # W_L .. W_l has at most the smallest width as its rank; what rounding adds is no eigenvalue
+    return {
+        layer: spectrum(
+            factor,
+            rank=min(widths[layer - 1 :]),
+            log_scale=torch.stack(logs[layer - 1 :]).sum(0) if is_scaled else None,
+        )
+        for layer, factor in factors.items()
+    }
 
 
 def agop_spectra(architecture: Architecture, factors: Mapping[int, Tensor], samples: int) -> dict[int, Spectrum]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nfa_kernels.scaling import in_reach, unit_scaled
 from nfa_kernels.spectra import Spectrum, all_finite, zeroed
 
 
@@ -22,6 +23,9 @@ class LayerPair(NamedTuple):
     """(K, R) q_i = |W v_i|^2."""
     gram_norm: Tensor
     """(K,) |M|_F; NaN for a lane without a valid pair."""
+    log_scale: Tensor
+    """(K,) log of what the weights were divided by, so that no square under- or overflows: `weight`, `projections` and
+    `gram_norm` are of the divided ones."""
 
 
 def layer_pair(weight: Tensor, agop: Spectrum) -> LayerPair:
@@ -37,10 +41,19 @@ def layer_pair(weight: Tensor, agop: Spectrum) -> LayerPair:
     weight = weight.to(torch.float64)
     finite = agop.valid & all_finite(weight)
     weight = zeroed(weight, finite)
+    norm, log_scale = _gram_norm(weight), weight.new_zeros(len(weight))
+    if not in_reach(norm.square()):
+        weight, log_scale = unit_scaled(weight)
+        norm = _gram_norm(weight)
     projections = torch.bmm(weight, agop.vectors).square().sum(1)
+    norm = torch.where(finite & (norm > 0) & norm.isfinite(), norm, torch.nan)
+    return LayerPair(weight, agop, projections, norm, log_scale)
+
+
+def _gram_norm(weight: Tensor) -> Tensor:
+    """(K,) |W^T W|_F, through the smaller of the two Gram matrices."""
     smaller = torch.bmm(weight, weight.mT) if weight.shape[1] < weight.shape[2] else torch.bmm(weight.mT, weight)
-    norm = torch.linalg.matrix_norm(smaller)
-    return LayerPair(weight, agop, projections, torch.where(finite & (norm > 0) & norm.isfinite(), norm, torch.nan))
+    return torch.linalg.matrix_norm(smaller)
 
 
 def alignment(weight: Tensor, agop: Spectrum, exponent: float) -> Tensor:
@@ -69,8 +82,9 @@ def pair_alignment(pair: LayerPair, exponent: float) -> Tensor:
 
 def scale(pair: LayerPair, exponent: float) -> Tensor:
     """Best c in M ~ c G^a: <M, G^a> / |G^a|^2, (K,)."""
-    power = pair.spectrum.power(exponent)
-    return _or_nan(pair, (power * pair.projections).sum(-1) / power.square().sum(-1))
+    power, largest = pair.spectrum.relative_power(exponent), pair.spectrum.log_values[:, 0]
+    ratio = (power * pair.projections).sum(-1) / power.square().sum(-1)
+    return _defined(pair, ratio * torch.exp(2 * pair.log_scale - exponent * largest))
 
 
 def residual(pair: LayerPair, exponent: float, gamma: float = 1.0) -> Tensor:
@@ -79,7 +93,8 @@ def residual(pair: LayerPair, exponent: float, gamma: float = 1.0) -> Tensor:
     gamma is 1 unless layers are multiplied by constants c_l: then it is (prod_{j >= l} c_j^2)^a.
     """
     gram = torch.bmm(pair.weight.mT, pair.weight)
-    return torch.linalg.matrix_norm(gram - pair.spectrum.matrix(exponent) / gamma) / pair.gram_norm
+    power = pair.spectrum.matrix(exponent, -2 * pair.log_scale)
+    return _defined(pair, torch.linalg.matrix_norm(gram - power / gamma) / pair.gram_norm)
 
 
 def null_floor(pair: LayerPair, exponent: float) -> Tensor:
@@ -90,5 +105,6 @@ def null_floor(pair: LayerPair, exponent: float) -> Tensor:
     return gram_trace * power.sum(-1) / (width * pair.gram_norm * power.square().sum(-1).sqrt())
 
 
-def _or_nan(pair: LayerPair, value: Tensor) -> Tensor:
-    return torch.where(pair.gram_norm.isnan(), torch.nan, value)
+def _defined(pair: LayerPair, value: Tensor) -> Tensor:
+    """NaN without a valid pair, and where the value lies beyond the largest number."""
+    return torch.where(pair.gram_norm.isnan() | value.isinf(), torch.nan, value)

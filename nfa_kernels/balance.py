@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.networks import Params
+from nfa_kernels.scaling import in_reach, jointly_scaled
 
 
 class Imbalance(NamedTuple):
@@ -27,17 +28,28 @@ def imbalance_matrices(weights: Params) -> list[tuple[Tensor, Tensor]]:
 def imbalance(weights: Params) -> Imbalance:
     """Total imbalance of each stacked network. Source: Arora et al. 2018, arXiv:1802.06509, definition 1."""
     zero = weights[0].new_zeros(weights[0].shape[0], dtype=torch.float64)
-    gap, size = zero, zero
-    for after, before in imbalance_matrices(weights):
-        gap = gap + (after - before).square().sum((-2, -1))
-        size = size + after.square().sum((-2, -1)) + before.square().sum((-2, -1))
-    relative = gap.sqrt() / size.sqrt() if len(weights) > 1 else zero
-    return Imbalance(gap.sqrt(), relative)
+    if len(weights) == 1:
+        return Imbalance(zero, zero)
+    gap, size = _squares(weights)
+    if in_reach(size):
+        return Imbalance(gap.sqrt(), gap.sqrt() / size.sqrt())
+    scaled, log_scale = jointly_scaled(weights)
+    gap, size = _squares(tuple(scaled))
+    return Imbalance(gap.sqrt() * torch.exp(2 * log_scale), gap.sqrt() / size.sqrt())
+
+
+def _squares(weights: Params) -> tuple[Tensor, Tensor]:
+    """(K,) sums over layers: of |D_l|^2, and of |W_{l+1}^T W_{l+1}|^2 + |W_l W_l^T|^2."""
+    pairs = imbalance_matrices(weights)
+    gap = torch.stack([(after - before).square().sum((-2, -1)) for after, before in pairs]).sum(0)
+    sizes = [one.square().sum((-2, -1)) for pair in pairs for one in pair]
+    return gap, torch.stack(sizes).sum(0)
 
 
 def layer_imbalance(weights: Params, layer: int) -> Tensor:
     """(K,) |D_l|_F of one layer, numbered from 1, in float64; NaN at the last layer, which has no neighbour above."""
     if layer == len(weights):
         return weights[0].new_full(weights[0].shape[:1], torch.nan, dtype=torch.float64)
-    ((after, before),) = imbalance_matrices(weights[layer - 1 : layer + 1])
-    return torch.linalg.matrix_norm(after - before)
+    scaled, log_scale = jointly_scaled(weights[layer - 1 : layer + 1])
+    ((after, before),) = imbalance_matrices(tuple(scaled))
+    return torch.linalg.matrix_norm(after - before) * torch.exp(2 * log_scale)

@@ -76,33 +76,56 @@ def _top_cosine(pair: LayerPair, logs: Tensor, kept: Tensor) -> Tensor:
     return (top * pair.projections).sum(-1) / (pair.gram_norm * top.sum(-1).sqrt())
 
 
+class _Search(NamedTuple):
+    """Networks whose root is still looked for: their places in the stack, brackets, and what the derivative reads."""
+
+    place: Tensor
+    low: Tensor
+    high: Tensor
+    point: Tensor
+    logs: Tensor
+    kept: Tensor
+    projections: Tensor
+
+    def select(self, lanes: Tensor) -> "_Search":
+        """Some of them."""
+        return _Search(*(part[lanes] for part in self))
+
+
 def _root(pair: LayerPair, logs: Tensor, kept: Tensor, low: Tensor, high: Tensor, wanted: Tensor) -> Tensor:
     """Root of the derivative of log cos in [low, high], (K,), by Newton steps kept inside a shrinking bracket.
 
-    A lane that is not wanted, or whose cosine rises or falls throughout, has no root and is not waited for.
+    A lane that is not wanted, or whose cosine rises or falls throughout, has no root and stays at its middle. Each of
+    the others is followed until it settles, which most do in three steps, and not longer for the sake of another.
     """
-    point = (low * high).sqrt()
-    ends = (_derivatives(pair, logs, kept, end)[0] for end in (low, high))
-    hopeless = ~wanted | (next(ends) <= 0) | (next(ends) >= 0)
+    middle = (low * high).sqrt()
+    search = _Search(torch.arange(len(low), device=low.device), low, high, middle, logs, kept, pair.projections)
+    at_low, at_high = (_derivatives(search._replace(point=end))[0] for end in (low, high))
+    search = search.select(wanted & (at_low > 0) & (at_high < 0))
+    found = middle.clone()
     for _ in range(60):
-        slope, curvature = _derivatives(pair, logs, kept, point)
+        if len(search.place) == 0:
+            break
+        slope, curvature = _derivatives(search)
         rising = slope > 0
-        low, high = torch.where(rising, point, low), torch.where(rising, high, point)
-        newton = point - slope / curvature
+        low, high = torch.where(rising, search.point, search.low), torch.where(rising, search.high, search.point)
+        newton = search.point - slope / curvature
         inside = (newton > low) & (newton < high) & (curvature < 0)
         following = torch.where(inside, newton, (low + high) / 2)
-        done = (following - point).abs() <= 1e-14 * point
-        point = following
-        if bool((done | hopeless).all()):
-            break
-    return point
+        nearest = 1e-14 * search.point
+        open_ = ((following - search.point).abs() > nearest) & (high - low > nearest)
+        found[search.place] = following
+        search = search._replace(low=low, high=high, point=following)
+        if not bool(open_.all()):
+            search = search.select(open_)
+    return found
 
 
-def _derivatives(pair: LayerPair, logs: Tensor, kept: Tensor, exponent: Tensor) -> tuple[Tensor, Tensor]:
-    """First and second derivative of log cos(M, G^a) with respect to a, each (K,)."""
-    power = torch.exp(exponent[:, None] * logs) * kept
-    mean_m, variance_m = _moments(power * pair.projections, logs)
-    mean_g, variance_g = _moments(power.square(), logs)
+def _derivatives(search: _Search) -> tuple[Tensor, Tensor]:
+    """First and second derivative of log cos(M, G^a) with respect to a, each (K,), at the points."""
+    power = torch.exp(search.point[:, None] * search.logs) * search.kept
+    mean_m, variance_m = _moments(power * search.projections, search.logs)
+    mean_g, variance_g = _moments(power.square(), search.logs)
     return mean_m - mean_g, variance_m - 2 * variance_g
 
 

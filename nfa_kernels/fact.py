@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.literature import gram
+from nfa_kernels.scaling import unit_scaled
 from nfa_kernels.similarity import cosine
 
 ZERO_LOSS = 1e-28
@@ -32,5 +33,6 @@ def fact_alignment(weight: Tensor, gradient: Tensor, weight_decay: Tensor, relat
     Returns:
         In [-1, 1]; NaN where lambda is 0, the loss is zero to rounding, or either matrix vanishes or is not finite.
     """
+    weight, gradient = unit_scaled(weight)[0], unit_scaled(gradient)[0]
     found = cosine(gram(weight), fact(weight, gradient, weight_decay))
     return torch.where(relative_loss > ZERO_LOSS, found, torch.nan)

@@ -3,12 +3,14 @@
 import torch
 from torch import Tensor
 
+from nfa_kernels.scaling import unit_scaled
 from nfa_kernels.spectra import all_finite, zeroed
 
 
 def gram_norm(weight: Tensor) -> Tensor:
     """|W^T W|_F, (K,), in float64: 0 for a collapsed layer, NaN for one that is not finite."""
-    return _squared_singular_values(weight).square().sum(-1).sqrt()
+    values, log_scale = _squared_singular_values(weight)
+    return values.square().sum(-1).sqrt() * torch.exp(2 * log_scale)
 
 
 def gram_stable_rank(weight: Tensor) -> Tensor:
@@ -16,13 +18,13 @@ def gram_stable_rank(weight: Tensor) -> Tensor:
 
     Source: Rudelson and Vershynin 2007, doi:10.1145/1255443.1255449, applied to M rather than to W.
     """
-    values = _squared_singular_values(weight)
+    values, _ = _squared_singular_values(weight)
     return (values / values[:, :1]).square().sum(-1)
 
 
-def _squared_singular_values(weight: Tensor) -> Tensor:
-    """(K, R) eigenvalues of the Gram matrix, decreasing; NaN where W is not finite."""
-    weight = weight.to(torch.float64)
+def _squared_singular_values(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """(K, R) eigenvalues of the scaled Gram matrix, decreasing, NaN where W is not finite; and log scale (K,)."""
+    weight, log_scale = unit_scaled(weight)
     finite = all_finite(weight)
     values = torch.linalg.svdvals(zeroed(weight, finite)).square()
-    return torch.where(finite[:, None], values, torch.nan)
+    return torch.where(finite[:, None], values, torch.nan), log_scale

@@ -7,18 +7,19 @@ subtracting each matrix's mean entry. Each departs from its source in one respec
 import torch
 from torch import Tensor
 
+from nfa_kernels.scaling import unit_scaled
 from nfa_kernels.similarity import cosine, pearson
 from nfa_kernels.spectra import Spectrum
 
 
 def nfa_dnfa(change: Tensor, agop: Spectrum) -> Tensor:
     """cos(dW^T dW, G), (K,), of dW (K, H, D). Source: github.com/aradha/deep_neural_feature_ansatz."""
-    return cosine(gram(change), agop.matrix(1.0))
+    return cosine(gram(unit_scaled(change)[0]), agop.relative_matrix(1.0))
 
 
 def nfa_agopfl(change: Tensor, agop: Spectrum) -> Tensor:
     """rho(dW^T dW, G^(1/2)), (K,). Source: github.com/aradha/agop_feature_learning, multilayer perceptrons."""
-    return pearson(gram(change), agop.matrix(0.5))
+    return pearson(gram(unit_scaled(change)[0]), agop.relative_matrix(0.5))
 
 
 def uc_nfa(weight: Tensor, factor: Tensor) -> Tensor:
@@ -28,6 +29,7 @@ def uc_nfa(weight: Tensor, factor: Tensor) -> Tensor:
         weight: (K, H, D).
         factor: (K, R, H) with factor^T factor proportional to K, the outer products of df/dz summed, z = W h.
     """
+    weight, factor = unit_scaled(weight)[0], unit_scaled(factor)[0]
     return pearson(gram(weight), gram(torch.bmm(factor, weight)))
 
 

@@ -6,7 +6,7 @@ not finite or has collapsed is NaN in its own places and disturbs no other. Pass
 have the dtype of the measured data; factorisations and everything behind them are float64.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from nfa_kernels.fact import fact_alignment
 from nfa_kernels.gram import gram_norm, gram_stable_rank
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.networks import Architecture, Params, check_stack
+from nfa_kernels.scaling import in_reach, jointly_scaled
 from nfa_kernels.similarity import pearson, pearson_offdiagonal
 from nfa_kernels.views import LayerView, Needs, NetworkView
 
@@ -139,7 +140,15 @@ def _members(request: Request) -> dict[str, names.FamilyMember]:
 
 
 def _norm(arrays: Params) -> Tensor:
-    return torch.stack([array.square().sum((-2, -1)) for array in arrays]).sum(0).sqrt()
+    squares = _sum_of_squares(arrays)
+    if in_reach(squares):
+        return squares.sqrt()
+    scaled, log_scale = jointly_scaled(arrays)
+    return _sum_of_squares(scaled).sqrt() * torch.exp(log_scale)
+
+
+def _sum_of_squares(arrays: Sequence[Tensor]) -> Tensor:
+    return torch.stack([array.square().sum((-2, -1)) for array in arrays]).sum(0)
 
 
 def _decay_of(layer: LayerView) -> Tensor:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nfa_kernels.scaling import largest_entry, unit_scaled
+
 
 class Spectrum(NamedTuple):
     """Eigendecomposition of an AGOP on its range, in float64."""
@@ -39,7 +41,8 @@ class Spectrum(NamedTuple):
     @property
     def norm(self) -> Tensor:
         """(K,) |G|_F; NaN where not finite."""
-        return torch.where(self.finite, self.power(1.0).square().sum(-1).sqrt(), torch.nan)
+        size = torch.exp(self.log_values[:, 0]) * self.relative_power(1.0).square().sum(-1).sqrt()
+        return torch.where(self.finite, torch.where(self.valid, size, 0.0), torch.nan)
 
     @property
     def stable_rank(self) -> Tensor:
@@ -54,9 +57,20 @@ class Spectrum(NamedTuple):
         """(K, R) eigenvalues of G^a over the largest, so that no exponent overflows: cosines do not see the scale."""
         return self._kept(torch.exp(exponent * (self.log_values - self.log_values[:, :1])))
 
-    def matrix(self, exponent: float) -> Tensor:
-        """(K, D, D) G^a itself, for metrics that subtract matrices."""
-        return torch.bmm(self.vectors * self.power(exponent).unsqueeze(1), self.vectors.mT)
+    def matrix(self, exponent: float, log_factor: Tensor | None = None) -> Tensor:
+        """(K, D, D) G^a itself, times exp(log_factor) (K,), for metrics that subtract matrices."""
+        logs = exponent * self.log_values
+        values = self._kept(torch.exp(logs if log_factor is None else logs + log_factor[:, None]))
+        return torch.bmm(self.vectors * values.unsqueeze(1), self.vectors.mT)
+
+    def relative_matrix(self, exponent: float) -> Tensor:
+        """(K, D, D) G^a over its largest eigenvalue, for metrics that do not see the scale."""
+        return torch.bmm(self.vectors * self.relative_power(exponent).unsqueeze(1), self.vectors.mT)
+
+    def without(self, lanes: Tensor) -> "Spectrum":
+        """The same with the lanes of a mask (K,) as those whose factor is not finite."""
+        logs = self.log_values.masked_fill(lanes[:, None], -torch.inf)
+        return Spectrum(logs, self.vectors, self.finite & ~lanes)
 
     def singular_value(self, index: int) -> Tensor:
         """(K,) square root of the index-th largest eigenvalue, from 1; 0 beyond the rank, NaN beyond D."""
@@ -93,7 +107,13 @@ _SMALLEST = 1e-290
 """Products of numbers whose squares are smaller underflow."""
 
 
-def spectrum(factor: Tensor, rows: int | None = None, rank: int | None = None) -> Spectrum:
+_DOUBTFUL = 1e-292
+"""Products of this size have been rounded as denormal numbers are: digits are gone, and what follows from them."""
+
+
+def spectrum(
+    factor: Tensor, rows: int | None = None, rank: int | None = None, log_scale: Tensor | None = None
+) -> Spectrum:
     """Spectrum of F^T F from a factor F; a bad lane is masked and disturbs no other.
 
     Args:
@@ -101,13 +121,25 @@ def spectrum(factor: Tensor, rows: int | None = None, rank: int | None = None) -
         rows: how many rows the factor had before they were folded into these; sets what counts as zero.
         rank: a bound on the rank known beforehand, such as the smallest width of a product of matrices: what lies
             beyond it is rounding, whatever its size.
+        log_scale: (K,) log of a number that every entry of the factor is to be multiplied by.
     Raises:
         ValueError: the factor is not a stack of matrices, or is empty.
     """
     if factor.ndim != 3 or 0 in factor.shape:
         raise ValueError(f"factor: received shape {tuple(factor.shape)}, needed is (K, R, D), none of them 0")
-    negligible = _negligible(factor.dtype, max(rows or 0, *factor.shape[1:]))
-    factor = factor.to(torch.float64)
+    negligible, factor = _negligible(factor.dtype, max(rows or 0, *factor.shape[1:])), factor.to(torch.float64)
+    scaled, logs = unit_scaled(factor)
+    if scaled is factor and log_scale is None:
+        return _of_scaled(factor, negligible, rank)
+    largest = largest_entry(factor)
+    doubtful = (largest > 0) & (largest < _DOUBTFUL)
+    found = _of_scaled(scaled, negligible, rank).without(doubtful)
+    logs = logs if log_scale is None else logs + log_scale
+    return found._replace(log_values=found.log_values + 2 * logs[:, None])
+
+
+def _of_scaled(factor: Tensor, negligible: float, rank: int | None) -> Spectrum:
+    """The spectrum of factors whose squares are within reach."""
     width = factor.shape[2]
     if factor.shape[1] < _TALL * width or (rank is not None and rank < width):
         return _from_factor(factor, negligible, rank)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nfa_kernels.agop import Sweep, agop_spectra, linear_agop_factors, linear_preactivation_factors, sweep
+from nfa_kernels.agop import Sweep, linear_agop_spectra, linear_preactivation_factors, sweep
 from nfa_kernels.alignment import LayerPair, layer_pair, residual
 from nfa_kernels.balance import Imbalance, imbalance, layer_imbalance
 from nfa_kernels.best_exponent import BestExponent, best_exponent
@@ -16,8 +16,11 @@ from nfa_kernels.literature import gram
 from nfa_kernels.losses import loss_of
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.networks import Architecture, Params, forward, gradients_and_loss
+from nfa_kernels.scaling import are_within, largest_entry, layers_scaled, unit_scaled
 from nfa_kernels.spectra import Spectrum
 
+_LOG_DOUBTFUL = math.log(1e-292)
+_ORDINARY_POWERS = 300
 MODE_THRESHOLD = 0.01
 """An end-to-end singular value above this is a mode that the network has learnt or kept."""
 
@@ -104,17 +107,53 @@ class NetworkView:
     def spectra(self) -> dict[int, Spectrum]:
         """Spectrum of the AGOP at every asked layer; of a linear network always also at the first."""
         architecture = self.architecture
-        if not architecture.is_linear:
-            return self.sweep.spectra
-        factors = linear_agop_factors(architecture.effective(self.weights), {*self.layers, 1})
-        return agop_spectra(architecture, factors, self.data.x.shape[1])
+        if architecture.is_linear:
+            return linear_agop_spectra(architecture, architecture.effective(self.weights), {*self.layers, 1})
+        found = self.sweep.spectra
+        if self._is_ordinary:
+            return found
+        return {at: one.without(self._is_doubtful(at)) for at, one in found.items()}
+
+    def _is_doubtful(self, layer: int) -> Tensor:
+        """(K,) where a Jacobian from this layer on is no number, or rounding, or told from such activations.
+
+        A product that has underflowed looks like that of a layer that is zero, and is none.
+        """
+        totals = [self._log_sizes[layer - 1 :].sum(0)]
+        if layer < self.architecture.depth:
+            totals.append(self._log_sizes[:-1].sum(0))
+        rounded = torch.stack([total.isfinite() & (total < _LOG_DOUBTFUL) for total in totals]).any(0)
+        return rounded | ~self._is_computed
+
+    @cached_property
+    def _log_sizes(self) -> Tensor:
+        """(L, K) log of the largest entry of every layer."""
+        weights = self.architecture.effective(self.weights)
+        return torch.stack([largest_entry(weight) for weight in weights]).log()
+
+    @cached_property
+    def _is_computed(self) -> Tensor:
+        """(K,) whether every output is a number."""
+        return self.sweep.outputs.isfinite().flatten(1).all(1)
 
     @cached_property
     def preactivation_factors(self) -> dict[int, Tensor]:
         """Factors of the outer products of df/dz_l at every asked layer."""
         if self.architecture.is_linear:
-            return linear_preactivation_factors(self.architecture.effective(self.weights), self.layers)
-        return {layer: factor.to(torch.float64) for layer, factor in self.sweep.preactivations.items()}
+            # metrics of these do not see their scale
+            scaled, _ = layers_scaled(self.architecture.effective(self.weights))
+            return linear_preactivation_factors(tuple(scaled), self.layers)
+        factors = {layer: factor.to(torch.float64) for layer, factor in self.sweep.preactivations.items()}
+        if self._is_ordinary:
+            return factors
+        return {at: one.masked_fill(self._is_doubtful(at)[:, None, None], torch.nan) for at, one in factors.items()}
+
+    @cached_property
+    def _is_ordinary(self) -> bool:
+        """Whether no product of layers comes near to under- or overflowing, in any network of the stack."""
+        weights = self.architecture.effective(self.weights)
+        reach = _ORDINARY_POWERS // len(weights)
+        return all(are_within(weight, reach) for weight in weights) and bool(self._is_computed.all())
 
     @cached_property
     def train_loss(self) -> Tensor:
@@ -224,13 +263,13 @@ class LayerView:
 
     @cached_property
     def gram(self) -> Tensor:
-        """(K, D, D) W^T W."""
-        return gram(self.weight)
+        """(K, D, D) W^T W, up to a factor, for metrics that do not see the scale."""
+        return gram(unit_scaled(self.weight)[0])
 
     @cached_property
     def theory_power(self) -> Tensor:
-        """(K, D, D) G_l^a at the theory's exponent a = 1/(L-l+1)."""
-        return self.agop.matrix(self.theory_exponent)
+        """(K, D, D) G_l^a at the theory's exponent a = 1/(L-l+1), up to a factor."""
+        return self.agop.relative_matrix(self.theory_exponent)
 
     @cached_property
     def change(self) -> Tensor:
