@@ -28,11 +28,15 @@ class Updates:
     def __init__(self, architecture: Architecture, weights: Params, lanes: Sequence[Training]) -> None:
         optimizer, device = lanes[0]["optimizer"], weights[0].device
         self._rule = OPTIMIZERS[optimizer]
+        here = torch.device("cpu")  # where numbers are compared without waiting for a device
         shared = {
-            name: numbers(lanes, name, device).view(-1, 1, 1) for name in names.OPTIMIZERS[optimizer].hyperparameters
+            name: numbers(lanes, name, here).view(-1, 1, 1) for name in names.OPTIMIZERS[optimizer].hyperparameters
         }
-        rates, decays = learning_rates(architecture, lanes, device), weight_decays(architecture, lanes, device)
-        self._groups = grouped(rates, decays, shared)
+        rates, decays = learning_rates(architecture, lanes, here), weight_decays(architecture, lanes, here)
+        self._groups = [
+            Group(group.places, {name: value.to(device) for name, value in group.hyperparameters.items()})
+            for group in grouped(rates, decays, shared)
+        ]
         self.state = init(self._rule, self._groups, weights)
         # lanes of one stack agree in it, so that a network is moved by the same operations whatever its stack
         self._has_one_rate = len(self._groups) == 1 and not any(map(names.has_own_rates, lanes))
