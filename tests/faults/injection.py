@@ -63,12 +63,11 @@ class Countdown:
 def failing_database(store: Store) -> Generator[Countdown]:
     """Statements and commits of a store that fail in turn, as a broken connection lets them fail."""
     countdown = Countdown()
-    driver = sqlite3 if store.dialect == "sqlite" else psycopg
     dialects = {id(engine.dialect): engine.dialect for engine in (store._writer, store._reader)}
     names = ("do_execute", "do_executemany", "do_commit")
     for dialect in dialects.values():
         for name in names:
-            call = countdown.guard(getattr(dialect, name), lambda: driver.OperationalError("injected"))
+            call = countdown.guard(getattr(dialect, name), _lost if store.dialect == "postgresql" else _locked)
             setattr(dialect, name, call)
     try:
         yield countdown
@@ -76,6 +75,18 @@ def failing_database(store: Store) -> Generator[Countdown]:
         for dialect in dialects.values():
             for name in names:
                 delattr(dialect, name)
+
+
+def _lost() -> Exception:
+    """What psycopg raises where the connection is gone: it has no SQLSTATE."""
+    return psycopg.OperationalError("injected")
+
+
+def _locked() -> Exception:
+    """What sqlite3 raises where another process holds the file."""
+    error = sqlite3.OperationalError("injected")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return error
 
 
 @contextlib.contextmanager
