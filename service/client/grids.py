@@ -1,6 +1,7 @@
 """Grids as a notebook has them: NumPy and pandas numbers, arrays and ranges become the numbers they are."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,8 @@ Grid = Mapping[str, Any] | str | bytes | Path
 Seeds = int | np.integer | Sequence[int] | np.ndarray
 """n for the seeds 0 .. n-1, or a list of them."""
 _ENDINGS: Final = (".yaml", ".yml", ".json")
+_AMONG_LAYERS: Final = re.compile(r"(?:^|\.)layers(?:\[[0-9]+\])?$")
+"""Places whose keys are layers, which numbers name."""
 _LONGEST_PATH: Final = 1_000
 
 
@@ -102,7 +105,9 @@ def _from_array(value: Any, place: str) -> Any:
 
 
 def _key(key: Any, place: str) -> str:
-    if not isinstance(key, str):
+    """A word; among layers also a number, as JSON can hold it."""
+    is_number = isinstance(key, int | np.integer) and not isinstance(key, bool)
+    if not (isinstance(key, str) or (is_number and _AMONG_LAYERS.search(place))):
         raise wrong(place, f"has the key {key!r:.50}; keys are words")
     return str(key)
 

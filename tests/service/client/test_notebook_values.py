@@ -91,6 +91,13 @@ def test_anything_else_is_refused_with_its_place(given):
     assert error.value.code == "not_sent" and error.value.errors[0]["path"].startswith("axes.network.width[1]")
 
 
+def test_layers_may_be_named_by_numbers():
+    layers = {1: {"learning_rate": np.float64(0.1)}, np.int64(2): {"weight_decay": 0}}
+    made = plain({"trial": {"training": {"layers": layers}}, "axes": {"training.layers": [layers]}}, "")
+    wanted = {"1": {"learning_rate": 0.1}, "2": {"weight_decay": 0}}
+    assert made == {"trial": {"training": {"layers": wanted}}, "axes": {"training.layers": [wanted]}}
+
+
 @pytest.mark.parametrize("text", ["grid.yaml", "./grid.YML", "folder/grid.json", "/tmp/grid.yaml ", "C:\\grid.yaml"])
 def test_a_string_that_names_a_file_is_said_to_be_one(text):
     with pytest.raises(ClientError, match=r"is the name of a file, and there is no such file here.*Path\("):

@@ -170,7 +170,12 @@ PLAIN = st.recursive(
     max_leaves=8,
 )
 KEYS = st.sampled_from(["name", "tags", "trial", "axes", "zip", "exclude", "include", "seeds", "claims", "priority"])
-PATHS = st.sampled_from(["training", "training.steps", "network.width", "data.spectrum", "training.stop", "measure"])
+PATHS = st.sampled_from(
+    [
+        *("training", "training.steps", "network.width", "data.spectrum", "training.stop", "measure", "layers"),
+        *("training.layers", "training.layers.1", "training.layers.1.learning_rate", "training.layers.x.weight_decay"),
+    ]
+)
 
 
 @given(
