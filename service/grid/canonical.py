@@ -154,12 +154,12 @@ def _data(data: DataSettings) -> dict[str, Any]:
         del kept["test_fraction"]
         if data.encoding == "one_hot":
             del kept["equals_sign"]
-    if data.kind == "uploaded" and data.test_fraction is None:
+    if data.kind == "uploaded" and not data.test_fraction:
         del kept["seed"]
-    if kept.get("test_fraction") is not None:
+    if kept.get("test_fraction"):
         kept.pop("test_samples", None)
-    as_before = {"layout": "flat", "test_fraction": None, "vocabulary": None}
-    return {name: value for name, value in kept.items() if name not in as_before or value != as_before[name]}
+    as_before = {"layout": ("flat",), "test_fraction": (None, 0.0), "vocabulary": (None,)}
+    return {name: value for name, value in kept.items() if value not in as_before.get(name, ())}
 
 
 def _network(network: NetworkSettings) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class DataSettings(Section):
     test_samples: Count = Field(0, ge=0, le=1_000_000, description="Number of held-out samples; 0: no test set.")
     test_fraction: Real | None = Field(
         None,
-        gt=0,
+        ge=0,
         lt=1,
         description="Instead of test_samples, for sets of a known size (digits, tables, modular_addition, uploaded "
         "without x_test): share of all rows that is held out.",
@@ -134,6 +134,8 @@ class DataSettings(Section):
     def _held_out_once(self) -> Self:
         if self.test_fraction is None or "test_fraction" not in names.DATA_KINDS[self.kind]:
             return self
+        if self.test_fraction == 0 and self.kind != "modular_addition":
+            return self
         if self.test_samples and self.kind not in ("modular_addition", "uploaded"):
             raise ValueError(
                 f"give one of test_samples ({self.test_samples}) and test_fraction ({self.test_fraction:g}), not both"
@@ -152,11 +154,11 @@ class DataSettings(Section):
         if self.kind not in names.TABLES:
             return self
         total = names.TABLES[self.kind].samples
-        if self.test_fraction is not None and not 0 < names.share(total, self.test_fraction) < total:
+        if self.test_fraction and not 0 < names.share(total, self.test_fraction) < total:
             raise ValueError(
                 f"test_fraction {self.test_fraction:g} of the {total} samples of {self.kind} leaves none on one side"
             )
-        tests = self.test_samples if self.test_fraction is None else names.share(total, self.test_fraction)
+        tests = names.share(total, self.test_fraction) if self.test_fraction else self.test_samples
         if self.kind == "digits" and self.samples + tests > total:
             raise ValueError(f"digits has {total} samples: samples + test_samples is {self.samples} + {tests}")
         if tests >= total:

@@ -74,7 +74,7 @@ def known_shape(data: Mapping[str, Any]) -> DataShape:
 
 def _table(data: Mapping[str, Any]) -> DataShape:
     table, fraction = names.TABLES[data["kind"]], data.get("test_fraction")
-    tests = data["test_samples"] if fraction is None else names.share(table.samples, fraction)
+    tests = names.share(table.samples, fraction) if fraction else data["test_samples"]
     if data["kind"] != "digits":
         return DataShape(table.samples - tests, (table.inputs,), table.outputs, tests)
     is_image = data.get("layout") == "image"
@@ -127,7 +127,7 @@ def _of_arrays(arrays: Arrays) -> DataShape | None:
 
 def _split(shape: DataShape, data: DataSettings, has_test: bool) -> DataShape | Misfit:
     """The sizes of uploaded data after some rows were held out, if any are to be."""
-    if data.test_fraction is None:
+    if not data.test_fraction:
         return shape
     if has_test:
         return Misfit("data.test_fraction", f"the dataset has its own {shape.test_samples} rows x_test: leave it away")

@@ -34,6 +34,15 @@ BLOCKS: list[dict[str, Any]] = [
     ),
     {"data": {"kind": "sparse_parity", "test_samples": 9}, "training": {"loss": "logistic"}},
     *({"training": {"dtype": name}} for name in names.DTYPES),
+    *(
+        {
+            "network": {"parameterization": "mup", "bias": True, "activation": "tanh"},
+            "training": {"optimizer": name, **BATCHES[rule.minibatches], "weight_decay": 0.1, "decay_biases": False},
+        }
+        for name, rule in names.OPTIMIZERS.items()
+    ),
+    {"training": {"layers": {"1": {"learning_rate": 0}, "3": {"weight_decay": 0.1}}, "dtype": "float32"}},
+    {"data": {"kind": "wine"}, "training": {"loss": "cross_entropy", "label_smoothing": 0.1, "schedule": "cosine"}},
     *({"init": {"scheme": name}} for name in names.INITIALISATIONS if name != "given"),
     {"network": {"depth": 1}},
     {"training": {"optimizer": "sgd", "batch_size": 7, "batch_order": "cyclic"}},

@@ -15,7 +15,15 @@ BLOCKS = st.fixed_dictionaries(
     {},
     optional={
         "data": st.fixed_dictionaries(
-            {}, optional={"noise": st.sampled_from([0, 0.0, -0.0, 1]), "seed": st.none() | st.integers(0, 5)}
+            {},
+            optional={
+                "kind": st.sampled_from(["linear_teacher", "digits", "iris", "modular_addition", "conv_teacher"]),
+                "noise": st.sampled_from([0, 0.0, -0.0, 1]),
+                "seed": st.none() | st.integers(0, 5),
+                "layout": st.sampled_from(names.LAYOUTS),
+                "encoding": st.sampled_from(names.ENCODINGS),
+                "test_fraction": st.sampled_from([None, 0.25]),
+            },
         ),
         "network": st.fixed_dictionaries(
             {"depth": st.integers(1, 4), "width": st.integers(1, 5)},
@@ -37,6 +45,12 @@ BLOCKS = st.fixed_dictionaries(
                 "schedule": st.sampled_from(names.SCHEDULES),
                 "steps": st.sampled_from([10, 10.0]),
                 "device": st.sampled_from(["cpu", "gpu"]),
+                "weight_decay": st.sampled_from([0, 0.1]),
+                "decay_biases": st.booleans(),
+                "layers": st.sampled_from([{}, {"1": {}}, {"1": {"learning_rate": 0.02, "weight_decay": 0}}]),
+                "loss": st.sampled_from(["half", "huber", "cross_entropy"]),
+                "huber_delta": st.sampled_from([1, 2.0]),
+                "label_smoothing": st.sampled_from([0, 0.1]),
             },
         ),
         "measure": st.fixed_dictionaries(

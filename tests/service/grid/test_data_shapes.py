@@ -13,6 +13,8 @@ from service.grid.expansion import expand
 from service.grid.trial_settings import TrialSettings
 
 MADE: list[dict[str, Any]] = [
+    {"kind": "wine", "test_fraction": 0},
+    {"kind": "modular_addition", "test_fraction": 0},
     {},
     {"samples": 30, "inputs": 7, "outputs": 2, "spectrum": [1], "test_samples": 4},
     {"kind": "clusters"},
@@ -97,6 +99,10 @@ def test_data_that_do_not_fit_are_refused_by_name(data: dict, arrays: dict, path
     ("one", "other"),
     [
         ({"kind": "digits"}, {"kind": "digits", "layout": "flat", "test_fraction": None}),
+        ({"kind": "digits", "test_samples": 9}, {"kind": "digits", "test_samples": 9, "test_fraction": 0}),
+        ({"kind": "iris"}, {"kind": "iris", "test_fraction": 0.0}),
+        ({"kind": "uploaded", "dataset_id": "a"}, {"kind": "uploaded", "dataset_id": "a", "test_fraction": 0}),
+        ({"kind": "modular_addition", "fraction": 1}, {"kind": "modular_addition", "test_fraction": 0}),
         ({"kind": "digits", "test_fraction": 0.2}, {"kind": "digits", "test_fraction": 0.2, "test_samples": 0}),
         ({"kind": "modular_addition", "fraction": 0.7}, {"kind": "modular_addition", "test_fraction": 0.3}),
         ({"kind": "modular_addition"}, {"kind": "modular_addition", "fraction": 0.5, "equals_sign": True}),
