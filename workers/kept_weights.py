@@ -23,17 +23,16 @@ class KeptWeights(NamedTuple):
     content: bytes
 
 
-def kept_weights(lanes: Sequence[int], step: int, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Any]:
+def kept_weights(lanes: Sequence[int], step: int, named: Mapping[str, Tensor]) -> list[KeptWeights]:
     """The weights of every lane of a stack.
 
     Args:
         lanes: their numbers.
         step: updates done so far.
-        weights: (K, d_l, d_{l-1}) per layer: `w1` .. `wL` of the file, as an .npz of initial weights has them.
-        biases: (K, d_l, 1) per layer, or none: `b1` .. `bL`, each (d_l,).
+        named: every parameter (K, ..) under the name that it can be given by: `w1` .. `wL`, `b1` .. `bL` of a fully
+            connected network.
     """
-    arrays = {f"w{layer}": weight.cpu().numpy() for layer, weight in enumerate(weights, 1)}
-    arrays |= {f"b{layer}": bias.squeeze(-1).cpu().numpy() for layer, bias in enumerate(biases, 1)}
+    arrays = {name: parameter.cpu().numpy() for name, parameter in named.items()}
     return [
         KeptWeights(lane, step, encoded({name: array[place] for name, array in arrays.items()}, {"step": str(step)}))
         for place, lane in enumerate(lanes)

@@ -17,7 +17,7 @@ from service.grid.measured_steps import measured_times
 from workers.checkpoints import Named, flattened, like
 from workers.goals import Goals
 from workers.paces import Paces
-from workers.updates import Updates, learning_rates, numbers, weight_decays
+from workers.updates import Updates, learning_rates, numbers, owners, weight_decays
 
 CHECK_STEPS = 64
 """Optimiser steps between two looks at whether a network has diverged."""
@@ -106,7 +106,8 @@ class Data:
         seeds: Sequence[int],
         dtype: torch.dtype,
     ) -> None:
-        self.architecture, self._loss = architecture, loss_of(training["loss"])
+        self._architecture, self._loss = architecture, loss_of(training["loss"])
+        self.parameterization, self.owners = architecture.parameterization, owners(architecture, training["optimizer"])
         self._x, self._y = x.to(dtype), y.to(dtype)
         self._moments: Moments | None = None
         self._batches: Batches | None = None
@@ -117,12 +118,12 @@ class Data:
         else:
             self._x, self._y = laid_out(architecture, self._x), laid_out(architecture, self._y)
         samples = training.get("batch_size") or x.shape[1]
-        self._first_rows = _first_rows(self._x)
+        self._first_rows = first_rows(self._x)
         self._is_thin = not architecture.is_product and is_thin(architecture, samples)
 
     def factored(self, params: Params, scale: Tensor) -> list[Factored] | None:
         """Thin factors of `scale` (K, 1, 1) times the gradients, where the network and the loss allow them."""
-        architecture = self.architecture
+        architecture = self._architecture
         if self._moments is not None and architecture.parameterization == "standard":
             return factored_gradients(params, self._moments, scale)
         if self._is_thin:
@@ -131,7 +132,7 @@ class Data:
 
     def gradients(self, params: Params) -> Params:
         """Of the next minibatch, or of the whole set."""
-        architecture = self.architecture
+        architecture = self._architecture
         if self._moments is not None:
             return architecture.pulled_back(moment_gradients(architecture.effective(params), self._moments))
         return gradients(architecture, params, *self._samples(), self._loss)
@@ -140,13 +141,17 @@ class Data:
         """The next minibatch, or the whole set: x (K, N, D) and y (K, N, C)."""
         if self._batches is None:
             return self._x, self._y
-        rows = self._batches.next().to(self._x.device) + self._first_rows
-        # whole rows of one table, each copied in one go; an index for each axis copies number by number
-        x, y = (embedding(rows, samples.flatten(0, 1)) for samples in (self._x, self._y))
-        if self.architecture.is_product:
+        x, y = self._picked(self._batches)
+        if self._architecture.is_product:
             # two products read them, in any order equally well
             return x, y
-        return laid_out(self.architecture, x), laid_out(self.architecture, y)
+        return laid_out(self._architecture, x), laid_out(self._architecture, y)
+
+    def _picked(self, batches: Batches) -> tuple[Tensor, Tensor]:
+        """The next minibatch."""
+        rows = batches.next().to(self._x.device) + self._first_rows
+        # whole rows of one table, each copied in one go; an index for each axis copies number by number
+        return embedding(rows, self._x.flatten(0, 1)), embedding(rows, self._y.flatten(0, 1))
 
     def state(self) -> Named:
         """Where the minibatches are."""
@@ -161,7 +166,7 @@ class Data:
     def keep(self, index: Tensor) -> None:
         """Keep the networks at these places."""
         self._x, self._y = self._x[index], self._y[index]
-        self._first_rows = _first_rows(self._x)
+        self._first_rows = first_rows(self._x)
         if self._moments is not None:
             self._moments = Moments(self._moments.xx[index], self._moments.yx[index])
         if self._batches is not None:
@@ -175,12 +180,12 @@ class Stepping:
         self._data = data
         self._computes_in = weights[0].dtype
         # lanes of one stack agree in it; see service/grid/stacking.py
-        if any(names.has_wide_weights(one, data.architecture.parameterization) for one in lanes):
+        if any(names.has_wide_weights(one, data.parameterization) for one in lanes):
             weights = tuple(weight.to(torch.float64) for weight in weights)
         self.weights = weights
         self._goals, self._paces = Goals(settings, [one["steps"] for one in lanes]), Paces(lanes)
         self.points = len(self._goals)
-        self._updates = Updates(data.architecture, weights, lanes)
+        self._updates = Updates(data.owners, weights, lanes)
         self._rate = numbers(lanes, "learning_rate", weights[0].device)
         self.step, self.at_check = 0, False
 
@@ -271,11 +276,11 @@ class Flowing:
         self._goals = measured_times(settings)
         self._kept = settings["measure"].get("weights", ())
         self.points = len(self._goals)
-        speeds = learning_rates(data.architecture, lanes, weights[0].device)
+        speeds = learning_rates(data.owners, lanes, weights[0].device)
         self._problem = flow.Problem(
             data.gradients,
             tuple(weight.shape[1:] for weight in weights),
-            _spread(weight_decays(data.architecture, lanes, weights[0].device), weights),
+            _spread(weight_decays(data.owners, lanes, weights[0].device), weights),
             training["rtol"],
             training["atol"],
             None if all(bool((own == 1).all()) for own in speeds) else _spread(speeds, weights),
@@ -370,7 +375,7 @@ def loss_numbers(lanes: Sequence[Training], device: torch.device) -> dict[str, T
     }
 
 
-def _first_rows(samples: Tensor) -> Tensor:
+def first_rows(samples: Tensor) -> Tensor:
     """(K, 1) where each network's samples (K, N, ..) begin among those of all, (K N, ..)."""
     return torch.arange(len(samples), device=samples.device)[:, None] * samples.shape[1]
 

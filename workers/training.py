@@ -14,22 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nfa_kernels.collapse import has_collapsed, log_size
+from nfa_kernels.collapse import has_collapsed
 from nfa_kernels.data import Data as Samples
 from nfa_kernels.data import make_data
-from nfa_kernels.initialisations import initial_biases, initial_weights
-from nfa_kernels.linear import LOSS_FACTORS
 from nfa_kernels.losses import loss_of, loss_targets
-from nfa_kernels.measured_data import measured_data
-from nfa_kernels.metrics import Measured, Request, measure, needs_initial
-from nfa_kernels.networks import Architecture, forward
-from nfa_kernels.parameterizations import initial_factors
+from nfa_kernels.metrics import Measured, Request, needs_initial
 from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP, LOSS_BELOW, STUCK, Block, Lane, LaneEnd, Stack
 from workers.checkpoints import CheckpointError, pack, unpack
 from workers.kept_weights import KeptWeights, kept_weights
-from workers.motion import Data, loss_numbers, motion
+from workers.motion import loss_numbers, motion
+from workers.networks import Network, network_of
 from workers.rows import Rows
-from workers.updates import weight_decays
 
 EXPLODES_TIMES = 1e6
 """A loss this many times above both the initial loss and the zero function's has diverged."""
@@ -78,38 +73,28 @@ class _Run:
         stopped: Stopped = frozenset,
     ) -> None:
         self.settings = settings = stack.lanes[0].settings
-        training, network = settings["training"], settings["network"]
+        training = settings["training"]
         self.lanes = list(range(len(stack.lanes)))
         self.block_seconds, self.checkpoint_seconds, self.stopped = block_seconds, checkpoint_seconds, stopped
         dtype = getattr(torch, training["dtype"])
         data = [_data(lane, stack.arrays) for lane in stack.lanes]
         x, y, x_test, y_test = (torch.stack(parts).to(device) for parts in zip(*data, strict=True))
-        # a fully connected network reads an image as a row; of rows these are the same tensors
-        x, x_test = x.flatten(2), x_test.flatten(2)
         del data
-        widths = (x.shape[-1], *network["width"], y.shape[-1])
-        self.architecture = Architecture(
-            widths,
-            network.get("activation", "linear"),
-            network.get("slope", 0.1),
-            network["bias"],
-            network["parameterization"],
-        )
-        initial = [_parameters(lane, self.architecture, stack.arrays) for lane in stack.lanes]
+        self.network = network_of(settings, x.shape[2:], y.shape[-1])
+        x, x_test = self.network.inputs(x), self.network.inputs(x_test)
+        initial = [_parameters(lane, self.network, stack.arrays) for lane in stack.lanes]
         weights = tuple(torch.stack(array).to(device, dtype) for array in zip(*initial, strict=True))
         self.loss_name, self.loss = training["loss"], loss_of(training["loss"])
         measured = settings["measure"]
         passes = getattr(torch, measured.get("dtype", "float64"))
         trainings = [lane.settings["training"] for lane in stack.lanes]
         numbers = loss_numbers(trainings, y.device)
-        self.data = measured_data(
-            self.architecture, x, y, x_test, y_test, self.loss_name, loss_numbers=numbers, dtype=passes
-        )
+        self.data = self.network.measured_data((x, y, x_test, y_test), self.loss_name, numbers, passes)
         seeds = [lane.seed for lane in stack.lanes]
         y = loss_targets(self.loss_name, y, numbers)
-        samples = Data(self.architecture, x, y, training, seeds, dtype)
+        samples = self.network.training_data(x, y, training, seeds, dtype)
         self.motion = motion(weights, samples, settings, trainings)
-        self.weight_decay = torch.stack(weight_decays(self.architecture, trainings, device)[: len(widths) - 1], 1)
+        self.weight_decay = self.network.weight_decays(samples.owners, trainings, device)
         self.request = Request(
             tuple(measured["metrics"]), tuple(measured["layers"]), tuple(measured.get("exponents", ()))
         )
@@ -120,7 +105,7 @@ class _Run:
         # an initial loss that is no number says nothing about what follows
         self.explodes_at = EXPLODES_TIMES * torch.maximum(loss.nan_to_num(0.0, 0.0), self.data.zero_loss)
         self.checked_x, self.checked_y = self._checked(x.to(dtype), y)
-        self.dtype, self.size_at_first = dtype, log_size(self.architecture.weights(self.motion.weights))
+        self.dtype, self.size_at_first = dtype, self.network.log_size(self.motion.weights)
         self.first, self.saved = 0, time.monotonic()
         files = [lane.checkpoint for lane in stack.lanes if lane.checkpoint is not None]
         if files:
@@ -164,8 +149,8 @@ class _Run:
             if places := self.motion.kept(number):
                 index = self._index(places)
                 params = tuple(array[index].to(self.dtype) for array in self.motion.weights)
-                weights, biases = self.architecture.weights(params), self.architecture.biases(params)
-                self.kept += kept_weights([self.lanes[p] for p in places], self.motion.step, weights, biases)
+                lanes = [self.lanes[place] for place in places]
+                self.kept += kept_weights(lanes, self.motion.step, self.network.named(params))
             if places := self.motion.measured(number):
                 self._measure(places, self.motion.ending(number))
         yield self._block(last=True)
@@ -189,17 +174,17 @@ class _Run:
 
     def _outputs(self, x: Tensor) -> Tensor:
         """(K, N, C) f(x), computed in the dtype of x, in float64."""
-        return forward(self.architecture, tuple(weight.to(x.dtype) for weight in self.motion.weights), x).double()
+        return self.network.forward(tuple(weight.to(x.dtype) for weight in self.motion.weights), x).double()
 
     def _checked(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """What divergence is looked for on: the compressed set of a product of matrices, or the first samples."""
-        if self.architecture.is_product and self.loss_name in LOSS_FACTORS:
+        if self.network.is_compressed(self.loss_name):
             return self.data.x, self.data.y
         return x[:, :CHECK_ROWS].clone(), y[:, :CHECK_ROWS].to(torch.float64)
 
     def _collapsed(self) -> Tensor:
         """(K,) which lanes have decayed to where their arithmetic underflows."""
-        return has_collapsed(log_size(self.architecture.weights(self.motion.weights)), self.size_at_first, self.dtype)
+        return has_collapsed(self.network.log_size(self.motion.weights), self.size_at_first, self.dtype)
 
     def _index(self, places: Sequence[int]) -> Tensor | slice:
         """What picks the lanes at these places out of a tensor (K, ..); nothing is copied where all are meant."""
@@ -278,14 +263,13 @@ class _Run:
 
     def _measured(self, index: Tensor | slice) -> Measured:
         """Every metric asked for, of the running lanes at these places."""
-        return measure(
-            self.architecture,
+        return self.network.measure(
             tuple(weight[index] for weight in self.motion.weights),
             self.data.select(index),
             self.request,
             self.loss_name,
-            initial=None if self.initial is None else tuple(weight[index] for weight in self.initial),
-            weight_decay=self.weight_decay[index],
+            None if self.initial is None else tuple(weight[index] for weight in self.initial),
+            self.weight_decay[index],
         )
 
     def _keep(self, places: list[int]) -> None:
@@ -333,22 +317,11 @@ def _data(lane: Lane, arrays: Mapping[str, Mapping[str, Any]]) -> Samples:
     return make_data(kind, lane.seed if fixed is None else fixed, **settings)
 
 
-def _parameters(lane: Lane, architecture: Architecture, arrays: Mapping[str, Mapping[str, Any]]) -> list[Tensor]:
-    """Weights and, where the architecture has them, biases (d_l, 1) of one trial before its first step."""
+def _parameters(lane: Lane, network: Network, arrays: Mapping[str, Mapping[str, Any]]) -> list[Tensor]:
+    """Parameters of one trial before its first step."""
     settings = dict(lane.settings["init"])
     given = arrays[settings.pop("weights_id")] if "weights_id" in settings else {}
-    if given:
-        settings["arrays"] = given
-    scheme = settings.pop("scheme")
-    factors = initial_factors(architecture.parameterization, scheme, architecture.widths)
-    drawn = initial_weights(scheme, architecture.widths, lane.seed, **settings)
-    weights = [weight if factor == 1 else factor * weight for weight, factor in zip(drawn, factors, strict=True)]
-    if architecture.bias:
-        return [*weights, *initial_biases(architecture.widths, given)]
-    unread = sorted(name for name in given if name.startswith("b"))
-    if unread:
-        raise ValueError(f"arrays: received {', '.join(unread)}, and the network has no biases: network.bias is false")
-    return weights
+    return network.initial(settings, lane.seed, given)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """The steps of a stack's optimiser, with the learning rate and the decay that each parameter of each network has."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,23 +16,42 @@ from nfa_kernels.products import Factored
 Training = Mapping[str, Any]
 
 
+class Owner(NamedTuple):
+    """What the learning rate and the decay of a parameter follow from."""
+
+    layers: tuple[str, ...]
+    """Number and names of its layer, any of which may stand under `training.layers`."""
+    is_bias: bool
+    """Or a gain: spared by `decay_biases: false`."""
+    rate: float = 1.0
+    """What the parameterisation multiplies its learning rate by."""
+
+
+def owners(architecture: Architecture, optimizer: str) -> list[Owner]:
+    """Of every parameter of a fully connected network."""
+    steps = names.OPTIMIZERS[optimizer].steps
+    scalings = layer_scalings(architecture.parameterization, architecture.widths, bias=architecture.bias, steps=steps)
+    depth = architecture.depth
+    return [Owner((str(place % depth + 1),), place >= depth, scaling.rate) for place, scaling in enumerate(scalings)]
+
+
 class Updates:
     """An update rule and its state; parameters that share their numbers are moved together.
 
     Args:
-        architecture: shared by the stack.
+        of: owner of every parameter.
         weights: initial parameters, in the dtype that they are moved in.
         lanes: canonical `training` settings of every network, of one optimiser.
     """
 
-    def __init__(self, architecture: Architecture, weights: Params, lanes: Sequence[Training]) -> None:
+    def __init__(self, of: Sequence[Owner], weights: Params, lanes: Sequence[Training]) -> None:
         optimizer, device = lanes[0]["optimizer"], weights[0].device
         self._rule = OPTIMIZERS[optimizer]
         here = torch.device("cpu")  # where numbers are compared without waiting for a device
         shared = {
             name: numbers(lanes, name, here).view(-1, 1, 1) for name in names.OPTIMIZERS[optimizer].hyperparameters
         }
-        rates, decays = learning_rates(architecture, lanes, here), weight_decays(architecture, lanes, here)
+        rates, decays = learning_rates(of, lanes, here), weight_decays(of, lanes, here)
         self._groups = [
             Group(group.places, {name: value.to(device) for name, value in group.hyperparameters.items()})
             for group in grouped(rates, decays, shared)
@@ -79,39 +98,40 @@ def numbers(lanes: Sequence[Training], name: str, device: torch.device) -> Tenso
     return torch.tensor([training[name] for training in lanes], dtype=torch.float64, device=device)
 
 
-def learning_rates(architecture: Architecture, lanes: Sequence[Training], device: torch.device) -> list[Tensor]:
+def learning_rates(of: Sequence[Owner], lanes: Sequence[Training], device: torch.device) -> list[Tensor]:
     """(K,) learning rate of every parameter: its layer's own or the network's, times what its role asks for.
 
     Gradient flow has no learning rate; what is left is how fast time passes for each parameter.
     """
-    steps = names.OPTIMIZERS[lanes[0]["optimizer"]].steps
-    scalings = layer_scalings(architecture.parameterization, architecture.widths, bias=architecture.bias, steps=steps)
     return [
         torch.tensor(
-            [_of_layer(one, place % architecture.depth + 1, "learning_rate", 1.0) * scaling.rate for one in lanes],
+            [_of_layer(one, owner.layers, "learning_rate", 1.0) * owner.rate for one in lanes],
             dtype=torch.float64,
             device=device,
         )
-        for place, scaling in enumerate(scalings)
+        for owner in of
     ]
 
 
-def weight_decays(architecture: Architecture, lanes: Sequence[Training], device: torch.device) -> list[Tensor]:
+def weight_decays(of: Sequence[Owner], lanes: Sequence[Training], device: torch.device) -> list[Tensor]:
     """(K,) decay of every parameter: its layer's own or the network's; none of biases where they are not to decay."""
     found = []
-    for place in range(architecture.depth * (1 + architecture.bias)):
-        layer, is_bias = place % architecture.depth + 1, place >= architecture.depth
+    for owner in of:
         own = [
-            0.0 if is_bias and not one.get("decay_biases", True) else _of_layer(one, layer, "weight_decay", 0.0)
+            0.0
+            if owner.is_bias and not one.get("decay_biases", True)
+            else _of_layer(one, owner.layers, "weight_decay", 0.0)
             for one in lanes
         ]
         found.append(torch.tensor(own, dtype=torch.float64, device=device))
     return found
 
 
-def _of_layer(training: Training, layer: int, name: str, missing: float) -> float:
-    own = training.get("layers", {}).get(str(layer), {})
-    return own.get(name, training.get(name, missing))
+def _of_layer(training: Training, layers: Sequence[str], name: str, missing: float) -> float:
+    """A number of the layer's own, by its number or a name, or else of the network."""
+    given = training.get("layers", {})
+    own = [given[layer][name] for layer in layers if name in given.get(layer, {})]
+    return own[0] if own else training.get(name, missing)
 
 
 def _paced(group: Group, pace: float | Tensor) -> Group:

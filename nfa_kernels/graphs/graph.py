@@ -58,14 +58,10 @@ class Graph:
         return any(isinstance(node, Residual | Norm | Attention) for node in self.walk())
 
     @property
-    def is_product(self) -> bool:
-        """Whether the network is a product of matrices: linear maps of vectors, without biases."""
+    def is_linear(self) -> bool:
+        """Whether nothing bends the network: linear maps of vectors, with or without biases."""
         plain = all(isinstance(node, Linear | Flatten) for node in self.nodes)
-        return (
-            plain
-            and all(one.role == "weight" and len(one.shape) == 2 for one in self.parameters)
-            and all(one.positions == 1 for one in self.measured)
-        )
+        return plain and all(one.positions == 1 for one in self.measured)
 
     def walk(self) -> Iterator[Node]:
         """Every layer, those inside of a residual connection behind it."""

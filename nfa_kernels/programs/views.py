@@ -66,9 +66,9 @@ class ProgramView(NetworkView):
 
     @cached_property
     def tapped(self) -> Tapped:
-        """Outputs, and factors at every asked layer; of a product of matrices always also at the first."""
+        """Outputs, and factors at every asked layer; of a linear network always also at the first."""
         layers = {*self.layers} if self._needs.agop or self._needs.preactivations else set()
-        if self.program.graph.is_product:
+        if self.program.graph.is_linear:
             layers.add(1)
         return self.program.tapped(self._params, self.data.x, sorted(layers))
 
@@ -103,8 +103,8 @@ class ProgramView(NetworkView):
 
     @property
     def modes(self) -> Tensor:
-        """(K,) end-to-end singular values above the threshold; NaN unless the graph is a product of matrices."""
-        if self.program.graph.is_product:
+        """(K,) end-to-end singular values above the threshold; NaN unless the graph is linear."""
+        if self.program.graph.is_linear:
             return self._modes()
         return torch.full_like(self.data.zero_loss, torch.nan)
 

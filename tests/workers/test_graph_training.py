@@ -1,0 +1,165 @@
+"""Training stacks of networks beyond the fully connected one, by the same trainer."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from nfa_kernels import names
+from service.grid.canonical import canonical
+from service.grid.trial_settings import TrialSettings
+from workers.blocks import EXPLODED, Lane, Stack
+from workers.kept_weights import decoded
+from workers.training import train
+
+DIGITS = {"kind": "digits", "samples": 24, "layout": "image"}
+PAIRS = {"kind": "modular_addition", "modulus": 5, "encoding": "tokens", "equals_sign": True}
+VECTORS = {"samples": 20, "inputs": 5, "outputs": 2, "spectrum": [2, 1], "test_samples": 3}
+NETWORKS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
+    "resmlp": (VECTORS, {"depth": 4, "width": 6, "activation": "gelu", "norm": "layer", "bias": True}, 4),
+    "convnet": (DIGITS, {"depth": 3, "channels": 3, "kernel": 3, "stride": 2, "activation": "tanh"}, 3),
+    "transformer": (PAIRS, {"depth": 1, "width": 4, "heads": 2, "mlp_width": 6, "norm": "rms"}, 7),
+    "graph": (VECTORS, {"layers": [{"linear": 6}, "tanh", {"residual": [{"linear": 6}]}, {"linear": {}}]}, 3),
+}
+METRICS = [
+    "train_loss",
+    "test_loss",
+    "gradient_norm",
+    "accuracy",
+    "alignment",
+    "best_alignment",
+    "nfa_dnfa",
+    "residual",
+]
+
+
+def _lane(
+    kind: str, seed: int = 0, measure: dict[str, Any] | None = None, init: dict[str, Any] | None = None, **training: Any
+) -> Lane:
+    data, network, layers = NETWORKS[kind]
+    document = {
+        "data": data,
+        "init": init or {},
+        "training": {"steps": 12, **training},
+        "measure": {"points": 4, "metrics": METRICS, **(measure or {})},
+    }
+    settings = canonical(TrialSettings.model_validate(document))
+    settings["network"] = {"kind": kind, **network}
+    settings["measure"]["layers"] = list(range(1, layers + 1))
+    return Lane(settings, seed)
+
+
+def _numbers(blocks: list[Any], lane: int, beyond: int = -1) -> np.ndarray:
+    """Every number of the rows of one lane behind a step, by step and layer."""
+    found = []
+    for name in ("network", "layers"):
+        table = pa.Table.from_batches([getattr(block, name) for block in blocks])
+        rows = [row for row in table.to_pylist() if row.pop("lane") == lane and row["step"] > beyond]
+        found += [
+            value for row in sorted(rows, key=lambda row: (row["step"], row.get("layer"))) for value in row.values()
+        ]
+    return np.array(found, dtype=float)
+
+
+@pytest.mark.parametrize(
+    ("kind", "optimizer", "batch"),
+    [(kind, *rule) for kind in NETWORKS for rule in (("gd", None), ("adam", 7))]
+    + [("resmlp", "muon", None), ("graph", "gradient_flow", None), ("convnet", "lion", 5)],
+)
+def test_a_stack_of_any_kind_equals_its_members_trained_alone(kind, optimizer, batch):
+    given: dict[str, Any] = {"optimizer": optimizer} | (
+        {"horizon": 0.1} if optimizer == "gradient_flow" else {"steps": 12}
+    )
+    given |= {"batch_size": batch} if batch else {}
+    lanes = [_lane(kind, seed, learning_rate=rate, **given) for seed, rate in ((0, 0.02), (1, 0.01), (0, 0.005))]
+    together = list(train(Stack(tuple(lanes))))
+    for index, lane in enumerate(lanes):
+        alone = _numbers(list(train(Stack((lane,)))), 0)
+        found = _numbers(together, index)
+        assert len(found) > 20 and np.isfinite(found).mean() > 0.6
+        # a trained step's rounding is carried on by every further one
+        np.testing.assert_allclose(found, alone, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu"])
+def test_an_mlp_written_as_a_graph_trains_to_the_mlps_numbers(activation):
+    document = {
+        "data": VECTORS,
+        "network": {"depth": 3, "width": 6, "activation": activation, "bias": True},
+        "training": {"steps": 40, "optimizer": "adam", "batch_size": 6},
+        "measure": {"points": 5, "layers": "all", "metrics": [*names.METRICS]},
+    }
+    settings = canonical(TrialSettings.model_validate(document))
+    network = {"depth": 3, "width": 6, "activation": activation, "bias": True, "skip": False, "kind": "resmlp"}
+    own, as_graph = (
+        _numbers(list(train(Stack((Lane(of, 3),)))), 0) for of in (settings, {**settings, "network": network})
+    )
+    assert len(own) > 100
+    np.testing.assert_allclose(as_graph, own, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_a_resumed_stack_of_any_kind_goes_on_to_the_same_numbers(kind):
+    lanes = tuple(_lane(kind, seed, optimizer="adam", batch_size=7) for seed in (0, 1))
+    blocks = list(train(Stack(lanes), block_seconds=0.0, checkpoint_seconds=0.0))
+    saved = [block.checkpoints for block in blocks if block.checkpoints]
+    files = {lane: (step, file) for lane, step, file in saved[len(saved) // 2]}
+    again = tuple(Lane(lane.settings, lane.seed, files[place][1]) for place, lane in enumerate(lanes))
+    resumed = list(train(Stack(again)))
+    for place in files:
+        after = _numbers(blocks, place, beyond=files[place][0])
+        assert len(after) > 5
+        np.testing.assert_allclose(_numbers(resumed, place), after, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_weights_that_a_stack_of_any_kind_keeps_are_where_another_begins(kind):
+    first = _lane(kind, 1, measure={"weights": [12]})
+    blocks = list(train(Stack((first,))))
+    ((_, step, file),) = [kept for block in blocks for kept in block.weights]
+    arrays, _ = decoded(file)
+    assert step == 12 and any(name.endswith(".weight") for name in arrays)
+    following = _lane(kind, 1, init={"scheme": "given", "weights_id": "w"}, steps=0)
+    begun = list(train(Stack((following,), {"w": arrays})))
+    ends = pa.Table.from_batches([block.network for block in blocks]).to_pylist()[-1]
+    begins = pa.Table.from_batches([block.network for block in begun]).to_pylist()[0]
+    assert begins["train_loss"] == pytest.approx(ends["train_loss"], rel=1e-14)
+
+
+def test_a_graph_that_diverges_ends_alone():
+    lanes = (_lane("graph", 0, steps=200, learning_rate=50.0), _lane("graph", 0, steps=200, learning_rate=0.01))
+    ends = {end.lane: end for block in train(Stack(lanes)) for end in block.ended}
+    assert (ends[0].state, ends[0].reason) == ("diverged", EXPLODED)
+    assert ends[1].state == "completed"
+
+
+def test_weights_beside_a_residual_connection_may_vanish_without_a_collapse():
+    lane = _lane("graph", 0, steps=3, optimizer="gd", init={"scale": 1e-200})
+    ends = [end for block in train(Stack((lane,))) for end in block.ended]
+    assert [(end.state, end.step) for end in ends] == [("completed", 3)]
+
+
+@pytest.mark.parametrize("key", ["2", "inner", "inner.key"])
+def test_a_layer_of_a_graph_has_numbers_of_its_own_by_its_number_or_name(key):
+    layers = [{"embedding": 4}, {"attention": {"heads": 1, "name": "inner", "bias": True}}, {"readout": "mean"}]
+    lane = _lane("transformer", 0, measure={"weights": [0, 12]}, learning_rate=0.02)
+    network = {"kind": "graph", "layers": [*layers, {"linear": {"name": "head"}}]}
+    lane = Lane({**lane.settings, "network": network}, 0)
+    lane.settings["measure"]["layers"] = [1, 5]
+    lane.settings["training"]["layers"] = {key: {"learning_rate": 0.0}}
+    kept = [decoded(file)[0] for block in train(Stack((lane,))) for _, _, file in block.weights]
+    still = {name for name, array in kept[0].items() if np.array_equal(array, kept[1][name])}
+    # the key's bias moves every score of a query alike: its gradient is rounding, whatever its rate
+    of_all = {f"inner.{role}.{part}" for role in ("query", "key", "value", "output") for part in ("weight", "bias")}
+    wanted = of_all if key == "inner" else {"inner.key.weight", "inner.key.bias"}
+    assert still - {"inner.key.bias"} == wanted - {"inner.key.bias"}
+
+
+def test_biases_and_gains_of_a_graph_may_be_spared_by_decay():
+    lane = _lane("resmlp", 0, measure={"weights": [0, 12]}, learning_rate=1e-12, optimizer="sgdw", weight_decay=1e10)
+    lane.settings["training"]["decay_biases"] = False
+    kept = [decoded(file)[0] for block in train(Stack((lane,))) for _, _, file in block.weights]
+    for name, array in kept[0].items():
+        shrunk = np.abs(kept[1][name]).max() < 0.9 * np.abs(array).max()
+        assert shrunk == (array.ndim == 2), name

@@ -1,0 +1,61 @@
+"""The training data of networks that are graphs: whole samples of any shape, in minibatches or all at once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nfa_kernels.batches import Batches
+from nfa_kernels.losses import loss_of
+from nfa_kernels.networks import Params
+from nfa_kernels.products import Factored
+from nfa_kernels.programs.graph_program import GraphProgram
+from workers.motion import Data, first_rows
+from workers.updates import Owner
+
+
+class ProgramData(Data):
+    """Inputs lie as rows, so that minibatches are picked as those of a fully connected network are."""
+
+    def __init__(
+        self,
+        program: GraphProgram,
+        x: Tensor,
+        y: Tensor,
+        training: Mapping[str, Any],
+        seeds: Sequence[int],
+        dtype: torch.dtype,
+    ) -> None:
+        self._program, self._loss, self._form = program, loss_of(training["loss"]), x.shape[2:]
+        self._x, self._y, self._moments = x.flatten(2).to(dtype), y.to(dtype), None
+        self.parameterization, self.owners = "standard", _owners(program)
+        is_batched = "batch_size" in training
+        self._batches = (
+            Batches(seeds, x.shape[1], training["batch_size"], training["batch_order"]) if is_batched else None
+        )
+        self._first_rows = first_rows(self._x)
+
+    def factored(self, params: Params, scale: Tensor) -> list[Factored] | None:
+        """Never: gradients of a graph are not kept as thin factors."""
+        return None
+
+    def gradients(self, params: Params) -> Params:
+        """Of the next minibatch, or of the whole set."""
+        x, y = (self._x, self._y) if self._batches is None else self._picked(self._batches)
+        return self._program.gradients(params, x.unflatten(2, self._form), y, self._loss)
+
+
+def _owners(program: GraphProgram) -> list[Owner]:
+    """Of every parameter: its layer's number, if it is measured, and name; an attention's maps have the whole's too."""
+    numbers = {one.name: str(one.number) for one in program.measured}
+    found = []
+    for parameter in program.parameters:
+        name = parameter.name.rpartition(".")[0]
+        layers = (
+            *((numbers[name],) if name in numbers else ()),
+            name,
+            *([name.partition(".")[0]] if "." in name else []),
+        )
+        found.append(Owner(layers, parameter.role in ("bias", "gain")))
+    return found
