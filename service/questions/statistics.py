@@ -29,6 +29,8 @@ _STATISTICS: Final[dict[str, pl.Expr]] = {
 """Beside these: count, qNN (a quantile in percent, linear) and ci95 (bootstrap interval of the mean)."""
 
 
+_AT_ONCE: Final = 500_000
+"""Numbers of many cells that are looked at together: what a statistic holds of each is some 50 bytes."""
 _COLUMNS: Final = {"ci95": ("ci95_low", "ci95_high")}
 
 
@@ -43,6 +45,8 @@ def statistics_of(cells: np.ndarray, values: np.ndarray, count: int, names: Sequ
     Returns:
         (count,) by name, NaN where undefined; ci95 becomes ci95_low and ci95_high.
     """
+    if len(values) > _AT_ONCE and count > 1:
+        return _by_halves(cells, values, count, names)
     frame = pl.DataFrame({"cell": cells, "value": values})
     plain = [name for name in dict.fromkeys(names) if name not in ("count", "ci95")]
     grouped = frame.group_by("cell").agg(pl.len().alias("count"), *(_expression(name).alias(name) for name in plain))
@@ -53,6 +57,16 @@ def statistics_of(cells: np.ndarray, values: np.ndarray, count: int, names: Sequ
     if "ci95" in names:
         found["ci95_low"], found["ci95_high"] = _intervals(cells, values, count)
     return {name: found[name] for name in columns_of(names)}
+
+
+def _by_halves(cells: np.ndarray, values: np.ndarray, count: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The same, of the cells up to the one in which half of the numbers are, and of those behind it, one by one."""
+    ends = np.cumsum(np.bincount(cells, minlength=count))
+    cut = min(max(int(np.searchsorted(ends, len(values) // 2)), 1), count - 1)
+    is_low = cells < cut
+    low = statistics_of(cells[is_low], values[is_low], cut, names)
+    high = statistics_of(cells[~is_low] - cut, values[~is_low], count - cut, names)
+    return {name: np.concatenate([low[name], high[name]]) for name in low}
 
 
 def columns_of(names: Sequence[str]) -> list[str]:

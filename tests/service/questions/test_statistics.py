@@ -57,3 +57,15 @@ def test_a_bootstrap_drawn_in_pieces_is_the_one_drawn_at_once():
     found = statistics_of(cells, np.append(values, 1.0), 3, ("ci95",))
     assert (found["ci95_low"][0], found["ci95_high"][0]) == (low, high)
     assert np.isnan(found["ci95_low"][1:]).all(), "one number and none have no interval"
+
+
+def test_many_numbers_are_taken_in_parts_with_the_same_statistics(monkeypatch):
+    generator = np.random.default_rng(2)
+    cells, values = generator.integers(0, 60, 5_000), generator.standard_normal(5_000)
+    whole = statistics_of(cells, values, 61, (*REFERENCE, "count", "ci95"))
+    monkeypatch.setattr("service.questions.statistics._AT_ONCE", 300)
+    parts = statistics_of(cells, values, 61, (*REFERENCE, "count", "ci95"))
+    for name, column in whole.items():
+        np.testing.assert_array_equal(parts[name], column, err_msg=name)
+    lone = statistics_of(np.zeros(1_000, np.int64), values[:1_000], 3, ("mean", "count"))
+    assert lone["count"].tolist() == [1_000, 0, 0] and lone["mean"][0] == pytest.approx(values[:1_000].mean())
