@@ -136,7 +136,7 @@ class DataSettings(Section):
             return self
         if self.test_fraction == 0 and self.kind != "modular_addition":
             return self
-        if self.test_samples and self.kind not in ("modular_addition", "uploaded"):
+        if self.test_samples:
             raise ValueError(
                 f"give one of test_samples ({self.test_samples}) and test_fraction ({self.test_fraction:g}), not both"
             )

@@ -73,6 +73,8 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     ({}, {"x": (9, 1, 1, 1, 1), "y": (9, 1)}, "data.dataset_id", "it has x (9, 1, 1, 1, 1)"),
     ({}, {"x": (9, 0), "y": (9, 1)}, "data.dataset_id", "at least one row"),
     ({"kind": "digits", "test_samples": 5, "test_fraction": 0.1}, {}, "data", "give one of test_samples (5) and test"),
+    ({"test_samples": 5, "test_fraction": 0.1}, {"x": (20, 2), "y": (20, 1)}, "data", "give one of test_samples (5)"),
+    ({"kind": "modular_addition", "test_samples": 5, "test_fraction": 0}, {}, "data", "give one of test_samples (5)"),
     ({"kind": "iris", "test_samples": 150}, {}, "data", "iris has 150 samples: test_samples 150 leaves none"),
     ({"kind": "iris", "test_fraction": 0.001}, {}, "data", "0.001 of the 150 samples of iris leaves none on one side"),
     ({"kind": "digits", "samples": 1700, "test_fraction": 0.1}, {}, "data", "digits has 1797 samples"),
