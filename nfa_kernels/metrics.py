@@ -190,7 +190,7 @@ LAYER_METRICS: dict[str, Callable[[LayerView], Tensor]] = {
     "c_nfa": lambda layer: literature.c_nfa(layer.change, layer.preactivation_factor),
     "fact_alignment": lambda layer: fact_alignment(
         layer.weight,
-        layer.network.weight_gradients[layer.layer - 1],
+        layer.weight_gradient,
         _decay_of(layer),
         layer.network.relative_loss,
     ),

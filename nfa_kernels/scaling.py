@@ -46,6 +46,18 @@ def layers_scaled(weights: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]
     return [_divided(*pair) for pair in zip(doubles, powers, strict=True)], [*(powers.to(torch.float64) * math.log(2))]
 
 
+def smallest_exact(dtype: torch.dtype) -> float:
+    """Products below this have been rounded as denormal numbers are: digits are gone, and what follows from them."""
+    found = torch.finfo(dtype)
+    return found.tiny / found.eps
+
+
+def is_rounded(array: Tensor, dtype: torch.dtype) -> Tensor:
+    """(K,) whether the entries of (K, ..), computed in that dtype, have lost digits to underflow; zeros have none."""
+    largest = largest_entry(array)
+    return (largest > 0) & (largest < smallest_exact(dtype))
+
+
 def in_reach(sizes: Tensor) -> bool:
     """Whether every size (K,), a square or the square of one, is far from under- and overflowing."""
     low, high = torch.aminmax(sizes)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nfa_kernels.scaling import largest_entry, unit_scaled
+from nfa_kernels.scaling import is_rounded, unit_scaled
 
 
 class Spectrum(NamedTuple):
@@ -107,10 +107,6 @@ _SMALLEST = 1e-290
 """Products of numbers whose squares are smaller underflow."""
 
 
-_DOUBTFUL = 1e-292
-"""Products of this size have been rounded as denormal numbers are: digits are gone, and what follows from them."""
-
-
 def spectrum(
     factor: Tensor, rows: int | None = None, rank: int | None = None, log_scale: Tensor | None = None
 ) -> Spectrum:
@@ -131,9 +127,7 @@ def spectrum(
     scaled, logs = unit_scaled(factor)
     if scaled is factor and log_scale is None:
         return _of_scaled(factor, negligible, rank)
-    largest = largest_entry(factor)
-    doubtful = (largest > 0) & (largest < _DOUBTFUL)
-    found = _of_scaled(scaled, negligible, rank).without(doubtful)
+    found = _of_scaled(scaled, negligible, rank).without(is_rounded(factor, torch.float64))
     logs = logs if log_scale is None else logs + log_scale
     return found._replace(log_values=found.log_values + 2 * logs[:, None])
 

@@ -16,11 +16,11 @@ from nfa_kernels.literature import gram
 from nfa_kernels.losses import loss_of
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.networks import Architecture, Params, forward, gradients_and_loss
-from nfa_kernels.scaling import are_within, largest_entry, layers_scaled, unit_scaled
+from nfa_kernels.scaling import are_within, is_rounded, largest_entry, layers_scaled, smallest_exact, unit_scaled
 from nfa_kernels.spectra import Spectrum
 
-_LOG_DOUBTFUL = math.log(1e-292)
-_ORDINARY_POWERS = 300
+_ORDINARY_POWERS = {torch.float64: 300, torch.float32: 60}
+"""Powers of two on either side of one between which no product of layers, computed in that dtype, is doubted."""
 MODE_THRESHOLD = 0.01
 """An end-to-end singular value above this is a mode that the network has learnt or kept."""
 
@@ -67,6 +67,11 @@ class NetworkView:
         self.loss_name, self.loss = loss, loss_of(loss)
         self.layers, self._initial, self._weight_decay = layers, initial, weight_decay
         self._needs = needs
+
+    @property
+    def computed_in(self) -> torch.dtype:
+        """Of the passes over the samples."""
+        return self.data.x.dtype
 
     def weight(self, layer: int) -> Tensor:
         """(K, H, D) one layer's weights in float64; wide ones are converted only where somebody reads them."""
@@ -122,7 +127,8 @@ class NetworkView:
         totals = [self._log_sizes[layer - 1 :].sum(0)]
         if layer < self.architecture.depth:
             totals.append(self._log_sizes[:-1].sum(0))
-        rounded = torch.stack([total.isfinite() & (total < _LOG_DOUBTFUL) for total in totals]).any(0)
+        least = math.log(smallest_exact(self.computed_in))
+        rounded = torch.stack([total.isfinite() & (total < least) for total in totals]).any(0)
         return rounded | ~self._is_computed
 
     @cached_property
@@ -152,7 +158,7 @@ class NetworkView:
     def _is_ordinary(self) -> bool:
         """Whether no product of layers comes near to under- or overflowing, in any network of the stack."""
         weights = self.architecture.effective(self.weights)
-        reach = _ORDINARY_POWERS // len(weights)
+        reach = _ORDINARY_POWERS[self.computed_in] // len(weights)
         return all(are_within(weight, reach) for weight in weights) and bool(self._is_computed.all())
 
     @cached_property
@@ -278,8 +284,15 @@ class LayerView:
 
     @property
     def preactivation_factor(self) -> Tensor:
-        """(K, R, H) factor of the outer products of df/dz."""
-        return self.network.preactivation_factors[self.layer]
+        """(K, R, H) factor of the outer products of df/dz; NaN where underflow has rounded it."""
+        factor = self.network.preactivation_factors[self.layer]
+        return factor.masked_fill(is_rounded(factor, self.network.computed_in)[:, None, None], torch.nan)
+
+    @property
+    def weight_gradient(self) -> Tensor:
+        """(K, H, D) dloss/dW; NaN where underflow has rounded it."""
+        gradient = self.network.weight_gradients[self.layer - 1]
+        return gradient.masked_fill(is_rounded(gradient, self.network.computed_in)[:, None, None], torch.nan)
 
     @property
     def agop_rank(self) -> Tensor:
