@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.agop import BLOCK_ELEMENTS, folded
+from nfa_kernels.graphs.cost import numbers_per_sample
 from nfa_kernels.graphs.graph import Graph
-from nfa_kernels.graphs.nodes import Attention, Measured, Node, Parameter, Residual
+from nfa_kernels.graphs.nodes import Measured, Parameter
 from nfa_kernels.losses import Loss
 from nfa_kernels.programs import initial as initial_parameters
 from nfa_kernels.programs.operations import Pass
@@ -184,26 +185,11 @@ class GraphProgram:
     @cached_property
     def _elements(self) -> int:
         """Numbers that leave the layers for one sample."""
-        nodes = (node for node in self.graph.walk() if not isinstance(node, Residual))
-        found = sum(_size(node.outputs) + _scores(node) for node in nodes)
-        found += sum(one.positions * one.outputs for one in self.graph.measured)
-        return found + _size(self.graph.input.shape)
+        return numbers_per_sample(self.graph)
 
     def _check_layers(self, layers: Collection[int]) -> None:
         if not all(1 <= layer <= len(self.measured) for layer in layers):
             raise ValueError(f"layers: received {[*layers]}, allowed are 1..{len(self.measured)}")
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
-
-
-def _scores(node: Node) -> int:
-    """Numbers in the products of queries and keys, twice: before and behind the softmax."""
-    return 2 * node.heads * node.inputs[0] ** 2 if isinstance(node, Attention) else 0
 
 
 def _fresh(array: Tensor) -> Tensor:

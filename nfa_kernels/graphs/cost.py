@@ -1,0 +1,82 @@
+"""Floating-point operations and bytes of a graph's training step and measurement; torch-free, so the service may ask.
+
+A multiply-add counts as two operations. As in `nfa_kernels.cost`, whose counts are of fully connected networks.
+"""
+
+import math
+
+from nfa_kernels import names
+from nfa_kernels.graphs.graph import Graph
+from nfa_kernels.graphs.nodes import Attention, Residual
+
+_ELEMENTWISE_FLOPS = 8
+"""About what each number that leaves a layer costs beside its products, forward and back."""
+
+
+def parameters(graph: Graph) -> int:
+    """Number of trained numbers of one network."""
+    return sum(one.size for one in graph.parameters)
+
+
+def numbers_per_sample(graph: Graph) -> int:
+    """Numbers that enter the network and leave its layers for one sample: what is kept on the way back."""
+    nodes = [node for node in graph.walk() if not isinstance(node, Residual)]
+    scores = sum(2 * node.heads * node.inputs[0] ** 2 for node in nodes if isinstance(node, Attention))
+    mapped = sum(one.positions * one.outputs for one in graph.measured)
+    return math.prod(graph.input.shape) + sum(math.prod(node.outputs) for node in nodes) + scores + mapped
+
+
+def forward_flops(graph: Graph) -> int:
+    """Operations of the products of one sample's way forward."""
+    maps = sum(2 * one.positions * one.outputs * one.inputs for one in graph.measured)
+    # queries times keys, and what comes out times values
+    scores = sum(4 * node.inputs[0] ** 2 * node.inputs[1] for node in graph.walk() if isinstance(node, Attention))
+    return maps + scores
+
+
+def step_flops(graph: Graph, samples: int, optimizer: str) -> int:
+    """Operations of one training step of one network.
+
+    Args:
+        graph: of the network.
+        samples: of one step, the batch size or all.
+        optimizer: name of the rule.
+    """
+    first = graph.measured[0]
+    # nothing is trained below the first map unless a table or a normalisation is
+    spared = 2 * first.positions * first.outputs * first.inputs if first.parameter == 0 else 0
+    products = 3 * forward_flops(graph) - spared
+    update = names.OPTIMIZERS[optimizer].flops_per_parameter * parameters(graph)
+    return samples * (products + _ELEMENTWISE_FLOPS * numbers_per_sample(graph)) + update
+
+
+def measurement_flops(graph: Graph, layers: tuple[int, ...], samples: int) -> int:
+    """Operations of one measurement of one network at these layers, default metrics; factorisations about."""
+    passes = 3 + 2 * graph.outputs
+    found = samples * passes * (forward_flops(graph) + _ELEMENTWISE_FLOPS * numbers_per_sample(graph))
+    for one in (graph.measured[layer - 1] for layer in layers):
+        rows = samples * one.positions * graph.outputs
+        thin = min(rows, one.outputs, one.inputs)
+        found += 2 * rows * one.outputs**2 + 2 * min(rows, one.outputs) * one.outputs * one.inputs
+        found += 20 * thin**2 * max(one.outputs, one.inputs) + 4 * one.outputs * one.inputs * thin + 2_000 * thin
+    return found
+
+
+def lane_bytes(
+    graph: Graph, batch: int, samples: int, optimizer: str, dtype: str, *, wide_weights: bool = False
+) -> int:
+    """Memory that one network of a stack holds while it trains, about.
+
+    Args:
+        graph: of the network.
+        batch: samples of one step.
+        samples: of all sets, held-out ones included.
+        optimizer: name of the rule.
+        dtype: of the training.
+        wide_weights: whether weights and the rule's state are float64 although the passes are float32.
+    """
+    size = 8 if dtype == "float64" else 4
+    copies = 4 + names.OPTIMIZERS[optimizer].state_copies + (2 if wide_weights else 0)
+    data = samples * (math.prod(graph.input.shape) + 3 * graph.outputs)
+    kept = 2 * batch * numbers_per_sample(graph)
+    return (8 if wide_weights else size) * copies * parameters(graph) + size * kept + (size + 8) * data

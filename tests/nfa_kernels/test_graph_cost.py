@@ -1,0 +1,46 @@
+"""Counts of a graph's operations are those that torch counts while a program runs."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from nfa_kernels.graphs import cost
+from nfa_kernels.graphs.graph import Input, graph
+from nfa_kernels.graphs.named import layers_of
+from nfa_kernels.losses import loss_of
+from nfa_kernels.programs.graph_program import GraphProgram
+
+NETWORKS: dict[str, tuple[dict[str, Any], Input]] = {
+    "resmlp": ({"depth": 4, "width": 32, "activation": "gelu", "bias": True}, Input((12,))),
+    "convnet": ({"depth": 3, "channels": 16, "kernel": 3, "stride": 2, "activation": "relu"}, Input((2, 12, 9))),
+    "transformer": ({"depth": 2, "width": 16, "heads": 4}, Input((9,), 7)),
+}
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_products_of_a_step_are_as_many_as_torch_counts(kind):
+    settings, of = NETWORKS[kind]
+    network = graph(layers_of(kind, settings, of), of, 3)
+    program, samples = GraphProgram(network), 6
+    params = tuple(part.unsqueeze(0) for part in program.initial("he", 0))
+    x, y = torch.ones(1, samples, *of.shape, dtype=torch.float64), torch.ones(1, samples, 3, dtype=torch.float64)
+    with FlopCounterMode(display=False) as forward:
+        program.forward(params, x)
+    assert forward.get_total_flops() == samples * cost.forward_flops(network)
+    with FlopCounterMode(display=False) as step:
+        program.gradients(params, x, y, loss_of("half"))
+    rest = 8 * samples * cost.numbers_per_sample(network) + 4 * cost.parameters(network)
+    assert step.get_total_flops() == pytest.approx(cost.step_flops(network, samples, "gd") - rest, rel=0.02)
+
+
+def test_parameters_and_bytes_grow_with_what_they_count():
+    small, large = (graph([{"linear": {"units": n, "bias": True}}, {"linear": {}}], Input((5,)), 3) for n in (4, 8))
+    assert (cost.parameters(small), cost.parameters(large)) == (4 * 6 + 12, 8 * 6 + 24)
+    held = cost.lane_bytes(small, 10, 100, "gd", "float32")
+    assert (
+        held < cost.lane_bytes(small, 10, 100, "adam", "float32") < cost.lane_bytes(small, 10, 100, "adam", "float64")
+    )
+    assert held < cost.lane_bytes(small, 20, 100, "gd", "float32") < cost.lane_bytes(large, 20, 200, "gd", "float32")
+    assert cost.measurement_flops(small, (1,), 50) < cost.measurement_flops(small, (1, 2), 50)
