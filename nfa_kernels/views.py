@@ -125,7 +125,7 @@ class NetworkView:
         A product that has underflowed looks like that of a layer that is zero, and is none.
         """
         totals = [self._log_sizes[layer - 1 :].sum(0)]
-        if layer < self.architecture.depth:
+        if layer < len(self._log_sizes):
             totals.append(self._log_sizes[:-1].sum(0))
         least = math.log(smallest_exact(self.computed_in))
         rounded = torch.stack([total.isfinite() & (total < least) for total in totals]).any(0)

@@ -12,6 +12,7 @@ from nfa_kernels.balance import Imbalance, imbalance, layer_imbalance
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.programs.graph_program import GraphProgram
 from nfa_kernels.programs.program import Params, Tapped
+from nfa_kernels.scaling import largest_entry
 from nfa_kernels.spectra import Spectrum, spectrum
 from nfa_kernels.views import LayerView, Needs, NetworkView
 
@@ -74,8 +75,20 @@ class ProgramView(NetworkView):
 
     @cached_property
     def spectra(self) -> dict[int, Spectrum]:
-        """Spectrum of the AGOP at every tapped layer."""
-        return {layer: self._spectrum(layer, factor) for layer, factor in self.tapped.factors.items()}
+        """Spectrum of the AGOP at every tapped layer; undefined where it may be rounding, or outputs are no numbers."""
+        found = {layer: self._spectrum(layer, factor) for layer, factor in self.tapped.factors.items()}
+        return {layer: one.without(self._is_doubtful(layer)) for layer, one in found.items()}
+
+    @cached_property
+    def _log_sizes(self) -> Tensor:
+        """(L, K) log of the largest entry of every measured layer; 0 where layers are not simply multiplied."""
+        sizes = torch.stack([largest_entry(weight) for weight in self.weights]).log()
+        return torch.zeros_like(sizes) if self.program.graph.is_bent else sizes
+
+    @cached_property
+    def _is_computed(self) -> Tensor:
+        """(K,) whether every output is a number."""
+        return self.tapped.outputs.isfinite().flatten(1).all(1)
 
     def _spectrum(self, layer: int, factor: Tensor) -> Spectrum:
         one = self.program.measured[layer - 1]
@@ -86,7 +99,8 @@ class ProgramView(NetworkView):
     @cached_property
     def preactivation_factors(self) -> dict[int, Tensor]:
         """Factors of the outer products of df/dz at every tapped layer."""
-        return {layer: factor.to(torch.float64) for layer, factor in self.tapped.factors.items()}
+        factors = {layer: factor.to(torch.float64) for layer, factor in self.tapped.factors.items()}
+        return {at: one.masked_fill(self._is_doubtful(at)[:, None, None], torch.nan) for at, one in factors.items()}
 
     @cached_property
     def train_loss(self) -> Tensor:

@@ -105,8 +105,7 @@ def test_what_no_theorem_gives_a_meaning_is_undefined_and_all_else_is_a_number()
 def test_a_lane_that_is_no_number_is_undefined_and_harms_no_neighbour():
     program = GraphProgram(graph([{"linear": 4}, {"norm": "rms"}, {"linear": {}}], Input((3,)), 2))
     params = tuple(torch.stack([part] * 3) for part in program.initial("he", 0))
-    for part in params:
-        part[1] = torch.nan
+    params[0][1] = torch.nan
     x, y = data(1, 6, 3, 2)
     x, y = x.expand(3, -1, -1), y.expand(3, -1, -1)
     prepared = program_data(program, x, y, x[:, :0], y[:, :0], "half")
@@ -158,3 +157,21 @@ def test_the_patch_agop_of_a_trained_digits_convnet_is_a_loop_over_samples_and_p
     for number, wanted in enumerate(graph_reference.agops(module, x[0].clone()), 1):
         factor = (tapped.factors[number] @ program.weight(params, number))[0]
         torch.testing.assert_close(factor.mT @ factor, wanted, rtol=1e-10, atol=1e-10 * wanted.abs().max().item())
+
+
+def test_layers_whose_product_underflows_have_no_alignment_that_looks_like_one():
+    program = GraphProgram(graph([{"linear": 4}, "relu", {"linear": 4}, "relu", {"linear": {}}], Input((3,)), 2))
+    params = tuple(torch.stack([part, part * 1e-120]) for part in program.initial("he", 0))
+    x, y = data(2, 6, 3, 2)
+    prepared = program_data(program, x, y, x[:, :0], y[:, :0], "half")
+    request, architecture = (
+        Request(("alignment", "best_alignment", "uc_nfa"), (1, 2, 3)),
+        Architecture((3, 4, 4, 2), "relu"),
+    )
+    found = _named(measure_program(program, params, prepared, request, "half"))
+    assert found["1.alignment"].isnan().tolist() == [False, True]
+    wanted = measure(
+        architecture, params, measured_data(architecture, x, y, x[:, :0], y[:, :0], "half"), request, "half"
+    )
+    for metric, value in _named(wanted).items():
+        torch.testing.assert_close(found[metric], value, rtol=1e-10, atol=1e-10, equal_nan=True, msg=metric)
