@@ -7,7 +7,7 @@ from fastapi import APIRouter
 
 from nfa_kernels import names
 from service.presets import get_preset, list_presets
-from service.schemas import MetricDefinitions, PresetDetail, Presets
+from service.schemas.catalogue import MetricDefinitions, PresetDetail, Presets
 
 router = APIRouter(tags=["catalogue"])
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from service.api.deps import StoreDep
-from service.schemas import Cluster
+from service.schemas.cluster import Cluster
 from service.store import cluster
 
 router = APIRouter(tags=["cluster"])

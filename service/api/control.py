@@ -12,17 +12,9 @@ from service.errors import InvalidGrid
 from service.grid.problems import Problems
 from service.questions.claimed_grids import check_claims
 from service.questions.judging import parse_claims
-from service.schemas import (
-    Changes,
-    ExperimentDetail,
-    Extension,
-    NewClaims,
-    Retry,
-    Submitted,
-    Thinned,
-    Thinning,
-    Verdicts,
-)
+from service.schemas.changes import Changes, Extension, NewClaims, Retry, Thinning
+from service.schemas.experiments import ExperimentDetail, Submitted, Thinned
+from service.schemas.results import Verdicts
 from service.store import claims as claim_store
 from service.store import control
 from service.store.expansions import widen_experiment

@@ -9,7 +9,8 @@ from service.api.deps import Cursor, Limit, SettingsDep, StoreDep, decode_cursor
 from service.api.grid_bodies import BodyDep, TypeDep
 from service.datasets.reading import ANY, MEDIA, Wish, read_upload
 from service.datasets.targets import Targets
-from service.schemas import DatasetBody, Page
+from service.schemas.bodies import Page
+from service.schemas.datasets import DatasetBody
 from service.store import datasets
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Header, Query, Response
 from service.api.access import ActorDep
 from service.api.deps import Cursor, Limit, SettingsDep, StoreDep, encode_cursor, number_cursor
 from service.api.grid_bodies import OPENAPI_BODY, BodyDep, GridDep
-from service.schemas import ExperimentBody, ExperimentDetail, Page, Preview, Submitted, TrialCounts
+from service.schemas.bodies import Page
+from service.schemas.experiments import ExperimentBody, ExperimentDetail, Preview, Submitted, TrialCounts
 from service.states import ExperimentState
 from service.store import experiments, submissions
 from service.store.expansions import cost_of

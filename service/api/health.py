@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 
 from service.api.deps import StoreDep
 from service.api.reserved_threads import threads_of
-from service.schemas import Health
+from service.schemas.cluster import Health
 from service.store import schema
 
 router = APIRouter(tags=["health"])

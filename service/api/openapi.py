@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from service.api.access import COOKIE, needed_scope
 from service.api.problem_answers import MEDIA_TYPE
 from service.errors import QuestionTooSlow
-from service.schemas import DeletedEvent, EndEvent, Problem, ProgressEvent, StateEvent
+from service.schemas.bodies import Problem
+from service.schemas.experiments import DeletedEvent, EndEvent, ProgressEvent, StateEvent
 
 _TEXTS: Final = {
     401: "No token that opens anything came along",

@@ -10,7 +10,8 @@ from service.api.formats import FORMAT_RESPONSES, TableFormat, json_answer, tabl
 from service.api.query_names import known_aggregates, known_paths, known_reduction, numeric_metrics
 from service.errors import InvalidRequest
 from service.questions.tables import long_table, table
-from service.schemas import Curve, Page, Phase, ResultRow, Verdicts
+from service.schemas.bodies import Page
+from service.schemas.results import Curve, Phase, ResultRow, Verdicts
 from service.store import curves, phase, results
 from service.store.experiments import get_experiment, get_summary
 from service.store.session import Store

@@ -13,7 +13,10 @@ from service.api.query_names import known_metrics
 from service.api.trial_bodies import detail_of, page_of
 from service.errors import InvalidRequest
 from service.questions.tables import series_table
-from service.schemas import ExperimentBody, Page, TrialBody, TrialDetail, TrialSeries
+from service.schemas.bodies import Page
+from service.schemas.experiments import ExperimentBody
+from service.schemas.results import TrialSeries
+from service.schemas.trials import TrialBody, TrialDetail
 from service.states import TrialState
 from service.store import experiments, trials
 from service.store.ids import trial_number

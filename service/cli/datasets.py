@@ -9,7 +9,7 @@ from service.cli.display import out, print_json, table
 from service.cli.exits import HELP, Exit, Stop
 from service.cli.options import DEFAULT_URL, AsJson, Token, Url, connect
 from service.client import Client
-from service.schemas import DatasetBody
+from service.schemas.datasets import DatasetBody
 
 app = typer.Typer(help="Data and initial weights that grids name by id.", no_args_is_help=True)
 DatasetId = Annotated[str, typer.Argument(metavar="ID", help="Its id, or the beginning of it.")]

@@ -14,7 +14,7 @@ from service.cli.outcome import exit_code
 from service.cli.progress import duration
 from service.client import Client
 from service.questions.number_format import number
-from service.schemas import ExperimentDetail
+from service.schemas.experiments import ExperimentDetail
 
 PRESET = "weight-decay"
 DECAY, DEPTH = "training.weight_decay", "network.depth"

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from service.client.transport import ClientError
 from service.questions.number_format import number
-from service.schemas import ExperimentBody, VerdictBody
+from service.schemas.experiments import ExperimentBody
+from service.schemas.results import VerdictBody
 from service.states import TrialState
 
 # names and errors are text: what stands in brackets there is no style

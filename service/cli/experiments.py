@@ -31,7 +31,7 @@ from service.cli.progress import ExperimentProgress, duration
 from service.client import Client, Grid
 from service.grid.axes import moving_together
 from service.questions.number_format import number
-from service.schemas import ExperimentDetail
+from service.schemas.experiments import ExperimentDetail
 
 
 def submit(

@@ -18,7 +18,7 @@ from service.cli.outcome import report
 from service.cli.progress import ExperimentProgress
 from service.cli.up import starting, stop_on_sigterm
 from service.client import Client
-from service.schemas import ExperimentDetail
+from service.schemas.experiments import ExperimentDetail
 
 _MOST_RESTARTS = 5
 

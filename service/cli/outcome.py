@@ -6,7 +6,8 @@ from service.cli.display import counts, out, print_json, results_table, verdicts
 from service.cli.exits import Exit
 from service.client import Client
 from service.grid.axes import moving_together
-from service.schemas import ExperimentDetail, VerdictBody
+from service.schemas.experiments import ExperimentDetail
+from service.schemas.results import VerdictBody
 from service.states import TrialState
 
 

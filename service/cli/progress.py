@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from service.schemas import ExperimentDetail
+from service.schemas.experiments import ExperimentDetail
 from service.states import ENDED
 
 _WINDOW_SECONDS = 10.0

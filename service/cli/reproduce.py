@@ -21,7 +21,8 @@ from service.cli.progress import duration
 from service.client import Client
 from service.presets import Preset, get_preset, list_presets
 from service.questions.number_format import number
-from service.schemas import ExperimentDetail, VerdictBody
+from service.schemas.experiments import ExperimentDetail
+from service.schemas.results import VerdictBody
 
 PACKAGES = ("nfa-service", "torch", "ray")
 

@@ -10,7 +10,7 @@ from service.cli.display import counts, out, print_json
 from service.cli.exits import Exit, Stop
 from service.cli.options import DEFAULT_URL, AsJson, Token, Url, connect
 from service.client import Client
-from service.schemas import ExperimentDetail
+from service.schemas.experiments import ExperimentDetail
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Experiment, as `nfa list` shows it.")]
 

@@ -22,20 +22,11 @@ from service.client.datasets import DatasetCalls
 from service.client.grids import Grid, Seeds, body_of
 from service.client.transport import DEFAULT_URL, Transport, Unreachable
 from service.questions.tables import long_table, series_table, table
-from service.schemas import (
-    Cluster,
-    ExperimentBody,
-    ExperimentDetail,
-    MetricDefinition,
-    PresetBody,
-    PresetDetail,
-    Preview,
-    Submitted,
-    Thinned,
-    TrialBody,
-    TrialDetail,
-    VerdictBody,
-)
+from service.schemas.catalogue import MetricDefinition, PresetBody, PresetDetail
+from service.schemas.cluster import Cluster
+from service.schemas.experiments import ExperimentBody, ExperimentDetail, Preview, Submitted, Thinned
+from service.schemas.results import VerdictBody
+from service.schemas.trials import TrialBody, TrialDetail
 from service.states import ExperimentState
 
 DONE: Final = frozenset({ExperimentState.COMPLETED, ExperimentState.FAILED, ExperimentState.CANCELLED})

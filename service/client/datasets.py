@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from service.client.calls import Calls
 from service.client.grids import read_file, wrong
-from service.schemas import DatasetBody
+from service.schemas.datasets import DatasetBody
 
 MEDIA: Final = {
     ".npz": "application/x-npz",

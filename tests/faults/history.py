@@ -9,7 +9,7 @@ import polars as pl
 
 from service.grid.expansion import Expansion
 from service.grid.measured_steps import measured_steps
-from service.schemas import TrialDetail
+from service.schemas.trials import TrialDetail
 
 ENDED_BY_ANOTHER = "ended by a dispatcher that no longer held it"
 """What happens once the guard on attempt numbers is taken away."""

@@ -16,7 +16,7 @@ from history import Final, History, violations
 from processes import wait_until
 
 from service.grid.expansion import expand
-from service.schemas import ExperimentDetail
+from service.schemas.experiments import ExperimentDetail
 from service.states import TrialState
 
 FAULTS = ("trainer", "dispatcher", "api", "raylet", "database")

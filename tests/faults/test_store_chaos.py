@@ -21,7 +21,7 @@ from store_worker import measured
 
 from service.grid.expansion import expand
 from service.main import create_app
-from service.schemas import TrialDetail
+from service.schemas.trials import TrialDetail
 from service.settings import Settings
 from service.store import cluster
 

@@ -1,0 +1,107 @@
+"""Answers about experiments, and the events of one."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from service.schemas.bodies import Body
+from service.states import ExperimentState, TrialState
+
+
+class TrialCounts(Body):
+    """How many trials a grid has."""
+
+    total: int = Field(description="Points times seeds.")
+    new: int = Field(description="Trials that nobody had submitted before: the work this causes.")
+    reused: int = Field(description="Trials that exist already and are shared; nothing is computed twice.")
+
+
+class Submitted(Body):
+    """A stored experiment."""
+
+    id: str
+    name: str
+    state: ExperimentState
+    trials: TrialCounts
+
+
+class Preview(Body):
+    """What a grid would cost; nothing is stored."""
+
+    trials: int = Field(description="Points times seeds.")
+    new: int
+    reused: int
+    stacks: int = Field(description="Sets of trials trained together, on the trainers there are now.")
+    estimated_seconds: float = Field(description="From counted operations and a nominal speed; rough.")
+    axes: dict[str, list[Any]] = Field(description="Varying path -> its values.")
+    ignored: list[str] = Field(description="Settings given that no trial reads, and exclusions that match nothing.")
+
+
+class ExperimentBody(Body):
+    """An experiment as it stands."""
+
+    id: str
+    name: str
+    owner: str
+    state: ExperimentState = Field(description="Derived from its trials, plus `paused`.")
+    tags: list[str]
+    notes: str
+    priority: int
+    axes: list[str] = Field(description="Paths that vary.")
+    created_at: datetime
+    counts: dict[TrialState, int] = Field(description="Its trials by state.")
+    progress: float = Field(description="Share of its trials that have ended, 0 to 1.")
+    eta_seconds: float | None = Field(description="Until it ends, at its rate so far; null before the first end.")
+
+
+class Thinned(Body):
+    """What thinning did."""
+
+    thinned: int = Field(description="Trials that now have every n-th measured step, the first and the last.")
+    unfinished: int = Field(description="Trials left as they are, since they have not ended.")
+    shared: int = Field(description="Trials left as they are, since other experiments hold them too.")
+    unfit: int = Field(description="Trials left as they are: thinned before, to a number of which n is no multiple.")
+    rows: int = Field(description="Rows deleted.")
+
+
+class StepCountsBody(Body):
+    """Optimiser steps of an experiment's trials."""
+
+    done: int = Field(description="By ended trials, and by running ones up to their last stored measurement.")
+    left: int = Field(description="For unfinished trials, if none stops early.")
+
+
+class ExperimentDetail(ExperimentBody):
+    """An experiment with the grid it came from."""
+
+    grid: dict[str, Any]
+    steps: StepCountsBody
+
+
+class StateEvent(Body):
+    """Data of `event: state`: the experiment's state changed."""
+
+    state: ExperimentState
+    before: ExperimentState | None = Field(description="null where the caller knew none.")
+
+
+class ProgressEvent(Body):
+    """Data of `event: progress`, whose id names this snapshot: give the last one as Last-Event-ID to go on."""
+
+    state: ExperimentState
+    counts: dict[TrialState, int]
+    progress: float
+    eta_seconds: float | None
+
+
+class EndEvent(Body):
+    """Data of `event: end`: every trial has ended; the stream ends too."""
+
+    state: ExperimentState
+
+
+class DeletedEvent(Body):
+    """Data of `event: deleted`: the experiment is gone; the stream ends too."""
+
+    id: str
