@@ -121,6 +121,11 @@ class Data:
         self._first_rows = first_rows(self._x)
         self._is_thin = not architecture.is_product and is_thin(architecture, samples)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """That gradients are computed in."""
+        return self._x.dtype
+
     def factored(self, params: Params, scale: Tensor) -> list[Factored] | None:
         """Thin factors of `scale` (K, 1, 1) times the gradients, where the network and the loss allow them."""
         architecture = self._architecture
@@ -178,10 +183,10 @@ class Stepping:
 
     def __init__(self, weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequence[Training]) -> None:
         self._data = data
-        self._computes_in = weights[0].dtype
+        self._computes_in = data.dtype
         # lanes of one stack agree in it; see service/grid/stacking.py
-        if any(names.has_wide_weights(one, data.parameterization) for one in lanes):
-            weights = tuple(weight.to(torch.float64) for weight in weights)
+        is_wide = any(names.has_wide_weights(one, data.parameterization) for one in lanes)
+        weights = tuple(weight.to(torch.float64 if is_wide else data.dtype) for weight in weights)
         self.weights = weights
         self._goals, self._paces = Goals(settings, [one["steps"] for one in lanes]), Paces(lanes)
         self.points = len(self._goals)
@@ -356,7 +361,7 @@ def motion(weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequ
     """The motion that the settings ask for.
 
     Args:
-        weights: initial parameters of the stack.
+        weights: initial parameters of the stack, in float64.
         data: what the gradients are taken on.
         settings: canonical settings that the stack shares.
         lanes: canonical `training` settings of every network, which may differ in numbers.

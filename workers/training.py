@@ -83,7 +83,7 @@ class _Run:
         self.network = network_of(settings, x.shape[2:], y.shape[-1])
         x, x_test = self.network.inputs(x), self.network.inputs(x_test)
         initial = [_parameters(lane, self.network, stack.arrays) for lane in stack.lanes]
-        weights = tuple(torch.stack(array).to(device, dtype) for array in zip(*initial, strict=True))
+        weights = tuple(torch.stack(array).to(device) for array in zip(*initial, strict=True))
         self.loss_name, self.loss = training["loss"], loss_of(training["loss"])
         measured = settings["measure"]
         passes = getattr(torch, measured.get("dtype", "float64"))
@@ -148,7 +148,7 @@ class _Run:
                 break
             if places := self.motion.kept(number):
                 index = self._index(places)
-                params = tuple(array[index].to(self.dtype) for array in self.motion.weights)
+                params = tuple(array[index] for array in self.motion.weights)
                 lanes = [self.lanes[place] for place in places]
                 self.kept += kept_weights(lanes, self.motion.step, self.network.named(params))
             if places := self.motion.measured(number):

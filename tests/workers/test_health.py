@@ -15,6 +15,7 @@ from service.grid.canonical import canonical
 from service.grid.stacking import stack_key
 from service.grid.trial_settings import TrialSettings
 from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP, LOSS_BELOW, Lane, Stack
+from workers.kept_weights import decoded
 from workers.training import _flushed_denormals, _Run, train
 
 DATA = {"samples": 20, "inputs": 5, "outputs": 2, "spectrum": [2, 1]}
@@ -208,6 +209,22 @@ def test_given_biases_are_used_and_come_back():
     without = Lane({**settings, "network": {**settings["network"], "bias": False}}, 0)
     with pytest.raises(ValueError, match=r"b1, b2.*network\.bias is false"):
         run([without], {"mine": arrays})
+
+
+@pytest.mark.parametrize("decay", [0.0, 1e-4])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("activation", ["linear", "tanh"])
+def test_kept_weights_that_are_given_back_have_the_loss_that_was_measured_to_the_last_bit(activation, dtype, decay):
+    network = {"depth": 3, "width": 6, "bias": True, "activation": activation}
+    training = {"learning_rate": 0.05, "weight_decay": decay, "steps": 70, "dtype": dtype}
+    measure = {"steps": [70], "weights": [70], "metrics": ["train_loss", "alignment"]}
+    first, _, kept = run([lane(network=network, training=training, measure=measure)])
+    arrays, _ = decoded(kept[0, 70])
+    assert sorted(arrays) == ["b1", "b2", "b3", "w1", "w2", "w3"] and abs(arrays["b1"]).max() > 0
+    one = lane(network=network, training={**training, "steps": 0})
+    again = Lane({**one.settings, "init": {"scheme": "given", "scale": 1.0, "weights_id": "kept"}}, 0)
+    found, _, _ = run([again], {"kept": arrays})
+    assert found["train_loss"].to_pylist() == first["train_loss"].to_pylist()[-1:]
 
 
 def _samples():
