@@ -183,11 +183,9 @@ class Stepping:
 
     def __init__(self, weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequence[Training]) -> None:
         self._data = data
-        self._computes_in = data.dtype
         # lanes of one stack agree in it; see service/grid/stacking.py
-        is_wide = any(names.has_wide_weights(one, data.parameterization) for one in lanes)
-        weights = tuple(weight.to(torch.float64 if is_wide else data.dtype) for weight in weights)
-        self.weights = weights
+        self._is_wide = any(names.has_wide_weights(one, data.parameterization) for one in lanes)
+        self.weights = weights = weights if self._is_wide else self._narrow(weights)
         self._goals, self._paces = Goals(settings, [one["steps"] for one in lanes]), Paces(lanes)
         self.points = len(self._goals)
         self._updates = Updates(data.owners, weights, lanes)
@@ -254,18 +252,21 @@ class Stepping:
         self._data.restore(state)
         return self._goals.after(self.step)
 
+    def _narrow(self, weights: Params) -> Params:
+        """Weights in the dtype that gradients are computed in."""
+        return tuple(weight.to(self._data.dtype) for weight in weights)
+
     def _step(self) -> None:
         groups = self._updates.paced(self._paces.next(self.step))
         self.step += 1
-        is_wide = self.weights[0].dtype != self._computes_in
-        weights = tuple(weight.to(self._computes_in) for weight in self.weights) if is_wide else self.weights
-        rate = self._updates.thin_rate(groups)
-        thin = None if rate is None else self._data.factored(weights, rate.to(self._computes_in))
+        weights = self._narrow(self.weights) if self._is_wide else self.weights
+        rate = self._updates.thin_rate(groups, weights)
+        thin = None if rate is None else self._data.factored(weights, rate)
         if thin is not None:
             self.weights = self._updates.step_factored(self.weights, thin, groups)
             return
         found = self._data.gradients(weights)
-        if is_wide:
+        if self._is_wide:
             found = tuple(gradient.to(torch.float64) for gradient in found)
         self.weights = self._updates.step(self.weights, found, groups)
 

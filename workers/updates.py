@@ -10,6 +10,7 @@ from nfa_kernels import names
 from nfa_kernels.networks import Architecture, Params
 from nfa_kernels.optimizers import OPTIMIZERS
 from nfa_kernels.optimizers.groups import Group, grouped, init, step
+from nfa_kernels.optimizers.rule import Numbers, number
 from nfa_kernels.parameterizations import layer_scalings
 from nfa_kernels.products import Factored
 
@@ -53,7 +54,7 @@ class Updates:
         }
         rates, decays = learning_rates(of, lanes, here), weight_decays(of, lanes, here)
         self._groups = [
-            Group(group.places, {name: value.to(device) for name, value in group.hyperparameters.items()})
+            Group(group.places, Numbers({name: value.to(device) for name, value in group.hyperparameters.items()}))
             for group in grouped(rates, decays, shared)
         ]
         self.state = init(self._rule, self._groups, weights)
@@ -66,11 +67,16 @@ class Updates:
             return self._groups
         return [_paced(group, pace) for group in self._groups]
 
-    def thin_rate(self, groups: Sequence[Group]) -> Tensor | None:
-        """(K, 1, 1) the rate to scale thin factors of gradients with; None if the rule needs gradients themselves."""
+    def thin_rate(self, groups: Sequence[Group], computed: Params) -> Tensor | None:
+        """(K, 1, 1) the rate to scale thin factors of gradients with; None if the rule needs gradients themselves.
+
+        Args:
+            groups: as `paced` has them.
+            computed: the weights in the dtype that gradients are computed in.
+        """
         if self._rule.step_factored is None or not self._has_one_rate:
             return None
-        return groups[0].hyperparameters["learning_rate"]
+        return number(groups[0].hyperparameters, "learning_rate", computed)
 
     def step_factored(self, weights: Params, steps: Sequence[Factored], groups: Sequence[Group]) -> Params:
         """One update from thin factors of rate times gradient, written over the weights; see `thin_rate`."""
@@ -88,7 +94,7 @@ class Updates:
         """Keep the networks at these places."""
         self.state = _selected(self.state, index)
         self._groups = [
-            Group(group.places, {name: value[index] for name, value in group.hyperparameters.items()})
+            Group(group.places, Numbers({name: value[index] for name, value in group.hyperparameters.items()}))
             for group in self._groups
         ]
 

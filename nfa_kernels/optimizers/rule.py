@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from nfa_kernels.networks import Params
@@ -15,6 +16,14 @@ In float64 whatever the weights are, so that what a rule makes of them, lr lambd
 `1 - 0.999` in float32 is off by 5e-5, and 1 - lr lambda by as much as lr lambda itself.
 Without weight_decay no network of the stack decays; that is the same, bit for bit, as a decay of 0, and costs less.
 """
+
+
+class Numbers(dict[str, Tensor]):
+    """Hyper-parameters that many steps share: what rules make of them is made once. Small stacks feel it."""
+
+    def __init__(self, values: Hyperparameters) -> None:
+        super().__init__(values)
+        self.made: dict[tuple[str, torch.dtype], Tensor] = {}
 
 
 class Rule(NamedTuple):
@@ -32,18 +41,22 @@ class Rule(NamedTuple):
 
 def number(hyperparameters: Hyperparameters, name: str, weights: Params) -> Tensor:
     """(K, 1, 1) one of the numbers in the weights' dtype."""
-    return hyperparameters[name].to(weights[0].dtype)
+    dtype = weights[0].dtype
+    return _once(hyperparameters, (name, dtype), lambda: hyperparameters[name].to(dtype))
 
 
 def share(hyperparameters: Hyperparameters, name: str, weights: Params) -> Tensor:
     """(K, 1, 1) what a running mean takes of the new value, 1 - beta, in the weights' dtype."""
-    return (1 - hyperparameters[name]).to(weights[0].dtype)
+    dtype = weights[0].dtype
+    return _once(hyperparameters, (f"1 - {name}", dtype), lambda: (1 - hyperparameters[name]).to(dtype))
 
 
 def decay_share(hyperparameters: Hyperparameters, weights: Params) -> Tensor | None:
     """(K, 1, 1) what decoupled decay takes of the weights at a step, lr lambda, in their dtype; None without decay."""
-    decay = hyperparameters.get("weight_decay")
-    return None if decay is None else (hyperparameters["learning_rate"] * decay).to(weights[0].dtype)
+    if "weight_decay" not in hyperparameters:
+        return None
+    rate, decay, dtype = hyperparameters["learning_rate"], hyperparameters["weight_decay"], weights[0].dtype
+    return _once(hyperparameters, ("lr lambda", dtype), lambda: (rate * decay).to(dtype))
 
 
 def decayed(weights: Params, gradients: Params, hyperparameters: Hyperparameters) -> Params:
@@ -60,3 +73,13 @@ def shrunk(weights: Params, hyperparameters: Hyperparameters) -> Params:
     if taken is None:
         return weights
     return tuple(weight.addcmul(weight, taken, value=-1) for weight in weights)
+
+
+def _once(hyperparameters: Hyperparameters, key: tuple[str, torch.dtype], make: Callable[[], Tensor]) -> Tensor:
+    """What `make` answers, made once where the numbers stay."""
+    if not isinstance(hyperparameters, Numbers):
+        return make()
+    found = hyperparameters.made.get(key)
+    if found is None:
+        found = hyperparameters.made[key] = make()
+    return found
