@@ -80,4 +80,4 @@ def lane_bytes(shape: Shape, samples: int) -> int:
     activations = 0 if shape.is_linear and shape.full_batch else 3 * shape.samples * sum(shape.widths)
     data = samples * (shape.widths[0] + 3 * shape.widths[-1])
     # whole sets: inputs and targets in both dtypes, and their outputs in float64 and in the passes'
-    return weight_size * copies * parameters(shape.widths) + size * activations + (size + 8) * data
+    return weight_size * copies * parameters(shape.widths) + size * activations + (2 * size + 16) * data

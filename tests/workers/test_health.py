@@ -15,6 +15,7 @@ from service.grid.stacking import stack_key
 from service.grid.trial_settings import TrialSettings
 from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP, LOSS_BELOW, Lane, Stack
 from workers.kept_weights import decoded
+from workers.motion import Stepping
 from workers.training import _flushed_denormals, _Run, train
 
 DATA = {"samples": 20, "inputs": 5, "outputs": 2, "spectrum": [2, 1]}
@@ -147,16 +148,18 @@ def test_a_layer_that_begins_at_zero_has_not_collapsed():
 @pytest.mark.parametrize(("dtype", "scale"), [("float64", 1e-155), ("float32", 1e-20)])
 @pytest.mark.parametrize("activation", ["linear", "relu"])
 def test_no_denormal_number_is_formed_while_a_stack_moves(activation, dtype, scale):
-    """They cost a hundred times as much as others; benchmarks/denormals.py prints what that did to a stack."""
+    """Some processors take many times as long for them; benchmarks/denormals.py prints what one costs a stack here."""
     one = lane(
         network={"depth": 3, "width": 8, "activation": activation}, training={"dtype": dtype}, init={"scale": scale}
     )
     with torch.inference_mode():
         stack = _Run(Stack((one,)), torch.device("cpu"), 1e9)
+        assert isinstance(stack.motion, Stepping)
+        data = stack.motion._data
 
         def denormals():
             tiny = torch.finfo(stack.dtype).tiny
-            found = stack.motion._data.gradients(tuple(weight.to(stack.dtype) for weight in stack.motion.weights))
+            found = data.gradients(tuple(weight.to(stack.dtype) for weight in stack.motion.weights))
             return sum(int(((gradient != 0) & (gradient.abs() < tiny)).sum()) for gradient in found)
 
         assert denormals() > 0, "otherwise this test shows nothing"
