@@ -19,7 +19,7 @@ __all__ = ["Claim", "Row", "Series", "Verdict", "judge", "parse_claims", "read_c
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A metric of one trial, ordered by step; None where undefined."""
+    """A metric of one trial, ordered by step; None, or NaN where the numbers are arrays, where undefined."""
 
     steps: Sequence[int]
     times: Sequence[float]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import polars as pl
 from sqlalchemy import Connection
 
@@ -42,7 +43,7 @@ def _each(store: Store, experiment: str, claims: Sequence[Claim]) -> Iterator[tu
             for key, values in finals.items()
         }
         needs_times = any(claim.needs_series for claim in claims)
-        times = times_of(connection, keys_of([number])) if needs_times else None
+        times = times_of(connection, keys_of([number])).sort("trial_id", "step") if needs_times else None
         for claim in claims:
             yield claim, _rows_for(connection, number, claim, rows, finals, numeric, times)
 
@@ -61,11 +62,8 @@ def _rows_for(
     series: dict[int, dict[int, Series]] = {row.id: {} for row in rows}
     for layer in layers:
         if claim.needs_series and times is not None:
-            frame = series_of(connection, keys_of([number]), claim.metric, layer)
-            timed = frame.join(times, on=["trial_id", "step"], maintain_order="left")
-            for (key,), part in timed.group_by("trial_id", maintain_order=True):
-                found = Series(part["step"].to_list(), part["time"].to_list(), part[claim.metric].to_list())
-                series[int(str(key))][layer] = found
+            for key, found in _timed(series_of(connection, keys_of([number]), claim.metric, layer), times):
+                series[key][layer] = found
         else:
             found_values = reduced_values(connection, keys_of([number]), claim.metric, layer, claim.reduction)
             for key, value in found_values.items():
@@ -81,6 +79,24 @@ def _rows_for(
         )
         for row in rows
     ]
+
+
+def _timed(frame: pl.DataFrame, times: pl.DataFrame) -> Iterator[tuple[int, Series]]:
+    """The series of each trial with its times, as views of columns: lists of Python's numbers take four times as much.
+
+    Args:
+        frame: trial_id, step and a metric, by trial and step.
+        times: trial_id, step and time of every measured step, in the same order.
+    """
+    if frame.is_empty():
+        return
+    keys, steps, values = (frame[:, place].to_numpy() for place in range(3))
+    width = int(steps.max(initial=0)) + 1
+    at = np.searchsorted(times["trial_id"].to_numpy() * width + times["step"].to_numpy(), keys * width + steps)
+    columns: tuple[Any, ...] = (steps, times["time"].to_numpy()[at], values)
+    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    for start, end in zip(starts, [*starts[1:], len(keys)], strict=True):
+        yield int(keys[start]), Series(*(column[start:end] for column in columns))
 
 
 def _layers_of(claim: Claim, rows: Sequence[TrialRow]) -> list[int]:

@@ -30,3 +30,20 @@ def test_a_claim_that_cannot_be_judged_or_has_a_taken_id_is_refused(api, submit)
     assert api.post(path, json={"claims": []}).status_code == 422
     assert api.post(f"{ROOT}/e99/claims", json={"claims": [CLAIM]}).status_code == 404
     assert [one["id"] for one in api.get(f"{ROOT}/{made}/verdicts").json()["items"]] == ["late"]
+
+
+def test_a_rate_is_fitted_to_series_of_what_was_measured_and_open_before(api, submit, train_queue):
+    fit = {"kind": "rate", "against": "time", "from": 0.1, "above": 1e-9, "divide_by": "1", "between": [-1e9, 1e9]}
+    claim = {"id": "rate", "says": "it decays", "metric": "imbalance", "fit": fit, "gate": "none"}
+    trial = {
+        "data": {"samples": 20, "inputs": 4, "outputs": 2, "spectrum": [2, 1]},
+        "network": {"depth": 2, "width": 4},
+        "training": {"steps": 400, "weight_decay": 0.1},
+        "measure": {"points": 9, "spacing": "linear"},
+    }
+    made = submit(trial=trial, axes={}, seeds=2, claims=[claim])["id"]
+    assert api.get(f"{ROOT}/{made}/verdicts").json()["items"][0]["holds"] is None
+    train_queue()
+    judged = api.get(f"{ROOT}/{made}/verdicts").json()["items"][0]
+    # gradient descent at a small rate: twice the decay
+    assert judged["holds"] is True and abs(judged["worst"] / 0.2 - 1) < 0.01
