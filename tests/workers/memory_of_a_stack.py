@@ -1,8 +1,9 @@
 """Train one stack in a process of its own; prints the bytes it took at most, and what the cost model says."""
 
 import json
-import resource
+import re
 import sys
+from pathlib import Path
 
 import torch
 
@@ -15,8 +16,10 @@ from workers.training import train
 
 
 def peak() -> int:
-    """Bytes of this process at most so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Bytes this program held at most so far (`ru_maxrss` would begin with what the parent held)."""
+    held = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert held is not None
+    return int(held[1]) * 1024
 
 
 if __name__ == "__main__":
