@@ -13,7 +13,7 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(
 ENV  := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: performance fuzz audit help install demo up test programs pictures soak test-gpu check format clean
+.PHONY: wheels performance fuzz audit help install demo up test programs pictures soak test-gpu check format clean
 
 help: ## List these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ audit: $(VENV)/.test ## Known vulnerabilities of the dependencies, and bandit ov
 performance: $(VENV)/.test ## Run every benchmark (an hour) and rewrite docs with what they print; peers: benchmarks/requirements.txt
 	@$(ENV) $(BIN)/python benchmarks/report.py
 
+wheels: $(VENV)/.test ## Build the wheels of the service and of the kernels alone into dist/
+	@rm -rf build nfa_kernels/build
+	@$(BIN)/python -m build --no-isolation --outdir dist . && $(BIN)/python -m build --no-isolation --outdir dist nfa_kernels
+
 check: $(VENV)/.test ## Lint, types and import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -66,7 +70,7 @@ format: $(VENV)/.test ## Format and sort imports
 	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .
 
 clean: ## Remove what the commands above made
-	rm -rf $(VENV) .audit demo .nfa build *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .audit demo .nfa build dist nfa_kernels/build *.egg-info nfa_kernels/*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

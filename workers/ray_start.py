@@ -1,6 +1,9 @@
 """Starts a local Ray or joins a running one; `environment.prepare` has been called before this module is imported.
 
 A dead address would block Ray for minutes, so it is tried with a plain connection first.
+
+Ray puts the folder it is started in first on the path of every trainer, where a user's own `service.py` would be taken
+for ours, so it is started in a folder of its own.
 """
 
 import contextlib
@@ -48,15 +51,16 @@ def _local(token_path: Path, cpus: int) -> Generator[None]:
     remove_orphans()
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_SHORT))
     try:
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=256 * 2**20,
-            _temp_dir=str(folder),
-        )
+        with contextlib.chdir(folder):
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=256 * 2**20,
+                _temp_dir=str(folder),
+            )
         yield
     except (RuntimeError, OSError, ValueError) as error:
         raise RayUnavailable(
@@ -97,7 +101,8 @@ def _joined(address: str) -> Generator[None]:
             "head's GCS, usually port 6379, or unset it to start a local Ray."
         ) from error
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise RayUnavailable(
             f"the Ray at {address!r} refused us ({_first_line(error)}). The token in RAY_AUTH_TOKEN_PATH must be the "

@@ -54,7 +54,8 @@ class ChildProcess:
         with self.log.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
-                [sys.executable, *self._command],
+                # -P: a file or folder of the user's that is called service, workers or migrations is not ours
+                [sys.executable, "-P", *self._command],
                 env=dict(self._environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
