@@ -64,7 +64,7 @@ METRICS: Final[dict[str, MetricName]] = {
     ),
     "accuracy": MetricName(
         "share of training samples whose class has the strictly largest output (one output: the right side of the "
-        "threshold); null unless every target names a class",
+        "threshold); null unless every target names a class, and where outputs tie because they have underflowed",
         "network",
         unit="share",
         range="[0, 1]",

@@ -11,7 +11,7 @@ from nfa_kernels.agop import Sweep, linear_agop_spectra, linear_preactivation_fa
 from nfa_kernels.alignment import LayerPair, layer_pair, residual
 from nfa_kernels.balance import Imbalance, imbalance, layer_imbalance
 from nfa_kernels.best_exponent import BestExponent, best_exponent
-from nfa_kernels.classification import accuracy
+from nfa_kernels.classification import accuracy, log_gain, tie_resolution, without_zeros
 from nfa_kernels.literature import gram
 from nfa_kernels.losses import loss_of
 from nfa_kernels.measured_data import MeasuredData
@@ -188,11 +188,31 @@ class NetworkView:
 
     @property
     def accuracy(self) -> Tensor:
-        """(K,); NaN where the targets name no classes."""
+        """(K,); NaN where the targets name no classes, or outputs tie because they have underflowed."""
         x, y = self.data.classified_x, self.data.classified_y
         if x.shape[1] == 0:
             return torch.full_like(self.train_loss, torch.nan)
-        return accuracy(self._outputs(x), y, logits=self.loss_name == "logistic")
+        resolution = tie_resolution(self._gains, self._input_logs(x), self._degree, self.computed_in)
+        return accuracy(self._outputs(x), y, logits=self.loss_name == "logistic", resolution=resolution)
+
+    @property
+    def _gains(self) -> Tensor:
+        """(.., K) log of what every layer multiplies numbers by; with biases a layer of zeros hides no other."""
+        architecture = self.architecture
+        gains = torch.stack([log_gain(weight) for weight in architecture.effective(self.weights)])
+        if not architecture.bias:
+            return gains
+        biases = [log_gain(bias.to(torch.float64)) for bias in architecture.biases(self._passed)]
+        return without_zeros(torch.cat([gains, torch.stack(biases)]))
+
+    def _input_logs(self, x: Tensor) -> Tensor:
+        """(K, N) log of the largest number in every sample's input."""
+        return x.abs().flatten(2).amax(2).to(torch.float64).log()
+
+    @property
+    def _degree(self) -> int:
+        """Of the outputs in the weights and inputs, at the most."""
+        return 2 ** (self.architecture.depth - 1) if self.architecture.activation == "quadratic" else 1
 
     @property
     def modes(self) -> Tensor:

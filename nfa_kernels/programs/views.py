@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.balance import Imbalance, imbalance, layer_imbalance
+from nfa_kernels.classification import log_gain, without_zeros
+from nfa_kernels.graphs.nodes import Activated
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.programs.graph_program import GraphProgram
 from nfa_kernels.programs.program import Params, Tapped
@@ -31,7 +33,8 @@ class ProgramView(NetworkView):
         weight_decay: Tensor | None,
         needs: Needs,
     ) -> None:
-        self.program, self._params = program, tuple(array.to(data.x.dtype) for array in params)
+        self.program, self._all = program, params
+        self._params = tuple(array.to(data.x.dtype) for array in params)
         weights = self._of_maps(params)
         first = None if initial is None else self._of_maps(initial)
         self._begin(weights, data, loss, layers, first, weight_decay, needs)
@@ -114,6 +117,26 @@ class ProgramView(NetworkView):
     def _outputs(self, x: Tensor) -> Tensor:
         """(K, N, C) f(x) in float64."""
         return self.program.forward(self._params, x).to(torch.float64)
+
+    @property
+    def _gains(self) -> Tensor:
+        """(.., K) log of what every array of parameters multiplies numbers by; of a chain, a map of zeros hides all."""
+        gains = torch.stack([log_gain(array.to(torch.float64)) for array in self._all])
+        if self.program.graph.is_bent:
+            return without_zeros(gains)
+        is_map = torch.zeros(len(gains), 1, dtype=torch.bool, device=gains.device)
+        is_map[[one.parameter for one in self.program.measured]] = True
+        has_biases = any(one.role == "bias" for one in self.program.parameters)
+        return without_zeros(gains) if has_biases else torch.where(is_map, gains, without_zeros(gains))
+
+    def _input_logs(self, x: Tensor) -> Tensor:
+        """(K, N) log of the largest number in every sample's input; 0 of tokens, which are names."""
+        return x.new_zeros(x.shape[:2]) if self.program.graph.input.vocabulary else super()._input_logs(x)
+
+    @property
+    def _degree(self) -> int:
+        nodes = self.program.graph.walk()
+        return 2 ** sum(isinstance(node, Activated) and node.activation == "quadratic" for node in nodes)
 
     @property
     def modes(self) -> Tensor:
