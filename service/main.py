@@ -34,6 +34,7 @@ from service.api.request_log import add_request_log
 from service.api.reserved_threads import reserved_threads
 from service.api.sign_ins import SignIns
 from service.api.slashes import Slashes
+from service.bundles import routes as bundle_routes
 from service.settings import Settings
 from service.store.session import Store, open_store
 from service.store.tokens import has_tokens
@@ -97,7 +98,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     add_request_log(app)
     app.add_middleware(Slashes)
     app.add_middleware(Forwarding, settings=settings)
-    for module in (experiments, control, events, trials, results, exports, catalogue, datasets, cluster):
+    for module in (experiments, control, events, trials, results, exports, catalogue, datasets, cluster, bundle_routes):
         app.include_router(module.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(metrics.router)

@@ -49,7 +49,7 @@ def export(
     return StreamingResponse(stream, media_type=MEDIA[form], headers=headers)
 
 
-class _Sink(io.RawIOBase):
+class Sink(io.RawIOBase):
     """A file that is emptied while it is written."""
 
     def __init__(self) -> None:
@@ -92,10 +92,10 @@ def _ndjson(_: Sweep, pieces: Iterator[pl.DataFrame]) -> Iterator[bytes]:
 
 
 def _arrow(sweep: Sweep, pieces: Iterator[pl.DataFrame]) -> Iterator[bytes]:
-    sink = _Sink()
-    with pa.ipc.new_stream(sink, _table(pl.DataFrame(schema=sweep.schema)).schema) as writer:
+    sink = Sink()
+    with pa.ipc.new_stream(sink, as_arrow(pl.DataFrame(schema=sweep.schema)).schema) as writer:
         for piece in pieces:
-            writer.write_table(_table(piece))
+            writer.write_table(as_arrow(piece))
             yield sink.take()
     yield sink.take()
 
@@ -105,18 +105,19 @@ def _parquet(sweep: Sweep, pieces: Iterator[pl.DataFrame]) -> Iterator[bytes]:
 
     Snappy makes files a fifth larger than zstd and takes a quarter of its time.
     """
-    sink = _Sink()
-    empty = _table(pl.DataFrame(schema=sweep.schema))
+    sink = Sink()
+    empty = as_arrow(pl.DataFrame(schema=sweep.schema))
     repeating = ["trial_id", "seed", *sweep.axes, "step", *(["layer"] if sweep.level == "layer" else [])]
     repeating += [name for name, kind in sweep.schema.items() if kind == pl.String and name not in repeating]
     with pq.ParquetWriter(sink, empty.schema, compression="snappy", use_dictionary=repeating) as out:
         for piece in pieces:
-            out.write_table(_table(piece))
+            out.write_table(as_arrow(piece))
             yield sink.take()
     yield sink.take()
 
 
-def _table(frame: pl.DataFrame) -> pa.Table:
+def as_arrow(frame: pl.DataFrame) -> pa.Table:
+    """A table for Arrow's writers, of types that every reader knows."""
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 

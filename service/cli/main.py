@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from service.cli import (
     answers,
+    bundles,
     database,
     datasets,
     demo,
@@ -47,6 +48,7 @@ for name, command in {
     "show": experiments.show,
     "results": answers.results,
     "export": export.export,
+    "bundle": bundles.bundle,
     "plot": answers.plot,
     "cancel": steering.cancel,
     "pause": steering.pause,

@@ -216,6 +216,40 @@ class Client(DatasetCalls):
             headers={"Accept-Encoding": "identity"},
         )
 
+    def bundle(
+        self,
+        experiment: str,
+        path: Path,
+        *,
+        also: Sequence[str] = (),
+        title: str = "",
+        authors: Sequence[str] = (),
+        license: str = "",
+        weights: bool = False,
+        figures: bool = True,
+    ) -> int:
+        """Stream experiments that have ended, as a study to cite, to a .zip, there once it is whole; answers its bytes.
+
+        Args:
+            experiment: the first one.
+            path: the file.
+            also: further experiments.
+            title: of the study; default: the experiment's name.
+            authors: whom to cite; default: the experiments' owners.
+            license: an SPDX identifier or an address.
+            weights: with the weights that trials have kept.
+            figures: with every figure that can be drawn.
+        """
+        params = {
+            "also": _joined(also),
+            "title": title,
+            "license": license,
+            "weights": weights,
+            "author": list(authors),
+        }
+        given = {name: value for name, value in params.items() if value}
+        return self._transport.download(f"/api/v1/experiments/{experiment}/bundle", path, params=given, headers={})
+
     def sweep(self, experiment: str, *, level: Literal["layer", "network"] = "layer") -> pl.DataFrame:
         """Every measurement of an experiment as one table; `.to_pandas()` and `.to_arrow()` change its kind.
 

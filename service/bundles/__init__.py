@@ -1,0 +1,1 @@
+"""Studies as files: experiments written to one archive, checked, and brought into another store."""

@@ -1,0 +1,72 @@
+"""The README of a bundle: what it is, what each file holds, how it is checked and used. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.bundles.archive import Written
+from service.bundles.study import Study
+from service.questions.number_format import number
+
+Verdicts = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def readme(study: Study, files: Mapping[str, Written], verdicts: Verdicts) -> bytes:
+    """The text of README.md; `verdicts` by experiment."""
+    lines = [
+        f"# {study.title}",
+        "",
+        f"By {', '.join(study.authors)}; written {study.at:%Y-%m-%d %H:%M} UTC by nfa-service.",
+        "",
+        "A study of the Neural Feature Ansatz: networks trained over a grid of settings, measured along the way, and",
+        "statements judged on all of them. CITATION.cff says how to cite it.",
+    ]
+    for one in study.experiments:
+        lines += ["", f"## {one.id}: {one.name}", ""]
+        lines += [*one.notes.strip().splitlines(), ""] if one.notes.strip() else []
+        counts = ", ".join(f"{count} {state.value}" for state, count in one.counts.items() if count)
+        lines += [f"{sum(one.counts.values())} trials ({counts}).", ""]
+        lines += _claims(verdicts[one.id])
+    lines += ["## Files", "", "| file | bytes | what |", "|---|---|---|"]
+    lines += [f"| {name} | {file.size:,} | {file.about} |" for name, file in sorted(_shown(files).items())]
+    lines += [
+        "",
+        "A table's columns are trial_id, seed, the axes of the grid, step, time, layer and the metrics, ordered by",
+        "trial, step and layer; undefined is null. `GET /metric-definitions` of the service says what each metric is.",
+        "",
+        "## Check and use it",
+        "",
+        "```",
+        "sha256sum -c SHA256SUMS            # every file is what it was",
+        "nfa verify study.zip --rerun 20    # verdicts from the tables; twenty trials trained again",
+        "nfa import study.zip               # into a store of your own: nothing is trained",
+        "```",
+        "",
+    ]
+    return "\n".join(lines).encode()
+
+
+def _claims(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not verdicts:
+        return ["No claims were made.", ""]
+    words = {True: "holds", False: "does not hold", None: "open"}
+    lines = ["| claim | decides | threshold | trials | |", "|---|---|---|---|---|"]
+    for one in verdicts:
+        says = f"{one['id']}: {one['says']}" if one["says"] else one["id"]
+        lines.append(
+            f"| {_cell(says)} | {number(one['worst'])} | {one['threshold']} | {one['trials']} | {words[one['holds']]} |"
+        )
+    return [*lines, ""]
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _shown(files: Mapping[str, Written]) -> dict[str, Written]:
+    """Every file; of weights one line for all of them."""
+    shown = {name: one for name, one in files.items() if not name.startswith("weights/")}
+    kept = [one for name, one in files.items() if name.startswith("weights/")]
+    if kept:
+        about = f"{len(kept)} files of weights, by trial and step"
+        shown["weights/TRIAL/STEP.safetensors"] = Written(sum(one.size for one in kept), "", about)
+    return shown
