@@ -38,7 +38,11 @@ def list_trials(
     state: TrialState | None = None,
     where: Where = "",
     sort: Annotated[
-        str | None, Query(max_length=200, description="Path, or -path for descending; default: the grid's order.")
+        str | None,
+        Query(
+            max_length=200,
+            description="Path, or -path for descending; axes: as groups of a table; default: the grid's order.",
+        ),
     ] = None,
 ) -> Response:
     """Trials with their settings and final values."""

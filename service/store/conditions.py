@@ -13,6 +13,7 @@ from sqlalchemy import Connection, and_, case, false, func, literal, not_, or_, 
 from sqlalchemy.sql import ColumnElement
 
 from nfa_kernels import names
+from service.grid.value_order import ValueOrder
 from service.questions import filters
 from service.questions.filters import And, Compare, Filter, In, IsNull, Not, Or, compares
 from service.states import TrialState
@@ -126,11 +127,11 @@ def _at_last_step(table: Any, value: ColumnElement[Any], condition: Condition) -
 
 
 def order_by(
-    connection: Connection, path: str, known: SettingsColumns, *, is_descending: bool
+    connection: Connection, path: str, known: SettingsColumns, order: ValueOrder, *, is_descending: bool
 ) -> tuple[ColumnElement[Any], Any, bool]:
     """What to sort by: a column that is null where undefined, a subquery to join on settings if any, the direction.
 
-    Words are sorted by rank, numbers before words in either direction.
+    Words are sorted as the grid lists them, numbers before words in either direction.
     """
     if path == "state":
         ranks = {word: rank for rank, word in enumerate(sorted(state.value for state in TrialState))}
@@ -140,22 +141,30 @@ def order_by(
         return case(ranks, value=value_of(path)), None, is_descending
     if not _is_setting(path):
         return value_of(path), None, is_descending
-    values = [_sortable(value) for value in known.column(connection, path)]
-    numbers = sorted({value for value in values if value is not None and not isinstance(value, str)})
-    texts = sorted({value for value in values if isinstance(value, str)})
-    ordered = [*(reversed(numbers) if is_descending else numbers), *(reversed(texts) if is_descending else texts)]
-    ranks = {(isinstance(value, str), value): rank for rank, value in enumerate(ordered)}
+    values = known.column(connection, path)
+    ranks = {repr(value): order.rank(path, value) for value in values if not _is_undefined(value)}
+    numbers, words = (sorted({rank for rank in ranks.values() if rank[0] == kind}) for kind in (0, 1))
+    ordered = [*(reversed(numbers) if is_descending else numbers), *(reversed(words) if is_descending else words)]
+    places = {rank: place for place, rank in enumerate(ordered)}
     pairs = [
-        (key, ranks[isinstance(value, str), value])
+        (key, places[ranks[repr(value)]])
         for key, value in zip(known.keys, values, strict=True)
-        if value is not None
+        if not _is_undefined(value)
     ]
     ranked = numbered(connection, pairs)
     return ranked.c.number, ranked, False
 
 
-def _sortable(value: Any) -> float | str | None:
-    """A number, a word, or None; whatever else there is sorts as text."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    return value if isinstance(value, bool | int | float) else str(value)
+def order_by_axes(
+    connection: Connection, axes: Sequence[str], known: SettingsColumns, order: ValueOrder
+) -> tuple[ColumnElement[Any], Any]:
+    """The column and the subquery that sort trials by the values of axes, as groups of a table are sorted."""
+    columns = [[order.rank(path, value) for value in known.column(connection, path)] for path in axes]
+    ranks = list(zip(*columns, strict=True)) if columns else [()] * len(known.keys)
+    places = {rank: place for place, rank in enumerate(sorted(set(ranks)))}
+    ranked = numbered(connection, [(key, places[rank]) for key, rank in zip(known.keys, ranks, strict=True)])
+    return ranked.c.number, ranked
+
+
+def _is_undefined(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -12,12 +12,13 @@ from service.errors import QuestionTooLarge
 from service.questions.statistics import plain, statistics_of
 from service.states import TrialState
 from service.store.bulk_reads import read_columns
-from service.store.experiments import require
+from service.store.experiments import require, value_order
 from service.store.keys import listed
 from service.store.known_settings import documents_of
 from service.store.members import Group, groups_of
 from service.store.metric_sources import source_of
 from service.store.models import measurement
+from service.store.results import in_order
 from service.store.series import values_of
 from service.store.session import Store
 from service.store.trials import spread
@@ -44,7 +45,7 @@ class CurveQuestion:
 
 
 def curves(store: Store, experiment: str, question: CurveQuestion, also: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """One item per group: its keys, `trials`, `incomplete`, and arrays step, time and METRIC_AGGREGATE.
+    """One item per group, ordered by its keys: them, `trials`, `incomplete`, and arrays step, time, METRIC_AGGREGATE.
 
     Completed trials enter, with their defined values; count says how many there are at each measured step, 0 where the
     metric is undefined in all of them. With further
@@ -52,7 +53,8 @@ def curves(store: Store, experiment: str, question: CurveQuestion, also: Sequenc
     """
     with store.read() as connection:
         numbers = [require(connection, one) for one in (experiment, *also)]
-        return [curve for number in numbers for curve in _curves(connection, number, question, bool(also))]
+        found = [curve for number in numbers for curve in _curves(connection, number, question, bool(also))]
+        return in_order(found, question.group_by, value_order(connection, numbers), [experiment, *also])
 
 
 class _Rows(NamedTuple):

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from service.errors import NotFound
+from service.grid.value_order import ValueOrder
 from service.states import ENDED, ExperimentState, TrialState, experiment_state
 from service.store.ids import experiment_id, experiment_number, trial_number
 from service.store.models import experiment, experiment_trial, trial
@@ -62,6 +63,17 @@ def owner_of(store: Store, public_id: str) -> str:
     with store.read() as connection:
         number = require(connection, public_id)
         return connection.execute(select(experiment.c.owner).where(experiment.c.id == number)).scalar_one()
+
+
+def value_order(connection: Connection, numbers: Sequence[int]) -> ValueOrder:
+    """The order of values on the axes of experiments; their grids are read when a word is first ranked."""
+
+    def read() -> list[dict[str, Any]]:
+        query = select(experiment.c.id, experiment.c.grid).where(experiment.c.id.in_(numbers))
+        grids = {row.id: row.grid for row in connection.execute(query)}
+        return [grids[number] for number in numbers]
+
+    return ValueOrder(read)
 
 
 def _row(store: Store, public_id: str, columns: Sequence[Any]) -> tuple[Any, "_Tally"]:

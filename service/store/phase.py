@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.errors import InvalidRequest
-from service.store.results import Question, group_table, order
+from service.store.experiments import require, value_order
+from service.store.results import Question, group_table
 from service.store.session import Store
 
 MAX_CELLS = 250_000
@@ -22,7 +23,9 @@ def phase(store: Store, experiment: str, question: Question, also: Sequence[str]
     x, y = question.group_by
     metric, agg = question.metrics[0], question.aggregates[0]
     rows = group_table(store, experiment, question, also)
-    x_values, y_values = (_distinct([row[path] for row in rows]) for path in (x, y))
+    with store.read() as connection:
+        order = value_order(connection, [require(connection, one) for one in (experiment, *also)])
+        x_values, y_values = (order.sorted(path, [row[path] for row in rows]) for path in (x, y))
     if len(x_values) * len(y_values) > MAX_CELLS:
         raise InvalidRequest(
             f"{x} has {len(x_values)} values and {y} has {len(y_values)}: over {MAX_CELLS} cells; "
@@ -52,10 +55,6 @@ def phase(store: Store, experiment: str, question: Question, also: Sequence[str]
     if also:
         answer["also"] = [{"experiment": one} | part for one, part in zip(also, parts[1:], strict=True)]
     return answer
-
-
-def _distinct(values: Sequence[Any]) -> list[Any]:
-    return sorted({repr(value): value for value in values}.values(), key=order)
 
 
 def cells(found: dict[str, Any], experiment: str) -> list[dict[str, Any]]:

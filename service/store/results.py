@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from service.grid.value_order import ValueOrder
 from service.questions.reductions import Reduction
 from service.questions.statistics import columns_of, plain, statistics_of
-from service.store.experiments import require
+from service.store.experiments import require, value_order
 from service.store.members import Group, groups_of, keys_of
 from service.store.series import reduced_values
 from service.store.session import Store
@@ -30,7 +31,7 @@ class Question:
 
 
 def group_table(store: Store, experiment: str, question: Question, also: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """One row per group: its keys, `trials`, `incomplete`, and METRIC_AGGREGATE; ordered by the keys.
+    """One row per group: its keys, `trials`, `incomplete`, and METRIC_AGGREGATE; ordered by the keys (value_order.py).
 
     With further experiments under `also`, each has groups of its own, told apart by a first key `experiment`.
     """
@@ -41,14 +42,13 @@ def group_table(store: Store, experiment: str, question: Question, also: Sequenc
             metric: reduced_values(connection, keys_of(numbers), metric, question.layer, question.reduction)
             for metric in question.metrics
         }
-    columns = _columns(groups, values, question.aggregates)
-    table = [
-        {**group.key, "trials": len(group.members), "incomplete": len(group.members) - len(group.completed)}
-        | {name: column[place] for name, column in columns.items()}
-        for place, group in enumerate(groups)
-    ]
-    keys = [*(["experiment"] if also else []), *question.group_by]
-    return sorted(table, key=lambda row: tuple(order(row[path]) for path in keys))
+        columns = _columns(groups, values, question.aggregates)
+        table = [
+            {**group.key, "trials": len(group.members), "incomplete": len(group.members) - len(group.completed)}
+            | {name: column[place] for name, column in columns.items()}
+            for place, group in enumerate(groups)
+        ]
+        return in_order(table, question.group_by, value_order(connection, numbers), [experiment, *also])
 
 
 def _columns(
@@ -69,8 +69,12 @@ def _columns(
     return columns
 
 
-def order(value: Any) -> tuple[int, Any]:
-    """Numbers first, then words, then what has no value."""
-    if isinstance(value, bool | int | float):
-        return 0, value
-    return (2, "") if value is None else (1, str(value))
+def in_order(
+    rows: Sequence[dict[str, Any]], paths: Sequence[str], order: ValueOrder, experiments: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Groups by experiment, as they were asked for, and by the values of the paths."""
+    places = {one: place for place, one in reversed([*enumerate(experiments)])}
+    return sorted(
+        rows,
+        key=lambda row: (places.get(row.get("experiment", ""), 0), *(order.rank(path, row[path]) for path in paths)),
+    )

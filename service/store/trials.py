@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import and_, null, or_, select
 from sqlalchemy.sql import ColumnElement
@@ -10,8 +10,8 @@ from sqlalchemy.sql import ColumnElement
 from nfa_kernels import names
 from service.errors import NotFound
 from service.questions import filters
-from service.store.conditions import condition_of, order_by, state_column
-from service.store.experiments import require
+from service.store.conditions import condition_of, order_by, order_by_axes, state_column
+from service.store.experiments import require, value_order
 from service.store.finals import finals_of, word_of
 from service.store.ids import trial_number
 from service.store.keys import listed
@@ -27,8 +27,12 @@ from service.store.models import (
     parametrised_measurement,
     trial,
 )
+from service.store.models import experiment as experiment_table
 from service.store.session import Store
 from service.store.trial_rows import TrialRow, trial_by_key, trials_by_key
+
+AXES: Final = "axes"
+"""Sorts trials as the groups of a table are sorted."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ def list_trials(
         experiment: public id.
         state: only trials in this state.
         where: filter expression; blank for all.
-        sort: path, or -path for descending; None for the grid's order. Undefined values come last, ties by position.
+        sort: path, or -path for descending; AXES; None for the grid's order. Undefined values come last, ties by
+            position.
         limit: at most so many.
         after: where the page before ended; None to begin.
     """
@@ -64,15 +69,20 @@ def list_trials(
     with store.read() as connection:
         number = require(connection, experiment)
         link = experiment_trial.c
-        known = settings_of(connection, number)
+        known, order = settings_of(connection, number), value_order(connection, [number])
         rows = experiment_trial.join(trial, trial.c.id == link.trial_id)
         value: ColumnElement[Any] = null()
         is_descending = False
-        if sort is not None:
-            path = sort.removeprefix("-")
-            value, ranked, is_descending = order_by(connection, path, known, is_descending=sort.startswith("-"))
-            if ranked is not None:
-                rows = rows.outerjoin(ranked, ranked.c.key == trial.c.settings_id)
+        ranked: Any = None
+        if sort == AXES:
+            axes = connection.scalar(select(experiment_table.c.axes).where(experiment_table.c.id == number)) or []
+            settled = [path for path in axes if path != "seed"]
+            value, ranked = order_by_axes(connection, settled, known, order)
+        elif sort is not None:
+            path, is_down = sort.removeprefix("-"), sort.startswith("-")
+            value, ranked, is_descending = order_by(connection, path, known, order, is_descending=is_down)
+        if ranked is not None:
+            rows = rows.outerjoin(ranked, ranked.c.key == trial.c.settings_id)
         if sort is not None or tree != filters.EVERYTHING:
             rows = rows.outerjoin(final, final.c.trial_id == trial.c.id)
         query = (

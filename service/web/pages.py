@@ -19,6 +19,7 @@ from service.api.trial_bodies import detail_of, page_of
 from service.errors import InvalidRequest, ServiceError, Unauthorised
 from service.grid.document import parse_document
 from service.grid.help import settings_help
+from service.grid.value_order import ValueOrder
 from service.presets import get_preset, list_presets
 from service.questions.reductions import parse_reduction
 from service.settings import Settings
@@ -84,7 +85,7 @@ def experiment(
     problem, page = "", {"items": [], "next_cursor": None}
     try:
         wanted = TrialState(state) if state in list(TrialState) else None
-        page = page_of(store, experiment_id, _ROWS, cursor, wanted, trials_where, sort or None)
+        page = page_of(store, experiment_id, _ROWS, cursor, wanted, trials_where, sort or trials.AXES)
     except ServiceError as error:
         problem = error.detail
     question = results.Question(
@@ -131,7 +132,12 @@ def _varied(grid: dict[str, Any], axes: list[str]) -> dict[str, tuple[Any, str]]
     for group in grid.get("zip") or ():
         first = next(iter(group))
         found |= {path: (values, "" if path == first else first) for path, values in group.items()}
-    return {path: found.get(path, ("as included", "")) for path in axes}
+    order = ValueOrder(lambda: [grid])
+    known = {path: found.get(path, ("as included", "")) for path in axes}
+    return {
+        path: (order.sorted(path, values) if isinstance(values, list) else values, leader)
+        for path, (values, leader) in known.items()
+    }
 
 
 def _fixed(grid: dict[str, Any], axes: list[str]) -> dict[str, Any]:

@@ -164,3 +164,30 @@ def test_a_trial_names_the_experiments_that_hold_it(api, submit):
     assert [one["id"] for one in api.get(f"/api/v1/trials/{shared}/experiments").json()["items"]] == [second["id"]]
     missing = api.get("/api/v1/trials/t999/experiments")
     assert missing.status_code == 404 and "no trial t999" in missing.json()["detail"]
+
+
+@pytest.fixture
+def wordy(submit):
+    """An experiment whose grid lists words out of alphabet, and numbers out of size."""
+    axes = {"network.activation": ["tanh", "relu", "linear"], "training.weight_decay": [0.5, 0]}
+    return submit(axes=axes, seeds=2, exclude=[{"network.activation": "tanh", "training.weight_decay": 0.5}])["id"]
+
+
+def test_results_curves_phase_diagrams_and_trials_have_one_order_of_an_axis(api, wordy, train_queue):
+    train_queue()
+    wanted = [("tanh", 0), *((word, decay) for word in ("relu", "linear") for decay in (0, 0.5))]
+    paths = ("network.activation", "training.weight_decay")
+    for question in ("results", "curves"):
+        items = api.get(f"{ROOT}/{wordy}/{question}").json()["items"]
+        assert [tuple(item[path] for path in paths) for item in items] == wanted, question
+    matrix = api.get(f"{ROOT}/{wordy}/phase").json()
+    assert (matrix["x_values"], matrix["y_values"]) == (["tanh", "relu", "linear"], [0, 0.5])
+    listed = pages(api, wordy, 3, sort="axes")
+    found = [(one["settings"]["network"]["activation"], one["settings"]["training"]["weight_decay"]) for one in listed]
+    assert found == [pair for pair in wanted for _ in range(2)]
+    assert [one["seed"] for one in listed] == [0, 1] * 5
+    by_word = [one["settings"]["network"]["activation"] for one in pages(api, wordy, 4, sort="-network.activation")]
+    assert list(dict.fromkeys(by_word)) == ["linear", "relu", "tanh"]
+    page = api.get(f"/experiments/{wordy}").text
+    trials = page[page.index('id="trials"') :]
+    assert trials.index("<td>0</td>") < trials.index("<td>0.5</td>") and trials.index("tanh") < trials.index("relu")
