@@ -4,8 +4,9 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, literal, select, update
 
+from service.errors import Conflict
 from service.states import TrialState
-from service.store.experiments import Experiment, get_experiment, require
+from service.store.experiments import Experiment, count_states, get_experiment, is_unfinished, require
 from service.store.models import (
     MEASUREMENT_TABLES,
     attempt,
@@ -32,8 +33,19 @@ def cancel_experiment(store: Store, public_id: str) -> Experiment:
 
 
 def pause_experiment(store: Store, public_id: str) -> Experiment:
-    """Lease nothing on its behalf; what runs for it alone goes back to the queue. Raises NotFound."""
-    return _change(store, public_id, {"paused": True})
+    """Lease nothing on its behalf; what runs for it alone goes back to the queue.
+
+    Raises:
+        NotFound: there is no such experiment.
+        Conflict: every trial of it has ended.
+    """
+    with store.write() as connection:
+        number = _begin(connection, public_id)
+        if not is_unfinished(count_states(connection, [number])[number]):
+            raise Conflict(f"{public_id} has ended: nothing is left to pause; retry or extend it to run more")
+        connection.execute(update(experiment).where(experiment.c.id == number).values(paused=True))
+        settle(connection, number)
+    return get_experiment(store, public_id)
 
 
 def resume_experiment(store: Store, public_id: str, max_queued: int | None = None) -> Experiment:

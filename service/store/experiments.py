@@ -1,6 +1,6 @@
 """Experiments as they stand: one, or all of them by page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -172,6 +172,11 @@ def count_states(connection: Connection, numbers: Sequence[int]) -> dict[int, di
     return {number: tally.counts for number, tally in _tally(connection, numbers).items()}
 
 
+def is_unfinished(counts: Mapping[TrialState, int]) -> bool:
+    """Whether trials wait or run: what has ended is not paused, though it was before its trials ended for others."""
+    return any(count for state, count in counts.items() if state not in ENDED)
+
+
 def _tally(connection: Connection, numbers: Sequence[int]) -> dict[int, _Tally]:
     """The trials of each experiment, in one pass over them all."""
     link = experiment_trial.c
@@ -210,7 +215,7 @@ def _standing(row: Any, tally: _Tally) -> dict[str, Any]:
         "priority": row["priority"],
         "axes": row["axes"],
         "created_at": row["created_at"],
-        "state": experiment_state(counts, bool(row["paused"])),
+        "state": experiment_state(counts, bool(row["paused"]) and is_unfinished(counts)),
         "counts": counts,
         "progress": ended / total if total else 1.0,
         "eta_seconds": _eta(tally, total - ended),

@@ -16,7 +16,7 @@ from service.states import ExperimentState, TrialState, experiment_state
 from service.store.bulk_writes import insert_columns
 from service.store.copy_binary import BIGINT, BOOLEAN
 from service.store.datasets import require_datasets
-from service.store.experiments import count_states, require
+from service.store.experiments import count_states, is_unfinished, require
 from service.store.ids import experiment_id
 from service.store.models import experiment, experiment_trial, idempotency, settings, trial
 from service.store.session import Store, utc_now
@@ -133,7 +133,8 @@ def extend_experiment(
         revived = _revive_cancelled(connection, number)
         settle(connection, number)
         refuse_long_queue(connection, row["owner"], max_queued)
-        state = experiment_state(count_states(connection, [number])[number], paused=bool(row["paused"]))
+        counts = count_states(connection, [number])[number]
+        state = experiment_state(counts, paused=bool(row["paused"]) and is_unfinished(counts))
     _tell_planner(store, new)
     return Created(public_id, row["name"], state, total, new + revived, total - new - revived)
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 from sqlalchemy import func, select, update
 
-from service.errors import NotFound
+from service.errors import Conflict, NotFound
 from service.grid.expansion import expand
 from service.states import ExperimentState, TrialState
 from service.store import attempts, cluster, control, experiments, leases, reports, submissions
@@ -46,6 +46,29 @@ def test_a_pause_hands_running_trials_back_and_a_resume_goes_on(store, expansion
     assert _counts(store, created.id) == {"queued": 6}
     assert control.resume_experiment(store, created.id).state == ExperimentState.QUEUED
     assert len(_lease(store)) == 6
+
+
+def test_what_has_ended_is_not_paused(store, expansion):
+    created = submissions.create_experiment(store, expansion)
+    _end(store, _lease(store), TrialState.FAILED)
+    with pytest.raises(Conflict, match="has ended"):
+        control.pause_experiment(store, created.id)
+    assert experiments.get_experiment(store, created.id).state == ExperimentState.FAILED
+    control.retry_experiment(store, created.id, "failed")
+    assert control.pause_experiment(store, created.id).state == ExperimentState.PAUSED
+
+
+@pytest.mark.parametrize("end", ["cancelled", "trained for another"])
+def test_a_paused_experiment_whose_trials_end_has_ended(store, expansion, end):
+    paused = submissions.create_experiment(store, expansion)
+    control.pause_experiment(store, paused.id)
+    if end == "cancelled":
+        control.cancel_experiment(store, paused.id)
+    else:
+        submissions.create_experiment(store, expansion)
+        _end(store, _lease(store), TrialState.FAILED)
+    wanted = ExperimentState.CANCELLED if end == "cancelled" else ExperimentState.FAILED
+    assert experiments.get_experiment(store, paused.id).state == wanted
 
 
 def test_a_paused_experiments_trials_run_for_another_that_wants_them(store, tiny_grid):
