@@ -39,7 +39,7 @@ def cancel(experiment_id: str, store: StoreDep) -> dict[str, Any]:
 
 @router.post("/pause", summary="Pause an experiment", response_model=ExperimentDetail)
 def pause(experiment_id: str, store: StoreDep) -> dict[str, Any]:
-    """Start no more trials for it; those that run for it alone go back to the queue. 409 where all have ended."""
+    """Start no more trials for it; those that run for it alone go back to the queue. No change where all have ended."""
     return detail(store, control.pause_experiment(store, experiment_id))
 
 

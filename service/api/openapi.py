@@ -31,7 +31,6 @@ _CONFLICTS: Final = {
     ("POST", "/api/v1/experiments/{experiment_id}/extend"): "It was extended by somebody else at the same moment",
     ("POST", "/api/v1/experiments/{experiment_id}/claims"): "It has another claim of this id",
     ("GET", "/api/v1/experiments/{experiment_id}/bundle"): "Trials have not ended; the message names the experiment",
-    ("POST", "/api/v1/experiments/{experiment_id}/pause"): "Every trial of it has ended",
     ("DELETE", "/api/v1/datasets/{dataset_id}"): "Trials use it; the message names their experiments",
 }
 _RAW: Final = frozenset({"/api/v1/experiments", "/api/v1/experiments/preview", "/api/v1/datasets"})

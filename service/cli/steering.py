@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from service.cli.display import counts, out, print_json
+from service.cli.display import counts, out, print_json, print_warning
 from service.cli.exits import Exit, Stop
 from service.cli.options import DEFAULT_URL, AsJson, Token, Url, connect
 from service.client import Client
 from service.schemas.experiments import ExperimentDetail
+from service.states import ExperimentState
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="Experiment, as `nfa list` shows it.")]
 
@@ -22,7 +23,9 @@ def cancel(experiment: Id, url: Url = DEFAULT_URL, token: Token = None, as_json:
 
 def pause(experiment: Id, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
     """Start no more of an experiment's trials; running ones go back to the queue."""
-    _steer(url, token, lambda client: client.pause(experiment), as_json=as_json)
+    paused = _steer(url, token, lambda client: client.pause(experiment), as_json=as_json)
+    if paused.state != ExperimentState.PAUSED:
+        print_warning(f"{paused.id} has ended: nothing is left to pause")
 
 
 def resume(experiment: Id, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
@@ -103,13 +106,16 @@ def delete(
     out.print(f"{one.id} is deleted")
 
 
-def _steer(url: str, token: str | None, change: Callable[[Client], ExperimentDetail], *, as_json: bool) -> None:
+def _steer(
+    url: str, token: str | None, change: Callable[[Client], ExperimentDetail], *, as_json: bool
+) -> ExperimentDetail:
     with connect(url, token) as client:
         one = change(client)
     if as_json:
         print_json(one)
     else:
         out.print(f"{one.id}: {one.state.value}; {counts(one)}")
+    return one
 
 
 def _read_axis(written: str) -> tuple[str, list[Any]]:

@@ -4,7 +4,6 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, literal, select, update
 
-from service.errors import Conflict
 from service.states import TrialState
 from service.store.experiments import Experiment, count_states, get_experiment, is_unfinished, require
 from service.store.models import (
@@ -33,18 +32,15 @@ def cancel_experiment(store: Store, public_id: str) -> Experiment:
 
 
 def pause_experiment(store: Store, public_id: str) -> Experiment:
-    """Lease nothing on its behalf; what runs for it alone goes back to the queue.
+    """Lease nothing on its behalf; what runs for it alone goes back to the queue. What has ended stays as it is.
 
-    Raises:
-        NotFound: there is no such experiment.
-        Conflict: every trial of it has ended.
+    Raises NotFound.
     """
     with store.write() as connection:
         number = _begin(connection, public_id)
-        if not is_unfinished(count_states(connection, [number])[number]):
-            raise Conflict(f"{public_id} has ended: nothing is left to pause; retry or extend it to run more")
-        connection.execute(update(experiment).where(experiment.c.id == number).values(paused=True))
-        settle(connection, number)
+        if is_unfinished(count_states(connection, [number])[number]):
+            connection.execute(update(experiment).where(experiment.c.id == number).values(paused=True))
+            settle(connection, number)
     return get_experiment(store, public_id)
 
 
