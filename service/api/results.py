@@ -11,8 +11,8 @@ from service.api.query_names import known_aggregates, known_paths, known_reducti
 from service.errors import InvalidRequest
 from service.questions.tables import long_table, table
 from service.schemas.bodies import Page
-from service.schemas.results import Curve, Phase, ResultRow, Verdicts
-from service.store import curves, phase, results
+from service.schemas.results import Curve, Phase, PoolingBody, ResultRow, Verdicts
+from service.store import curves, phase, pooling, results
 from service.store.experiments import get_experiment, get_summary
 from service.store.session import Store
 from service.store.verdicts import judged
@@ -111,6 +111,22 @@ def get_curves(
         return table_answer(form, answer, lambda: long_table(items), f"{experiment_id}-curves", headers)
 
     return answer_once(request, form, version_of(store, [experiment_id, *others], while_running=not running), make)
+
+
+@router.get("/pooling", summary="What groups pool", response_model=PoolingBody)
+def get_pooling(
+    experiment_id: str,
+    store: StoreDep,
+    group_by: GroupBy = None,
+    running: Annotated[bool, Query(description="Running trials enter, as in curves.")] = False,
+    where: Where = "",
+) -> PoolingBody:
+    """Whether groups by some paths are seeds of one setting, or mix settings, and over which axes."""
+    keys = _axes(store, [experiment_id]) if group_by is None else known_paths(group_by)
+    found = pooling.pooled(store, experiment_id, keys, where, with_running=running)
+    return PoolingBody(
+        over=list(found.over), trials=found.trials, settings=found.settings, seeds=found.seeds, says=found.says()
+    )
 
 
 @router.get("/phase", summary="Two axes as a matrix", response_model=Phase, responses=FORMAT_RESPONSES)

@@ -10,6 +10,7 @@ from service.cli.display import out, print_json, results_table
 from service.cli.exits import Exit, Stop
 from service.cli.options import DEFAULT_URL, AsJson, ExperimentId, Token, Url, connect, newest
 from service.grid.axes import moving_together
+from service.questions.telling_apart import told_apart
 
 GroupBy = Annotated[str | None, typer.Option(help="Comma-separated settings; default: the axes.", metavar="PATHS")]
 Where = Annotated[
@@ -47,10 +48,13 @@ def results(
             where=where,
         )
         hidden = moving_together(client.experiment(number).grid) if group_by is None else []
+        pooling = client.pooling(number, group_by=split(group_by), where=where)
     if as_json:
         print_json(found)
-    else:
-        out.print(results_table(found, hidden))
+        return
+    out.print(results_table(found, hidden))
+    if pooling.over:
+        out.print(f"\nA row stands for {pooling.says}", soft_wrap=True)
 
 
 class Figure(StrEnum):
@@ -68,8 +72,17 @@ def plot(
     experiment: ExperimentId = None,
     figure: Annotated[Figure, typer.Argument(help="What to draw.")] = Figure.CURVES,
     file: Annotated[Path | None, typer.Option("--out", help=".png, .svg, .pdf, .html or .json")] = None,
-    color: Annotated[str | None, typer.Option(help="Setting told apart by colour; default: the last axis.")] = None,
-    facet: Annotated[str | None, typer.Option(help="Setting told apart by panel; default: the axis before.")] = None,
+    color: Annotated[
+        str | None,
+        typer.Option(help="Setting told apart by colour; default: the first axis that is none of the network's."),
+    ] = None,
+    facet: Annotated[
+        str | None,
+        typer.Option(help="Settings told apart by panel, comma-separated, or none; default: what is left."),
+    ] = None,
+    dash: Annotated[
+        str | None, typer.Option(help="Setting told apart by dashes, or none; default: an axis of few values.")
+    ] = None,
     metric: Annotated[str, typer.Option(help="Metric of curves and phase.")] = "alignment",
     layer: Layer = 1,
     against: Annotated[Literal["step", "time"], typer.Option(help="What curves run along.")] = "step",
@@ -93,25 +106,34 @@ def plot(
 
     with connect(url, token) as client:
         one = client.experiment(newest(client, experiment))
-        hue, panel = told_apart(one.axes, moving_together(one.grid), color, facet)
-        wish = drawing.Wish(str(figure), hue, panel, metric, layer, against, complement, title or one.name, where or "")
+        told = told_apart(one.axes, one.grid, color, dash, facet)
+        panel = ",".join(told.facets) or None
+        wish = drawing.Wish(
+            *(
+                str(figure),
+                told.color,
+                panel,
+                metric,
+                layer,
+                against,
+                complement,
+                title or one.name,
+                where or "",
+                told.dash,
+            )
+        )
         try:
             chart = drawing.draw(wish, drawing.ClientSource(client, one.id, one.grid))
         except drawing.NothingToDraw as nothing:
             raise Stop(f"{one.id} has {nothing}", Exit.REFUSED) from nothing
     figures.save(figures.dark(chart) if is_dark else chart, target)
     if as_json:
-        print_json({"file": str(target), "figure": str(figure), "color": hue, "facet": panel})
+        channels = {"color": told.color, "facet": panel, "dash": told.dash}
+        print_json({"file": str(target), "figure": str(figure)} | channels)
     else:
-        out.print(f"{target}: {hue} by colour" + (f", {panel} by panel" if panel else ""), soft_wrap=True)
-
-
-def told_apart(axes: list[str], hidden: list[str], color: str | None, facet: str | None) -> tuple[str, str | None]:
-    """Which settings get colours and panels: what was asked for, else the axes, network settings as panels."""
-    free = [path for path in axes if path not in hidden and path not in (color, facet)]
-    free.sort(key=lambda path: path.startswith("network."))
-    hue = color or (free.pop(0) if free else "seed")
-    return hue, facet or (free[-1] if free else None)
+        channels = {"colour": told.color, "dash": told.dash, "panel": panel and panel.replace(",", " and ")}
+        by = ", ".join(f"{path} by {channel}" for channel, path in channels.items() if path)
+        out.print(f"{target}: {by}", soft_wrap=True)
 
 
 def split(text: str | None) -> list[str] | None:

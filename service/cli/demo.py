@@ -82,6 +82,7 @@ def draw(client: Client, experiment: str, folder: Path) -> list[Path]:
     from service.web import figures  # noqa: PLC0415
 
     curves = client.curves(experiment, group_by=[DEPTH, DECAY])
+    pooling = client.pooling(experiment, group_by=[DEPTH, DECAY]).as_pooling()
     found = []
     for name, complement in (("alignment", False), ("one-minus-alignment", True)):
         chart = figures.alignment_curves(
@@ -89,6 +90,7 @@ def draw(client: Client, experiment: str, folder: Path) -> list[Path]:
             color=DECAY,
             facet=DEPTH,
             complement=complement,
+            pooling=pooling,
             title="Weight decay restores the Neural Feature Ansatz",
         )
         found.append(figures.save(chart, folder / f"{name}.png"))

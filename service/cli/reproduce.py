@@ -11,16 +11,16 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli.answers import told_apart
 from service.cli.display import counts, out
 from service.cli.exits import Exit
 from service.cli.local_run import follow, temporary_service
 from service.cli.local_service import LocalService
-from service.cli.outcome import exit_code, moving_together
+from service.cli.outcome import exit_code
 from service.cli.progress import duration
 from service.client import Client
 from service.presets import Preset, get_preset, list_presets
 from service.questions.number_format import number
+from service.questions.telling_apart import told_apart
 from service.schemas.experiments import ExperimentDetail
 from service.schemas.results import VerdictBody
 
@@ -93,8 +93,8 @@ def _draw(client: Client, experiment: ExperimentDetail, file: Path) -> Path | No
     # Altair takes half a second to import
     from service.web import drawing, figures  # noqa: PLC0415
 
-    hue, panel = told_apart(experiment.axes, moving_together(experiment.grid), None, None)
-    wish = drawing.Wish(color=hue, facet=panel, title=experiment.name)
+    told = told_apart(experiment.axes, experiment.grid)
+    wish = drawing.Wish(color=told.color, dash=told.dash, facet=",".join(told.facets) or None, title=experiment.name)
     try:
         chart = drawing.draw(wish, drawing.ClientSource(client, experiment.id, experiment.grid))
     except drawing.NothingToDraw:

@@ -25,7 +25,7 @@ from service.questions.tables import long_table, series_table, table
 from service.schemas.catalogue import MetricDefinition, PresetBody, PresetDetail
 from service.schemas.cluster import Cluster
 from service.schemas.experiments import ExperimentBody, ExperimentDetail, Preview, Submitted, Thinned
-from service.schemas.results import VerdictBody
+from service.schemas.results import PoolingBody, VerdictBody
 from service.schemas.trials import TrialBody, TrialDetail
 from service.states import ExperimentState
 
@@ -183,6 +183,19 @@ class Client(DatasetCalls):
             "running": running,
         }
         return long_table(list(self._pages(f"/experiments/{experiment}/curves", params)))
+
+    def pooling(
+        self,
+        experiment: str,
+        *,
+        group_by: Sequence[str] | None = None,
+        where: str | None = None,
+        running: bool = False,
+    ) -> PoolingBody:
+        """Whether groups are seeds of one setting or mix settings; `says` has it in words; default: by the axes."""
+        params = {"group_by": _joined(group_by), "where": where, "running": running}
+        found = self._call("GET", f"/experiments/{experiment}/pooling", params=params)
+        return PoolingBody.model_validate(found)
 
     def phase(
         self,

@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 from pydantic.types import JsonValue
 
+from service.questions.pooling import Pooling, Range
 from service.schemas.bodies import Body
 
 
@@ -78,6 +79,20 @@ class Phase(Body):
     reduce: str
     agg: str
     also: list[PhaseMatrix] = Field([], description="With `also`: further experiments, on the same axes.")
+
+
+class PoolingBody(Body):
+    """What the groups of a question stand for: seeds of one setting each, or a mixture of settings."""
+
+    over: list[str] = Field(description="Axes that vary within some group, without those that follow from another.")
+    trials: tuple[int, int] = Field(description="Completed trials of the smallest and of the largest group.")
+    settings: tuple[int, int] = Field(description="How many different settings they have.")
+    seeds: tuple[int, int] = Field(description="How many seeds of one setting.")
+    says: str = Field(description="As words: 5 seeds, or 60 trials: 5 seeds x 12 settings; pooled over depth.")
+
+    def as_pooling(self) -> Pooling:
+        """The same as figures take it."""
+        return Pooling(tuple(self.over), Range(*self.trials), Range(*self.settings), Range(*self.seeds))
 
 
 class VerdictBody(Body):

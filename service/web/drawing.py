@@ -5,12 +5,15 @@ The command line asks the service over REST, the web page asks the store: both t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import polars as pl
 
 from nfa_kernels import names
 from service.client import Client
+from service.grid.value_order import ValueOrder
+from service.questions.pooling import Pooling
 from service.web import figures
 from service.web.figures.curves import CurveLook
 
@@ -30,12 +33,20 @@ class Wish:
     figure: str = "curves"
     color: str = "seed"
     facet: str | None = None
+    """Paths separated by commas: a panel for every combination of their values."""
     metric: str = "alignment"
     layer: int = 1
     against: Literal["step", "time"] = "step"
     complement: bool = False
     title: str = ""
     where: str = ""
+    dash: str | None = None
+
+    @property
+    def keys(self) -> list[str]:
+        """Paths that are told apart."""
+        facets = self.facet.split(",") if self.facet else []
+        return list(dict.fromkeys([self.color, *([self.dash] if self.dash else []), *facets]))
 
 
 class Source(Protocol):
@@ -57,6 +68,15 @@ class Source(Protocol):
         """Metrics with a parameter that were recorded beside the usual ones, by their parameter."""
         ...
 
+    def pooling(self, group_by: Sequence[str], where: str, *, with_running: bool) -> Pooling:
+        """What is pooled in groups by some paths."""
+        ...
+
+    @property
+    def order(self) -> ValueOrder:
+        """Of the values of the axes."""
+        ...
+
 
 def draw(wish: Wish, source: Source) -> Any:
     """The chart of a wish. Raises NothingToDraw, with what is missing."""
@@ -67,35 +87,49 @@ def draw(wish: Wish, source: Source) -> Any:
 def _curves(wish: Wish, source: Source) -> Any:
     metric = "imbalance" if wish.figure == "imbalance" else wish.metric
     against = "time" if wish.figure == "imbalance" else wish.against
-    table = source.curves(metric, _keys(wish), wish.layer, wish.where)
+    table = source.curves(metric, wish.keys, wish.layer, wish.where)
     _require(table, metric, wish.layer)
-    look = CurveLook(wish.color, wish.facet, against, wish.complement, wish.title, wish.layer)
+    pooling = source.pooling(wish.keys, wish.where, with_running=True)
+    look = CurveLook(
+        *(wish.color, wish.facet, against, wish.complement, wish.title, wish.layer, wish.dash, pooling, source.order)
+    )
     return figures.metric_curves(table, metric, look)
 
 
 def _phase(wish: Wish, source: Source) -> Any:
     if wish.facet is None:
         raise NothingToDraw("a single axis: a phase diagram needs two settings, for --color and --facet")
-    found = source.phase(wish.color, wish.facet, wish.metric, wish.layer, wish.where)
+    across, down = wish.color, wish.facet.split(",")[-1]
+    found = source.phase(across, down, wish.metric, wish.layer, wish.where)
     if not any(sum(line) for line in found["counts"]):
         raise NothingToDraw(f"no completed trial with {wish.metric} in layer {wish.layer} to draw")
-    return figures.phase_diagram(found, wish.title)
+    return figures.phase_diagram(found, wish.title, source.pooling([across, down], wish.where, with_running=False))
 
 
 def _exponent(wish: Wish, source: Source) -> Any:
-    color = next((path for path in (wish.color, wish.facet) if path not in (None, DEPTH, "seed")), None)
-    table = source.results(["best_exponent"], list(dict.fromkeys([DEPTH, *([color] if color else [])])), 1, wish.where)
+    color = next((path for path in wish.keys if path not in (DEPTH, "seed")), None)
+    keys = list(dict.fromkeys([DEPTH, *([color] if color else [])]))
+    table = source.results(["best_exponent"], keys, 1, wish.where)
     _require(table, "best_exponent", 1)
-    return figures.exponent_by_depth(table, color=color, title=wish.title)
+    pooling = source.pooling(keys, wish.where, with_running=False)
+    return figures.exponent_by_depth(table, color=color, title=wish.title, pooling=pooling, order=source.order)
 
 
 def _profile(wish: Wish, source: Source) -> Any:
     asked = [name for name in source.recorded() if name.startswith("alignment@")]
     if not asked:
         raise NothingToDraw("no exponents recorded: name them under measure.exponents of the grid")
-    table = source.results(asked, _keys(wish), wish.layer, wish.where)
+    table = source.results(asked, wish.keys, wish.layer, wish.where)
     _require(table, asked[0], wish.layer)
-    return figures.exponent_profile(table, color=wish.color, facet=wish.facet, title=wish.title)
+    return figures.exponent_profile(
+        table,
+        color=wish.color,
+        facet=wish.facet,
+        title=wish.title,
+        dash=wish.dash,
+        pooling=source.pooling(wish.keys, wish.where, with_running=False),
+        order=source.order,
+    )
 
 
 def _spectra(wish: Wish, source: Source) -> Any:
@@ -104,15 +138,12 @@ def _spectra(wish: Wish, source: Source) -> Any:
         raise NothingToDraw(
             "no singular values recorded: name agop_singular_value@1, .. under measure.metrics of the grid"
         )
-    keys = [path for path in _keys(wish) if path != "seed"]
+    keys = [path for path in wish.keys if path != "seed"]
     # without an axis all trials are one group, by a setting that they share
     tables = {name: source.curves(name, keys or ["data.kind"], wish.layer, wish.where) for name in asked}
     _require(tables[asked[0]], asked[0], wish.layer)
-    return figures.spectra(tables, keys, title=wish.title, layer=wish.layer)
-
-
-def _keys(wish: Wish) -> list[str]:
-    return list(dict.fromkeys(path for path in (wish.color, wish.facet) if path))
+    pooling = source.pooling(keys, wish.where, with_running=True)
+    return figures.spectra(tables, keys, title=wish.title, layer=wish.layer, pooling=pooling, order=source.order)
 
 
 def _require(table: pl.DataFrame, metric: str, layer: int) -> None:
@@ -146,6 +177,16 @@ class ClientSource:
     def recorded(self) -> list[str]:
         """Of the grid's trial block."""
         return recorded_members(self.grid)
+
+    def pooling(self, group_by: Sequence[str], where: str, *, with_running: bool) -> Pooling:
+        """GET /pooling."""
+        found = self.client.pooling(self.experiment, group_by=group_by, where=where or None, running=with_running)
+        return found.as_pooling()
+
+    @cached_property
+    def order(self) -> ValueOrder:
+        """As the grid lists them."""
+        return ValueOrder(lambda: [self.grid])
 
 
 def recorded_members(grid: Mapping[str, Any]) -> list[str]:

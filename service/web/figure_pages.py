@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from service.api.deps import StoreDep, Where
 from service.api.query_names import known_paths, numeric_metrics
 from service.errors import InvalidRequest, NotFound
-from service.grid.axes import moving_together
+from service.questions.telling_apart import told_apart
 from service.store import trials
 from service.store.experiments import Experiment, get_experiment
 from service.web import charting, figures
@@ -30,7 +30,8 @@ SHOWN_METRICS = (
 def choices(
     figure: Annotated[Literal["curves", "imbalance", "phase", "exponent", "profile", "spectra"], Query()] = "curves",
     color: Annotated[str, Query(max_length=200)] = "",
-    facet: Annotated[str, Query(max_length=200)] = "",
+    facet: Annotated[str, Query(max_length=1000)] = "",
+    dash: Annotated[str, Query(max_length=200)] = "",
     metric: Annotated[str, Query(max_length=100)] = "alignment",
     layer: Annotated[int, Query(ge=1, le=64)] = 1,
     against: Literal["step", "time"] = "step",
@@ -42,6 +43,7 @@ def choices(
         "figure": figure,
         "color": color,
         "facet": facet,
+        "dash": dash,
         "metric": metric,
         "layer": layer,
         "against": against,
@@ -56,17 +58,12 @@ Dark = Annotated[bool, Query(description="On a dark ground.")]
 
 def wish_of(one: Experiment, chosen: dict[str, Any]) -> Wish:
     """The choices with what was left open filled in from the axes, and names checked."""
-    moving = moving_together(one.grid)
-    free = [path for path in one.axes if path not in moving and path not in (chosen["color"], chosen["facet"])]
-    free.sort(key=lambda path: path.startswith("network."))
-    color = chosen["color"] or (free.pop(0) if free else "seed")
-    facet = chosen["facet"] or (free[-1] if free else None)
-    if chosen["facet"] == "none" or facet == color:
-        facet = None
-    known_paths(",".join(path for path in (color, facet) if path), "color or facet")
+    told = told_apart(one.axes, one.grid, chosen["color"] or None, chosen["dash"] or None, chosen["facet"] or None)
+    known_paths(",".join([told.color, *([told.dash] if told.dash else []), *told.facets]), "color, dash or facet")
     if len(numeric_metrics(chosen["metric"])) != 1:
         raise InvalidRequest("metric: name one")
-    named: dict[str, Any] = chosen | {"color": color, "facet": facet, "title": one.name}
+    facet = ",".join(told.facets) or None
+    named: dict[str, Any] = chosen | {"color": told.color, "dash": told.dash, "facet": facet, "title": one.name}
     return Wish(**named)
 
 

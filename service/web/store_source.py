@@ -1,13 +1,16 @@
 """A figure's data, from the store: for pages, which live in the same process."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import polars as pl
 
+from service.grid.value_order import ValueOrder
+from service.questions.pooling import Pooling
 from service.questions.reductions import parse_reduction
 from service.questions.tables import long_table, table
-from service.store import curves, phase, results
+from service.store import curves, phase, pooling, results
 from service.store.session import Store
 from service.web.drawing import BANDS, recorded_members
 
@@ -38,3 +41,12 @@ class StoreSource:
     def recorded(self) -> list[str]:
         """Of the grid's trial block."""
         return recorded_members(self.grid)
+
+    def pooling(self, group_by: Sequence[str], where: str, *, with_running: bool) -> Pooling:
+        """Of the trials that curves and tables average."""
+        return pooling.pooled(self.store, self.experiment, group_by, where, with_running=with_running)
+
+    @cached_property
+    def order(self) -> ValueOrder:
+        """As the grid lists them."""
+        return ValueOrder(lambda: [self.grid])

@@ -9,7 +9,21 @@ from typing import Any, Literal
 import altair as alt
 import polars as pl
 
-from service.web.figures.style import POWERS, hue, label, metric_label, named, panels, rule_color, seeds, styled
+from service.grid.value_order import ValueOrder
+from service.questions.pooling import Pooling
+from service.web.figures.style import (
+    POWERS,
+    UNWRITTEN,
+    behind,
+    dashes,
+    hue,
+    label,
+    metric_label,
+    panels,
+    rule_color,
+    styled,
+    told,
+)
 
 LOGARITHMIC = frozenset(
     {"residual", "imbalance", "imbalance_relative", "layer_imbalance", "train_loss", "test_loss", "relative_loss"}
@@ -27,18 +41,38 @@ class CurveLook:
 
     color: str
     facet: str | None = None
+    """Paths separated by commas: a panel for every combination of their values."""
     against: Literal["step", "time"] = "step"
     complement: bool = False
     """Draw 1 - metric on a logarithmic axis, where an ansatz holds at 0."""
     title: str = ""
     layer: int = 1
+    dash: str | None = None
+    pooling: Pooling | None = None
+    order: ValueOrder = UNWRITTEN
+
+    @property
+    def facets(self) -> list[str]:
+        """Paths told apart by panel."""
+        return self.facet.split(",") if self.facet else []
+
+    @property
+    def keys(self) -> list[str]:
+        """Paths that tell lines apart."""
+        return list(dict.fromkeys([self.color, *([self.dash] if self.dash else []), *self.facets]))
 
 
 def alignment_curves(
-    curves: pl.DataFrame, *, color: str, facet: str | None = None, complement: bool = False, title: str = ""
+    curves: pl.DataFrame,
+    *,
+    color: str,
+    facet: str | None = None,
+    complement: bool = False,
+    title: str = "",
+    pooling: Pooling | None = None,
 ) -> Any:
     """Alignment of layer 1 against step, a line per colour; see metric_curves."""
-    look = CurveLook(color, facet, complement=complement, title=title or "Alignment")
+    look = CurveLook(color, facet, complement=complement, title=title or "Alignment", pooling=pooling)
     return metric_curves(curves, "alignment", look)
 
 
@@ -50,21 +84,26 @@ def metric_curves(curves: pl.DataFrame, metric: str, look: CurveLook) -> Any:
         metric: its id.
         look: colours, panels, axes, title.
     """
-    frame = _prepared(curves, metric, look)
+    color, dash, facet = (
+        told(curves, paths, name, look.order)
+        for paths, name in (([look.color], "color"), ([look.dash] if look.dash else [], "dash"), (look.facets, "facet"))
+    )
+    frame = _prepared(curves.with_columns(color.labels, dash.labels, facet.labels), metric, look)
     is_log = look.complement or metric in LOGARITHMIC
     y_title = f"1 − {metric_label(metric)}" if look.complement else metric_label(metric)
     x, y = _x(look.against), _y(y_title, is_log, metric)
-    base: Any = alt.Chart().encode(x=x, color=hue(frame, label(look.color)))
+    base: Any = alt.Chart().encode(x=x, color=hue(color.order, label(look.color)), detail="dash:N")
     band = base.mark_area(opacity=0.22, invalid="break-paths-filter-domains").encode(
         y=alt.Y("low:Q", title=y_title), y2="high:Q"
     )
     line = base.mark_line(strokeWidth=1.8, invalid="break-paths-filter-domains").encode(y=y)
+    if look.dash:
+        line = line.encode(strokeDash=dashes(dash.order, label(look.dash)))
     theory, note = _theory(metric, look, x)
     chart = alt.layer(band, line, *theory, data=alt.Data(values=frame.to_dicts())).properties(width=250, height=230)
-    seeds_text = seeds(curves[f"{metric}_count"])
     subtitle = f"layer {look.layer}, " if metric.startswith(("align", "best", "resid", "fact")) else ""
-    subtitle += f"median of {seeds_text}, band from least to largest{note}"
-    return styled(panels(chart, frame), look.title or metric_label(metric), subtitle)
+    subtitle += f"median of {behind(curves[f'{metric}_count'], look.pooling, 'band from least to largest')}{note}"
+    return styled(panels(chart, facet.order), look.title or metric_label(metric), subtitle)
 
 
 def _x(against: str) -> Any:
@@ -91,11 +130,13 @@ def _y(title: str, is_log: bool, metric: str) -> Any:
 
 def _theory(metric: str, look: CurveLook, x: Any) -> tuple[list[Any], str]:
     """The dashed lines of theory, and what the subtitle says of them."""
-    if metric == "imbalance" and _DECAY in (look.color, look.facet):
+    if metric == "imbalance" and _DECAY in look.keys:
         dashed: Any = alt.Chart().mark_line(
             strokeDash=[2, 3], strokeWidth=1.4, color=rule_color(), invalid="break-paths-filter-domains"
         )
-        return [dashed.encode(x=x, y=alt.Y("theory:Q"), detail="color:N")], "; dashed: D(0) e^(−2λt), gradient flow"
+        return [
+            dashed.encode(x=x, y=alt.Y("theory:Q"), detail=["color:N", "dash:N"])
+        ], "; dashed: D(0) e^(−2λt), gradient flow"
     if metric in _ALIGNMENTS and not look.complement:
         rule: Any = alt.Chart().mark_rule(strokeDash=[4, 3], color=rule_color())
         return [rule.encode(y=alt.datum(1.0))], "; dashed: the ansatz holds exactly"
@@ -111,20 +152,15 @@ def _prepared(curves: pl.DataFrame, metric: str, look: CurveLook) -> pl.DataFram
     elif metric in LOGARITHMIC:
         median, low, high = (pl.when(part > 0).then(part) for part in (median, low, high))
     place = pl.col("time") if look.against == "time" else pl.col("step") + 1
-    facet = pl.lit("").alias("facet")
-    if look.facet is not None:
-        facet = (pl.lit(f"{label(look.facet)} = ") + named(look.facet, "facet")).alias("facet")
     columns = [
         place.alias("x"),
         median.alias("median"),
         low.alias("low"),
         high.alias("high"),
-        named(look.color, "color"),
-        facet,
+        *map(pl.col, ("color", "dash", "facet")),
     ]
-    if metric == "imbalance" and _DECAY in (look.color, look.facet):
-        keys = [path for path in (look.color, look.facet) if path]
-        start = pl.col("imbalance_median").sort_by("step").first().over(keys)
+    if metric == "imbalance" and _DECAY in look.keys:
+        start = pl.col("imbalance_median").sort_by("step").first().over(look.keys)
         decayed = start * (-2 * pl.col(_DECAY).cast(pl.Float64) * pl.col("time")).exp()
         # where nobody measures so little, the line would only stretch the axis
         columns.append(pl.when(decayed > pl.col("imbalance_min").min() / 10).then(decayed).alias("theory"))

@@ -7,15 +7,17 @@ import altair as alt
 import polars as pl
 
 from service.questions.number_format import number
-from service.web.figures.style import label, metric_label, seeds, shown, styled
+from service.questions.pooling import Pooling
+from service.web.figures.style import behind, label, metric_label, shown, styled
 
 
-def phase_diagram(found: Mapping[str, Any], title: str = "") -> Any:
+def phase_diagram(found: Mapping[str, Any], title: str = "", pooling: Pooling | None = None) -> Any:
     """Cells coloured by the metric, the value and the number of trials written in them; empty cells stay empty.
 
     Args:
         found: the answer of /phase: x, y, x_values, y_values, values, counts, metric, layer, reduce, agg.
         title: of the figure.
+        pooling: what a cell stands for.
     """
     x_order, y_order = ([shown(value) for value in found[name]] for name in ("x_values", "y_values"))
     cells = [
@@ -45,8 +47,8 @@ def phase_diagram(found: Mapping[str, Any], title: str = "") -> Any:
     value = base.mark_text(fontSize=12, dy=-7).encode(text="text:N", color=ink)
     count = base.mark_text(fontSize=10, dy=8).encode(text="count:N", color=ink)
     chart = alt.layer(fill, value, count, data=alt.Data(values=cells)).properties(**size)
-    counted = seeds(pl.Series([cell["seeds"] for cell in cells], dtype=pl.Int64))
-    subtitle = f"layer {found['layer']}, {found['agg']} of the {found['reduce']} value over {counted} a cell"
+    says = behind(pl.Series([cell["seeds"] for cell in cells], dtype=pl.Int64), pooling, "")
+    subtitle = f"layer {found['layer']}, {found['agg']} of the {found['reduce']} value over, in a cell, {says}"
     return styled(chart, title or metric_label(found["metric"]), subtitle)
 
 

@@ -5,48 +5,65 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from service.web.figures.style import hue, label, named, panels, rule_color, seeds, styled
+from service.grid.value_order import ValueOrder
+from service.questions.pooling import Pooling
+from service.web.figures.style import UNWRITTEN, behind, dashes, hue, label, panels, rule_color, styled, told
 
 
 def exponent_profile(
-    results: pl.DataFrame, *, color: str, facet: str | None = None, title: str = "", theory: float | None = None
+    results: pl.DataFrame,
+    *,
+    color: str,
+    facet: str | None = None,
+    title: str = "",
+    theory: float | None = None,
+    dash: str | None = None,
+    pooling: Pooling | None = None,
+    order: ValueOrder = UNWRITTEN,
 ) -> Any:
     """Final alignment at every recorded exponent, a line per colour.
 
     Args:
         results: columns alignment@A_median and alignment@A_count for each exponent A, and the settings.
         color: path of the setting told apart by colour.
-        facet: path of the setting told apart by panel.
+        facet: paths of the settings told apart by panel, separated by commas.
         title: of the figure.
         theory: exponent to mark, 1/L; from each panel's own depth where the facet or colour is network.depth.
+        dash: path of the setting told apart by dashes.
+        pooling: what a point stands for.
+        order: of the settings' values.
     """
+    facets = facet.split(",") if facet else []
+    hues, dash_told, panel = (
+        told(results, paths, name, order)
+        for paths, name in (([color], "color"), ([dash] if dash else [], "dash"), (facets, "facet"))
+    )
+    labelled = results.with_columns(hues.labels, dash_told.labels, panel.labels)
     names = [name for name in results.columns if name.startswith("alignment@") and name.endswith("_median")]
     rows = []
-    for row in results.to_dicts():
+    for row in labelled.to_dicts():
         for name in names:
             exponent = float(name.removeprefix("alignment@").removesuffix("_median"))
             depth = row.get("network.depth")
             rows.append(
-                {color: row[color], "exponent": exponent, "value": row[name]}
-                | ({facet: row[facet]} if facet else {})
-                | {"theory": 1 / depth if depth else theory}
+                {"exponent": exponent, "value": row[name], "theory": 1 / depth if depth else theory}
+                | {part: row[part] for part in ("color", "dash", "facet")}
             )
-    table = pl.DataFrame(rows, infer_schema_length=None)
-    facets = pl.lit("").alias("facet")
-    if facet:
-        facets = (pl.lit(f"{label(facet)} = ") + named(facet, "facet")).alias("facet")
-    frame = table.select("exponent", "value", "theory", named(color, "color"), facets).sort("exponent")
+    frame = pl.DataFrame(rows, infer_schema_length=None).sort("exponent")
     y_title = "alignment cos(W^T W, G^a)"
     low = frame["value"].min()
     floor = min(0.9, float(low)) - 0.02 if isinstance(low, float) else 0.0
     x = alt.X("exponent:Q", title="exponent a (dimensionless)", scale=alt.Scale(zero=True))
     y = alt.Y("value:Q", title=y_title, scale=alt.Scale(domain=[floor, 1.005], nice=False), axis=alt.Axis(format=".2f"))
-    base: Any = alt.Chart().encode(x=x, y=y, color=hue(frame, label(color)))
-    layers = [base.mark_line(strokeWidth=1.8), base.mark_point(filled=True, size=28, opacity=1)]
+    base: Any = alt.Chart().encode(x=x, y=y, color=hue(hues.order, label(color)), detail="dash:N")
+    line = base.mark_line(strokeWidth=1.8)
+    if dash:
+        line = line.encode(strokeDash=dashes(dash_told.order, label(dash)))
+    layers = [line, base.mark_point(filled=True, size=28, opacity=1)]
     if frame["theory"].null_count() < frame.height and color != "network.depth":
         mark: Any = alt.Chart().mark_rule(strokeDash=[4, 3], color=rule_color())
         layers.append(mark.encode(x=alt.X("mean(theory):Q")))
     chart = alt.layer(*layers, data=alt.Data(values=frame.to_dicts())).properties(width=240, height=200)
     counts = pl.concat([results[name.replace("_median", "_count")].cast(pl.Int64) for name in names])
-    subtitle = f"at the end of training, median of {seeds(counts)}; dashed: 1/L"
-    return styled(panels(chart, frame), title or "Alignment against exponent", subtitle)
+    subtitle = f"at the end of training, median of {behind(counts, pooling, '')}; dashed: 1/L"
+    return styled(panels(chart, panel.order), title or "Alignment against exponent", subtitle)

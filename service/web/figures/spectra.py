@@ -6,10 +6,20 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from service.web.figures.style import POWERS, hue, label, panels, seeds, shown, styled
+from service.grid.value_order import ValueOrder
+from service.questions.pooling import Pooling
+from service.web.figures.style import POWERS, UNWRITTEN, behind, hue, panels, styled, told
 
 
-def spectra(curves: Mapping[str, pl.DataFrame], keys: Sequence[str] = (), *, title: str = "", layer: int = 1) -> Any:
+def spectra(
+    curves: Mapping[str, pl.DataFrame],
+    keys: Sequence[str] = (),
+    *,
+    title: str = "",
+    layer: int = 1,
+    pooling: Pooling | None = None,
+    order: ValueOrder = UNWRITTEN,
+) -> Any:
     """One line per index, largest singular value first; a panel for every combination of the settings.
 
     Args:
@@ -17,31 +27,35 @@ def spectra(curves: Mapping[str, pl.DataFrame], keys: Sequence[str] = (), *, tit
         keys: paths of the settings.
         title: of the figure.
         layer: whose AGOP.
+        pooling: what a line stands for.
+        order: of the settings' values.
     """
-    frame = pl.concat([_lines(name, table, keys) for name, table in curves.items()])
+    frame = pl.concat([_lines(name, table, keys, order) for name, table in curves.items()])
+    every = pl.concat([table.select(keys) for table in curves.values()]) if keys else pl.DataFrame()
+    indices = sorted((name.partition("@")[2] for name in curves), key=float)
     counts = pl.concat([table[f"{name}_count"] for name, table in curves.items()])
     axis = alt.Axis(format="~s", values=[10**power for power in range(10)])
     x = alt.X("x:Q", title="step + 1", scale=alt.Scale(type="log", nice=False), axis=axis)
     y_axis = alt.Axis(format="~e", labelExpr=POWERS, tickCount=6)
     y = alt.Y("median:Q", title="singular value of the Jacobian", scale=alt.Scale(type="log"), axis=y_axis)
-    base: Any = alt.Chart().encode(x=x, color=hue(frame, "index i"))
+    base: Any = alt.Chart().encode(x=x, color=hue(indices, "index i"))
     band = base.mark_area(opacity=0.22, invalid="break-paths-filter-domains").encode(y=alt.Y("low:Q"), y2="high:Q")
     line = base.mark_line(strokeWidth=1.8, invalid="break-paths-filter-domains").encode(y=y)
     chart = alt.layer(band, line, data=alt.Data(values=frame.to_dicts())).properties(width=230, height=190)
-    subtitle = f"layer {layer}, median of {seeds(counts)}, band from least to largest; square roots of AGOP eigenvalues"
-    return styled(panels(chart, frame), title or "Spectrum", subtitle)
+    says = behind(counts, pooling, "band from least to largest")
+    subtitle = f"layer {layer}, median of {says}; square roots of AGOP eigenvalues"
+    return styled(panels(chart, told(every, keys, "facet", order).order), title or "Spectrum", subtitle)
 
 
-def _lines(name: str, table: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+def _lines(name: str, table: pl.DataFrame, keys: Sequence[str], order: ValueOrder) -> pl.DataFrame:
     """One index: rows to draw; what is zero or undefined stays null, so that the line breaks there."""
     parts = {part: pl.col(f"{name}_{part}") for part in ("median", "min", "max")}
     median, low, high = (pl.when(value > 0).then(value) for value in parts.values())
-    panel = [", ".join(f"{label(key)} = {shown(row[key])}" for key in keys) for row in table.select(keys).to_dicts()]
     return table.select(
         (pl.col("step") + 1).alias("x"),
         median.alias("median"),
         low.alias("low"),
         high.alias("high"),
         pl.lit(name.partition("@")[2]).alias("color"),
-        pl.Series("facet", panel or [""] * table.height),
+        told(table, keys, "facet", order).labels,
     ).sort("x")

@@ -5,11 +5,15 @@ its light end, on a dark ground without its dark one.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import altair as alt
 import polars as pl
+
+from service.grid.value_order import ValueOrder
+from service.questions.pooling import Pooling, Range
 
 FORMATS = (".png", ".svg", ".pdf", ".html", ".json")
 _LABELS = {
@@ -33,6 +37,8 @@ _METRICS = {
     "test_loss": "test loss",
     "relative_loss": "loss / loss of the zero function",
 }
+_LINE = 120
+_DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [14, 4])
 _STOPS = ("#482878", "#3e4f8a", "#31688e", "#26828e", "#1f9e89", "#35b779", "#8fbe2d")
 _GREY = "#767676"
 _SOFT, _FRAME, _GRID = "#555555", "#bbbbbb", "#e8e8e8"
@@ -62,21 +68,51 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
-def named(column: str, name: str) -> pl.Expr:
-    """A column of values as words, under another name."""
-    return pl.col(column).map_elements(shown, return_dtype=pl.String, skip_nulls=False).alias(name)
+UNWRITTEN: Final = ValueOrder(lambda: [])
+"""The order of values of no grid: numbers by size, words by the alphabet."""
 
 
-def ordered(values: pl.Series) -> list[str]:
-    """Distinct labels, by the number in them where there is one."""
+class Told(NamedTuple):
+    """What tells rows apart: a label for each row, and the labels in order."""
 
-    def key(text: str) -> tuple[int, float, str]:
-        try:
-            return 0, float(text.rpartition(" ")[2]), text
-        except ValueError:
-            return 1, 0.0, text
+    labels: pl.Series
+    order: list[str]
 
-    return sorted(values.unique().to_list(), key=key)
+
+def told(table: pl.DataFrame, paths: Sequence[str], name: str, order: ValueOrder = UNWRITTEN) -> Told:
+    """The values of settings as labels, those of several as in "depth L = 2, activation = tanh".
+
+    Args:
+        table: has a column for each path.
+        paths: of the settings; without any, every row has the same empty label.
+        name: of the column of labels; `facet` names the settings in them.
+        order: of the values.
+    """
+    if not paths:
+        return Told(pl.Series(name, [""] * table.height, dtype=pl.String), [""])
+    found: dict[str, dict[str, str]] = {}
+    for path in paths:
+        values = order.sorted(path, map(_meant, table[path].unique().to_list()))
+        short = [shown(value) for value in values]
+        # what rounding would make the same is written in full
+        texts = [text if short.count(text) == 1 else str(value) for text, value in zip(short, values, strict=True)]
+        prefix = f"{label(path)} = " if name == "facet" else ""
+        found[path] = {repr(value): f"{prefix}{text}" for value, text in zip(values, texts, strict=True)}
+    places = {path: {key: place for place, key in enumerate(labels)} for path, labels in found.items()}
+    keys = [tuple(repr(_meant(value)) for value in row) for row in table.select(paths).iter_rows()]
+    labels = {key: ", ".join(found[path][part] for path, part in zip(paths, key, strict=True)) for key in set(keys)}
+    in_order = sorted(labels, key=lambda key: [places[path][part] for path, part in zip(paths, key, strict=True)])
+    return Told(pl.Series(name, [labels[key] for key in keys], dtype=pl.String), [labels[key] for key in in_order])
+
+
+def _meant(value: Any) -> Any:
+    """A list or a number that stands as text in a column of mixed kinds."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def hues(count: int) -> list[str]:
@@ -86,17 +122,26 @@ def hues(count: int) -> list[str]:
     return [_STOPS[round(place * (len(_STOPS) - 1) / (count - 1))] for place in range(count)]
 
 
-def hue(frame: pl.DataFrame, title: str) -> Any:
+def hue(order: Sequence[str], title: str) -> Any:
     """Colour by the column `color`, in the order of its values, also in the legend."""
-    order = ordered(frame["color"])
+    order = list(order)
     scale = alt.Scale(domain=order, range=hues(len(order)))
     legend = alt.Legend(symbolType="stroke", symbolOpacity=1, labelLimit=220, titleLimit=220) if title else None
     return alt.Color("color:N", title=title, sort=order, scale=scale, legend=legend)
 
 
-def panels(chart: Any, frame: pl.DataFrame, columns: int = 3) -> Any:
+def dashes(order: Sequence[str], title: str) -> Any:
+    """Patterns of dashes by the column `dash`, the first one unbroken."""
+    patterns = [_DASHES[place % len(_DASHES)] for place in range(len(order))]
+    legend = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolStrokeColor=_GREY, labelLimit=220, titleLimit=220)
+    return alt.StrokeDash(
+        "dash:N", title=title, sort=list(order), scale=alt.Scale(domain=list(order), range=patterns), legend=legend
+    )
+
+
+def panels(chart: Any, order: Sequence[str], columns: int = 3) -> Any:
     """A panel for every value of the column `facet`, or the chart itself where there is only one without a name."""
-    order = ordered(frame["facet"])
+    order = list(order)
     if order == [""]:
         return chart
     header = alt.Header(title=None, labelFontSize=12, labelFontWeight="bold", labelLimit=240)
@@ -105,7 +150,9 @@ def panels(chart: Any, frame: pl.DataFrame, columns: int = 3) -> Any:
 
 def styled(chart: Any, title: str, subtitle: str) -> Any:
     """The whole figure with its title, on a white ground that prints."""
-    heading = alt.TitleParams(title, subtitle=subtitle, anchor="start", offset=12, fontSize=14, subtitleColor=_SOFT)
+    heading = alt.TitleParams(
+        title, subtitle=_in_lines(subtitle), anchor="start", offset=12, fontSize=14, subtitleColor=_SOFT
+    )
     return (
         chart.properties(title=heading)
         .configure(background="white", font="sans-serif")
@@ -113,6 +160,18 @@ def styled(chart: Any, title: str, subtitle: str) -> Any:
         .configure_axis(gridColor=_GRID, labelFontSize=11, titleFontSize=11, titleFontWeight=500, labelOverlap=True)
         .configure_legend(labelFontSize=11, titleFontSize=12, symbolStrokeWidth=3)
     )
+
+
+def _in_lines(text: str) -> str | list[str]:
+    """A long subtitle in lines that end where a part of it does."""
+    parts = text.split("; ")
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) < _LINE or part.startswith("pooled over"):
+            lines[-1] += f"; {part}"
+        else:
+            lines.append(part)
+    return lines if len(lines) > 1 else text
 
 
 def dark(chart: Any) -> Any:
@@ -138,12 +197,14 @@ def rule_color() -> str:
     return _GREY
 
 
-def seeds(counts: pl.Series) -> str:
-    """How many trials are behind every point, as in "10 seeds" or "3 to 10 seeds"."""
-    numbers = counts.drop_nulls().filter(counts.drop_nulls() > 0)
-    low, high = (int(numbers.min()), int(numbers.max())) if len(numbers) else (0, 0)  # ty: ignore[invalid-argument-type]
-    word = "seed" if high == 1 else "seeds"
-    return f"{high} {word}" if low == high else f"{low} to {high} {word}"
+def behind(counts: pl.Series, pooling: Pooling | None, band: str) -> str:
+    """What is behind every point, and what its band is: "3 to 10 seeds, band ..", or of what pools settings
+    "60 trials: 5 seeds x 12 settings; pooled over depth; band ..". Where nobody says what was pooled, they are trials.
+    """
+    numbers = [int(number) for number in counts.drop_nulls().to_list() if number > 0]
+    counted = Range(min(numbers, default=0), max(numbers, default=0))
+    says = counted.counted("trial") if pooling is None else pooling.says(counted)
+    return f"{says}{';' if '; ' in says else ','} {band}" if band else says
 
 
 def save(chart: Any, file: str | Path) -> Path:

@@ -140,3 +140,45 @@ def test_signing_out_forgets_the_token(api):
     answer = api.post("/logout", follow_redirects=False)
     assert answer.status_code == 303
     assert 'nfa_token=""' in answer.headers["set-cookie"] and "Max-Age=0" in answer.headers["set-cookie"]
+
+
+FOUR_AXES = {
+    "training.weight_decay": [0.1, 0],
+    "network.width": [4, 6],
+    "network.depth": [2, 3],
+    "network.activation": ["tanh", "relu", "linear"],
+}
+
+
+@pytest.fixture
+def four_axes(submit, train_queue):
+    """48 trials: 24 settings with two seeds each."""
+    made = submit(axes=FOUR_AXES, seeds=2, notes="# Why\n\nto *see*")
+    train_queue()
+    return made["id"]
+
+
+def told(api, experiment, **asked):
+    """The subtitle of a figure as one text, and its rows."""
+    spec = api.get(f"/experiments/{experiment}/figure.json", params=asked).json()
+    subtitle = spec["title"]["subtitle"]
+    return subtitle if isinstance(subtitle, str) else " ".join(subtitle), spec
+
+
+def test_a_figure_tells_every_axis_apart_and_names_what_it_pools(api, four_axes):
+    said, spec = told(api, four_axes)
+    assert "median of 2 seeds" in said and "pooled" not in said
+    rows = spec["data"]["values"] if "values" in spec.get("data", {}) else next(iter(spec["datasets"].values()))
+    assert len({(row["color"], row["dash"], row["facet"]) for row in rows}) == 24
+    assert list(dict.fromkeys(row["color"] for row in sorted(rows, key=lambda row: row["x"]))) == ["0", "0.1"]
+    panels = spec["facet"]["sort"]
+    assert panels[:3] == [f"depth L = 2, network.activation = {word}" for word in ("tanh", "relu", "linear")]
+    said, _ = told(api, four_axes, dash="none", facet="network.width")
+    assert "12 trials: 2 seeds x 6 settings; pooled over depth, activation" in said
+    for figure, pooled in (("phase", "width, depth"), ("exponent", "width, activation")):
+        said, _ = told(api, four_axes, figure=figure)
+        assert f"pooled over {pooled}" in said, figure
+
+
+def test_notes_are_rendered_on_the_page(api, four_axes):
+    assert "<h4>Why</h4>" in api.get(f"/experiments/{four_axes}").text

@@ -10,6 +10,7 @@ import pytest
 from starlette.responses import Response
 
 from service.api.etags import KeptAnswers
+from service.client import Client
 
 ROOT = "/api/v1/experiments"
 FORMATS = {
@@ -301,3 +302,14 @@ def test_an_export_that_nobody_reads_on_holds_no_connection(store, swept, monkey
         if store.dialect == "postgresql":
             query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'"
             assert connection.exec_driver_sql(query).scalar() == 1
+
+
+def test_what_groups_pool_is_answered_and_followed_by_the_client(api, swept, port):
+    whole = api.get(f"{ROOT}/{swept}/pooling").json()
+    assert whole["over"] == [] and whole["says"].endswith("seeds")
+    mixed = api.get(f"{ROOT}/{swept}/pooling", params={"group_by": ""}).json()
+    assert mixed["over"] and "pooled over" in mixed["says"]
+    assert mixed["trials"][1] == sum(row["trials"] for row in api.get(f"{ROOT}/{swept}/results").json()["items"])
+    with Client(f"http://127.0.0.1:{port}") as client:
+        assert client.pooling(swept, group_by=[]).says == mixed["says"]
+    assert api.get(f"{ROOT}/{swept}/pooling", params={"group_by": "bogus"}).status_code == 422

@@ -38,7 +38,7 @@ def test_a_line_breaks_where_nothing_is_defined_and_theory_starts_where_it_does(
     assert [row["median"] for row in rows if row["color"] == "0.02"] == [1.0, None, 0.9]
     assert [row["theory"] for row in rows if row["color"] == "0.1"] == pytest.approx([1.0, 0.9802, 0.96079], rel=1e-4)
     assert chart["layer"][1]["mark"]["invalid"] == "break-paths-filter-domains"
-    assert chart["title"]["subtitle"].startswith("median of 3 seeds")
+    assert chart["title"]["subtitle"].startswith("median of 3 trials")
 
 
 def test_the_legend_is_ordered_by_value():
@@ -87,7 +87,7 @@ def test_a_spectrum_has_a_line_for_every_index_and_a_panel_for_every_setting():
     assert {(row["color"], row["facet"]) for row in rows} == {(i, f"depth L = {d}") for i in "12" for d in (2, 3)}
     # zero has no place on a logarithmic axis
     assert [row["median"] for row in rows if row["color"] == "2" and row["x"] == 10] == [None]
-    assert "2 to 3 seeds" in chart["title"]["subtitle"]
+    assert "2 to 3 trials" in chart["title"]["subtitle"]
 
 
 def test_a_figure_on_a_dark_ground_is_the_same_in_other_colours():
