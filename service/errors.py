@@ -53,6 +53,12 @@ class InvalidDataset(ServiceError):
     status, code, title = 422, "invalid_dataset", "The dataset is not valid"
 
 
+class InvalidBundle(ServiceError):
+    """A bundle that is broken, too large, or not what its own digests and grids say."""
+
+    status, code, title = 422, "invalid_bundle", "The bundle is not valid"
+
+
 class Unauthorised(ServiceError):
     """No token, or one that opens nothing."""
 

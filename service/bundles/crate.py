@@ -87,7 +87,7 @@ def _software(versions: Mapping[str, Any]) -> list[Entity]:
     return [
         {
             "@id": "#nfa-service",
-            "@type": "SoftwareApplication",
+            "@type": "CreativeWork",
             "name": "nfa-service",
             "version": made.get("nfa-service", "unknown"),
             "description": about,

@@ -1,13 +1,19 @@
 """`nfa bundle`, `nfa verify` and `nfa import`: studies as files."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import JustifyMethod
 
-from service.cli.display import out, print_json
+from service.bundles.opening import MOST_BYTES, opened
+from service.cli.database import DatabaseUrl
+from service.cli.database import opened as opened_store
+from service.cli.display import out, print_json, table
 from service.cli.exits import Exit, Stop
-from service.cli.options import DEFAULT_URL, AsJson, Token, Url, connect
+from service.cli.options import DEFAULT_URL, AsJson, Home, Token, Url, connect
+from service.settings import Settings
 
 
 def bundle(
@@ -46,3 +52,29 @@ def bundle(
         print_json({"file": str(file), "bytes": size})
     else:
         out.print(f"{file}: {size:,} bytes; check it with `nfa verify {file}`", soft_wrap=True)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `nfa bundle` wrote.")],
+    owner: Annotated[str, typer.Option(help="Whose the experiments are to be.")] = "local",
+    most_bytes: Annotated[int, typer.Option(help="Refuse what unpacks to more.", min=1)] = MOST_BYTES,
+    home: Home = Path(".nfa"),
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a bundle's experiments into the store: its trials count as trained, and nothing is trained.
+
+    Works on the database itself, also while the service runs. What was measured is believed: import what you trust, or
+    check it with `nfa verify --rerun` first.
+    """
+    # the readers of Parquet take a third of a second to import
+    from service.bundles.importing import import_bundle  # noqa: PLC0415
+
+    with opened_store(home, database_url) as store, opened(file, most_bytes) as found:
+        done = import_bundle(store, found, Settings().limits, owner)
+    if as_json:
+        print_json({"experiments": [asdict(one) for one in done]})
+        return
+    rows = [[one.id, one.name, one.source, str(one.trials), str(one.reused)] for one in done]
+    titles: dict[str, JustifyMethod] = {"id": "left", "name": "left", "in the bundle": "left"}
+    out.print(table(titles | {"trials": "right", "were here": "right"}, rows))

@@ -67,8 +67,8 @@ def create_experiment(
             if before is not None:
                 return before
         require_datasets(connection, (point.settings for point in expansion.points))
-        number = _insert_experiment(connection, expansion, owner, document)
-        setting_ids = _insert_settings(connection, expansion)
+        number = insert_experiment(connection, expansion, owner, document)
+        setting_ids = insert_settings(connection, expansion.points)
         new = _insert_trials(connection, number, trials, expansion.grid.priority, setting_ids)
         _insert_links(connection, number, trials)
         revived = _revive_cancelled(connection, number)
@@ -119,7 +119,7 @@ def extend_experiment(
         if row["grid"] != before:
             raise Conflict("the experiment was extended by somebody else at the same moment: look, and try again")
         require_datasets(connection, (point.settings for point in expansion.points))
-        setting_ids = _insert_settings(connection, expansion)
+        setting_ids = insert_settings(connection, expansion.points)
         new = _insert_trials(connection, number, trials, expansion.grid.priority, setting_ids)
         _insert_links(connection, number, trials)
         total = int(
@@ -171,12 +171,13 @@ def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
         yield chunk
 
 
-def _insert_experiment(
+def insert_experiment(
     connection: Connection,
     expansion: Expansion,
     owner: str,
     document: Mapping[str, Any] | None,
 ) -> int:
+    """Insert an experiment without trials; answers its key."""
     grid = expansion.grid
     result = connection.execute(
         insert(experiment).values(
@@ -197,10 +198,10 @@ def _insert_experiment(
     return int(result.inserted_primary_key[0])
 
 
-def _insert_settings(connection: Connection, expansion: Expansion) -> dict[str, int]:
-    """Keys of the grid's settings by digest, those missing inserted."""
+def insert_settings(connection: Connection, points: Iterable[Point]) -> dict[str, int]:
+    """Keys of the points' settings by digest, those missing inserted."""
     found: dict[str, int] = {}
-    for chunk in _chunks(expansion.points):
+    for chunk in _chunks(points):
         rows = [{"digest": point.digest, "stack_key": point.stack_key, "document": point.settings} for point in chunk]
         connection.execute(_insert_missing(connection, settings, "digest"), rows)
         digests = [point.digest for point in chunk]

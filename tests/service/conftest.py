@@ -2,17 +2,17 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
-from service.store import leases, reports
-from service.store.datasets import arrays_for
-from service.store.reports import End, Report
+# reports and training without a dispatcher lie beside the tests of the store
+sys.path.insert(0, str(Path(__file__).parent / "store"))
+from training_here import train_everything
+
 from service.store.session import Store
-from workers.blocks import Lane, Stack
-from workers.training import train
 
 
 @pytest.fixture
@@ -39,29 +39,4 @@ def calls() -> Callable[[Callable[[], object]], int]:
 @pytest.fixture
 def train_queue(store: Store) -> Callable[[], None]:
     """Leases, trains and records everything that waits, in this process: the dispatcher's calls without Ray."""
-
-    def work() -> None:
-        while leased := leases.lease_stack(
-            store, "here", lease_seconds=600.0, choose=lambda s, waiting: waiting.trials
-        ):
-            lanes = tuple(Lane(one.settings, one.seed) for one in leased)
-            is_first = True
-            for block in train(Stack(lanes, arrays_for(store, [one.settings for one in leased]))):
-                ends = tuple(
-                    End(leased[end.lane].trial_id, end.state, end.step, end.error, {"node": "here"})
-                    for end in block.ended
-                )
-                report = Report(
-                    tuple((one.trial_id, one.attempt) for one in leased),
-                    frozenset(range(len(leased))),
-                    is_first,
-                    block.network,
-                    block.layers,
-                    block.parametrised,
-                    ends,
-                    block.weights,
-                )
-                assert reports.record(store, report, 600.0) == frozenset()
-                is_first = False
-
-    return work
+    return lambda: train_everything(store)

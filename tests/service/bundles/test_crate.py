@@ -21,7 +21,7 @@ TERMS = {
     *("mentions", "conformsTo", "about", "encodingFormat", "contentSize", "sha256", "version"),
 }
 """Of the published context, those that bundles use."""
-TYPES = {"CreativeWork", "Dataset", "File", "Person", "ScholarlyArticle", "SoftwareApplication"}
+TYPES = {"CreativeWork", "Dataset", "File", "Person", "ScholarlyArticle"}
 
 
 @pytest.fixture(params=["everything said", "nothing said", "an address as licence"])

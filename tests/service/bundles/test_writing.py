@@ -14,13 +14,10 @@ import polars as pl
 import pytest
 import yaml
 from fastapi.testclient import TestClient
-from typer.testing import CliRunner
 
 from service.bundles import layout
 from service.bundles.study import Said, study_of
 from service.bundles.writing import bundle
-from service.cli.exits import Exit, Stop
-from service.cli.main import app
 from service.client import Client, ClientError
 from service.errors import Conflict
 from service.grid.expansion import expand
@@ -155,10 +152,3 @@ def test_the_client_writes_a_file_that_is_whole_and_none_where_the_service_refus
         with pytest.raises(ClientError, match="have not ended"):
             client.bundle(waiting, tmp_path / "none.zip")
         assert [one.name for one in tmp_path.glob("*.zip")] == ["client.zip"]
-
-
-def test_experiments_come_first_and_a_zip_last() -> None:
-    for wrong in (["study.zip"], ["e1", "e2"], ["e1", "study.tar"]):
-        refused = CliRunner().invoke(app, ["bundle", *wrong])
-        assert isinstance(refused.exception, Stop) and "nfa bundle e1 e2 study.zip" in str(refused.exception)
-        assert refused.exception.code is Exit.USAGE
