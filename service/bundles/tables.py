@@ -124,7 +124,7 @@ def reported(frame: pl.DataFrame, places: Mapping[str, int], measured: Sequence[
         {"trial_id": list(places), "lane": list(places.values())}, schema={"trial_id": pl.String, "lane": pl.Int32}
     )
     rows = frame.join(lanes, on="trial_id", how="inner", maintain_order="left").drop("trial_id")
-    rows = rows.with_columns(_coded(rows[name], words) for name in rows.columns if (words := words_of(name)))
+    rows = coded(rows)
     steps = rows.unique(["lane", "step"], keep="first", maintain_order=True)
     layers = rows.filter(pl.col("layer").is_not_null())
     of_network = [name for name in NETWORK_COLUMNS if name in rows.columns]
@@ -158,6 +158,11 @@ def _named(
 def asked_of(measure: Mapping[str, Any]) -> set[str]:
     """Every metric that canonical settings measure, by name."""
     return {*measure["metrics"], *(names.alignment_id(exponent) for exponent in measure.get("exponents", ()))}
+
+
+def coded(rows: pl.DataFrame) -> pl.DataFrame:
+    """With words as they are stored. Raises InvalidBundle for unknown ones."""
+    return rows.with_columns(_coded(rows[name], words) for name in rows.columns if (words := words_of(name)))
 
 
 def _coded(column: pl.Series, words: Sequence[str]) -> pl.Series:

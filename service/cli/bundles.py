@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 from rich.console import JustifyMethod
 
+from service.bundles.checks import TOLERANCE, Check
 from service.bundles.opening import MOST_BYTES, opened
 from service.cli.database import DatabaseUrl
 from service.cli.database import opened as opened_store
 from service.cli.display import out, print_json, table
 from service.cli.exits import Exit, Stop
 from service.cli.options import DEFAULT_URL, AsJson, Home, Token, Url, connect
+from service.errors import InvalidBundle
 from service.settings import Settings
 
 
@@ -78,3 +80,35 @@ def import_(
     rows = [[one.id, one.name, one.source, str(one.trials), str(one.reused)] for one in done]
     titles: dict[str, JustifyMethod] = {"id": "left", "name": "left", "in the bundle": "left"}
     out.print(table(titles | {"trials": "right", "were here": "right"}, rows))
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `nfa bundle` wrote.")],
+    rerun: Annotated[int, typer.Option(help="So many trials are drawn and trained again.", min=0, max=10_000)] = 0,
+    tolerance: Annotated[float, typer.Option(help="How far their numbers may lie apart.", min=0)] = TOLERANCE,
+    seed: Annotated[int | None, typer.Option(help="Of the draw; default: another one each time.")] = None,
+    most_bytes: Annotated[int, typer.Option(help="Refuse what unpacks to more.", min=1)] = MOST_BYTES,
+    as_json: AsJson = False,
+) -> None:
+    """Check a bundle: its files, its trials against its grids, its verdicts from its tables. Exits 1 if one fails.
+
+    Needs no service and no store. With --rerun, trials are trained again on this machine's CPU and compared number by
+    number: bit for bit where the processor and torch are alike, else to --tolerance.
+    """
+    # the readers of Parquet take a third of a second to import
+    from service.bundles.verifying import verify as each_check  # noqa: PLC0415
+
+    done: list[Check] = []
+    try:
+        with opened(file, most_bytes) as found:
+            for check in each_check(found, Settings().limits, reruns=rerun, tolerance=tolerance, seed=seed):
+                done.append(check)
+                if not as_json:
+                    out.print(f"{'ok  ' if check.holds else 'FAIL'}  {check.what}: {check.says}", soft_wrap=True)
+    except InvalidBundle as error:
+        raise Stop(error.detail, Exit.NO) from error
+    if as_json:
+        print_json(
+            {"file": str(file), "holds": all(one.holds for one in done), "checks": [asdict(one) for one in done]}
+        )
+    raise typer.Exit(Exit.OK if all(one.holds for one in done) else Exit.NO)

@@ -49,6 +49,7 @@ for name, command in {
     "results": answers.results,
     "export": export.export,
     "bundle": bundles.bundle,
+    "verify": bundles.verify,
     "import": bundles.import_,
     "plot": answers.plot,
     "cancel": steering.cancel,
