@@ -90,7 +90,7 @@ def servers() -> Iterator[list[Server]]:
     """Two servers on this machine."""
     made = [Server(), Server()]
     for server in made:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield made
     for server in made:
         server.shutdown()

@@ -36,7 +36,7 @@ def test_what_may_pass_is_asked_for_again_and_a_question_that_was_too_slow_is_no
             """Nothing on the test's output."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         with Transport(url, None, 5.0, 2, sleep=lambda _: None) as transport, pytest.raises(ClientError) as caught:
             transport.call("GET", "/x")
