@@ -76,8 +76,8 @@ async def events(
 
 
 def snapshot_id(one: Summary) -> str:
-    """Names a snapshot: its state, and how many trials are in each."""
-    return f"{one.state.value}:{'-'.join(str(count) for count in one.counts.values())}"
+    """Names a snapshot: its state, how many trials are in each, and how far they are in percent."""
+    return f"{one.state.value}:{'-'.join(str(count) for count in one.counts.values())}:{one.progress:.0%}"
 
 
 async def _events(

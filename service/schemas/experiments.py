@@ -51,8 +51,8 @@ class ExperimentBody(Body):
     axes: list[str] = Field(description="Paths that vary.")
     created_at: datetime
     counts: dict[TrialState, int] = Field(description="Its trials by state.")
-    progress: float = Field(description="Share of its trials that have ended, 0 to 1.")
-    eta_seconds: float | None = Field(description="Until it ends, at its rate so far; null before the first end.")
+    progress: float = Field(description="Share of its steps that are done, 0 to 1; 1 when every trial has ended.")
+    eta_seconds: float | None = Field(description="Until it ends, at its rate so far; null before it has one.")
 
 
 class Thinned(Body):

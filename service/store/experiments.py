@@ -13,7 +13,8 @@ from service.grid.value_order import ValueOrder
 from service.states import ENDED, ExperimentState, TrialState, experiment_state
 from service.store.ids import experiment_id, experiment_number, trial_number
 from service.store.models import experiment, experiment_trial, trial
-from service.store.session import Store
+from service.store.session import Store, utc_now
+from service.store.step_counts import steps_of
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Summary:
     state: ExperimentState
     counts: dict[TrialState, int]
     progress: float
-    """Share of its trials that have ended."""
+    """Share of its steps that are done; where trials have none to do, of its trials that have ended."""
     eta_seconds: float | None
-    """From the rate at which trials ended in this experiment so far; null before the first."""
+    """From the rate of its own steps so far; null before the first is measured."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,13 @@ _OF_SUMMARY: Final = [column for column in experiment.c if column.name not in ("
 
 def get_experiment(store: Store, public_id: str) -> Experiment:
     """One experiment. Raises NotFound."""
-    row, tally = _row(store, public_id, list(experiment.c))
-    return Experiment(**_standing(row, tally), grid=row["grid"], claims=row["claims"])
+    row, standing = _row(store, public_id, list(experiment.c))
+    return Experiment(**standing, grid=row["grid"], claims=row["claims"])
 
 
 def get_summary(store: Store, public_id: str) -> Summary:
     """Where one experiment stands, for whoever looks often. Raises NotFound."""
-    return Summary(**_standing(*_row(store, public_id, _OF_SUMMARY)))
+    return Summary(**_row(store, public_id, _OF_SUMMARY)[1])
 
 
 def owner_of(store: Store, public_id: str) -> str:
@@ -76,13 +77,13 @@ def value_order(connection: Connection, numbers: Sequence[int]) -> ValueOrder:
     return ValueOrder(read)
 
 
-def _row(store: Store, public_id: str, columns: Sequence[Any]) -> tuple[Any, "_Tally"]:
+def _row(store: Store, public_id: str, columns: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
     number = experiment_number(public_id)
     with store.read() as connection:
         row = connection.execute(select(*columns).where(experiment.c.id == number)).mappings().one_or_none()
         if row is None:
             raise NotFound(f"no experiment {public_id}: GET /experiments lists them")
-        return row, _tally(connection, [number])[number]
+        return row, _standing(connection, row, _tally(connection, [number])[number])
 
 
 def list_experiments(
@@ -113,7 +114,7 @@ def list_experiments(
             rows = connection.execute(_filtered(query, connection, tag, q)).mappings().all()
             tallies = _tally(connection, [row["id"] for row in rows])
             for row in rows:
-                one = Summary(**_standing(row, tallies[row["id"]]))
+                one = Summary(**_standing(connection, row, tallies[row["id"]]))
                 if state is None or one.state == state:
                     if len(found) == limit:
                         return found, experiment_number(found[-1].id)
@@ -133,7 +134,7 @@ def experiments_of_trial(store: Store, trial_id: str) -> list[Summary]:
         if not rows and connection.scalar(select(trial.c.id).where(trial.c.id == key)) is None:
             raise NotFound(f"no trial {trial_id}: GET /experiments/ID/trials lists an experiment's")
         tallies = _tally(connection, [row["id"] for row in rows])
-        return [Summary(**_standing(row, tallies[row["id"]])) for row in rows]
+        return [Summary(**_standing(connection, row, tallies[row["id"]])) for row in rows]
 
 
 def require(connection: Connection, public_id: str) -> int:
@@ -191,21 +192,21 @@ def _tally(connection: Connection, numbers: Sequence[int]) -> dict[int, _Tally]:
     for number, wanted, name, count, first, last in rows:
         tally, state = found[number], TrialState(name)
         tally.counts[state if wanted else TrialState.CANCELLED] += count
-        if state in (TrialState.COMPLETED, TrialState.DIVERGED):
+        if state in (TrialState.COMPLETED, TrialState.DIVERGED, TrialState.RUNNING):
             firsts = [one for one in (tally.first_started, first) if one is not None]
             lasts = [one for one in (tally.last_ended, last) if one is not None]
             found[number] = tally._replace(
-                trained=tally.trained + count,
+                trained=tally.trained + (count if state != TrialState.RUNNING else 0),
                 first_started=min(firsts, default=None),
                 last_ended=max(lasts, default=None),
             )
     return found
 
 
-def _standing(row: Any, tally: _Tally) -> dict[str, Any]:
+def _standing(connection: Connection, row: Any, tally: _Tally) -> dict[str, Any]:
     """Fields of a summary."""
     counts = tally.counts
-    total, ended = sum(counts.values()), sum(counts[state] for state in ENDED)
+    progress, eta = _advance(connection, row, tally)
     return {
         "id": experiment_id(row["id"]),
         "name": row["name"],
@@ -217,15 +218,31 @@ def _standing(row: Any, tally: _Tally) -> dict[str, Any]:
         "created_at": row["created_at"],
         "state": experiment_state(counts, bool(row["paused"]) and is_unfinished(counts)),
         "counts": counts,
-        "progress": ended / total if total else 1.0,
-        "eta_seconds": _eta(tally, total - ended),
+        "progress": progress,
+        "eta_seconds": eta,
     }
+
+
+def _advance(connection: Connection, row: Any, tally: _Tally) -> tuple[float, float | None]:
+    """The share that is done, 1 only where everything has ended, and the seconds left."""
+    total, ended = sum(tally.counts.values()), sum(tally.counts[state] for state in ENDED)
+    if ended == total:
+        return 1.0, 0.0
+    if not ended and not tally.counts[TrialState.RUNNING]:
+        return 0.0, None
+    # other experiments may have trained some of its trials long ago: they count as done, not for its speed
+    steps, own = steps_of(connection, row["id"], row["created_at"])
+    if not steps.left:
+        return ended / total, _eta(tally, total - ended)
+    left = _eta(tally, total - ended)
+    if own and tally.counts[TrialState.RUNNING]:
+        began = max(row["created_at"], tally.first_started or row["created_at"])
+        left = round((utc_now() - began).total_seconds() / own * steps.left, 1)
+    return steps.done / (steps.done + steps.left), left
 
 
 def _eta(tally: _Tally, left: int) -> float | None:
     """Seconds until the experiment ends, from the rate at which its trials have ended since the first one started."""
-    if left == 0:
-        return 0.0
     if not tally.trained or tally.first_started is None or tally.last_ended is None:
         return None
     return round((tally.last_ended - tally.first_started).total_seconds() / tally.trained * left, 1)
