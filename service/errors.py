@@ -35,6 +35,12 @@ class InvalidGrid(ServiceError):
     status, code, title = 422, "invalid_grid", "The grid is not valid"
 
 
+class InvalidClaims(InvalidGrid):
+    """A claim that is to be added names something unknown, has a wrong value, or is about what is not measured."""
+
+    code, title = "invalid_claims", "The claims are not valid"
+
+
 class QuestionTooLarge(ServiceError):
     """A question that would take more memory than one may; the message says how to ask for less."""
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 from service.api.access import ActorDep, require_change
 from service.api.deps import SettingsDep, StoreDep
 from service.api.experiments import detail, submitted
-from service.errors import InvalidGrid
+from service.errors import InvalidClaims
 from service.grid.problems import Problems
 from service.questions.claimed_grids import check_claims
 from service.questions.judging import parse_claims
@@ -74,7 +74,7 @@ def add_claims(experiment_id: str, body: NewClaims, store: StoreDep) -> dict[str
     """Add statements to be judged, also when everything has ended; answers all verdicts. A repeat adds nothing."""
     claims, problems = parse_claims(body.claims), Problems()
     check_claims(claims, claim_store.measured_in(store, experiment_id), problems)
-    problems.raise_as(InvalidGrid)
+    problems.raise_as(InvalidClaims)
     return {"items": judged(store, claim_store.add_claims(store, experiment_id, body.claims))}
 
 

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 from service.api.deps import decode_cursor, encode_cursor
-from service.errors import InvalidRequest
+from service.errors import InvalidFilter, InvalidRequest
+from service.grid.problems import Problems
 from service.questions import filters
 from service.states import TrialState
 from service.store import attempts, trials
@@ -23,13 +24,29 @@ def page_of(
 ) -> dict[str, Any]:
     """A page of trials as the API answers it. Raises NotFound, InvalidRequest."""
     if sort is not None and sort != trials.AXES:
-        filters.check_path(sort.removeprefix("-"))
+        _check_sort(sort)
     kind = f"trials {sort or ''}"
     found, following = trials.list_trials(
         store, experiment_id, state=state, where=where, sort=sort, limit=limit, after=_after(kind, cursor)
     )
     key = None if following is None else json.dumps(following, separators=(",", ":"))
     return {"items": [_body(one) for one in found], "next_cursor": encode_cursor(kind, key)}
+
+
+def _check_sort(sort: str) -> None:
+    """Refuse to sort by what is no path; the entry is about `sort`, not about the filter whose paths these are."""
+    path = sort.removeprefix("-")
+    try:
+        filters.check_path(path)
+    except InvalidFilter as error:
+        entry = error.errors[0]
+        problems = Problems()
+        known = [trials.AXES, *entry.get("allowed", ())]
+        if entry.get("allowed") is None:
+            problems.add("sort", "only metrics of layers take a layer, counted from 1", received=path)
+        else:
+            problems.unknown("sort", "path", path, known, entry.get("nearest"))
+        problems.raise_as(InvalidRequest)
 
 
 def _after(kind: str, cursor: str | None) -> trials.After | None:

@@ -17,6 +17,7 @@ from service.grid.data_shapes import Arrays, DataShape, Misfit, data_shape
 from service.grid.exclusions import Exclusions, token
 from service.grid.fitting import Limits, misfits
 from service.grid.outline import Grid, check_count, check_lengths, read_grid, read_seeds, read_trial, too_many
+from service.grid.partial import note_sections
 from service.grid.problems import Problems
 from service.grid.sections import SectionValue, merge_section, origin_of, validate_section
 from service.grid.setting_types import Section
@@ -91,6 +92,8 @@ def expand(
     factors = read_factors(grid.axes, grid.zip, problems)
     excluded = [read_point(entry, f"exclude[{index}]", problems) for index, entry in enumerate(grid.exclude)]
     included = [read_point(entry, f"include[{index}]", problems) for index, entry in enumerate(grid.include)]
+    if problems:
+        note_sections(blocks, factors, included, problems)
     problems.raise_as(InvalidGrid)
     check_count(factors, len(included), bool(excluded), len(seeds), limits)
     build = _Build(blocks, Exclusions(excluded), limits, datasets or {}, problems)

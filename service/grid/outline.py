@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from service.errors import InvalidGrid
 from service.grid.axes import FIELDS, SECTIONS, Factor
 from service.grid.fitting import Limits
-from service.grid.problems import MANY_KEYS, Problems, deepest
+from service.grid.problems import MANY_KEYS, Problems, deepest, without_most
 
 MAX_CLAIMS: Final = 200
 MAX_SEED: Final = 2**63 - 1
@@ -41,20 +41,20 @@ class Grid(BaseModel):
 
 
 def read_grid(document: Mapping[str, Any], problems: Problems) -> Grid:
-    """The outermost level of the document; a key with nothing after it says nothing."""
+    """The outermost level of the document; a key with nothing after it says nothing, and neither does a wrong one."""
     if len(document) > MANY_KEYS:
         for key in itertools.islice((one for one in document if one not in Grid.model_fields), MANY_KEYS):
             problems.unknown(str(key), "key", key, Grid.model_fields)
-    problems.raise_as(InvalidGrid)
     given = {key: value for key, value in document.items() if value is not None}
     try:
-        return Grid.model_validate(given)
+        return Grid.model_validate(without_most(given, Grid.model_fields))
     except ValidationError as error:
-        found = [(_grid_path(detail["loc"]), detail) for detail in error.errors(include_url=False)]
-        for path, detail in deepest(found):
-            problems.add_pydantic(detail, path, Grid.model_fields)
-    problems.raise_as(InvalidGrid)
-    raise AssertionError("a failed validation lists its errors")
+        wrong = error.errors(include_url=False)
+    for path, detail in deepest([(_grid_path(detail["loc"]), detail) for detail in wrong]):
+        problems.add_pydantic(detail, path, Grid.model_fields)
+    # the rest is read as if the wrong keys were not there, so that what is wrong with it is told too
+    refused = {detail["loc"][0] for detail in wrong}
+    return Grid.model_validate({key: given[key] for key in Grid.model_fields if key in given and key not in refused})
 
 
 def _grid_path(location: Sequence[int | str]) -> str:

@@ -59,12 +59,12 @@ class Problems:
             entry["nearest"] = nearest
         self._entries.setdefault((path, message), entry)
 
-    def unknown(self, path: str, kind: str, name: Any, known: Iterable[str]) -> None:
-        """Note a name that does not exist, with those that do and the nearest of them."""
+    def unknown(self, path: str, kind: str, name: Any, known: Iterable[str], meant: str | None = None) -> None:
+        """Note a name that does not exist, with those that do and the one that was meant, else the nearest of them."""
         if self.full:
             return
         known = list(known)
-        near = nearest(name, known)
+        near = meant or nearest(name, known)
         hint = f"; did you mean {near}?" if near else ""
         self.add(path, f"unknown {kind} {shortened(name)}{hint}", received=name, allowed=known[:64], nearest=near)
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import PydanticCustomError
 
 from nfa_kernels import names
-from service.errors import InvalidFilter, InvalidGrid
+from service.errors import InvalidClaims, InvalidFilter
 from service.grid.problems import Problems, deepest, without_most
 from service.grid.trial_settings import MAX_DEPTH, MetricId
 from service.questions import filters
@@ -201,11 +201,11 @@ def parse_claims(written: Sequence[Any]) -> list[Claim]:
     """The claims of a request.
 
     Raises:
-        InvalidGrid: with one entry per wrong field.
+        InvalidClaims: with one entry per wrong field.
     """
     problems = Problems()
     claims = read_claims(written, problems)
-    problems.raise_as(InvalidGrid)
+    problems.raise_as(InvalidClaims)
     return claims
 
 

@@ -27,6 +27,8 @@ def test_a_claim_that_cannot_be_judged_or_has_a_taken_id_is_refused(api, submit)
     assert unmeasured.status_code == 422 and unmeasured.json()["errors"][0]["path"] == "claims[0].metric"
     unknown = api.post(path, json={"claims": [CLAIM | {"id": "x", "metric": "alignmnt"}]})
     assert unknown.status_code == 422 and unknown.json()["errors"][0]["nearest"] == "alignment"
+    for refused in (unmeasured, unknown):
+        assert refused.json()["code"] == "invalid_claims" and "grid" not in refused.json()["title"]
     assert api.post(path, json={"claims": []}).status_code == 422
     assert api.post(f"{ROOT}/e99/claims", json={"claims": [CLAIM]}).status_code == 404
     assert [one["id"] for one in api.get(f"{ROOT}/{made}/verdicts").json()["items"]] == ["late"]

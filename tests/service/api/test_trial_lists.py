@@ -191,3 +191,14 @@ def test_results_curves_phase_diagrams_and_trials_have_one_order_of_an_axis(api,
     page = api.get(f"/experiments/{wordy}").text
     trials = page[page.index('id="trials"') :]
     assert trials.index("<td>0</td>") < trials.index("<td>0.5</td>") and trials.index("tanh") < trials.index("relu")
+
+
+@pytest.mark.parametrize(
+    ("sort", "nearest"), [("network.dept", "network.depth"), ("-alignment", "final.alignment"), ("axs", "axes")]
+)
+def test_a_wrong_sort_is_named_for_what_it_is(api, submit, sort, nearest):
+    refused = api.get(f"{ROOT}/{submit()['id']}/trials", params={"sort": sort})
+    assert refused.status_code == 422 and refused.json()["code"] == "invalid_request"
+    entry = refused.json()["errors"][0]
+    assert (entry["path"], entry["nearest"]) == ("sort", nearest)
+    assert "filter" not in refused.json()["detail"] + refused.json()["title"]

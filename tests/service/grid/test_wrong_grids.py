@@ -215,3 +215,45 @@ def test_answers_stay_short_whatever_is_sent() -> None:
             read(document)
         assert len(json.dumps(caught.value.errors[:5])) + len(caught.value.detail) < 7000
         assert len(caught.value.detail) < 1000
+
+
+@pytest.mark.parametrize(
+    ("grid", "places"),
+    [
+        (
+            {"seeds": 0, "trial": {"network": {"depth": 0}, "training": {"learning_rate": -1}}},
+            {"seeds", "trial.network.depth", "trial.training.learning_rate"},
+        ),
+        (
+            {"seeds": "x", "bogus": 1, "axes": {"training.learning_rate": [0.1, -1]}},
+            {"seeds", "bogus", "axes.training.learning_rate[1]"},
+        ),
+        (
+            {
+                "axes": {"network.dept": [2], "network.width": []},
+                "trial": {"init": {"scale": -1}, "data": {"samples": 0}},
+            },
+            {"axes.network.dept", "axes.network.width", "trial.init.scale", "trial.data.samples"},
+        ),
+        (
+            {"claims": [{"id": "a", "metric": "bogus", "every_trial": "> 0"}], "include": [{"network.depth": 0}]},
+            {"claims[0].metric", "include[0].network.depth"},
+        ),
+        (
+            {
+                "zip": [{"network.depth": [2, 3], "data.samples": [1]}],
+                "trial": {"netwrk": {}, "training": {"steps": -1}},
+            },
+            {"zip[0]", "trial.netwrk", "trial.training.steps"},
+        ),
+        # what an axis replaces is read by no trial
+        (
+            {"seeds": 0, "trial": {"network": {"depth": 0}}, "axes": {"network.depth": [2, 3]}},
+            {"seeds"},
+        ),
+    ],
+)
+def test_every_wrong_field_is_told_wherever_it_stands(grid, places):
+    with pytest.raises(InvalidGrid) as refused:
+        read_claimed(grid)
+    assert {entry["path"] for entry in refused.value.errors} == places
