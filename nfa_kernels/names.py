@@ -37,6 +37,24 @@ ACTIVATIONS: Final = (
     "erf",
     "quadratic",
 )
+NETWORK_KINDS: Final[dict[str, tuple[str, ...]]] = {
+    "mlp": ("depth", "width", "activation", "slope", "bias"),
+    "resmlp": ("depth", "width", "activation", "slope", "norm", "skip", "bias"),
+    "convnet": (
+        *("depth", "channels", "kernel", "stride", "padding", "activation", "slope", "pool", "norm", "bias"),
+    ),
+    "transformer": (
+        *("depth", "width", "heads", "mlp_width", "norm", "positions", "causal", "readout", "activation", "slope"),
+        "bias",
+    ),
+    "graph": ("layers",),
+}
+"""Kind of network -> the settings under `network` that it reads beside `parameterization`."""
+NORMS: Final = ("none", "layer", "rms", "group")
+PADDINGS: Final = ("same", "valid")
+POOLS: Final = ("average", "max", "none")
+POSITIONS: Final = ("learned", "none")
+READOUTS: Final = ("mean", "last", "flatten")
 PARAMETERIZATIONS: Final = ("standard", "ntk", "mean_field", "mup")
 LOSSES: Final = ("half", "sum", "mse", "huber", "cross_entropy", "logistic")
 LOSS_NUMBERS: Final[dict[str, tuple[str, ...]]] = {"huber": ("huber_delta",), "cross_entropy": ("label_smoothing",)}
@@ -138,6 +156,8 @@ INITIALISATIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Scheme -> the settings under `init` that it reads."""
 
+GRAPH_SCHEMES: Final = ("he", "xavier", "xavier_uniform", "lecun", "normal", "orthogonal", "uniform", "given")
+"""Schemes that every kind of network has; the others weigh adjacent layers of a fully connected one."""
 FAN_IN_SCHEMES: Final = ("he", "lecun", "uniform")
 """Schemes whose variance is ~ 1/fan_in at every layer: what mup scales."""
 NOT_FOR_MUP: Final = ("normal", "neuron_balanced")

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.collapse import log_size
-from nfa_kernels.graphs.graph import Input, graph
-from nfa_kernels.graphs.named import layers_of
+from nfa_kernels.graphs.graph import Input
+from nfa_kernels.graphs.named import network_graph
 from nfa_kernels.initialisations import initial_biases, initial_weights
 from nfa_kernels.linear import LOSS_FACTORS
 from nfa_kernels.measured_data import MeasuredData, measured_data
@@ -106,17 +106,11 @@ def network_of(settings: Mapping[str, Any], form: Sequence[int], outputs: int) -
     kind = network.get("kind", "mlp")
     if kind != "mlp":
         vocabulary = data.get("vocabulary") if data["kind"] == "uploaded" else known_shape(data).vocabulary
-        read = Input(tuple(form), vocabulary or 0)
-        layers = network["layers"] if kind == "graph" else layers_of(kind, _without_kind(network), read)
-        return OfGraph(GraphProgram(graph(layers, read, outputs)))
+        return OfGraph(GraphProgram(network_graph(network, Input(tuple(form), vocabulary or 0), outputs)))
     # a fully connected network reads an image as a row
     widths = (torch.Size(form).numel(), *network["width"], outputs)
     activation, slope = network.get("activation", "linear"), network.get("slope", 0.1)
     return FullyConnected(Architecture(widths, activation, slope, network["bias"], network["parameterization"]))
-
-
-def _without_kind(network: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in network.items() if name != "kind"}
 
 
 class FullyConnected:

@@ -8,3 +8,5 @@ class GraphError(ValueError):
         super().__init__(f"{where}: {told}")
         self.where = where
         """Path of the layer, as layers[2].residual[0]."""
+        self.told = told
+        """What is wrong with it."""

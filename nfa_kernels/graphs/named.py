@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nfa_kernels import names
-from nfa_kernels.graphs.graph import Input
+from nfa_kernels.graphs.graph import Graph, Input, graph
 from nfa_kernels.graphs.limits import MAX_LAYERS
 from nfa_kernels.graphs.reading import Settings
 
@@ -25,12 +25,29 @@ def layers_of(kind: str, settings: Mapping[str, Any], data: Input) -> Layers:
     return NAMED[read.one_of("kind", tuple(NAMED))](settings, data)
 
 
+def network_graph(network: Mapping[str, Any], data: Input, outputs: int) -> Graph:
+    """The graph of a network of any kind but mlp.
+
+    Args:
+        network: its settings: `kind`, for the kind graph `layers`, else what `names.NETWORK_KINDS` says it reads.
+        data: what a sample is.
+        outputs: the data's number of outputs C.
+    Raises:
+        GraphError: layers that are no network or do not fit the data; names the layer.
+    """
+    kind = network["kind"]
+    if kind == "graph":
+        return graph(network["layers"], data, outputs)
+    read = {name: network[name] for name in names.NETWORK_KINDS[kind] if name in network}
+    return graph(layers_of(kind, read, data), data, outputs)
+
+
 def resmlp(settings: Mapping[str, Any], data: Input) -> Layers:
     """A residual MLP with `depth` linear maps: one in, depth - 2 blocks x + W phi(norm(x)), phi(norm(x)), one out.
 
     Without skip and norm it is the MLP of this depth and width. Source: He et al. 2016, arXiv:1603.05027.
     """
-    read = Settings("network", settings, ("depth", "width", "activation", "slope", "norm", "skip", "bias"))
+    read = Settings("network", settings, names.NETWORK_KINDS["resmlp"])
     depth, width, bias = read.whole("depth", most=MAX_LAYERS), read.whole("width", 1), read.flag("bias", False)
     before, skip = [*_norm(read), *_activation(read)], read.flag("skip", True)
     layers: Layers = ["flatten"] if len(data.shape) > 1 else []
@@ -44,17 +61,16 @@ def resmlp(settings: Mapping[str, Any], data: Input) -> Layers:
 
 def convnet(settings: Mapping[str, Any], data: Input) -> Layers:
     """depth - 1 convolutions, each with its normalisation and activation, a pool of the whole image, one linear map."""
-    allowed = ("depth", "channels", "kernel", "stride", "padding", "activation", "slope", "pool", "norm", "bias")
-    read = Settings("network", settings, allowed)
+    read = Settings("network", settings, names.NETWORK_KINDS["convnet"])
     bias = read.flag("bias", False)
     conv = {
         "channels": read.whole("channels", 16),
         "kernel": read.whole("kernel", 3),
         "stride": read.whole("stride", 1),
-        "padding": read.one_of("padding", ("same", "valid"), "same"),
+        "padding": read.one_of("padding", names.PADDINGS, "same"),
         "bias": bias,
     }
-    pool = read.one_of("pool", ("average", "max", "none"), "average")
+    pool = read.one_of("pool", names.POOLS, "average")
     block = [{"conv": conv}, *_norm(read), *_activation(read)]
     layers = [layer for _ in range(read.whole("depth", most=MAX_LAYERS) - 1) for layer in block]
     return [*layers, "flatten" if pool == "none" else {"pool": {"kind": pool}}, {"linear": {"bias": bias}}]
@@ -66,8 +82,7 @@ def transformer(settings: Mapping[str, Any], data: Input) -> Layers:
     Tokens that are vectors already pass a linear map of `width` in place of the embedding. Source: Xiong et al. 2020,
     arXiv:2002.04745 (normalisation before the maps).
     """
-    allowed = ("depth", "width", "heads", "mlp_width", "norm", "positions", "causal", "readout", "activation", "slope")
-    read = Settings("network", settings, (*allowed, "bias"))
+    read = Settings("network", settings, names.NETWORK_KINDS["transformer"])
     width, bias, norm = read.whole("width"), read.flag("bias", False), _norm(read, "layer")
     mlp_width = read.whole("mlp_width", 4 * width)
     attention = {"heads": read.whole("heads", 1), "causal": read.flag("causal", False), "bias": bias}
@@ -77,10 +92,10 @@ def transformer(settings: Mapping[str, Any], data: Input) -> Layers:
         {"residual": [*norm, *inner, {"linear": {"units": width, "bias": bias}}]},
     ]
     layers: Layers = [{"embedding": width} if data.vocabulary else {"linear": {"units": width, "bias": bias}}]
-    if read.one_of("positions", ("learned", "none"), "learned") == "learned":
+    if read.one_of("positions", names.POSITIONS, "learned") == "learned":
         layers.append({"positions": "learned"})
     layers += block * read.whole("depth", most=MAX_LAYERS)
-    readout = read.one_of("readout", ("mean", "last", "flatten"), "mean")
+    readout = read.one_of("readout", names.READOUTS, "mean")
     return [*layers, *norm, {"readout": readout}, {"linear": {"bias": bias}}]
 
 
@@ -93,7 +108,7 @@ def _activation(read: Settings, default: str = "linear") -> Layers:
 
 
 def _norm(read: Settings, default: str = "none") -> Layers:
-    name = read.one_of("norm", ("none", "layer", "rms", "group"), default)
+    name = read.one_of("norm", names.NORMS, default)
     return [] if name == "none" else [{"norm": name}]
 
 

@@ -7,6 +7,7 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origin
 
+from service.grid.network_settings import NetworkSettings
 from service.grid.problems import NOTHING, Problems
 from service.grid.setting_types import Section, spaced, whole_numbers
 from service.grid.trial_settings import (
@@ -15,7 +16,6 @@ from service.grid.trial_settings import (
     InitSettings,
     LayerSettings,
     MeasureSettings,
-    NetworkSettings,
     StopSettings,
     TrainingSettings,
 )

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 from nfa_kernels import names
 from service.grid.data_settings import DataSettings
+from service.grid.data_shapes import DataShape, known_shape
+from service.grid.network_settings import NetworkSettings
+from service.grid.networks import Layers, graph_of, layers_of_network
 from service.grid.setting_types import Section
 from service.grid.trial_settings import (
     InitSettings,
     MeasureSettings,
-    NetworkSettings,
     TrainingSettings,
     TrialSettings,
 )
@@ -25,30 +27,45 @@ Settings = dict[str, dict[str, Any]]
 """Canonical settings: section -> field -> value."""
 
 
-def canonical(settings: TrialSettings) -> Settings:
-    """The canonical form of validated settings."""
+def canonical(settings: TrialSettings, shape: DataShape | None = None) -> Settings:
+    """The canonical form of validated settings.
+
+    Args:
+        settings: that fit each other.
+        shape: of the data; needed where they are uploaded and the network is not fully connected.
+    """
     sections = (settings.data, settings.network, settings.init, settings.training, settings.measure)
     names_ = ("data", "network", "init", "training", "measure")
-    around = surroundings(settings)
+    around = surroundings(settings, shape)
     return {name: canonical_section(section, around) for name, section in zip(names_, sections, strict=True)}
 
 
 class Around(NamedTuple):
     """What the canonical form of `measure` and of `training` depends on in other sections."""
 
-    depth: int
-    """Says which layers are all."""
+    layers: Layers
+    """Says which layers are all, and which number a name means."""
     reads_dtype: bool
     """Whether there are passes over samples that could be less exact than float64: the weights are."""
     has_biases: bool
     """Whether it matters if these decay."""
 
 
-def surroundings(settings: TrialSettings) -> Around:
-    """What decides, outside of a section, its canonical form."""
-    network = settings.network
-    is_linear = network.depth == 1 or network.activation == "linear"
-    return Around(network.depth, settings.training.dtype == "float32" and not is_linear, network.bias)
+def surroundings(settings: TrialSettings, shape: DataShape | None = None) -> Around:
+    """What decides, outside of a section, its canonical form; `shape` as for `canonical`.
+
+    Raises:
+        GraphError: layers that are no network or do not fit the data.
+    """
+    network, is_float32 = settings.network, settings.training.dtype == "float32"
+    if network.kind == "mlp":
+        is_linear = network.depth == 1 or network.activation == "linear"
+        return Around(Layers(network.depth), is_float32 and not is_linear, network.bias)
+    form = network_form(network)
+    graph = graph_of(form, shape or known_shape(_data(settings.data)))
+    assert graph is not None
+    has_biases = any(one.role in ("bias", "gain") for one in graph.parameters)
+    return Around(layers_of_network(form, graph), is_float32, has_biases)
 
 
 def canonical_section(section: Section, around: Around) -> dict[str, Any]:
@@ -57,7 +74,7 @@ def canonical_section(section: Section, around: Around) -> dict[str, Any]:
         case DataSettings():
             return _data(section)
         case NetworkSettings():
-            return _network(section)
+            return network_form(section)
         case InitSettings():
             return _init(section)
         case TrainingSettings():
@@ -107,6 +124,8 @@ def _read_silently(section: Section) -> frozenset[str]:
     or that another one says."""
     if isinstance(section, TrainingSettings):
         return frozenset({"layers", *names.LOSS_NUMBERS.get(section.loss, ())})
+    if isinstance(section, NetworkSettings):
+        return frozenset({"kind"})
     if not isinstance(section, DataSettings):
         return frozenset()
     read = (*names.DATA_KINDS[section.kind], *(("test_samples",) if section.test_fraction is not None else ()))
@@ -162,13 +181,30 @@ def _data(data: DataSettings) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if value not in as_before.get(name, ())}
 
 
-def _network(network: NetworkSettings) -> dict[str, Any]:
+def network_form(network: NetworkSettings) -> dict[str, Any]:
+    """Canonical form of `network`; one of 0.1, which had fully connected networks alone, names no kind."""
+    if network.kind != "mlp":
+        return _kind(network)
     fields = ["depth", "bias", "parameterization"]
     if network.depth > 1:
         fields.append("activation")
         if network.activation == "leaky_relu":
             fields.append("slope")
     return {**_pick(network, tuple(fields)), "width": network.hidden_widths}
+
+
+def _kind(network: NetworkSettings) -> dict[str, Any]:
+    kept = _pick(network, ("kind", *names.NETWORK_KINDS[network.kind], "parameterization"))
+    if network.kind == "graph":
+        return kept
+    kept["activation"] = network.read_activation
+    if kept["activation"] != "leaky_relu":
+        del kept["slope"]
+    if "norm" in kept:
+        kept["norm"] = network.read_norm
+    if network.kind == "transformer":
+        kept["mlp_width"] = network.mlp_width or 4 * kept["width"]
+    return kept
 
 
 def _init(init: InitSettings) -> dict[str, Any]:
@@ -193,7 +229,7 @@ def _training(training: TrainingSettings, around: Around) -> dict[str, Any]:
         del kept["label_smoothing"]
     if not is_flow:
         kept |= _schedule(training)
-    layers = _layers(training, kept)
+    layers = _layers(training, kept, around.layers)
     if layers:
         kept["layers"] = layers
     decays = kept["weight_decay"] > 0 or any(own.get("weight_decay") for own in layers.values())
@@ -204,14 +240,14 @@ def _training(training: TrainingSettings, around: Around) -> dict[str, Any]:
     return kept
 
 
-def _layers(training: TrainingSettings, kept: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def _layers(training: TrainingSettings, kept: Mapping[str, Any], known: Layers) -> dict[str, dict[str, float]]:
     """What layers have of their own; what is as for all of them, or has no meaning here, is not."""
     found = {}
     for key, layer in training.layers.items():
         said = _pick(layer, ("learning_rate", "weight_decay"))
         own = {name: value for name, value in said.items() if value is not None and value != kept.get(name, value)}
         if own:
-            found[key] = own
+            found[known.key(key) or key] = own
     return found
 
 
@@ -227,7 +263,7 @@ def _schedule(training: TrainingSettings) -> dict[str, Any]:
 
 def _measure(measure: MeasureSettings, around: Around) -> dict[str, Any]:
     kept: dict[str, Any] = {
-        "layers": measure.measured_layers(around.depth),
+        "layers": _measured_layers(measure, around.layers),
         "metrics": measure.measured_metrics,
     }
     if measure.every is not None:
@@ -243,3 +279,12 @@ def _measure(measure: MeasureSettings, around: Around) -> dict[str, Any]:
     if around.reads_dtype:
         kept["dtype"] = measure.dtype
     return kept
+
+
+def _measured_layers(measure: MeasureSettings, known: Layers) -> list[int]:
+    """Numbers of the measured layers, sorted, from 1."""
+    if measure.layers == "first":
+        return [1]
+    if measure.layers == "all":
+        return list(range(1, known.count + 1))
+    return sorted({number for layer in measure.layers if (number := known.number(layer)) is not None})

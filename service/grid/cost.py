@@ -7,7 +7,8 @@ one core of a server of 2024, and are right within a factor of two or so.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from nfa_kernels import cost, names
+from nfa_kernels import names
+from service.grid.built_networks import Steps, built
 from service.grid.data_shapes import DataShape, known_shape
 from service.grid.measured_steps import measured_steps
 
@@ -27,30 +28,24 @@ def shape_of(settings: Mapping[str, Any]) -> DataShape | None:
     return None if settings["data"]["kind"] == "uploaded" else known_shape(settings["data"])
 
 
-def cost_shape(settings: Mapping[str, Any], shape: DataShape) -> cost.Shape:
-    """What the kernels' counts need to know of a trial."""
-    network, training = settings["network"], settings["training"]
+def steps_of(settings: Mapping[str, Any], shape: DataShape) -> Steps:
+    """How a trial is trained, as far as its cost depends on it."""
+    training = settings["training"]
     batch = training.get("batch_size")
-    return cost.Shape(
-        widths=(shape.inputs, *network["width"], shape.outputs),
-        samples=batch or shape.samples,
-        is_linear=network.get("activation", "linear") == "linear" and not network["bias"],
-        full_batch=batch is None,
-        optimizer=training["optimizer"],
-        dtype=training["dtype"],
-        wide_weights=names.has_wide_weights(training, network["parameterization"]),
-    )
+    wide = names.has_wide_weights(training, settings["network"]["parameterization"])
+    return Steps(batch or shape.samples, batch is None, training["optimizer"], training["dtype"], wide)
 
 
 def lane_bytes(settings: Mapping[str, Any], shape: DataShape) -> int:
     """Memory that one trial takes while it trains, about."""
-    return cost.lane_bytes(cost_shape(settings, shape), shape.samples + shape.test_samples)
+    network = built(settings["network"], shape)
+    return network.lane_bytes(steps_of(settings, shape), shape.samples + shape.test_samples)
 
 
 def weight_bytes(settings: Mapping[str, Any], shape: DataShape) -> int:
     """Memory of one trial's weights."""
-    form = cost_shape(settings, shape)
-    return cost.parameters(form.widths) * (8 if form.dtype == "float64" else 4)
+    size = 8 if settings["training"]["dtype"] == "float64" else 4
+    return built(settings["network"], shape).parameters * size
 
 
 def updates(settings: Mapping[str, Any]) -> int:
@@ -60,10 +55,9 @@ def updates(settings: Mapping[str, Any]) -> int:
 
 def step_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: float) -> float:
     """Seconds of one training step of a stack."""
-    depth = settings["network"]["depth"]
-    return (
-        STEP_SECONDS + LAYER_SECONDS * depth + lanes * cost.step_flops(cost_shape(settings, shape)) / FLOPS_PER_SECOND
-    )
+    network = built(settings["network"], shape)
+    calls = STEP_SECONDS + LAYER_SECONDS * network.calls
+    return calls + lanes * network.step_flops(steps_of(settings, shape)) / FLOPS_PER_SECOND
 
 
 def stack_seconds(
@@ -80,8 +74,9 @@ def stack_seconds(
     steps = updates(settings)
     running = lanes if lane_updates is None or not steps else lane_updates / steps
     measured = len(measured_steps(settings)) if "steps" in settings["training"] else settings["measure"]["points"]
-    layers = len(settings["measure"]["layers"])
-    flops = cost.measurement_flops(cost_shape(settings, shape), layers, shape.samples)
-    measuring = layers * MEASUREMENT_SECONDS + lanes * flops / FLOPS_PER_SECOND
+    layers = settings["measure"]["layers"]
+    network, steps_made = built(settings["network"], shape), steps_of(settings, shape)
+    flops = network.measurement_flops(steps_made, layers, shape.samples)
+    measuring = len(layers) * MEASUREMENT_SECONDS + lanes * flops / FLOPS_PER_SECOND
     start = START_SECONDS + lanes * LANE_START_SECONDS
     return start + steps * step_seconds(settings, shape, running) + measured * measuring

@@ -175,7 +175,7 @@ class _Build:
             self.problems.add(origin_of(path, section.origins), message, received=section.value(path))
         if wrong or isinstance(shape, Misfit):
             return None
-        around = canonical.surroundings(settings)
+        around = canonical.surroundings(settings, shape)
         form = {name: self.form(section, around) for name, section in sections.items()}
         axes = {path: sections[_head(path)].value(path) for path in paths}
         return Point(form, canonical.settings_digest(form), stack_key(form), axes, shape, settings.training.device)

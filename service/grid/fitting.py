@@ -1,12 +1,17 @@
 """Whether the sections of a trial fit each other and the limits: what no single section can know."""
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from nfa_kernels import cost, names
+from nfa_kernels import names
+from nfa_kernels.graphs.errors import GraphError
+from service.grid import canonical
+from service.grid.built_networks import Built, Steps, built
 from service.grid.data_shapes import Arrays, DataShape, Misfit, Uploaded
-from service.grid.trial_settings import NetworkSettings, TrialSettings
+from service.grid.given_weights import given_weights
+from service.grid.network_settings import NetworkSettings
+from service.grid.networks import Layers
+from service.grid.trial_settings import TrialSettings
 
 
 @dataclass(frozen=True)
@@ -24,22 +29,50 @@ def misfits(
     settings: TrialSettings, shape: DataShape, limits: Limits, datasets: Mapping[str, Arrays]
 ) -> Iterator[Misfit]:
     """Everything about these settings that does not fit; settings without any can be trained."""
-    widths = layer_widths(settings.network, shape)
-    yield from _over_limits(settings, shape, limits)
-    yield from _layers(settings)
-    yield from _own_numbers(settings)
+    yield from _of_other_kinds(settings.network)
+    try:
+        network = built(canonical.network_form(settings.network), shape)
+    except GraphError as error:
+        yield _refused(settings.network, error)
+        return
+    yield from _over_limits(settings, network, shape, limits)
+    yield from _layers(settings, network.layers)
+    yield from _initial(settings)
+    yield from _own_numbers(settings, network.layers)
     yield from _times(settings)
     yield from _targets(settings, shape, datasets)
     yield from _inputs(settings, shape)
     size = settings.training.batch_size
     if size is not None and size > shape.samples:
         yield Misfit("training.batch_size", f"a batch of {size} is larger than the {shape.samples} training samples")
-    yield from _given_weights(settings, widths, datasets)
+    yield from given_weights(settings, network, datasets)
+
+
+def _of_other_kinds(network: NetworkSettings) -> Iterator[Misfit]:
+    """Settings that the network's kind does not read, and that are not as where nothing is said: another is meant."""
+    read = ("kind", "parameterization", *names.NETWORK_KINDS[network.kind])
+    fields = type(network).model_fields
+    for name in sorted(network.model_fields_set.difference(read)):
+        if getattr(network, name) == fields[name].default:
+            continue
+        kinds = ", ".join(kind for kind, own in names.NETWORK_KINDS.items() if name in own)
+        told = f"the kind {network.kind} does not read {name}, which is a setting of {kinds}"
+        yield Misfit(f"network.{name}", f"{told}; it reads {', '.join(read[1:])}: leave it away, or choose its kind")
+
+
+def _refused(network: NetworkSettings, error: GraphError) -> Misfit:
+    """What is wrong with a graph: at its layer where layers are given, else at the kind that stands for them."""
+    if error.where == "data":
+        return Misfit("data.kind", error.told)
+    if network.kind == "graph":
+        return Misfit(f"network.{error.where}", error.told)
+    told = error.told if error.where == "network" else f"stands for layers of which {error}"
+    return Misfit("network.kind", f"{network.kind} {told}")
 
 
 def _inputs(settings: TrialSettings, shape: DataShape) -> Iterator[Misfit]:
     """A fully connected network takes numbers, of any shape; tokens are names, whose order means nothing."""
-    if shape.vocabulary is None:
+    if shape.vocabulary is None or settings.network.kind != "mlp":
         return
     told = f"a fully connected network takes numbers, the data are {shape.told}"
     if settings.data.kind == "modular_addition":
@@ -48,24 +81,15 @@ def _inputs(settings: TrialSettings, shape: DataShape) -> Iterator[Misfit]:
         yield Misfit("data.vocabulary", f"{told}: upload one-hot rows, or use network.kind transformer")
 
 
-def layer_widths(network: NetworkSettings, shape: DataShape) -> list[int]:
-    """Widths d_0 .. d_L from the inputs to the outputs."""
-    return [shape.inputs, *network.hidden_widths, shape.outputs]
-
-
-def count_parameters(network: NetworkSettings, shape: DataShape) -> int:
-    """Number of weights and biases of one network."""
-    widths = layer_widths(network, shape)
-    weights = sum(left * right for left, right in itertools.pairwise(widths))
-    return weights + (sum(widths[1:]) if network.bias else 0)
-
-
-def _over_limits(settings: TrialSettings, shape: DataShape, limits: Limits) -> Iterator[Misfit]:
-    parameters = count_parameters(settings.network, shape)
-    if parameters > limits.parameters_per_network:
-        allowed = limits.parameters_per_network
-        yield Misfit("network.width", f"a network of {parameters} parameters is over the limit of {allowed}")
-    needed = _memory(settings, shape)
+def _over_limits(settings: TrialSettings, network: Built, shape: DataShape, limits: Limits) -> Iterator[Misfit]:
+    if network.parameters > limits.parameters_per_network:
+        allowed, place = limits.parameters_per_network, "width" if settings.network.kind == "mlp" else "kind"
+        told = f"a network of {network.parameters} parameters is over the limit of {allowed}"
+        yield Misfit(f"network.{place}", f"{told}: {_SMALLER[settings.network.kind]}")
+    training = settings.training
+    batch = training.batch_size or shape.samples
+    steps = Steps(batch, training.batch_size is None, training.optimizer, training.dtype)
+    needed = network.lane_bytes(steps, shape.samples + shape.test_samples)
     if needed > limits.bytes_per_network:
         told = f"training one network takes about {needed} bytes, over the limit of {limits.bytes_per_network}"
         yield Misfit("data.samples", f"{told}: fewer samples, narrower layers, or a batch_size need less")
@@ -77,45 +101,56 @@ def _over_limits(settings: TrialSettings, shape: DataShape, limits: Limits) -> I
         yield Misfit("data.samples", f"training data of {numbers} numbers are over the limit of {allowed}")
 
 
-def _memory(settings: TrialSettings, shape: DataShape) -> int:
-    """Bytes that one network holds while it trains, about."""
-    network, training = settings.network, settings.training
-    form = cost.Shape(
-        widths=tuple(layer_widths(network, shape)),
-        samples=training.batch_size or shape.samples,
-        is_linear=network.activation == "linear" and not network.bias,
-        full_batch=training.batch_size is None,
-        optimizer=training.optimizer,
-        dtype=training.dtype,
-    )
-    return cost.lane_bytes(form, shape.samples + shape.test_samples)
+_SMALLER = {
+    "mlp": "make it narrower",
+    "resmlp": "make it narrower",
+    "convnet": "take fewer channels, a smaller kernel, or a pool",
+    "transformer": "make it narrower, or shallower",
+    "graph": "take fewer units or channels, or pool before the last map",
+}
 
 
-def _layers(settings: TrialSettings) -> Iterator[Misfit]:
-    depth, layers = settings.network.depth, settings.measure.layers
-    beyond = [] if isinstance(layers, str) else [layer for layer in layers if layer > depth]
+def _layers(settings: TrialSettings, known: Layers) -> Iterator[Misfit]:
+    layers = settings.measure.layers
+    beyond = [] if isinstance(layers, str) else [layer for layer in layers if known.number(layer) is None]
     if beyond:
-        yield Misfit("measure.layers", f"layer {beyond[0]} does not exist: the network has layers 1 to {depth}")
-    if settings.init.scheme == "layer_scales" and depth == 1:
+        yield Misfit("measure.layers", f"layer {beyond[0]} does not exist: the network has {known.told}")
+
+
+def _initial(settings: TrialSettings) -> Iterator[Misfit]:
+    """Initial weights that the kind of network, or its parametrisation, has not."""
+    scheme, network = settings.init.scheme, settings.network
+    if network.kind != "mlp":
+        if scheme not in names.GRAPH_SCHEMES:
+            told = f"{scheme} weighs adjacent layers of a fully connected network; the kind {network.kind} has"
+            yield Misfit("init.scheme", f"{told} {', '.join(names.GRAPH_SCHEMES)}")
+        if network.parameterization != "standard":
+            told = f"the kind {network.kind} has the parametrisation standard alone, not {network.parameterization}"
+            yield Misfit("network.parameterization", told)
+        return
+    if scheme == "layer_scales" and network.depth == 1:
         yield Misfit("init.scheme", "layer_scales needs a first and a last layer: give network.depth 2 or more")
-    if settings.network.parameterization == "mup" and settings.init.scheme in names.NOT_FOR_MUP:
+    if network.parameterization == "mup" and scheme in names.NOT_FOR_MUP:
         fitting = ", ".join((*names.FAN_IN_SCHEMES, "xavier", "orthogonal", "balanced"))
-        yield Misfit(
-            "init.scheme", f"{settings.init.scheme} grows with the width, which mup keeps of order one: {fitting}"
-        )
+        yield Misfit("init.scheme", f"{scheme} grows with the width, which mup keeps of order one: {fitting}")
 
 
-def _own_numbers(settings: TrialSettings) -> Iterator[Misfit]:
+def _own_numbers(settings: TrialSettings, known: Layers) -> Iterator[Misfit]:
     """Layers under `training.layers` that are none, and rates where there is one time for all."""
-    depth, is_flow = settings.network.depth, settings.training.optimizer == "gradient_flow"
+    is_flow = settings.training.optimizer == "gradient_flow"
+    seen: dict[str, str] = {}
     for key, layer in settings.training.layers.items():
         said = layer.model_dump(exclude_none=True)
-        if not key.isdecimal() or int(key) > depth:
-            path = ".".join(("training.layers", key, *list(said)[:1]))
-            yield Misfit(path, f"layer {key} does not exist: the network has layers 1 to {depth}")
+        path, own = ".".join(("training.layers", key, *list(said)[:1])), known.key(key)
+        if own is None:
+            named = f" and {', '.join(known.owners)}" if known.names else ""
+            yield Misfit(path, f"layer {key} does not exist: the network has layers 1 to {known.count}{named}")
+        elif own in seen:
+            yield Misfit(path, f"{key} is the layer {seen[own]}, which has its own numbers already: give one of them")
         elif is_flow and "learning_rate" in said:
             told = "gradient_flow has no learning rate: time is the same for all layers; weight_decay is each one's own"
             yield Misfit(f"training.layers.{key}.learning_rate", told)
+        seen.setdefault(own or key, key)
 
 
 def _times(settings: TrialSettings) -> Iterator[Misfit]:
@@ -148,29 +183,3 @@ def _targets(settings: TrialSettings, shape: DataShape, datasets: Mapping[str, A
     elif isinstance(arrays, Uploaded) and loss not in arrays.losses:
         needed = "one-hot rows, or class probabilities" if loss == "cross_entropy" else "numbers in [0, 1], or -1 and 1"
         yield Misfit("training.loss", f"{loss} needs {needed}, and y of the dataset is something else: {one_hot}")
-
-
-def _given_weights(settings: TrialSettings, widths: Sequence[int], datasets: Mapping[str, Arrays]) -> Iterator[Misfit]:
-    """Uploaded initial weights must be the arrays w1 .. wL, and b1 .. bL, of the network's shapes, and no others."""
-    if settings.init.scheme != "given" or settings.init.weights_id is None:
-        return
-    arrays = datasets.get(settings.init.weights_id)
-    if arrays is None:
-        yield Misfit("init.weights_id", "no such dataset: upload the weights with POST /datasets and give its id")
-        return
-    needed: dict[str, tuple[int, ...]] = {}
-    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(widths), start=1):
-        needed[f"w{layer}"] = (fan_out, fan_in)
-    if settings.network.bias and any(name.startswith("b") for name in arrays):
-        needed |= {f"b{layer}": (width,) for layer, width in enumerate(widths[1:], start=1)}
-    for name, shape in needed.items():
-        if name not in arrays:
-            told = ", ".join(arrays)
-            yield Misfit("init.weights_id", f"has no array {name}, which must be {shape}; it has {told}")
-        elif tuple(arrays[name]) != shape:
-            yield Misfit("init.weights_id", f"{name} has shape {tuple(arrays[name])}, the network needs {shape}")
-    unread = [name for name in arrays if name not in needed]
-    if unread:
-        why = "" if settings.network.bias else "; biases b1, b2, .. need network.bias: true"
-        told = f"has {', '.join(unread)}, which this network does not read: it reads {', '.join(needed)}{why}"
-        yield Misfit("init.weights_id", told)

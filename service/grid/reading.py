@@ -24,6 +24,8 @@ def _at(document: Mapping[str, Any], path: str) -> Any:
 def _left_out(document: Mapping[str, Any], path: str) -> Any:
     """What a trial that reads a setting of a later release has for it where it says nothing."""
     match path:
+        case "network.kind":
+            return "mlp" if "network" in document else None
         case "data.layout":
             return "flat" if _at(document, "data.kind") == "digits" else None
         case "training.label_smoothing":

@@ -1,5 +1,6 @@
 """One section of a grid point: merged, validated and in canonical form, once for all points that agree in it."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,13 +63,16 @@ def validate_section(
 
 def value_at(model: Section | None, written: Mapping[str, Any], section: str, path: str) -> Any:
     """The value at a dotted path, from the model if there is one, else as written with the section's default."""
-    keys = path.split(".")[1:]
+    keys = re.split(r"[.\[]", path)[1:]
     value: Any = model
     if model is None:
         field = SECTIONS[section].model_fields.get(keys[0])
         value = {keys[0]: written.get(keys[0], field.default if field else None)}
     for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
+        if key.endswith("]"):
+            value = value[int(key[:-1])] if isinstance(value, list | tuple) else None
+        else:
+            value = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
     if isinstance(value, Section):
         return value.model_dump(exclude_none=True)
     return list(value) if isinstance(value, tuple) else value

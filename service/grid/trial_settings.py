@@ -12,11 +12,13 @@ from pydantic import AfterValidator, Field, model_validator
 
 from nfa_kernels import names
 from service.grid.data_settings import DataSettings
+from service.grid.network_settings import MAX_LAYER, NetworkSettings
 from service.grid.setting_types import Count, PositiveList, Ranges, Real, Section, StepList, WholeRanges, listed, one_of
 
-MAX_DEPTH = 64
 LAYER_KEY: Final = re.compile(r"[1-9][0-9]{0,5}|[A-Za-z_][A-Za-z0-9_]{0,63}")
 """Under `training.layers`: a number without leading zeros, or a name."""
+LAYER_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}(?:\.(?:query|key|value|output))?")
+"""Of a measured layer; a map of an attention has the attention's name before its own."""
 ALWAYS_MEASURED = ("train_loss", "relative_loss")
 
 
@@ -25,43 +27,14 @@ def _metric_id(value: str) -> str:
     return value if names.family_member(value) else one_of(names.METRICS)(value)
 
 
-Activation = Annotated[str, AfterValidator(one_of(names.ACTIVATIONS)), listed(names.ACTIVATIONS)]
 Dtype = Annotated[str, AfterValidator(one_of(names.DTYPES)), listed(names.DTYPES)]
 Initialisation = Annotated[str, AfterValidator(one_of(names.INITIALISATIONS)), listed(names.INITIALISATIONS)]
 Loss = Annotated[str, AfterValidator(one_of(names.LOSSES)), listed(names.LOSSES)]
 MetricId = Annotated[str, AfterValidator(_metric_id)]
 Optimizer = Annotated[str, AfterValidator(one_of(names.OPTIMIZERS)), listed(names.OPTIMIZERS)]
-Parameterization = Annotated[str, AfterValidator(one_of(names.PARAMETERIZATIONS)), listed(names.PARAMETERIZATIONS)]
-Layer = Annotated[Count, Field(ge=1, le=MAX_DEPTH)]
-Width = Annotated[Count, Field(ge=1, le=65_536)]
+LayerNumber = Annotated[Count, Field(ge=1, le=MAX_LAYER)]
+LayerName = Annotated[str, Field(pattern=rf"^{LAYER_NAME.pattern}$")]
 Schedule = Annotated[str, AfterValidator(one_of(names.SCHEDULES)), listed(names.SCHEDULES)]
-
-
-class NetworkSettings(Section):
-    """A fully connected network without activation on its output."""
-
-    depth: Count = Field(3, ge=1, le=MAX_DEPTH, description="Number of layers L.")
-    width: Width | Annotated[list[Width], Field(fail_fast=True)] = Field(
-        16, description="Hidden width: one number, or one per hidden layer (depth - 1 numbers)."
-    )
-    activation: Activation = Field("linear", description="Activation of the hidden layers.")
-    slope: Real = Field(0.1, description="Negative slope of leaky_relu.")
-    bias: bool = Field(False, description="Whether layers have biases.")
-    parameterization: Parameterization = Field("standard", description="Scaling of the layers.")
-
-    @model_validator(mode="after")
-    def _widths_fit(self) -> Self:
-        if isinstance(self.width, list) and len(self.width) != self.depth - 1:
-            raise ValueError(
-                f"width lists {len(self.width)} hidden layers, but depth {self.depth} has {self.depth - 1}: "
-                "give one number for all of them or one per hidden layer"
-            )
-        return self
-
-    @property
-    def hidden_widths(self) -> list[int]:
-        """Width of each hidden layer, depth - 1 numbers."""
-        return self.width if isinstance(self.width, list) else [self.width] * (self.depth - 1)
 
 
 class InitSettings(Section):
@@ -177,8 +150,8 @@ class MeasureSettings(Section):
     steps: Annotated[StepList | None, WholeRanges] = Field(
         None, min_length=1, max_length=1_000_000, description="Measure these steps; the last one always is."
     )
-    layers: Literal["first", "all"] | Annotated[list[Layer], Field(fail_fast=True)] = Field(
-        "first", description="Layers whose metrics are measured: first, all, or a list of numbers from 1."
+    layers: Literal["first", "all"] | Annotated[list[LayerNumber | LayerName], Field(fail_fast=True)] = Field(
+        "first", description="Layers whose metrics are measured: first, all, or a list of numbers from 1 and names."
     )
     metrics: Literal["default", "all"] | Annotated[list[MetricId], Field(fail_fast=True)] = Field(
         "default", description="default, all, or a list of ids; families as agop_singular_value@1."
@@ -216,12 +189,6 @@ class MeasureSettings(Section):
         """Exponents of alignment@a, sorted: those under `exponents`, and those written out under `metrics`."""
         members = {member for name in self.metrics if (member := names.family_member(name))}
         return sorted({*map(float, self.exponents), *(a for family, a in members if family == "alignment")})
-
-    def measured_layers(self, depth: int) -> list[int]:
-        """Numbers of the measured layers, sorted, from 1."""
-        if self.layers == "first":
-            return [1]
-        return list(range(1, depth + 1)) if self.layers == "all" else sorted(set(self.layers))
 
 
 class TrialSettings(Section):

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from nfa_kernels import names
+from service.grid.canonical import canonical
 from service.grid.setting_types import spaced
 from service.grid.trial_settings import TrainingSettings, TrialSettings
 
@@ -21,7 +22,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
     assert (trial.init.scheme, trial.init.scale) == ("he", 1.0)
     assert (trial.training.optimizer, trial.training.learning_rate, trial.training.weight_decay) == ("gd", 0.02, 0.0)
     assert (trial.training.steps, trial.training.batch_size, trial.training.loss) == (6000, None, "half")
-    assert (trial.training.dtype, trial.measure.measured_layers(3)) == ("float64", [1])
+    assert (trial.training.dtype, canonical(trial)["measure"]["layers"]) == ("float64", [1])
 
 
 @pytest.mark.parametrize("optimizer", names.OPTIMIZERS)

@@ -1,0 +1,176 @@
+"""What a network consists of once the data are known, and what it costs, whatever its kind. Pure."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from nfa_kernels import cost
+from nfa_kernels.graphs import cost as graph_cost
+from nfa_kernels.graphs.graph import Graph
+from service.grid.data_shapes import DataShape
+from service.grid.networks import Layers, graph_of, layers_of_network
+
+
+class Steps(NamedTuple):
+    """How a network is trained, as far as its cost depends on it."""
+
+    samples: int
+    """Rows of one step: the batch size, or all of them."""
+    full_batch: bool
+    optimizer: str
+    dtype: str
+    wide_weights: bool = False
+    """Weights and the rule's state are float64 although the passes are float32."""
+
+
+class Built(Protocol):
+    """A network of known sizes."""
+
+    @property
+    def layers(self) -> Layers:
+        """What can be measured."""
+        ...
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers."""
+        ...
+
+    @property
+    def calls(self) -> int:
+        """Layers, each of which a step calls into the tensor library for."""
+        ...
+
+    def arrays(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every array that initial weights may be given by; those of biases too."""
+        ...
+
+    def optional(self, name: str) -> bool:
+        """Whether an array may be left out with all of its kind."""
+        ...
+
+    def step_flops(self, steps: Steps) -> int:
+        """Operations of one training step."""
+        ...
+
+    def measurement_flops(self, steps: Steps, layers: Sequence[int], samples: int) -> int:
+        """Operations of one measurement at these layers on so many samples."""
+        ...
+
+    def lane_bytes(self, steps: Steps, samples: int) -> int:
+        """Memory while it trains, about; samples of all sets."""
+        ...
+
+
+def built(network: Mapping[str, Any], shape: DataShape) -> Built:
+    """The network of canonical settings with data of these sizes.
+
+    Raises:
+        GraphError: layers that are no network or do not fit the data.
+    """
+    graph = graph_of(network, shape)
+    if graph is not None:
+        return OfGraph(graph, layers_of_network(network, graph))
+    is_linear = network.get("activation", "linear") == "linear" and not network["bias"]
+    return FullyConnected((shape.inputs, *network["width"], shape.outputs), network["bias"], is_linear)
+
+
+@dataclass(frozen=True, slots=True)
+class FullyConnected:
+    """A fully connected network."""
+
+    widths: tuple[int, ...]
+    """(d_0, .., d_L)."""
+    bias: bool
+    is_linear: bool
+
+    @property
+    def layers(self) -> Layers:
+        """Numbers alone."""
+        return Layers(len(self.widths) - 1)
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases."""
+        return cost.parameters(self.widths) + (sum(self.widths[1:]) if self.bias else 0)
+
+    @property
+    def calls(self) -> int:
+        """The depth."""
+        return len(self.widths) - 1
+
+    def arrays(self) -> dict[str, tuple[int, ...]]:
+        """w1 .. wL, and b1 .. bL where there are biases."""
+        weights = enumerate(itertools.pairwise(self.widths), start=1)
+        found: dict[str, tuple[int, ...]] = {f"w{layer}": (fan_out, fan_in) for layer, (fan_in, fan_out) in weights}
+        if self.bias:
+            found |= {f"b{layer}": (width,) for layer, width in enumerate(self.widths[1:], start=1)}
+        return found
+
+    def optional(self, name: str) -> bool:
+        """Biases, which then begin at zero."""
+        return name.startswith("b")
+
+    def _shape(self, steps: Steps) -> cost.Shape:
+        return cost.Shape(
+            widths=self.widths,
+            samples=steps.samples,
+            is_linear=self.is_linear,
+            full_batch=steps.full_batch,
+            optimizer=steps.optimizer,
+            dtype=steps.dtype,
+            wide_weights=steps.wide_weights,
+        )
+
+    def step_flops(self, steps: Steps) -> int:
+        """Operations of one training step."""
+        return cost.step_flops(self._shape(steps))
+
+    def measurement_flops(self, steps: Steps, layers: Sequence[int], samples: int) -> int:
+        """Operations of one measurement."""
+        return cost.measurement_flops(self._shape(steps), len(layers), samples)
+
+    def lane_bytes(self, steps: Steps, samples: int) -> int:
+        """Memory while it trains."""
+        return cost.lane_bytes(self._shape(steps), samples)
+
+
+@dataclass(frozen=True, slots=True)
+class OfGraph:
+    """A network that is a graph of layers."""
+
+    graph: Graph
+    layers: Layers
+
+    @property
+    def parameters(self) -> int:
+        """Of all layers."""
+        return graph_cost.parameters(self.graph)
+
+    @property
+    def calls(self) -> int:
+        """All layers, those inside of residual connections too."""
+        return sum(1 for _ in self.graph.walk())
+
+    def arrays(self) -> dict[str, tuple[int, ...]]:
+        """Every parameter by its layer's name."""
+        return {one.name: one.shape for one in self.graph.parameters}
+
+    def optional(self, name: str) -> bool:
+        """None."""
+        return False
+
+    def step_flops(self, steps: Steps) -> int:
+        """Operations of one training step."""
+        return graph_cost.step_flops(self.graph, steps.samples, steps.optimizer)
+
+    def measurement_flops(self, steps: Steps, layers: Sequence[int], samples: int) -> int:
+        """Operations of one measurement."""
+        return graph_cost.measurement_flops(self.graph, tuple(layers), samples)
+
+    def lane_bytes(self, steps: Steps, samples: int) -> int:
+        """Memory while it trains."""
+        return graph_cost.lane_bytes(
+            self.graph, steps.samples, samples, steps.optimizer, steps.dtype, wide_weights=steps.wide_weights
+        )

@@ -1,0 +1,32 @@
+"""Whether uploaded initial weights are the arrays that a network reads: all of them, and no others. Pure."""
+
+from collections.abc import Iterator, Mapping
+
+from service.grid.built_networks import Built
+from service.grid.data_shapes import Arrays, Misfit
+from service.grid.trial_settings import TrialSettings
+
+
+def given_weights(settings: TrialSettings, network: Built, datasets: Mapping[str, Arrays]) -> Iterator[Misfit]:
+    """What of an upload does not fit a network that begins with it."""
+    if settings.init.scheme != "given" or settings.init.weights_id is None:
+        return
+    arrays = datasets.get(settings.init.weights_id)
+    if arrays is None:
+        yield Misfit("init.weights_id", "no such dataset: upload the weights with POST /datasets and give its id")
+        return
+    needed = network.arrays()
+    has_optional = any(name in arrays for name in needed if network.optional(name))
+    needed = {name: shape for name, shape in needed.items() if has_optional or not network.optional(name)}
+    for name, shape in needed.items():
+        if name not in arrays:
+            told = ", ".join(arrays)
+            yield Misfit("init.weights_id", f"has no array {name}, which must be {shape}; it has {told}")
+        elif tuple(arrays[name]) != shape:
+            yield Misfit("init.weights_id", f"{name} has shape {tuple(arrays[name])}, the network needs {shape}")
+    unread = [name for name in arrays if name not in needed]
+    if unread:
+        is_without = settings.network.kind == "mlp" and not settings.network.bias
+        why = "; biases b1, b2, .. need network.bias: true" if is_without else ""
+        told = f"has {', '.join(unread)}, which this network does not read: it reads {', '.join(needed)}{why}"
+        yield Misfit("init.weights_id", told)
