@@ -40,9 +40,7 @@ ACTIVATIONS: Final = (
 NETWORK_KINDS: Final[dict[str, tuple[str, ...]]] = {
     "mlp": ("depth", "width", "activation", "slope", "bias"),
     "resmlp": ("depth", "width", "activation", "slope", "norm", "skip", "bias"),
-    "convnet": (
-        *("depth", "channels", "kernel", "stride", "padding", "activation", "slope", "pool", "norm", "bias"),
-    ),
+    "convnet": (*("depth", "channels", "kernel", "stride", "padding", "activation", "slope", "pool", "norm", "bias"),),
     "transformer": (
         *("depth", "width", "heads", "mlp_width", "norm", "positions", "causal", "readout", "activation", "slope"),
         "bias",

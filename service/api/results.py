@@ -9,6 +9,7 @@ from service.api.etags import answer_once
 from service.api.formats import FORMAT_RESPONSES, TableFormat, json_answer, table_answer
 from service.api.query_names import known_aggregates, known_paths, known_reduction, numeric_metrics
 from service.errors import InvalidRequest
+from service.questions.layers import LayerText
 from service.questions.tables import long_table, table
 from service.schemas.bodies import Page
 from service.schemas.results import Curve, Phase, PoolingBody, ResultRow, Verdicts
@@ -23,7 +24,7 @@ GroupBy = Annotated[str | None, Query(max_length=2000, description="Comma-separa
 Also = Annotated[
     str | None, Query(max_length=2000, description="Further experiments, comma-separated, to compare with.")
 ]
-LayerNumber = Annotated[int, Query(ge=1, le=64, description="For metrics of layers.")]
+LayerAsked = Annotated[LayerText, Query(description="For metrics of layers: its number from 1, or its name.")]
 Reduce = Annotated[
     str,
     Query(
@@ -41,7 +42,7 @@ def get_results(
     form: TableFormat,
     group_by: GroupBy = None,
     metric: Annotated[str, Query(max_length=2000, description="Comma-separated metric ids.")] = "alignment",
-    layer: LayerNumber = 1,
+    layer: LayerAsked = 1,
     reduce: Reduce = "final",
     agg: Annotated[
         str,
@@ -86,7 +87,7 @@ def get_curves(
     form: TableFormat,
     group_by: GroupBy = None,
     metric: Annotated[str, Query(max_length=100, description="One metric id.")] = "alignment",
-    layer: LayerNumber = 1,
+    layer: LayerAsked = 1,
     agg: Annotated[str, Query(max_length=500, description="As for results, without ci95.")] = "mean,std,count",
     max_points: Annotated[int | None, Query(ge=1, le=1_000_000)] = None,
     running: Annotated[bool, Query(description="Running trials enter with what they have measured so far.")] = False,
@@ -138,7 +139,7 @@ def get_phase(
     x: Annotated[str | None, Query(max_length=200, description="Path along a row; default: the first axis.")] = None,
     y: Annotated[str | None, Query(max_length=200, description="Path down a column; default: the second axis.")] = None,
     metric: Annotated[str, Query(max_length=100, description="One metric id.")] = "alignment",
-    layer: LayerNumber = 1,
+    layer: LayerAsked = 1,
     reduce: Reduce = "final",
     agg: Annotated[str, Query(max_length=20, description="One aggregate, as for results, without ci95.")] = "mean",
     where: Where = "",

@@ -6,6 +6,7 @@ from typing import Any
 from service.api.deps import decode_cursor, encode_cursor
 from service.errors import InvalidFilter, InvalidRequest
 from service.grid.problems import Problems
+from service.grid.reading import LAYERS, measured_names
 from service.questions import filters
 from service.states import TrialState
 from service.store import attempts, trials
@@ -88,7 +89,10 @@ def _body(one: trials.Trial) -> dict[str, Any]:
     )
     first = {name: value for name, value in one.final.items() if not name.endswith("]")}
     later = {name: value for name, value in one.final.items() if name.endswith("]") and not _is_first(name, one)}
-    return {"id": trial_id(row.id)} | {name: getattr(row, name) for name in shown} | {"final": first | later}
+    settings = {name: section for name, section in row.settings.items() if name != LAYERS}
+    layers = {str(number): name for number, name in measured_names(row.settings).items()}
+    own = {name: getattr(row, name) for name in shown} | {"settings": settings, "layers": layers}
+    return {"id": trial_id(row.id)} | own | {"final": first | later}
 
 
 def _is_first(name: str, one: trials.Trial) -> bool:

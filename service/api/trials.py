@@ -12,6 +12,7 @@ from service.api.formats import FORMAT_RESPONSES, TableFormat, json_answer, tabl
 from service.api.query_names import known_metrics
 from service.api.trial_bodies import detail_of, page_of
 from service.errors import InvalidRequest
+from service.questions.layers import LayerText
 from service.questions.tables import series_table
 from service.schemas.bodies import Page
 from service.schemas.experiments import ExperimentBody
@@ -111,7 +112,7 @@ def get_measurements(
         str | None, Query(max_length=2000, description="Comma-separated ids; default: every measured one.")
     ] = None,
     layer: Annotated[
-        int | None, Query(ge=1, le=64, description="Layer whose metrics stand beside the network's.")
+        LayerText | None, Query(description="Layer whose metrics stand beside the network's: number, or name.")
     ] = None,
     max_points: Annotated[
         int | None, Query(ge=1, le=1_000_000, description="Thin to so many steps, first and last kept.")

@@ -16,14 +16,14 @@ GroupBy = Annotated[str | None, typer.Option(help="Comma-separated settings; def
 Where = Annotated[
     str | None, typer.Option(help="Only trials that match, as in 'training.weight_decay > 0 and seed < 5'.")
 ]
-Layer = Annotated[int, typer.Option(min=1, help="Layer of a layer's metric.")]
+Layer = Annotated[str, typer.Option(help="Layer of a layer's metric: its number from 1, or its name.")]
 
 
 def results(
     experiment: ExperimentId = None,
     group_by: GroupBy = None,
     metric: Annotated[str, typer.Option(help="Comma-separated metrics.", metavar="METRICS")] = "alignment",
-    layer: Layer = 1,
+    layer: Layer = "1",
     reduce: Annotated[
         str, typer.Option(help="first, final, min, max, mean_last:n, first_above:x or first_below:x.")
     ] = "final",
@@ -84,7 +84,7 @@ def plot(
         str | None, typer.Option(help="Setting told apart by dashes, or none; default: an axis of few values.")
     ] = None,
     metric: Annotated[str, typer.Option(help="Metric of curves and phase.")] = "alignment",
-    layer: Layer = 1,
+    layer: Layer = "1",
     against: Annotated[Literal["step", "time"], typer.Option(help="What curves run along.")] = "step",
     complement: Annotated[bool, typer.Option("--complement", help="Draw 1 - metric, on a log axis.")] = False,
     title: Annotated[str | None, typer.Option(help="Default: the experiment's name.")] = None,

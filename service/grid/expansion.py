@@ -40,6 +40,8 @@ class Point:
     axes: Mapping[str, Any]
     """The value of every varying path, typed, as the user would write it."""
     shape: DataShape
+    layers: tuple[str, ...] = ()
+    """Names of its network's layers, in the order of their numbers; none where they have numbers alone."""
     device: str = "auto"
     """Where to train; no part of the settings."""
 
@@ -178,7 +180,8 @@ class _Build:
         around = canonical.surroundings(settings, shape)
         form = {name: self.form(section, around) for name, section in sections.items()}
         axes = {path: sections[_head(path)].value(path) for path in paths}
-        return Point(form, canonical.settings_digest(form), stack_key(form), axes, shape, settings.training.device)
+        layers, device = around.layers.names, settings.training.device
+        return Point(form, canonical.settings_digest(form), stack_key(form), axes, shape, layers, device)
 
 
 def _build_points(build: _Build, factors: Sequence[Factor], included: Sequence[Choice]) -> tuple[Point, ...]:

@@ -1,7 +1,10 @@
 """What canonical settings have under a path, also where canonical form leaves it out because it is as it always was."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+LAYERS: Final = "layers"
+"""Beside the sections of settings that come from the store: names of the network's layers."""
 
 
 def setting(document: Mapping[str, Any], path: str) -> Any:
@@ -40,10 +43,44 @@ def _left_out(document: Mapping[str, Any], path: str) -> Any:
 
 
 def _of_layer(document: Mapping[str, Any], path: str) -> Any:
-    """What a layer without a number of its own has: that of all layers, if it is one."""
+    """What a layer has: its own number, also where it is meant by another of its names, or that of all layers."""
     parts = path.split(".")
-    depth = _at(document, "network.depth") or 0
-    if len(parts) != 4 or not parts[2].isdecimal() or not 1 <= int(parts[2]) <= depth:
+    if len(parts) != 4 or parts[3] not in ("learning_rate", "weight_decay"):
         return None
-    is_number = parts[3] in ("learning_rate", "weight_decay")
-    return _at(document, f"training.{parts[3]}") if is_number else None
+    layer: int | str = int(parts[2]) if parts[2].isdecimal() else parts[2]
+    if isinstance(layer, str) and not _is_owner(document, layer):
+        return None
+    number = layer_number(document, layer)
+    if isinstance(layer, int) and number is None:
+        return None
+    own = _at(document, "training.layers") or {}
+    named = layer_names(document)
+    other = named[layer - 1] if isinstance(layer, int) and named else str(layer)
+    found = own.get(other, {}).get(parts[3])
+    return _at(document, f"training.{parts[3]}") if found is None else found
+
+
+def _is_owner(document: Mapping[str, Any], name: str) -> bool:
+    """Whether a network has a layer of this name, or an attention whose maps have names below it."""
+    own = _at(document, "training.layers") or {}
+    return name in own or any(name in (one, one.partition(".")[0]) for one in layer_names(document))
+
+
+def layer_names(document: Mapping[str, Any]) -> Sequence[str]:
+    """Names of a network's layers in the order of their numbers; none where they have numbers alone."""
+    return document.get(LAYERS) or ()
+
+
+def layer_number(document: Mapping[str, Any], layer: int | str) -> int | None:
+    """The number of a network's layer; None if it has no such layer."""
+    named = layer_names(document)
+    if isinstance(layer, str):
+        return named.index(layer) + 1 if layer in named else None
+    count = len(named) or _at(document, "network.depth") or 0
+    return layer if 1 <= layer <= count else None
+
+
+def measured_names(document: Mapping[str, Any]) -> dict[int, str | None]:
+    """Number of each measured layer -> its name."""
+    named = layer_names(document)
+    return {number: named[number - 1] if named else None for number in document["measure"]["layers"]}

@@ -13,9 +13,9 @@ from pydantic_core import PydanticCustomError
 
 from nfa_kernels import names
 from service.errors import InvalidClaims, InvalidFilter
-from service.grid.problems import Problems, deepest, without_most
 from service.grid.network_settings import MAX_LAYER
-from service.grid.trial_settings import LAYER_NAME, MetricId
+from service.grid.problems import Problems, deepest, without_most
+from service.grid.trial_settings import LayerName, MetricId
 from service.questions import filters
 from service.questions.claim_fits import parse_product
 from service.questions.filters import compares
@@ -133,7 +133,7 @@ class Claim(_Part):
     says: str = Field("", max_length=2000)
     where: Annotated[str, AfterValidator(_check_where)] = Field("", max_length=filters.MAX_LENGTH)
     metric: MetricId
-    layer: Annotated[int, Field(ge=1, le=MAX_LAYER)] | Annotated[str, Field(pattern=rf"^{LAYER_NAME.pattern}$")] = 1
+    layer: Annotated[int, Field(ge=1, le=MAX_LAYER)] | LayerName = 1
     reduce: Annotated[str, Field(max_length=100), AfterValidator(_check_reduction)] = "final"
     every_trial: ConditionText | None = None
     any_trial: ConditionText | None = None
@@ -156,8 +156,8 @@ class Claim(_Part):
         return parse_reduction(self.reduce)
 
     @property
-    def layers(self) -> int | Literal["all", "network"]:
-        """The layer whose rows are judged; `network` for metrics that have none."""
+    def layers(self) -> int | str:
+        """The layer whose rows are judged, by number or name; all of them, or `network` for metrics that have none."""
         return "network" if self.metric in names.NETWORK_METRICS else self.layer
 
     @property

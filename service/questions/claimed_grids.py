@@ -10,6 +10,7 @@ from service.grid.expansion import DEFAULT_LIMITS, Expansion, expand
 from service.grid.fitting import Limits
 from service.grid.outline import MAX_CLAIMS
 from service.grid.problems import Problems
+from service.grid.reading import LAYERS, measured_names
 from service.questions.claim_forms import Claim, read_claims
 
 
@@ -33,20 +34,28 @@ def read_claimed(
     # what is no list, or too long a one, is told as a wrong field of the grid
     claims = read_claims(written[:MAX_CLAIMS], problems) if isinstance(written, list) else []
     expansion = expand(document, limits, datasets, problems)
-    check_claims(claims, [point.settings["measure"] for point in expansion.points], problems)
+    check_claims(claims, [point.settings | {LAYERS: point.layers} for point in expansion.points], problems)
     problems.raise_as(InvalidGrid)
     return ClaimedGrid(expansion, tuple(claims))
 
 
-def check_claims(claims: Sequence[Claim], measured: Sequence[Mapping[str, Any]], problems: Problems) -> None:
-    """Refuse claims about a metric or a layer that no point measures; without any point nothing is refused."""
-    metrics = {name for measure in measured for name in measure["metrics"]}
-    metrics |= {names.alignment_id(a) for measure in measured for a in measure.get("exponents", ())}
-    layers = {layer for measure in measured for layer in measure["layers"]}
+def check_claims(claims: Sequence[Claim], settings: Sequence[Mapping[str, Any]], problems: Problems) -> None:
+    """Refuse claims about a metric or a layer that no point measures; without any point nothing is refused.
+
+    Args:
+        claims: that have been read.
+        settings: canonical, of every point, with the names of layers where they have some.
+        problems: to note what is refused in.
+    """
+    metrics = {name for one in settings for name in one["measure"]["metrics"]}
+    metrics |= {names.alignment_id(a) for one in settings for a in one["measure"].get("exponents", ())}
+    measured = {layer for one in settings for layer in measured_names(one).items()}
+    layers: list[int | str] = sorted({number for number, _ in measured})
+    layers += sorted({name for _, name in measured if name is not None})
     for index, claim in enumerate(claims):
-        if measured and claim.metric not in metrics:
+        if settings and claim.metric not in metrics:
             message = "is not measured: add it to measure.metrics"
             problems.add(f"claims[{index}].metric", message, received=claim.metric, allowed=sorted(metrics))
-        if measured and isinstance(claim.layers, int) and claim.layers not in layers:
+        if settings and claim.layers not in ("all", "network", *layers):
             message = "is not measured: add it to measure.layers"
-            problems.add(f"claims[{index}].layer", message, received=claim.layer, allowed=sorted(layers))
+            problems.add(f"claims[{index}].layer", message, received=claim.layer, allowed=layers)

@@ -55,10 +55,10 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
 _TOKEN: Final = re.compile(
     r"""\s*(?:(?P<op>==|!=|<=|>=|<|>)|(?P<mark>[(),])
     |(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))
-    |(?P<quoted>"[^"]*"|'[^']*')|(?P<word>[A-Za-z_][\w.@/+-]*(?:\[\d+\])?))""",
+    |(?P<quoted>"[^"]*"|'[^']*')|(?P<word>[A-Za-z_][\w.@/+-]*(?:\[[\w.]+\])?))""",
     re.VERBOSE,
 )
-_FINAL: Final = re.compile(r"final\.(?P<metric>[A-Za-z_]\w*(?:@[\w.+-]+)?)(?:\[(?P<layer>\d+)\])?")
+_FINAL: Final = re.compile(r"final\.(?P<metric>[A-Za-z_]\w*(?:@[\w.+-]+)?)(?:\[(?P<layer>\d+|[A-Za-z][\w.]*)\])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +165,13 @@ def paths(tree: Filter) -> set[str]:
             return set().union(*(paths(part) for part in parts))
 
 
-def split_final(path: str) -> tuple[str, int | None] | None:
-    """Metric and layer of a path final.METRIC[layer]; None for any other path, layer None where none is given."""
+def split_final(path: str) -> tuple[str, int | str | None] | None:
+    """Metric and layer (number or name) of a path final.METRIC[layer], None where none is given; None for any other."""
     found = _FINAL.fullmatch(path)
     if found is None:
         return None
-    return found["metric"], int(found["layer"]) if found["layer"] else None
+    layer = found["layer"]
+    return found["metric"], int(layer) if layer and layer.isdecimal() else layer
 
 
 def _is_null(value: Any) -> bool:
@@ -308,9 +309,9 @@ def check_path(path: str, column: int = 1) -> None:
         return
     final = split_final(path)
     if final is not None and (final[0] in names.METRICS or names.family_member(final[0])):
-        if final[1] is None or (final[1] >= 1 and final[0] not in names.NETWORK_METRICS):
+        if final[1] is None or (final[1] != 0 and final[0] not in names.NETWORK_METRICS):
             return
-        _refuse(column, "only metrics of layers take a layer, counted from 1", path)
+        _refuse(column, "only metrics of layers take a layer, counted from 1 or by its name", path)
     known = [*SETTINGS, "state", "seed", *(f"final.{name}" for name in names.METRICS)]
     short = {f"{field}": f"{section}.{field}" for section, fields in FIELDS.items() for field in fields}
     short |= {name: f"final.{name}" for name in names.METRICS}

@@ -12,6 +12,7 @@ from typing import Any
 from service.questions import filters
 from service.questions.claim_fits import decay_rate, log_log_slope, parse_product
 from service.questions.claim_forms import Claim, RateFit, SlopeFit, parse_claims, parse_condition, read_claims
+from service.questions.layers import Layer
 from service.states import TrialState
 
 __all__ = ["Claim", "Row", "Series", "Verdict", "judge", "parse_claims", "read_claims"]
@@ -36,9 +37,9 @@ class Row:
     """Settings, seed, state and final.METRIC[layer] by path; a missing metric was not measured."""
     final: Mapping[str, float | None]
     """Final values by the names of a trial's `final`; only what was measured is in it."""
-    values: Mapping[int, float | None] = field(default_factory=dict)
-    """Layer -> the claim's metric reduced; layer 0 for network metrics. Measured layers only."""
-    series: Mapping[int, Series] = field(default_factory=dict)
+    values: Mapping[Any, float | None] = field(default_factory=dict)
+    """Layer, as the claim calls it -> its metric reduced; layer 0 for network metrics. Measured layers only."""
+    series: Mapping[Any, Series] = field(default_factory=dict)
     """The same as whole series, for claims that need them."""
 
 
@@ -89,19 +90,19 @@ def judge(claim: Claim, rows: Sequence[Row]) -> Verdict:
     )
 
 
-def _open_layers(claim: Claim, row: Row) -> list[int]:
+def _open_layers(claim: Claim, row: Row) -> list[Layer]:
     """Layers (0 for the network) of a trial that the claim is about and that its gate lets through."""
     known = row.series if claim.needs_series else row.values
     if claim.layers == "network":
         layers = [0]
     elif claim.layers == "all":
-        layers = sorted(known)
+        layers = sorted(known, key=str)
     else:
         layers = [claim.layers]
     return [layer for layer in layers if _passes_gate(claim, row, layer)]
 
 
-def _passes_gate(claim: Claim, row: Row, layer: int) -> bool:
+def _passes_gate(claim: Claim, row: Row, layer: Layer) -> bool:
     """Whether the final values satisfy the gate; a condition on what was not measured does not count."""
     if claim.gate == "none":
         return True
@@ -112,7 +113,7 @@ def _passes_gate(claim: Claim, row: Row, layer: int) -> bool:
     return True
 
 
-def _judged(claim: Claim, rows: Sequence[tuple[Row, list[int]]]) -> Iterator[_Judged]:
+def _judged(claim: Claim, rows: Sequence[tuple[Row, list[Layer]]]) -> Iterator[_Judged]:
     """Every number that is held against the threshold."""
     if isinstance(claim.fit, RateFit):
         yield from _rates(claim.fit, rows)
@@ -127,11 +128,11 @@ def _judged(claim: Claim, rows: Sequence[tuple[Row, list[int]]]) -> Iterator[_Ju
             yield from (_Judged(value, row.trial) for value in _values(row, layers))
 
 
-def _values(row: Row, layers: Sequence[int]) -> list[float | None]:
+def _values(row: Row, layers: Sequence[Layer]) -> list[float | None]:
     return [_defined(row.values.get(layer)) for layer in layers]
 
 
-def _rates(fit: RateFit, rows: Sequence[tuple[Row, list[int]]]) -> Iterator[_Judged]:
+def _rates(fit: RateFit, rows: Sequence[tuple[Row, list[Layer]]]) -> Iterator[_Judged]:
     for row, layers in rows:
         scale = parse_product(fit.divide_by)(row.lookup) if fit.divide_by else 1.0
         for layer in layers:
@@ -144,18 +145,18 @@ def _rates(fit: RateFit, rows: Sequence[tuple[Row, list[int]]]) -> Iterator[_Jud
             yield _Judged(_defined(rate / scale) if rate is not None and scale else None, row.trial)
 
 
-def _slopes(fit: SlopeFit, rows: Sequence[tuple[Row, list[int]]]) -> Iterator[_Judged]:
+def _slopes(fit: SlopeFit, rows: Sequence[tuple[Row, list[Layer]]]) -> Iterator[_Judged]:
     for key, members in _grouped(fit.by, rows):
-        for layer in sorted({layer for _, layers in members for layer in layers}):
+        for layer in sorted({layer for _, layers in members for layer in layers}, key=str):
             pairs = [(row.lookup(fit.x), _defined(row.values.get(layer))) for row, layers in members if layer in layers]
             yield _Judged(log_log_slope(pairs, fit.transform), None, key)
 
 
 def _grouped(
-    by: Sequence[str], rows: Sequence[tuple[Row, list[int]]]
-) -> Iterator[tuple[dict[str, Any], list[tuple[Row, list[int]]]]]:
+    by: Sequence[str], rows: Sequence[tuple[Row, list[Layer]]]
+) -> Iterator[tuple[dict[str, Any], list[tuple[Row, list[Layer]]]]]:
     """Trials that agree in the paths, in order of appearance."""
-    groups: dict[str, tuple[dict[str, Any], list[tuple[Row, list[int]]]]] = {}
+    groups: dict[str, tuple[dict[str, Any], list[tuple[Row, list[Layer]]]]] = {}
     for row, layers in rows:
         key = {path: row.lookup(path) for path in by}
         groups.setdefault(repr(key), (key, []))[1].append((row, layers))

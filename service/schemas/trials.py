@@ -16,6 +16,9 @@ class TrialBody(Body):
     fingerprint: str = Field(description="SHA-256 of the settings, the seed and the kernels' numerical version.")
     state: TrialState
     settings: dict[str, Any] = Field(description="In canonical form: defaults filled in, unread settings dropped.")
+    layers: dict[str, str | None] = Field(
+        description="Measured layers: number -> name; null in a fully connected network, whose layers have none."
+    )
     seed: int
     attempt: int = Field(description="How often it was leased to a dispatcher.")
     failures: int = Field(description="How often it failed by its own fault.")

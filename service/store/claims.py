@@ -6,6 +6,7 @@ from typing import Any, Final
 from sqlalchemy import select, update
 
 from service.errors import Conflict, TooLarge
+from service.grid.reading import LAYERS
 from service.store.experiments import Experiment, get_experiment, require
 from service.store.known_settings import settings_of
 from service.store.models import experiment
@@ -16,9 +17,11 @@ MAX_CLAIMS: Final = 200
 
 
 def measured_in(store: Store, public_id: str) -> list[Mapping[str, Any]]:
-    """What the trials of an experiment measure, once per settings. Raises NotFound."""
+    """What the trials of an experiment measure, and the names of their layers, once per settings. Raises NotFound."""
     with store.read() as connection:
-        return settings_of(connection, require(connection, public_id)).column(connection, "measure")
+        known = settings_of(connection, require(connection, public_id))
+        columns = [known.column(connection, path) for path in ("measure", LAYERS)]
+    return [{"measure": measure, LAYERS: layers} for measure, layers in zip(*columns, strict=True)]
 
 
 def add_claims(store: Store, public_id: str, claims: Sequence[Mapping[str, Any]]) -> Experiment:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, false, func, literal, not_, or_, select, true
+from sqlalchemy import Connection, Double, and_, case, cast, false, func, literal, not_, null, or_, select, true
 from sqlalchemy.sql import ColumnElement
 
 from nfa_kernels import names
@@ -19,6 +19,7 @@ from service.questions.filters import And, Compare, Filter, In, IsNull, Not, Or,
 from service.states import TrialState
 from service.store.keys import among, numbered
 from service.store.known_settings import SettingsColumns
+from service.store.layer_names import numbers_of
 from service.store.metric_sources import final_column, is_layered, source_of
 from service.store.models import experiment_trial, final, trial
 
@@ -51,11 +52,12 @@ def condition_of(connection: Connection, tree: Filter, known: SettingsColumns) -
         case Not(fact):
             found = not_(condition_of(connection, fact, known))
         case Compare(path, op, value):
-            found = _compared(path, op, value)
+            found = _compared(path, op, value, value_of(connection, path, known))
         case In(path, values):
-            found = or_(false(), *(_compared(path, "==", value) for value in values))
+            column = value_of(connection, path, known)
+            found = or_(false(), *(_compared(path, "==", value, column) for value in values))
         case IsNull(path):
-            found = value_of(path).is_(None) if path.startswith("final.") else false()
+            found = value_of(connection, path, known).is_(None) if path.startswith("final.") else false()
     return found
 
 
@@ -70,20 +72,20 @@ def _is_setting(path: str) -> bool:
     return path not in ("seed", "state") and not path.startswith("final.")
 
 
-def _compared(path: str, op: str, value: filters.Value) -> Condition:
-    """path op value, for what is not a setting."""
+def _compared(path: str, op: str, value: filters.Value, column: ColumnElement[Any]) -> Condition:
+    """path op value, for what is not a setting and stands in `column`."""
     words = [state.value for state in TrialState] if path == "state" else _words(path)
     if words:
         chosen = [place for place, word in enumerate(words) if compares(word, op, value)]
         if path == "state":
             return state_column().in_([words[place] for place in chosen])
-        return func.coalesce(value_of(path).in_(chosen), false())
+        return func.coalesce(column.in_(chosen), false())
     if isinstance(value, bool | str):
         return false()
     if abs(value) >= _LARGEST:
         # beyond every number that is stored, and what a database takes as one
-        return value_of(path).is_not(None) if filters.OPERATORS[op](0, value) else false()
-    return func.coalesce(getattr(value_of(path), _COMPARISONS[op])(_storable(value)), false())
+        return column.is_not(None) if filters.OPERATORS[op](0, value) else false()
+    return func.coalesce(getattr(column, _COMPARISONS[op])(_storable(value)), false())
 
 
 def _storable(value: float) -> float:
@@ -96,13 +98,28 @@ def _words(path: str) -> Sequence[str]:
     return names.METRICS[metric].words if metric in names.METRICS else ()
 
 
-def value_of(path: str) -> ColumnElement[Any]:
-    """The number behind seed or final.METRIC[layer]; a word by its place among the metric's words."""
+def value_of(connection: Connection, path: str, known: SettingsColumns) -> ColumnElement[Any]:
+    """The number behind seed, state or final.METRIC[layer]; a word by its place among the metric's words."""
     if path == "seed":
         return trial.c.seed
+    if path == "state":
+        return state_column()
     found = filters.split_final(path)
     assert found is not None
     metric, layer = found
+    if not isinstance(layer, str):
+        return _in_layer(metric, layer)
+    numbers = numbers_of(connection, known.keys, layer)
+    if len(numbers) == 1 and sum(map(len, numbers.values())) == len(known.keys):
+        return _in_layer(metric, next(iter(numbers)))
+    cases = [
+        (among(connection, trial.c.settings_id, keys), _in_layer(metric, number)) for number, keys in numbers.items()
+    ]
+    return case(*cases, else_=null()) if cases else cast(null(), Double)
+
+
+def _in_layer(metric: str, layer: int | None) -> ColumnElement[Any]:
+    """A metric's final value in a layer by its number."""
     column = final_column(metric)
     if column is not None and (layer is None or not is_layered(metric)):
         return column
@@ -138,9 +155,9 @@ def order_by(
         return case(ranks, value=state_column()), None, is_descending
     if words := _words(path):
         ranks = {places: rank for rank, places in enumerate(sorted(range(len(words)), key=lambda at: words[at]))}
-        return case(ranks, value=value_of(path)), None, is_descending
+        return case(ranks, value=value_of(connection, path, known)), None, is_descending
     if not _is_setting(path):
-        return value_of(path), None, is_descending
+        return value_of(connection, path, known), None, is_descending
     values = known.column(connection, path)
     ranks = {repr(value): order.rank(path, value) for value in values if not _is_undefined(value)}
     numbers, words = (sorted({rank for rank in ranks.values() if rank[0] == kind}) for kind in (0, 1))

@@ -15,11 +15,11 @@ from service.store.bulk_reads import read_columns
 from service.store.experiments import require, value_order
 from service.store.keys import listed
 from service.store.known_settings import documents_of
+from service.store.layer_names import Layer, require_layer
 from service.store.members import Group, groups_of
-from service.store.metric_sources import source_of
 from service.store.models import measurement
 from service.store.results import in_order
-from service.store.series import values_of
+from service.store.series import layer_values
 from service.store.session import Store
 from service.store.trials import spread
 
@@ -36,7 +36,7 @@ class CurveQuestion:
 
     group_by: tuple[str, ...]
     metric: str
-    layer: int
+    layer: Layer
     aggregates: tuple[str, ...]
     where: str = ""
     max_points: int | None = None
@@ -70,6 +70,8 @@ class _Rows(NamedTuple):
 
 def _curves(connection: Connection, number: int, question: CurveQuestion, by_experiment: bool) -> list[dict[str, Any]]:
     groups = groups_of(connection, [number], question.group_by, question.where, by_experiment=by_experiment)
+    settings = {member.settings_id for group in groups for member in group.members}
+    require_layer(connection, settings, (question.metric,), question.layer)
     states = (TrialState.COMPLETED, *([TrialState.RUNNING] if question.with_running else []))
     clocks = _clocks(connection, groups, states)
     found: list[dict[str, Any]] = []
@@ -134,9 +136,8 @@ def _curve(group: Group, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def _rows(connection: Connection, groups: Sequence[Group], clocks: Mapping[int, int], question: CurveQuestion) -> _Rows:
     """The metric's values, each with its group and clock."""
     places = {member.id: at for at, group in enumerate(groups) for member in group.members if member.id in clocks}
-    found = values_of(
-        connection, listed(connection, list(places)), source_of(question.metric, question.layer), MOST_ROWS
-    )
+    members = listed(connection, list(places))
+    found = layer_values(connection, members, question.metric, question.layer, MOST_ROWS)
     trial = found["trial_id"]
     starts = np.flatnonzero(np.diff(trial, prepend=-1))
     lengths = np.diff(starts, append=len(trial))

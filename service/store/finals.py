@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Select, and_, select
 from nfa_kernels import names
 from service.questions import filters
 from service.store.known_settings import documents_of
+from service.store.layer_names import Layer, by_number
 from service.store.metric_sources import final_column, is_layered, source_of
 from service.store.models import (
     LAYER_COLUMNS,
@@ -31,7 +32,7 @@ def final_lookup(connection: Connection, members: Select[Any], path: str) -> Map
 
 
 def final_values(
-    connection: Connection, members: Select[Any], metric: str, layer: int | None
+    connection: Connection, members: Select[Any], metric: str, layer: Layer | None
 ) -> dict[int, float | None]:
     """Trial -> a metric's value at the last step, of trials that have ended with one.
 
@@ -39,8 +40,14 @@ def final_values(
         connection: a reading transaction.
         members: a SELECT of trial keys.
         metric: its id.
-        layer: which; None for the first measured one. Does not count for network metrics.
+        layer: which, by number or name; None for the first measured one. Does not count for network metrics.
     """
+    if isinstance(layer, str):
+        return {
+            key: value
+            for number, some in by_number(connection, members, layer)
+            for key, value in final_values(connection, some, metric, number).items()
+        }
     column = final_column(metric)
     if column is not None:
         query = select(final.c.trial_id, column).where(final.c.trial_id.in_(members))

@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, Row, select
 
-from service.grid.reading import setting
+from service.grid.reading import LAYERS, setting
 from service.store.incarnation import life_of
 from service.store.keys import among
 from service.store.models import experiment, experiment_trial, settings, trial
@@ -20,21 +20,26 @@ from service.store.models import experiment, experiment_trial, settings, trial
 _MOST_DOCUMENTS: Final = 20_000
 _MOST_EXPERIMENTS: Final = 16
 _CHUNK: Final = 5_000
+_READ: Final = (settings.c.document, settings.c.layers)
 
 
 def documents_of(connection: Connection, keys: Collection[int]) -> Mapping[int, Mapping[str, Any]]:
-    """Settings by their keys."""
+    """Settings by their keys; where layers have names, these stand beside the sections: see `grid.reading`."""
     known = _known_of(connection).documents
     found = {key: document for key in keys if (document := known.get(key)) is not None}
     missing = [key for key in keys if key not in found]
     if missing:
-        query = select(settings.c.id, settings.c.document).where(among(connection, settings.c.id, missing))
-        read = {row.id: row.document for row in connection.execute(query).all()}
+        query = select(settings.c.id, *_READ).where(among(connection, settings.c.id, missing))
+        read = {row.id: _document(row) for row in connection.execute(query).all()}
         found |= read
         if len(known) + len(read) > _MOST_DOCUMENTS:
             known.clear()
         known.update(itertools.islice(read.items(), _MOST_DOCUMENTS))
     return {key: found[key] for key in keys}
+
+
+def _document(row: Row[*tuple[Any, ...]]) -> Mapping[str, Any]:
+    return row.document if row.layers is None else row.document | {LAYERS: row.layers}
 
 
 class SettingsColumns:
@@ -51,8 +56,8 @@ class SettingsColumns:
             values: dict[int, Any] = {}
             for start in range(0, len(self.keys), _CHUNK):
                 some = self.keys[start : start + _CHUNK]
-                query = select(settings.c.id, settings.c.document).where(among(connection, settings.c.id, some))
-                values |= {row.id: setting(row.document, path) for row in connection.execute(query).all()}
+                query = select(settings.c.id, *_READ).where(among(connection, settings.c.id, some))
+                values |= {row.id: setting(_document(row), path) for row in connection.execute(query).all()}
             found = self._columns[path] = [values.get(key) for key in self.keys]
         return found
 

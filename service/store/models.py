@@ -62,6 +62,8 @@ settings = _table(
     Column("digest", Text, nullable=False, unique=True),
     Column("stack_key", Text, nullable=False),
     Column("document", Json, nullable=False),
+    # names of its network's layers, in the order of their numbers; null where they have numbers alone
+    Column("layers", Json),
     sqlite_autoincrement=True,
 )
 

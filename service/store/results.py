@@ -13,6 +13,7 @@ from service.grid.value_order import ValueOrder
 from service.questions.reductions import Reduction
 from service.questions.statistics import columns_of, plain, statistics_of
 from service.store.experiments import require, value_order
+from service.store.layer_names import Layer, require_layer
 from service.store.members import Group, groups_of, keys_of
 from service.store.series import reduced_values
 from service.store.session import Store
@@ -24,7 +25,7 @@ class Question:
 
     group_by: tuple[str, ...]
     metrics: tuple[str, ...]
-    layer: int
+    layer: Layer
     reduction: Reduction
     aggregates: tuple[str, ...]
     where: str = ""
@@ -38,6 +39,8 @@ def group_table(store: Store, experiment: str, question: Question, also: Sequenc
     with store.read() as connection:
         numbers = [require(connection, one) for one in (experiment, *also)]
         groups = groups_of(connection, numbers, question.group_by, question.where, by_experiment=bool(also))
+        settings = {member.settings_id for group in groups for member in group.members}
+        require_layer(connection, settings, question.metrics, question.layer)
         values = {
             metric: reduced_values(connection, keys_of(numbers), metric, question.layer, question.reduction)
             for metric in question.metrics

@@ -12,25 +12,40 @@ from service.questions.reductions import Reduction
 from service.store.bulk_reads import read_columns
 from service.store.finals import final_values
 from service.store.keys import listed
+from service.store.layer_names import Layer, by_number
 from service.store.metric_sources import Source, source_of
 from service.store.models import measurement
 
 _TRIALS_AT_ONCE: Final = 5_000
 
 
-def series_of(connection: Connection, members: Select[Any], metric: str, layer: int | None) -> pl.DataFrame:
+def series_of(connection: Connection, members: Select[Any], metric: str, layer: Layer | None) -> pl.DataFrame:
     """Series of a metric: columns trial_id, step and the metric, null where undefined; by trial and step.
 
     Args:
         connection: a reading transaction.
         members: a SELECT of trial keys.
         metric: its id.
-        layer: whose, for a metric of layers.
+        layer: whose, by number or name, for a metric of layers.
     """
-    source = source_of(metric, layer)
-    found = values_of(connection, members, source)
+    found = layer_values(connection, members, metric, layer)
     columns = {"trial_id": found["trial_id"], "step": found["step"].astype(int), metric: found["value"]}
     return pl.DataFrame(columns).with_columns(pl.col(metric).fill_nan(None)).sort("trial_id", "step")
+
+
+def layer_values(
+    connection: Connection, members: Select[Any], metric: str, layer: Layer | None, most_rows: int | None = None
+) -> dict[str, np.ndarray]:
+    """As `values_of`, of a metric in a layer by number or name."""
+    parts = [
+        values_of(connection, some, source_of(metric, number), most_rows)
+        for number, some in by_number(connection, members, layer)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    none = np.empty(0, np.int64)
+    empty: dict[str, np.ndarray] = {"trial_id": none, "step": none, "value": none.astype(np.float64)}
+    return {name: np.concatenate([one, *(part[name] for part in parts)]) for name, one in empty.items()}
 
 
 def values_of(
@@ -53,9 +68,18 @@ def times_of(connection: Connection, members: Select[Any]) -> pl.DataFrame:
 
 
 def reduced_values(
-    connection: Connection, members: Select[Any], metric: str, layer: int | None, reduction: Reduction
+    connection: Connection, members: Select[Any], metric: str, layer: Layer | None, reduction: Reduction
 ) -> Mapping[int, float | None]:
     """The metric reduced to one number per trial, in the database where it can be said in SQL."""
+    found: dict[int, float | None] = {}
+    for number, some in by_number(connection, members, layer):
+        found |= _reduced(connection, some, metric, number, reduction)
+    return found
+
+
+def _reduced(
+    connection: Connection, members: Select[Any], metric: str, layer: int | None, reduction: Reduction
+) -> Mapping[int, float | None]:
     if reduction.kind == "final":
         return final_values(connection, members, metric, layer)
     source = source_of(metric, layer)

@@ -202,7 +202,15 @@ def insert_settings(connection: Connection, points: Iterable[Point]) -> dict[str
     """Keys of the points' settings by digest, those missing inserted."""
     found: dict[str, int] = {}
     for chunk in _chunks(points):
-        rows = [{"digest": point.digest, "stack_key": point.stack_key, "document": point.settings} for point in chunk]
+        rows = [
+            {
+                "digest": point.digest,
+                "stack_key": point.stack_key,
+                "document": point.settings,
+                "layers": list(point.layers) or None,
+            }
+            for point in chunk
+        ]
         connection.execute(_insert_missing(connection, settings, "digest"), rows)
         digests = [point.digest for point in chunk]
         for digest, key in connection.execute(

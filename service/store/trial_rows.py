@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from service.grid.reading import setting
+from service.grid.reading import layer_number, setting
+from service.questions.filters import split_final
 from service.states import TrialState
 from service.store.keys import among
 from service.store.known_settings import documents_of
@@ -119,7 +120,16 @@ def lookup_of(row: TrialRow, finals: Mapping[str, Any]) -> Callable[[str], Any]:
         if path == "state":
             return row.state.value
         if path.startswith("final."):
-            return finals.get(path.removeprefix("final."))
+            return finals.get(_numbered(path, row.settings))
         return setting(row.settings, path)
 
     return lookup
+
+
+def _numbered(path: str, settings: Mapping[str, Any]) -> str:
+    """METRIC[number] of a path final.METRIC[layer], as final values are called; empty for a layer that is not there."""
+    metric, layer = split_final(path) or ("", None)
+    if layer is None:
+        return metric
+    number = layer_number(settings, layer)
+    return f"{metric}[{number}]" if number is not None else ""

@@ -9,7 +9,9 @@ from sqlalchemy.sql import ColumnElement
 
 from nfa_kernels import names
 from service.errors import NotFound
+from service.grid.reading import layer_number, measured_names
 from service.questions import filters
+from service.questions.layers import Layer
 from service.store.conditions import condition_of, order_by, order_by_axes, state_column
 from service.store.experiments import require, value_order
 from service.store.finals import finals_of, word_of
@@ -125,7 +127,7 @@ def get_trial(store: Store, public_id: str) -> Trial:
 
 
 def trial_series(
-    store: Store, public_id: str, metrics: Sequence[str] | None, layer: int | None, max_points: int | None
+    store: Store, public_id: str, metrics: Sequence[str] | None, layer: Layer | None, max_points: int | None
 ) -> dict[str, list[Any]]:
     """Columns of one trial's measurements, by step.
 
@@ -133,10 +135,11 @@ def trial_series(
         store: where they are.
         public_id: of the trial.
         metrics: which; None for every measured one of the network and, with `layer`, of that layer.
-        layer: whose metrics stand beside the network's.
+        layer: whose metrics stand beside the network's; by number or name.
         max_points: thin to so many rows, evenly spread, first and last kept; None for all.
     """
     one = get_trial(store, public_id)
+    number = None if layer is None else _measured_layer(one.row, layer)
     measured = one.row.settings["measure"]["metrics"]
     chosen = [name for name in (metrics or measured) if name in names.METRICS]
     network = [name for name in NETWORK_COLUMNS if name in chosen]
@@ -149,11 +152,20 @@ def trial_series(
         ).all()
         columns: dict[str, list[Any]] = {"step": [row.step for row in rows], "time": [row.time for row in rows]}
         columns |= {name: [row._mapping[name] for row in rows] for name in network}
-        if layer is not None:
-            columns |= _layer_columns(connection, one.row.id, layer, layered, columns["step"])
-        columns |= _named_columns(connection, one.row.id, layer, metrics, columns["step"])
+        if number is not None:
+            columns |= _layer_columns(connection, one.row.id, number, layered, columns["step"])
+        columns |= _named_columns(connection, one.row.id, number, metrics, columns["step"])
     kept = spread(len(rows), max_points)
     return {name: [values[place] for place in kept] for name, values in columns.items()}
+
+
+def _measured_layer(row: TrialRow, layer: Layer) -> int:
+    """The number of a measured layer. Raises NotFound for one that is not."""
+    number = layer_number(row.settings, layer)
+    if number is None or number not in row.settings["measure"]["layers"]:
+        told = ", ".join(f"{one} ({name})" if name else str(one) for one, name in measured_names(row.settings).items())
+        raise NotFound(f"layer {layer} was not measured: {told} were, as the trial's settings say under measure.layers")
+    return number
 
 
 def _layer_columns(
@@ -165,8 +177,6 @@ def _layer_columns(
         )
     )
     by_step = {row.step: row._mapping for row in rows}
-    if not by_step and steps:
-        raise NotFound(f"layer {layer} was not measured: see the trial's settings under measure.layers")
     return {
         name: [word_of(name, by_step[step][name]) if step in by_step else None for step in steps] for name in metrics
     }

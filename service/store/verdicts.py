@@ -9,11 +9,13 @@ import polars as pl
 from sqlalchemy import Connection
 
 from nfa_kernels import names
+from service.grid.reading import layer_number
 from service.questions.judging import Claim, Row, Series, judge, parse_claims
 from service.store.experiments import Experiment, require
 from service.store.finals import finals_of
 from service.store.ids import trial_id
 from service.store.keys import listed
+from service.store.layer_names import Layer
 from service.store.members import keys_of
 from service.store.series import reduced_values, series_of, times_of
 from service.store.session import Store
@@ -82,8 +84,8 @@ def _rows_for(
     clock: _Clock | None,
 ) -> list[Row]:
     layers = _layers_of(claim, rows)
-    values: dict[int, dict[int, float | None]] = {row.id: {} for row in rows}
-    series: dict[int, dict[int, Series]] = {row.id: {} for row in rows}
+    values: dict[int, dict[Layer, float | None]] = {row.id: {} for row in rows}
+    series: dict[int, dict[Layer, Series]] = {row.id: {} for row in rows}
     for layer in layers:
         if claim.needs_series and clock is not None:
             for key, found in _timed(series_of(connection, keys_of([number]), claim.metric, layer), clock):
@@ -97,7 +99,7 @@ def _rows_for(
             trial=trial_id(row.id),
             state=row.state,
             lookup=lookup_of(row, finals.get(row.id, {})),
-            final=numeric.get(row.id, {}),
+            final=_called(claim, row, numeric.get(row.id, {})),
             values={layer: values[row.id].get(layer) for layer in _measured(claim, row, layers)},
             series=series[row.id],
         )
@@ -130,13 +132,23 @@ def _timed(frame: pl.DataFrame, clock: _Clock) -> Iterator[tuple[int, Series]]:
         yield int(keys[start]), Series(*(column[start:end] for column in columns))
 
 
-def _layers_of(claim: Claim, rows: Sequence[TrialRow]) -> list[int]:
+def _layers_of(claim: Claim, rows: Sequence[TrialRow]) -> list[Layer]:
     if claim.metric in names.NETWORK_METRICS:
         return [0]
-    if isinstance(claim.layer, int):
+    if claim.layer != "all":
         return [claim.layer]
     return sorted({layer for row in rows for layer in row.settings["measure"]["layers"]})
 
 
-def _measured(claim: Claim, row: TrialRow, layers: Sequence[int]) -> list[int]:
-    return [layer for layer in layers if layer == 0 or layer in row.settings["measure"]["layers"]]
+def _measured(claim: Claim, row: TrialRow, layers: Sequence[Layer]) -> list[Layer]:
+    known = row.settings["measure"]["layers"]
+    return [layer for layer in layers if layer == 0 or layer_number(row.settings, layer) in known]
+
+
+def _called(claim: Claim, row: TrialRow, final: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Final values as a claim calls them: those of a layer that it names by that name too."""
+    if not isinstance(claim.layer, str) or claim.layer == "all":
+        return final
+    end = f"[{layer_number(row.settings, claim.layer)}]"
+    called = {f"{name.removesuffix(end)}[{claim.layer}]": final[name] for name in final if name.endswith(end)}
+    return {**final, **called}

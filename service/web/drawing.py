@@ -13,6 +13,7 @@ import polars as pl
 from nfa_kernels import names
 from service.client import Client
 from service.grid.value_order import ValueOrder
+from service.questions.layers import Layer
 from service.questions.pooling import Pooling
 from service.web import figures
 from service.web.figures.curves import CurveLook
@@ -35,7 +36,7 @@ class Wish:
     facet: str | None = None
     """Paths separated by commas: a panel for every combination of their values."""
     metric: str = "alignment"
-    layer: int = 1
+    layer: Layer = 1
     against: Literal["step", "time"] = "step"
     complement: bool = False
     title: str = ""
@@ -52,15 +53,15 @@ class Wish:
 class Source(Protocol):
     """Where a figure's data come from."""
 
-    def curves(self, metric: str, group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:
+    def curves(self, metric: str, group_by: Sequence[str], layer: Layer, where: str) -> pl.DataFrame:
         """One row per group and step, with METRIC_median, _min, _max, _count."""
         ...
 
-    def results(self, metrics: Sequence[str], group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:
+    def results(self, metrics: Sequence[str], group_by: Sequence[str], layer: Layer, where: str) -> pl.DataFrame:
         """One row per group, with METRIC_median, _min, _max, _count of final values."""
         ...
 
-    def phase(self, x: str, y: str, metric: str, layer: int, where: str) -> Mapping[str, Any]:
+    def phase(self, x: str, y: str, metric: str, layer: Layer, where: str) -> Mapping[str, Any]:
         """The matrix of a metric over two settings."""
         ...
 
@@ -146,7 +147,7 @@ def _spectra(wish: Wish, source: Source) -> Any:
     return figures.spectra(tables, keys, title=wish.title, layer=wish.layer, pooling=pooling, order=source.order)
 
 
-def _require(table: pl.DataFrame, metric: str, layer: int) -> None:
+def _require(table: pl.DataFrame, metric: str, layer: Layer) -> None:
     column = f"{metric}_median"
     if not table.height or column not in table.columns or table[column].null_count() == table.height:
         raise NothingToDraw(f"no completed trial with {metric} in layer {layer} to draw")
@@ -158,19 +159,19 @@ class ClientSource:
     def __init__(self, client: Client, experiment: str, grid: Mapping[str, Any]) -> None:
         self.client, self.experiment, self.grid = client, experiment, grid
 
-    def curves(self, metric: str, group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:
+    def curves(self, metric: str, group_by: Sequence[str], layer: Layer, where: str) -> pl.DataFrame:
         """GET /curves."""
         return self.client.curves(
             self.experiment, metric, group_by=group_by, layer=layer, agg=BANDS, where=where or None, running=True
         )
 
-    def results(self, metrics: Sequence[str], group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:
+    def results(self, metrics: Sequence[str], group_by: Sequence[str], layer: Layer, where: str) -> pl.DataFrame:
         """GET /results."""
         return self.client.results(
             self.experiment, group_by=group_by, metric=metrics, layer=layer, agg=BANDS, where=where or None
         )
 
-    def phase(self, x: str, y: str, metric: str, layer: int, where: str) -> Mapping[str, Any]:
+    def phase(self, x: str, y: str, metric: str, layer: Layer, where: str) -> Mapping[str, Any]:
         """GET /phase."""
         return self.client.phase(self.experiment, x=x, y=y, metric=metric, layer=layer, where=where or None)
 

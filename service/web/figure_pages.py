@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from service.api.deps import StoreDep, Where
 from service.api.query_names import known_paths, numeric_metrics
 from service.errors import InvalidRequest, NotFound
+from service.questions.layers import LayerText
 from service.questions.telling_apart import told_apart
 from service.store import trials
 from service.store.experiments import Experiment, get_experiment
@@ -33,7 +34,7 @@ def choices(
     facet: Annotated[str, Query(max_length=1000)] = "",
     dash: Annotated[str, Query(max_length=200)] = "",
     metric: Annotated[str, Query(max_length=100)] = "alignment",
-    layer: Annotated[int, Query(ge=1, le=64)] = 1,
+    layer: Annotated[LayerText, Query()] = 1,
     against: Literal["step", "time"] = "step",
     complement: bool = False,
     where: Where = "",
@@ -96,7 +97,7 @@ def figure(experiment_id: str, form: str, store: StoreDep, chosen: Choices, dark
 
 @router.get("/trials/{trial_id}/figure.{form}")
 def trial_figure(
-    trial_id: str, form: str, store: StoreDep, layer: Annotated[int, Query(ge=1, le=64)] = 1, dark: Dark = False
+    trial_id: str, form: str, store: StoreDep, layer: Annotated[LayerText, Query()] = 1, dark: Dark = False
 ) -> Response:
     """Every metric of a trial over its steps."""
     if form not in _MEDIA:

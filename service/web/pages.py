@@ -21,6 +21,7 @@ from service.grid.document import parse_document
 from service.grid.help import settings_help
 from service.grid.value_order import ValueOrder
 from service.presets import get_preset, list_presets
+from service.questions.layers import LayerText
 from service.questions.reductions import parse_reduction
 from service.settings import Settings
 from service.states import ExperimentState, TrialState
@@ -152,9 +153,11 @@ def _fixed(grid: dict[str, Any], axes: list[str]) -> dict[str, Any]:
 
 
 @router.get("/trials/{trial_id}")
-def trial(trial_id: str, store: StoreDep, layer: Annotated[int, Query(ge=1, le=64)] = 1) -> Response:
+def trial(trial_id: str, store: StoreDep, layer: Annotated[LayerText | None, Query()] = None) -> Response:
     """One trial: settings, measurements, attempts, provenance, and the command that reruns it alone."""
     one = detail_of(store, trial_id)
+    measured = one["layers"]
+    layer = layer or int(next(iter(measured)))
     series = trials.trial_series(store, trial_id, None, layer, _MOST_GROUPS)
     return render(
         "trial.html",
@@ -162,7 +165,7 @@ def trial(trial_id: str, store: StoreDep, layer: Annotated[int, Query(ge=1, le=6
         series=series,
         rows=list(zip(*series.values(), strict=True)),
         layer=layer,
-        depth=(one["settings"].get("network") or {}).get("depth", 1),
+        measured=measured,
         attempts=attempts.list_attempts(store, trial_id),
         grid=_alone(one),
         vega=charting.VERSION,

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from service.grid.value_order import ValueOrder
+from service.questions.layers import Layer
 from service.questions.pooling import Pooling
 from service.questions.reductions import parse_reduction
 from service.questions.tables import long_table, table
@@ -23,17 +24,17 @@ class StoreSource:
     def __init__(self, store: Store, experiment: str, grid: Mapping[str, Any]) -> None:
         self.store, self.experiment, self.grid = store, experiment, grid
 
-    def curves(self, metric: str, group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:
+    def curves(self, metric: str, group_by: Sequence[str], layer: Layer, where: str) -> pl.DataFrame:
         """Thinned to what a screen shows."""
         question = curves.CurveQuestion(tuple(group_by), metric, layer, BANDS, where, _MOST_POINTS, with_running=True)
         return long_table(curves.curves(self.store, self.experiment, question))
 
-    def results(self, metrics: Sequence[str], group_by: Sequence[str], layer: int, where: str) -> pl.DataFrame:
+    def results(self, metrics: Sequence[str], group_by: Sequence[str], layer: Layer, where: str) -> pl.DataFrame:
         """Of final values."""
         question = results.Question(tuple(group_by), tuple(metrics), layer, parse_reduction("final"), BANDS, where)
         return table(results.group_table(self.store, self.experiment, question))
 
-    def phase(self, x: str, y: str, metric: str, layer: int, where: str) -> Mapping[str, Any]:
+    def phase(self, x: str, y: str, metric: str, layer: Layer, where: str) -> Mapping[str, Any]:
         """Means of final values."""
         question = results.Question((x, y), (metric,), layer, parse_reduction("final"), ("mean", "count"), where)
         return phase.phase(self.store, self.experiment, question)

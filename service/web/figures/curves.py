@@ -46,7 +46,7 @@ class CurveLook:
     complement: bool = False
     """Draw 1 - metric on a logarithmic axis, where an ansatz holds at 0."""
     title: str = ""
-    layer: int = 1
+    layer: int | str = 1
     dash: str | None = None
     pooling: Pooling | None = None
     order: ValueOrder = UNWRITTEN

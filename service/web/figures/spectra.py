@@ -16,7 +16,7 @@ def spectra(
     keys: Sequence[str] = (),
     *,
     title: str = "",
-    layer: int = 1,
+    layer: int | str = 1,
     pooling: Pooling | None = None,
     order: ValueOrder = UNWRITTEN,
 ) -> Any:

@@ -13,7 +13,7 @@ _SINGULAR = "agop_singular_value@"
 _COLUMNS = 3
 
 
-def trial_panels(series: Mapping[str, Sequence[Any]], *, title: str, layer: int) -> Any | None:
+def trial_panels(series: Mapping[str, Sequence[Any]], *, title: str, layer: int | str) -> Any | None:
     """One panel per numeric metric with a value, against step on a logarithmic axis; None where there is none.
 
     Args:
