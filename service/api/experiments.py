@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query, Response
 from service.api.access import ActorDep
 from service.api.deps import Cursor, Limit, SettingsDep, StoreDep, encode_cursor, number_cursor
 from service.api.grid_bodies import OPENAPI_BODY, BodyDep, GridDep
+from service.grid.shown_networks import shown_networks
 from service.schemas.bodies import Page
 from service.schemas.experiments import ExperimentBody, ExperimentDetail, Preview, Submitted, TrialCounts
 from service.states import ExperimentState
@@ -66,7 +67,9 @@ def preview(grid: GridDep, store: StoreDep) -> Preview:
     """Count trials, stacks and seconds of a grid; nothing is stored."""
     expansion, _ = grid
     axes = {path: list(values) for path, values in expansion.axes.items()}
-    return Preview(**asdict(cost_of(store, expansion)), axes=axes, ignored=list(expansion.ignored))
+    networks = [asdict(one) for one in shown_networks((point.settings, point.shape) for point in expansion.points)]
+    ignored = list(expansion.ignored)
+    return Preview(**asdict(cost_of(store, expansion)), axes=axes, ignored=ignored, networks=networks)
 
 
 @router.get("", summary="List experiments, newest first", response_model=Page[ExperimentBody])

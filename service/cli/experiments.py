@@ -1,6 +1,7 @@
 """Commands about experiments: submit, list, show, watch."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -74,6 +75,20 @@ def _preview(client: Client, body: Grid, *, as_json: bool) -> None:
         out.print(f"  {path}: {', '.join(number(value) for value in values)}")
     for path in found.ignored:
         out.print(f"  not read: {path}")
+    for one in found.networks:
+        out.print(f"\n{one.kind}, {one.parameters:,} parameters: {_in_words(one.layers)}", markup=False)
+        for layer in one.measured:
+            times = f" at {layer.positions} positions" if layer.positions > 1 else ""
+            out.print(f"  layer {layer.number} {layer.name}: {layer.outputs} x {layer.inputs}{times}", markup=False)
+
+
+def _in_words(layers: Sequence[Any]) -> str:
+    """Layers in forward order, as conv, relu, [norm, linear], linear; what is in brackets has a residual connection."""
+    words = []
+    for layer in layers:
+        kind, given = next(iter(layer.items())) if isinstance(layer, Mapping) else (layer, None)
+        words.append(f"[{_in_words(given)}]" if kind == "residual" and isinstance(given, list) else str(kind))
+    return ", ".join(words)
 
 
 def list_experiments(

@@ -26,6 +26,26 @@ class Submitted(Body):
     trials: TrialCounts
 
 
+class PreviewedLayer(Body):
+    """A layer that can be measured."""
+
+    number: int
+    name: str
+    outputs: int = Field(description="Rows of its matrix W.")
+    inputs: int = Field(description="Columns of W.")
+    positions: int = Field(description="At how many places of a sample W is applied: tokens, or places on an image.")
+
+
+class PreviewedNetwork(Body):
+    """The graph of layers that a network stands for."""
+
+    kind: str
+    settings: dict[str, Any] = Field(description="In canonical form.")
+    layers: list[Any] = Field(description="As the kind graph takes them.")
+    measured: list[PreviewedLayer]
+    parameters: int
+
+
 class Preview(Body):
     """What a grid would cost; nothing is stored."""
 
@@ -36,6 +56,9 @@ class Preview(Body):
     estimated_seconds: float = Field(description="From counted operations and a nominal speed; rough.")
     axes: dict[str, list[Any]] = Field(description="Varying path -> its values.")
     ignored: list[str] = Field(description="Settings given that no trial reads, and exclusions that match nothing.")
+    networks: list[PreviewedNetwork] = Field(
+        [], description="The different networks that are not fully connected, at most twenty."
+    )
 
 
 class ExperimentBody(Body):

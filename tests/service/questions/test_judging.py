@@ -205,7 +205,7 @@ def test_a_product_reads_settings() -> None:
         ({"id": "a", "metric": "alignment", "every_tral": "> 0.5"}, "claims[0].every_tral", "every_trial"),
         ({"id": "a", "metric": "alignment", "any_trial": "> 0", "where": "sed == 1"}, "claims[0].where", None),
         ({"id": "a", "metric": "alignment", "any_trial": "> 0", "layer": 0}, "claims[0].layer", None),
-        ({"id": "a", "metric": "alignment", "any_trial": "> 0", "layer": "every"}, "claims[0].layer", None),
+        ({"id": "a", "metric": "alignment", "any_trial": "> 0", "layer": "every one"}, "claims[0].layer", None),
         ({"id": "a", "metric": "alignment", "any_trial": "> 0", "reduce": "last"}, "claims[0].reduce", None),
         (
             {"id": "a", "metric": "alignment", "any_trial": "> 0", "gate": {"loss": "> 0"}},
