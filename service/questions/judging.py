@@ -97,6 +97,9 @@ def _open_layers(claim: Claim, row: Row) -> list[Layer]:
         layers = [0]
     elif claim.layers == "all":
         layers = sorted(known, key=str)
+    elif isinstance(claim.layers, str):
+        # a network without a layer of this name is not what the claim is about
+        layers = [claim.layers] if claim.layers in known else []
     else:
         layers = [claim.layers]
     return [layer for layer in layers if _passes_gate(claim, row, layer)]

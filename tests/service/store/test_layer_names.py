@@ -24,7 +24,7 @@ def of_both(store, train_queue):
         },
         "axes": {"network.layers": [SHALLOW, DEEP]},
         "claims": [
-            {"id": "a", "metric": "alignment", "layer": "a", "any_trial": "> 0"},
+            {"id": "a", "metric": "alignment", "layer": "a", "any_trial": "> 0", "gate": "none"},
             {"id": "first", "metric": "alignment", "layer": "first", "any_trial": "> 0", "gate": {"alignment": "> 0"}},
         ],
     }
