@@ -94,7 +94,9 @@ def verdicts_table(verdicts: Sequence[VerdictBody]) -> Table:
         mark = {True: Text("holds", "green"), False: Text("fails", "bold red"), None: Text("open", "yellow")}[one.holds]
         left_out = sum(one.left_out.values())
         judged = f"{one.trials}" + (f" (-{left_out})" if left_out else "")
-        rows.append((mark, f"{one.id}: {one.says}" if one.says else one.id, number(one.worst), one.threshold, judged))
+        group = ", ".join(f"{path} = {number(value)}" for path, value in (one.worst_group or {}).items())
+        worst = f"{number(one.worst)} ({group})" if group else number(one.worst)
+        rows.append((mark, f"{one.id}: {one.says}" if one.says else one.id, worst, one.threshold, judged))
     return table({"": "left", "claim": "left", "worst": "right", "threshold": "left", "trials": "right"}, rows)
 
 

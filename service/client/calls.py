@@ -1,6 +1,6 @@
 """What every call of the client goes through: the root of the API, JSON bodies, pages of lists."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from service.client.grids import json_of
@@ -30,3 +30,8 @@ class Calls:
             cursor = page.get("next_cursor")
             if cursor is None:
                 return
+
+
+def joined(names: Sequence[str] | None) -> str | None:
+    """Names as one query parameter; a single string is one name."""
+    return names if names is None or isinstance(names, str) else ",".join(names)

@@ -18,15 +18,17 @@ from typing import Any, Final, Literal, Self
 
 import polars as pl
 
+from service.client.calls import joined
 from service.client.datasets import DatasetCalls
 from service.client.grids import Grid, Seeds, body_of
 from service.client.transport import DEFAULT_URL, Transport, Unreachable
-from service.questions.tables import long_table, series_table, table
+from service.client.trial_calls import TrialCalls
+from service.questions.tables import long_table, table
 from service.schemas.catalogue import MetricDefinition, PresetBody, PresetDetail
 from service.schemas.cluster import Cluster
 from service.schemas.experiments import ExperimentBody, ExperimentDetail, Preview, Submitted, Thinned
 from service.schemas.results import PoolingBody, VerdictBody
-from service.schemas.trials import TrialBody, TrialDetail
+from service.schemas.trials import TrialBody
 from service.states import ExperimentState
 
 DONE: Final = frozenset({ExperimentState.COMPLETED, ExperimentState.FAILED, ExperimentState.CANCELLED})
@@ -40,7 +42,7 @@ def until_next_look(waited: float, poll_seconds: float) -> float:
     return max(poll_seconds, min(waited / 50, _RARELY_SECONDS))
 
 
-class Client(DatasetCalls):
+class Client(DatasetCalls, TrialCalls):
     """A service and what can be asked of it.
 
     Args:
@@ -115,26 +117,6 @@ class Client(DatasetCalls):
         for item in self._pages(f"/experiments/{experiment}/trials", {"state": state, "where": where, "sort": sort}):
             yield TrialBody.model_validate(item)
 
-    def trial(self, trial: str) -> TrialDetail:
-        """One trial with its settings, final values, provenance and attempts."""
-        return TrialDetail.model_validate(self._call("GET", f"/trials/{trial}"))
-
-    def experiments_of(self, trial: str) -> list[ExperimentBody]:
-        """The experiments that hold a trial, the oldest first."""
-        return [ExperimentBody.model_validate(one) for one in self._pages(f"/trials/{trial}/experiments", {})]
-
-    def measurements(
-        self,
-        trial: str,
-        metrics: Sequence[str] | None = None,
-        *,
-        layer: int | str | None = None,
-        max_points: int | None = None,
-    ) -> pl.DataFrame:
-        """One trial's series: columns step, time and a column per metric; undefined is null."""
-        params = {"metrics": _joined(metrics), "layer": layer, "max_points": max_points}
-        return series_table(self._call("GET", f"/trials/{trial}/measurements", params=params))
-
     def results(
         self,
         experiment: str,
@@ -145,15 +127,20 @@ class Client(DatasetCalls):
         reduce: str = "final",
         agg: Sequence[str] = ("mean", "std", "count"),
         where: str | None = None,
+        also: Sequence[str] | None = None,
     ) -> pl.DataFrame:
-        """Group-by table: a row per group with its keys, trials, incomplete, and METRIC_AGG; default: by the axes."""
+        """Group-by table: a row per group with its keys, trials, incomplete, and METRIC_AGG; default: by the axes.
+
+        Further experiments under `also` are compared: their groups are told apart by a first column `experiment`.
+        """
         params = {
-            "group_by": _joined(group_by),
-            "metric": _joined(metric),
+            "group_by": joined(group_by),
+            "metric": joined(metric),
             "layer": layer,
             "reduce": reduce,
-            "agg": _joined(agg),
+            "agg": joined(agg),
             "where": where,
+            "also": joined(also),
         }
         return table(list(self._pages(f"/experiments/{experiment}/results", params)))
 
@@ -168,19 +155,21 @@ class Client(DatasetCalls):
         where: str | None = None,
         max_points: int | None = None,
         running: bool = False,
+        also: Sequence[str] | None = None,
     ) -> pl.DataFrame:
         """Series over the trials of each group: a row per group and step with its keys, time, and METRIC_AGG.
 
-        With `running`, trials that still run enter with what they have measured so far.
+        With `running`, trials that still run enter with what they have measured so far; `also` as for results.
         """
         params = {
             "metric": metric,
-            "group_by": _joined(group_by),
+            "group_by": joined(group_by),
             "layer": layer,
-            "agg": _joined(agg),
+            "agg": joined(agg),
             "where": where,
             "max_points": max_points,
             "running": running,
+            "also": joined(also),
         }
         return long_table(list(self._pages(f"/experiments/{experiment}/curves", params)))
 
@@ -193,7 +182,7 @@ class Client(DatasetCalls):
         running: bool = False,
     ) -> PoolingBody:
         """Whether groups are seeds of one setting or mix settings; `says` has it in words; default: by the axes."""
-        params = {"group_by": _joined(group_by), "where": where, "running": running}
+        params = {"group_by": joined(group_by), "where": where, "running": running}
         found = self._call("GET", f"/experiments/{experiment}/pooling", params=params)
         return PoolingBody.model_validate(found)
 
@@ -208,9 +197,14 @@ class Client(DatasetCalls):
         reduce: str = "final",
         agg: str = "mean",
         where: str | None = None,
+        also: Sequence[str] | None = None,
     ) -> dict[str, Any]:
-        """A metric over two settings: x_values, y_values, and `values` and `counts` with one row per y."""
+        """A metric over two settings: x_values, y_values, and `values` and `counts` with one row per y.
+
+        Further experiments have theirs under `also`, on the same axes.
+        """
         params = {"x": x, "y": y, "metric": metric, "layer": layer, "reduce": reduce, "agg": agg, "where": where}
+        params["also"] = joined(also)
         return self._call("GET", f"/experiments/{experiment}/phase", params=params)
 
     def export(self, experiment: str, path: Path, *, level: Literal["layer", "network"] = "layer") -> int:
@@ -254,7 +248,7 @@ class Client(DatasetCalls):
             figures: with every figure that can be drawn.
         """
         params = {
-            "also": _joined(also),
+            "also": joined(also),
             "title": title,
             "license": license,
             "weights": weights,
@@ -277,6 +271,11 @@ class Client(DatasetCalls):
     def verdicts(self, experiment: str) -> list[VerdictBody]:
         """Each claim of the experiment, judged."""
         found = self._call("GET", f"/experiments/{experiment}/verdicts")
+        return [VerdictBody.model_validate(item) for item in found["items"]]
+
+    def add_claims(self, experiment: str, claims: Sequence[Mapping[str, Any]]) -> list[VerdictBody]:
+        """Add statements, as under a grid's `claims`, also when everything has ended; answers all verdicts."""
+        found = self._send("POST", f"/experiments/{experiment}/claims", {"claims": [dict(claim) for claim in claims]})
         return [VerdictBody.model_validate(item) for item in found["items"]]
 
     def wait(
@@ -384,8 +383,3 @@ class Client(DatasetCalls):
     def ready(self) -> None:
         """Return if the service can take work; raises otherwise."""
         self._transport.call("GET", "/readyz")
-
-
-def _joined(names: Sequence[str] | None) -> str | None:
-    """Names as one query parameter; a single string is one name."""
-    return names if names is None or isinstance(names, str) else ",".join(names)

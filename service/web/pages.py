@@ -29,6 +29,7 @@ from service.store import attempts, experiments, results, submissions, trials
 from service.store import cluster as cluster_store
 from service.store.expansions import cost_of, expanded
 from service.store.incarnation import present_life
+from service.store.neighbours import neighbours
 from service.store.session import Store
 from service.store.verdicts import judged
 from service.store.versions import version_of
@@ -153,11 +154,18 @@ def _fixed(grid: dict[str, Any], axes: list[str]) -> dict[str, Any]:
 
 
 @router.get("/trials/{trial_id}")
-def trial(trial_id: str, store: StoreDep, layer: Annotated[LayerText | None, Query()] = None) -> Response:
+def trial(
+    trial_id: str,
+    store: StoreDep,
+    layer: Annotated[LayerText | None, Query()] = None,
+    experiment: Annotated[str, Query(max_length=40)] = "",
+) -> Response:
     """One trial: settings, measurements, attempts, provenance, and the command that reruns it alone."""
     one = detail_of(store, trial_id)
     measured = one["layers"]
     layer = layer or int(next(iter(measured)))
+    holders = experiments.experiments_of_trial(store, trial_id)
+    holder = next((held for held in holders if held.id == experiment), holders[0] if holders else None)
     series = trials.trial_series(store, trial_id, None, layer, _MOST_GROUPS)
     return render(
         "trial.html",
@@ -167,6 +175,9 @@ def trial(trial_id: str, store: StoreDep, layer: Annotated[LayerText | None, Que
         layer=layer,
         measured=measured,
         attempts=attempts.list_attempts(store, trial_id),
+        holders=holders,
+        holder=holder,
+        neighbours=neighbours(store, holder.id, trial_id) if holder else [],
         grid=_alone(one),
         vega=charting.VERSION,
         kept=one["settings"]["measure"].get("weights") or [],

@@ -1,5 +1,9 @@
 """Claims that are added to an experiment after it was submitted."""
 
+import pytest
+
+from service.client import Client, ClientError
+
 ROOT = "/api/v1/experiments"
 CLAIM = {"id": "late", "says": "it is aligned", "metric": "alignment", "every_trial": ">= 0", "gate": "none"}
 
@@ -49,3 +53,11 @@ def test_a_rate_is_fitted_to_series_of_what_was_measured_and_open_before(api, su
     judged = api.get(f"{ROOT}/{made}/verdicts").json()["items"][0]
     # gradient descent at a small rate: twice the decay
     assert judged["holds"] is True and abs(judged["worst"] / 0.2 - 1) < 0.01
+
+
+def test_the_client_adds_claims(submit, port):
+    made = submit()["id"]
+    with Client(f"http://127.0.0.1:{port}") as client:
+        assert [one.id for one in client.add_claims(made, [CLAIM])] == [CLAIM["id"]]
+        with pytest.raises(ClientError, match="every_trail"):
+            client.add_claims(made, [CLAIM | {"id": "b", "every_trail": ">= 0"}])

@@ -1,5 +1,7 @@
 """Pages without a browser: what they answer, what they escape, and that their forms do what the API does."""
 
+import re
+
 import pytest
 
 from service.web import pages
@@ -182,3 +184,35 @@ def test_a_figure_tells_every_axis_apart_and_names_what_it_pools(api, four_axes)
 
 def test_notes_are_rendered_on_the_page(api, four_axes):
     assert "<h4>Why</h4>" in api.get(f"/experiments/{four_axes}").text
+
+
+def test_a_trials_page_leads_to_its_experiments_and_neighbours(api, four_axes, submit):
+    other = submit(axes=FOUR_AXES, seeds=1, name="the same")["id"]
+    where = "network.activation == relu and network.width == 4 and network.depth == 2 and seed == 0"
+    asked = {"where": where, "sort": "axes"}
+    found = api.get(f"/api/v1/experiments/{four_axes}/trials", params=asked).json()["items"]
+    page = api.get(f"/trials/{found[0]['id']}", params={"experiment": four_axes}).text
+    assert f'href="../experiments/{four_axes}"' in page and f'href="../experiments/{other}"' in page
+    table = page[page.index('id="neighbours"') : page.index("</table>", page.index('id="neighbours"'))]
+    linked = re.findall(r'trials/(t\d+)\?experiment=e\d+">([^<]+)<', table)
+    # decay, width and depth have one value more, the activation one on each side, and there is one seed more
+    assert [value for _, value in linked] == ["0.1", "6", "3", "tanh", "linear", "1"]
+    deeper = api.get(f"/api/v1/trials/{linked[2][0]}").json()
+    assert deeper["seed"] == 0 and deeper["settings"]["network"]["depth"] == 3
+    assert deeper["settings"]["network"]["activation"] == "relu"
+
+
+def test_a_verdict_about_groups_names_the_worst_of_them(api, submit, train_queue):
+    group = {"by": ["training.weight_decay"], "agg": "mean", "is": ">= 2"}
+    made = submit(claims=[{"id": "g", "metric": "alignment", "group": group, "gate": "none"}])["id"]
+    train_queue()
+    worst = api.get(f"/api/v1/experiments/{made}/verdicts").json()["items"][0]["worst_group"]
+    page = api.get(f"/experiments/{made}").text
+    section = page[page.index('id="verdicts"') : page.index('id="results"')]
+    assert f"training.<wbr>weight_decay = {worst['training.weight_decay']:g}" in section
+
+
+def test_what_diverged_is_said_to_be_left_out(api, submit, train_queue):
+    made = submit(axes={"training.learning_rate": [0.01, 1e6]}, seeds=1)["id"]
+    train_queue()
+    assert "over the 1 that completed; 1 left out" in api.get(f"/experiments/{made}").text

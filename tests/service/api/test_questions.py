@@ -304,6 +304,18 @@ def test_an_export_that_nobody_reads_on_holds_no_connection(store, swept, monkey
             assert connection.exec_driver_sql(query).scalar() == 1
 
 
+def test_the_client_compares_experiments(api, submit, train_queue, swept, port):
+    other = submit(trial=TRIAL, axes={"training.weight_decay": [0, 0.3]})["id"]
+    train_queue()
+    axis = ["training.weight_decay"]
+    with Client(f"http://127.0.0.1:{port}") as client:
+        table = client.results(swept, group_by=axis, also=[other])
+        assert table["experiment"].to_list() == [swept, swept, other, other]
+        assert set(client.curves(swept, group_by=axis, also=[other])["experiment"]) == {swept, other}
+        diagram = client.phase(swept, x=axis[0], y="training.learning_rate", also=[other])
+        assert [one["experiment"] for one in diagram["also"]] == [other] and diagram["x_values"] == [0, 0.1, 0.3]
+
+
 def test_what_groups_pool_is_answered_and_followed_by_the_client(api, swept, port):
     whole = api.get(f"{ROOT}/{swept}/pooling").json()
     assert whole["over"] == [] and whole["says"].endswith("seeds")

@@ -6,6 +6,9 @@ import struct
 
 import numpy as np
 import pytest
+import safetensors.numpy
+
+from service.client import Client, ClientError
 
 TRIAL = {
     "data": {"samples": 20, "inputs": 4, "outputs": 2, "spectrum": [2, 1]},
@@ -111,3 +114,18 @@ def test_gradient_flow_keeps_weights_at_the_numbers_of_its_measured_times(api, s
         arrays = read(api.get(f"/api/v1/trials/{one['id']}/weights", params={"step": step}).content)
         norm = np.sqrt(sum(float((array**2).sum()) for array in arrays.values()))
         assert norm == pytest.approx(series["weight_norm"][series["step"].index(step)], rel=1e-12)
+
+
+def test_the_client_reads_weights_as_arrays_and_as_a_file_that_others_read(api, submit, train_queue, port, tmp_path):
+    made = submit(trial=TRIAL, seeds=1)["id"]
+    train_queue()
+    one = listed(api, made)[0]["id"]
+    with Client(f"http://127.0.0.1:{port}") as client:
+        last, first = client.weights(one), client.weights(one, step=0)
+        assert {name: array.shape for name, array in last.items()} == {"w1": (3, 4), "w2": (2, 3)}
+        assert not np.array_equal(first["w1"], last["w1"])
+        file = client.download_weights(one, tmp_path / "w.safetensors")
+        with pytest.raises(ClientError, match="0, 5, 20"):
+            client.weights(one, step=7)
+    loaded = safetensors.numpy.load_file(file)
+    assert {name: array.tobytes() for name, array in loaded.items()} == {n: a.tobytes() for n, a in last.items()}
