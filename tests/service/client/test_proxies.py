@@ -1,20 +1,16 @@
 """Which way to a service: this machine is never behind a proxy, whatever a cluster sets for everybody."""
 
 import http.server
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from nfa_command import nfa
 
 from service.client import Client, ClientError, Unreachable
 from service.client.proxies import is_this_machine, proxy_for, without_password
 
-NFA = str(Path(sys.executable).with_name("nfa"))
 DEAD = "http://127.0.0.1:9"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 HERE = (
@@ -158,9 +154,8 @@ def test_an_address_that_is_none_is_one_error(url):
 
 
 @pytest.mark.parametrize("command", ["list", "doctor"])
-def test_the_command_line_ends_with_one_line_where_the_proxy_lacks_its_library(command, tmp_path):
-    plain = {key: value for key, value in os.environ.items() if not key.startswith("NFA_")}
-    asked = {"ALL_PROXY": "socks5://127.0.0.1:9", "NFA_URL": "http://nfa.invalid", "NFA_HOME": str(tmp_path)}
-    done = subprocess.run([NFA, command], env=plain | asked, capture_output=True, text=True, check=False)
+def test_the_command_line_ends_with_one_line_where_the_proxy_lacks_its_library(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    done = nfa(command, environment={"NFA_URL": "http://nfa.invalid", "NFA_HOME": str(tmp_path)})
     assert done.returncode not in (0, 120) and "Traceback" not in done.stderr + done.stdout
     assert "httpx[socks]" in " ".join((done.stderr + done.stdout).split())

@@ -1,13 +1,11 @@
 """Where a SQLite store lies: shared file systems are named, what cannot hold a log is refused, one machine owns it."""
 
 import json
-import os
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from nfa_command import nfa
 from reports import lease
 from sqlalchemy import update
 
@@ -168,14 +166,9 @@ def test_dispatchers_of_one_machine_share_its_store(store, expansion):
 
 @pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 def test_doctor_and_dispatchers_say_that_another_machine_is_at_work(store, store_url, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "_boot_id", lambda: "theirs")
-    cluster.register_dispatcher(store, "theirs", "node7", 42, 1, {})
-    environment = dict(os.environ) | {"NFA_DATABASE_URL": store_url, "NFA_HOME": str(tmp_path)}
-
-    def said(*words: str) -> str:
-        return subprocess.run(
-            [sys.executable, "-m", *words], env=environment, capture_output=True, text=True, check=False
-        ).stdout
-
-    found = {one["subject"]: one for one in json.loads(said("service.cli.main", "doctor", "--json")) if not one["ok"]}
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(session, "_boot_id", lambda: "theirs")
+        cluster.register_dispatcher(store, "theirs", "node7", 42, 1, {})
+    examined = nfa("doctor", "--json", environment={"NFA_DATABASE_URL": store_url, "NFA_HOME": str(tmp_path)})
+    found = {one["subject"]: one for one in json.loads(examined.stdout) if not one["ok"]}
     assert "node7" in found["database"]["words"]

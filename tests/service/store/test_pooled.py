@@ -1,15 +1,13 @@
 """PostgreSQL behind PgBouncer: a backend of our own for one transaction at a time, and what that must not change."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from nfa_command import nfa
 from pgbouncer import PgBouncer, pgbouncer
 from reports import lease, report
 from sqlalchemy import text
@@ -163,14 +161,10 @@ def test_the_limits_are_those_that_operations_promise():
 
 def test_the_command_line_upgrades_and_examines_a_store_behind_a_pooler(pgbouncer: PgBouncer, tmp_path: Path):
     with pgbouncer.database() as url:
-        environment = os.environ | {"NFA_DATABASE_URL": url, "NFA_HOME": str(tmp_path), "NFA_URL": "http://127.0.0.1:9"}
-
-        def nfa(*words: str) -> subprocess.CompletedProcess[str]:
-            command = [sys.executable, "-m", "service.cli.main", *words]
-            return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-        upgraded = nfa("db", "upgrade")
+        environment = {"NFA_DATABASE_URL": url, "NFA_HOME": str(tmp_path)}
+        upgraded = nfa("db", "upgrade", environment=environment)
         assert upgraded.returncode == 0, upgraded.stderr
-        found = {one["subject"]: one for one in json.loads(nfa("doctor", "--json").stdout)}
+        examined = nfa("doctor", "--json", environment=environment)
+    found = {one["subject"]: one for one in json.loads(examined.stdout)}
     assert found["database"]["ok"] and "pooler" in found["database"]["words"]
     assert found["limits"]["ok"] and "lock_timeout 5s" in found["limits"]["words"]
