@@ -34,6 +34,8 @@ from service.states import ExperimentState
 DONE: Final = frozenset({ExperimentState.COMPLETED, ExperimentState.FAILED, ExperimentState.CANCELLED})
 _RARELY_SECONDS: Final = 5.0
 """Between two looks at a sweep that has taken long: looking takes the time of the cores that train."""
+_UNPACKED: Final = {"Accept-Encoding": "identity"}
+"""On one machine packing costs more than it saves."""
 EXPORT_FORMATS: Final = ("parquet", "csv", "ndjson", "arrow")
 
 
@@ -219,8 +221,7 @@ class Client(DatasetCalls, TrialCalls):
             f"/api/v1/experiments/{experiment}/measurements",
             path,
             params={"format": form, "level": level},
-            # on one machine packing costs more than it saves
-            headers={"Accept-Encoding": "identity"},
+            headers=_UNPACKED,
         )
 
     def bundle(
@@ -247,15 +248,10 @@ class Client(DatasetCalls, TrialCalls):
             weights: with the weights that trials have kept.
             figures: with every figure that can be drawn.
         """
-        params = {
-            "also": joined(also),
-            "title": title,
-            "license": license,
-            "weights": weights,
-            "author": list(authors),
-        }
-        given = {name: value for name, value in params.items() if value}
-        return self._transport.download(f"/api/v1/experiments/{experiment}/bundle", path, params=given, headers={})
+        words = {"also": joined(also), "title": title, "license": license, "author": list(authors)}
+        params = {name: value for name, value in words.items() if value} | {"weights": weights, "figures": figures}
+        address = f"/api/v1/experiments/{experiment}/bundle"
+        return self._transport.download(address, path, params=params, headers=_UNPACKED)
 
     def sweep(self, experiment: str, *, level: Literal["layer", "network"] = "layer") -> pl.DataFrame:
         """Every measurement of an experiment as one table; `.to_pandas()` and `.to_arrow()` change its kind.

@@ -10,7 +10,6 @@ import pytest
 
 # reports and training without a dispatcher lie beside the tests of the store
 sys.path.insert(0, str(Path(__file__).parent / "store"))
-from training_here import train_everything
 
 from service.store.session import Store
 
@@ -39,4 +38,7 @@ def calls() -> Callable[[Callable[[], object]], int]:
 @pytest.fixture
 def train_queue(store: Store) -> Callable[[], None]:
     """Leases, trains and records everything that waits, in this process: the dispatcher's calls without Ray."""
+    # torch takes seconds to import, which tests without training should not wait for
+    from training_here import train_everything
+
     return lambda: train_everything(store)

@@ -1,5 +1,6 @@
 """A small study that has been trained, and its bundle."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,8 +65,8 @@ def written(store: Store, studied: list[str], tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def study_content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The same bundle, made once."""
+def small_study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, list[str]]]:
+    """The same, trained once, for tests that only read it."""
     trial = {
         "data": {"samples": 20, "inputs": 4, "outputs": 2, "spectrum": [2, 1]},
         "network": {"depth": 2, "width": 4},
@@ -75,7 +76,23 @@ def study_content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     grid = {"name": "tiny", "trial": trial, "axes": {"training.weight_decay": [0, 0.1]}, "seeds": 3}
     with open_store(f"sqlite:///{tmp_path_factory.mktemp('study') / 'nfa.db'}") as store:
         schema.upgrade(store)
-        return b"".join(bundle(store, study_of(store, _trained(store, grid), SAID)))
+        yield store, _trained(store, grid)
+
+
+@pytest.fixture(scope="session")
+def study_content(small_study: tuple[Store, list[str]]) -> bytes:
+    """Its bundle."""
+    store, ids = small_study
+    return b"".join(bundle(store, study_of(store, ids, SAID)))
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with nothing in it, to copy."""
+    file = tmp_path_factory.mktemp("empty") / "nfa.db"
+    with open_store(f"sqlite:///{file}") as store:
+        schema.upgrade(store)
+    return file
 
 
 @pytest.fixture
@@ -87,8 +104,8 @@ def handed(study_content: bytes, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Iterator[Store]:
+def other(empty_store: Path, tmp_path: Path) -> Iterator[Store]:
     """An empty store."""
+    shutil.copy(empty_store, tmp_path / "other.db")
     with open_store(f"sqlite:///{tmp_path / 'other.db'}") as opened:
-        schema.upgrade(opened)
         yield opened

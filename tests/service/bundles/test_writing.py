@@ -30,8 +30,8 @@ from service.store.verdicts import judged
 
 
 @pytest.fixture
-def archive(written: Path) -> zipfile.ZipFile:
-    return zipfile.ZipFile(written)
+def archive(handed: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(handed)
 
 
 def test_every_file_is_named_explained_and_summed(archive: zipfile.ZipFile, tmp_path: Path) -> None:
@@ -63,7 +63,8 @@ def test_every_file_is_named_explained_and_summed(archive: zipfile.ZipFile, tmp_
     assert checked.stdout.count(": OK") == len(names) - 1
 
 
-def test_tables_hold_what_the_store_holds(archive: zipfile.ZipFile, store: Store) -> None:
+def test_tables_hold_what_the_store_holds(written: Path, store: Store) -> None:
+    archive = zipfile.ZipFile(written)
     table = pl.read_parquet(io.BytesIO(archive.read("e1/measurements.parquet")))
     # 2 decays x 3 seeds, 5 points, 2 layers
     assert table.height == 2 * 3 * 5 * 2
@@ -89,15 +90,15 @@ def test_it_says_how_to_be_cited(archive: zipfile.ZipFile) -> None:
     assert bibtex.count("{") == bibtex.count("}")
 
 
-def test_a_study_that_has_not_ended_is_no_bundle(store: Store, tiny_grid: Callable[..., dict[str, Any]]) -> None:
-    made = submissions.create_experiment(store, expand(tiny_grid())).id
-    with pytest.raises(Conflict, match=rf"{made} has trials that have not ended"):
-        study_of(store, [made], Said())
+def test_a_study_that_has_not_ended_is_no_bundle(other: Store, tiny_grid: Callable[..., dict[str, Any]]) -> None:
+    made = submissions.create_experiment(other, expand(tiny_grid())).id
+    with TestClient(create_app(Settings(), other), base_url="http://127.0.0.1") as client:
+        refused = client.get(f"/api/v1/experiments/{made}/bundle")
+    assert refused.status_code == 409 and f"{made} has trials that have not ended" in refused.json()["detail"]
 
 
-def test_a_study_that_changes_while_it_is_written_is_broken_off(
-    store: Store, studied: list[str], tiny_grid: Callable[..., dict[str, Any]]
-) -> None:
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_a_study_that_changes_while_it_is_written_is_broken_off(store: Store, studied: list[str]) -> None:
     parts = bundle(store, study_of(store, studied[:1], Said(with_figures=False)))
     begun = [next(parts)]
     claims = [{"id": "late", "metric": "train_loss", "every_trial": ">= 0"}]
@@ -109,8 +110,8 @@ def test_a_study_that_changes_while_it_is_written_is_broken_off(
         zipfile.ZipFile(io.BytesIO(b"".join(begun)))
 
 
-@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
-def test_it_is_answered_over_rest_with_its_figures(store: Store, studied: list[str]) -> None:
+def test_it_is_answered_over_rest_with_its_figures(small_study: tuple[Store, list[str]]) -> None:
+    store, studied = small_study
     with TestClient(create_app(Settings(), store), base_url="http://127.0.0.1") as client:
         address = f"/api/v1/experiments/{studied[0]}/bundle"
         answer = client.get(address, params={"title": "T", "author": ["A B", "C D"]})
@@ -130,16 +131,17 @@ def test_it_is_answered_over_rest_with_its_figures(store: Store, studied: list[s
         assert client.get(address, params={"author": ""}).json()["code"] == "invalid_request"
 
 
-def test_the_same_study_makes_the_same_archive(store: Store, studied: list[str]) -> None:
+def test_the_same_study_makes_the_same_archive(small_study: tuple[Store, list[str]]) -> None:
+    store, studied = small_study
     study = study_of(store, studied, Said(with_figures=False))
     first, second = (hashlib.sha256(b"".join(bundle(store, study))).hexdigest() for _ in range(2))
     assert first == second
 
 
-@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 def test_the_client_writes_a_file_that_is_whole_and_none_where_the_service_refuses(
-    store: Store, studied: list[str], tiny_grid: Callable[..., dict[str, Any]], tmp_path: Path
+    small_study: tuple[Store, list[str]], tmp_path: Path
 ) -> None:
+    store, studied = small_study
     with TestClient(create_app(Settings(), store), base_url="http://127.0.0.1") as application, Client() as client:
         client._transport._http = application
         file = tmp_path / "client.zip"
@@ -147,8 +149,8 @@ def test_the_client_writes_a_file_that_is_whole_and_none_where_the_service_refus
         assert size == file.stat().st_size
         with zipfile.ZipFile(file) as archive:
             assert json.loads(archive.read(layout.ABOUT))["authors"] == ["A", "B"]
+            assert not [name for name in archive.namelist() if "figures" in name]
             assert "weights/t1/20.safetensors" in archive.namelist() and "e2/grid.json" in archive.namelist()
-        waiting = client.submit(tiny_grid(seeds=9)).id
-        with pytest.raises(ClientError, match="have not ended"):
-            client.bundle(waiting, tmp_path / "none.zip")
+        with pytest.raises(ClientError, match="no experiment e9"):
+            client.bundle(studied[0], tmp_path / "none.zip", also=["e9"])
         assert [one.name for one in tmp_path.glob("*.zip")] == ["client.zip"]
