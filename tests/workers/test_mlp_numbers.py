@@ -1,0 +1,24 @@
+"""Fully connected networks have the numbers that they had before other networks were known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.workers.mlp_numbers import CASES, machine, numbers_of
+
+KNOWN = json.loads(Path(__file__).with_name("mlp_numbers.json").read_text())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_number_is_as_it_was(name: str):
+    """To the last bit where the machine's instructions and the tensor library are those of the file."""
+    found, known = numbers_of(CASES[name]), KNOWN["numbers"][name]
+    assert found.keys() == known.keys()
+    if machine() == KNOWN["machine"]:
+        assert found == known
+    tolerance = 1e-4 if "float32" in name else 1e-9
+    for key, values in known.items():
+        of_known, of_found = ([float.fromhex(value) for value in some] for some in (values, found[key]))
+        np.testing.assert_allclose(of_found, of_known, rtol=tolerance, atol=tolerance, err_msg=key)
