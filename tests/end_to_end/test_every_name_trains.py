@@ -17,7 +17,44 @@ NETWORKS = [
     )
 ]
 BATCHES = {"never": {}, "optional": {}, "required": {"batch_size": 20}}
+IMAGES = {"kind": "digits", "layout": "image", "samples": 12, "test_samples": 4}
+TOKENS = {"kind": "modular_addition", "encoding": "tokens", "modulus": 7}
+BLOCK = [{"norm": "rms"}, {"conv": {"channels": 4, "kernel": 3, "name": "inner"}}, "tanh"]
+LAYERS = [
+    {"conv": {"channels": 4, "kernel": 3, "name": "c1"}},
+    *({"residual": BLOCK}, {"pool": {"kind": "max", "size": 2}}, "flatten", {"linear": {"name": "head", "bias": True}}),
+]
+KINDS: dict[str, dict[str, Any]] = {
+    "resmlp": {"network": {"kind": "resmlp", "width": 6, "activation": "relu"}},
+    "convnet": {"network": {"kind": "convnet", "channels": 3, "activation": "gelu"}, "data": IMAGES},
+    "transformer": {"network": {"kind": "transformer", "depth": 1, "width": 4, "heads": 2}, "data": TOKENS},
+    "graph": {"network": {"kind": "graph", "layers": LAYERS}, "data": IMAGES},
+}
+EVERYTHING = {"measure": {"layers": "all", "metrics": "all", "points": 3, "exponents": [0.3]}}
+ADAM, FLOW = {"optimizer": "adam", "dtype": "float32"}, {"optimizer": "gradient_flow", "horizon": 0.01}
 BLOCKS: list[dict[str, Any]] = [
+    *({**kind, **EVERYTHING} for kind in KINDS.values()),
+    *({**kind, "training": training} for kind in KINDS.values() for training in (ADAM, FLOW)),
+    *(
+        {**KINDS["transformer"], "training": {"optimizer": n, **BATCHES[o.minibatches], "weight_decay": 0.1}}
+        for n, o in names.OPTIMIZERS.items()
+        if n != "gradient_flow"
+    ),
+    *({**KINDS["graph"], "training": {"optimizer": name}} for name in ("muon", "lion")),
+    *({**KINDS["graph"], "init": {"scheme": name}} for name in names.GRAPH_SCHEMES if name != "given"),
+    *({"network": {**KINDS["resmlp"]["network"], "norm": name, "skip": False}} for name in names.NORMS),
+    *(
+        {"network": {"kind": "convnet", "channels": 3, "padding": one, "pool": two, "bias": True}, "data": IMAGES}
+        for one, two in itertools.product(names.PADDINGS, names.POOLS)
+    ),
+    *(
+        {
+            "network": {**KINDS["transformer"]["network"], "positions": one, "readout": two, "causal": True},
+            "data": TOKENS,
+        }
+        for one, two in itertools.product(names.POSITIONS, names.READOUTS)
+    ),
+    {**KINDS["transformer"], "training": {"loss": "cross_entropy", "layers": {"attention1": {"learning_rate": 0}}}},
     *({"network": {"activation": name}} for name in names.ACTIVATIONS),
     *({"network": network, "measure": {"layers": "all", "metrics": "all"}} for network in NETWORKS),
     *({"training": {"optimizer": n, **BATCHES[o.minibatches]}} for n, o in names.OPTIMIZERS.items()),
