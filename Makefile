@@ -9,8 +9,9 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN  := $(VENV)/bin
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-# Small networks are trained by one thread per process; more threads only wait for each other.
-ENV  := OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH"
+# Small networks are trained by one thread per process; more threads only wait for each other. Tests start a hundred
+# Pythons, which a machine may have told to compile every file anew.
+ENV  := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
 .PHONY: wheels performance fuzz audit help install demo up test programs pictures soak test-gpu check format clean

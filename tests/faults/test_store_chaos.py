@@ -1,23 +1,25 @@
 """Workers on one store that are killed and stopped all the time; and the same without the fence, which must fail."""
 
+import contextlib
 import io
 import os
 import random
 import signal
 import statistics
-import subprocess
-import sys
 import time
 import uuid
-from pathlib import Path
+from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess
 
 import polars as pl
 import pytest
+import store_worker
+import unguarded
 from fastapi.testclient import TestClient
 from history import ENDED_BY_ANOTHER, Final, History, violations
 from processes import wait_until
 from scale import CONTENDED
-from store_worker import measured
+from store_worker import measured, start
 
 from service.grid.expansion import expand
 from service.main import create_app
@@ -25,8 +27,8 @@ from service.schemas.trials import TrialDetail
 from service.settings import Settings
 from service.store import cluster
 
-_HERE = Path(__file__).parent
 _WORKERS = 4
+Works = Callable[..., None]
 
 
 @pytest.fixture
@@ -50,23 +52,22 @@ class _Workers:
     of them gets on.
     """
 
-    def __init__(self, script: str, url: str, lease_seconds: float) -> None:
-        self._command = [sys.executable, str(_HERE / script), url, str(lease_seconds)]
+    def __init__(self, works: Works, url: str, lease_seconds: float) -> None:
+        self._works, self._url, self._lease_seconds = works, url, lease_seconds
         self._stopped_seconds = 1.5 * lease_seconds
-        self._environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(_HERE), str(_HERE.parents[1])])}
         self.processes = [self._start() for _ in range(_WORKERS)]
         self.stopped: dict[int, float] = {}
         self.ended = 0
         self._disturbed = 0
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self._command, env=self._environment, stderr=subprocess.DEVNULL)
+    def _start(self) -> ForkServerProcess:
+        return start(self._url, self._lease_seconds, works=self._works)
 
     def disturb(self, ended: int) -> None:
         """Kill one or stop one, if so many trials have ended by now; let go on what was stopped for long enough."""
         for place, since in list(self.stopped.items()):
             if time.monotonic() - since > self._stopped_seconds:
-                self.processes[place].send_signal(signal.SIGCONT)
+                self._signal(place, signal.SIGCONT)
                 del self.stopped[place]
         if ended > self.ended:
             self.ended, self._disturbed = ended, 0
@@ -76,16 +77,23 @@ class _Workers:
         self._disturbed += 1
         if random.random() < 0.2:
             self.processes[place].kill()
-            self.processes[place].wait()
+            self.processes[place].join()
             self.processes[place] = self._start()
         else:
-            self.processes[place].send_signal(signal.SIGSTOP)
+            self._signal(place, signal.SIGSTOP)
             self.stopped[place] = time.monotonic()
+
+    def _signal(self, place: int, number: int) -> None:
+        pid = self.processes[place].pid
+        assert pid, "started"
+        # without the fence a worker may have ended by itself
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
     def end(self) -> None:
         for process in self.processes:
             process.kill()
-            process.wait()
+            process.join()
 
 
 def _lease_seconds(store):
@@ -115,11 +123,11 @@ def _final(api, name) -> Final:
     return Final(details, pl.read_parquet(io.BytesIO(rows), columns=["trial_id", "step", "layer", "alignment"]))
 
 
-def _contest(api, store, grid, script):
+def _contest(api, store, grid, works):
     """Let workers contend for a grid's trials; what was wrong in the end, and how many trials were disturbed."""
     name = api.post("/experiments", json=grid).json()["id"]
     total = len(expand(grid))
-    workers = _Workers(script, store.url.render_as_string(hide_password=False), _lease_seconds(store))
+    workers = _Workers(works, store.url.render_as_string(hide_password=False), _lease_seconds(store))
 
     def is_over() -> bool:
         left = _unfinished(api, name)
@@ -139,14 +147,14 @@ def _contest(api, store, grid, script):
 
 
 def test_whoever_is_killed_or_stopped_attempts_stay_apart(api, store, tiny_grid):
-    found, disturbed = _contest(api, store, _grid(tiny_grid, CONTENDED), "store_worker.py")
+    found, disturbed = _contest(api, store, _grid(tiny_grid, CONTENDED), store_worker.work_for_ever)
     assert found == []
     assert disturbed > 8
 
 
 def test_without_the_fence_trials_are_ended_by_who_no_longer_holds_them(api, store, tiny_grid):
     for first in range(0, 800, 80):
-        found, _ = _contest(api, store, _grid(tiny_grid, 80, first), "unguarded.py")
+        found, _ = _contest(api, store, _grid(tiny_grid, 80, first), unguarded.work_for_ever)
         if any(ENDED_BY_ANOTHER in one for one in found):
             return
     raise AssertionError(f"nothing went wrong as it should; in the last round: {found[:5]}")

@@ -3,17 +3,15 @@
 import os
 import resource
 import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from comparison import LONG_GRID, assert_as_undisturbed
 from processes import charged, rows, wait_for_end, wait_for_rows, wait_until
 from scale import SECONDS
 from sqlalchemy import text
+from store_worker import start
 
 from service.grid.expansion import expand
 from service.store import experiments, submissions
@@ -22,7 +20,6 @@ from workers.watchdog import EXIT_CODE
 
 on_sqlite_alone = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 on_postgresql_alone = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
-_HERE = Path(__file__).parent
 
 
 @on_sqlite_alone
@@ -69,14 +66,12 @@ def test_a_database_that_accepts_requests_and_never_answers_does_not_hold_a_disp
 
 
 @on_sqlite_alone
-def test_sixteen_writers_and_four_readers_never_hear_that_sqlite_is_locked(store, store_url, tiny_grid):
+def test_sixteen_writers_and_four_readers_never_hear_that_sqlite_is_locked(store, store_url, tiny_grid, tmp_path):
     grid = tiny_grid(seeds=1000)
     grid["trial"]["measure"] = {"every": 1}
     name = submissions.create_experiment(store, expand(grid)).id
-    paths = os.environ | {"PYTHONPATH": os.pathsep.join([str(_HERE), str(_HERE.parents[1])])}
     # no lease runs out of a writer that waits for a lock
-    command = [sys.executable, str(_HERE / "store_worker.py"), store_url, "600"]
-    writers = [subprocess.Popen(command, env=paths, stderr=subprocess.PIPE) for _ in range(16)]
+    writers = [start(store_url, 600.0, tmp_path / "said") for _ in range(16)]
     errors = list[str]()
 
     def read(until: float) -> None:
@@ -102,5 +97,9 @@ def test_sixteen_writers_and_four_readers_never_hear_that_sqlite_is_locked(store
     finally:
         for writer in writers:
             writer.kill()
-        said = [line for writer in writers for line in writer.communicate()[1].decode().splitlines()]
-    assert (errors, said) == ([], [])
+            writer.join()
+    assert (errors, (tmp_path / "said").read_text(), [writer.exitcode for writer in writers]) == (
+        [],
+        "",
+        [-signal.SIGKILL] * 16,
+    )

@@ -1,7 +1,7 @@
 """The fence taken away: whoever once held a trial may write it while it runs. For negative controls alone."""
 
-import sys
 from collections.abc import Collection
+from pathlib import Path
 
 import store_worker
 from sqlalchemy import Connection, select
@@ -17,6 +17,7 @@ def hold_whatever_runs(connection: Connection, held: Collection[tuple[int, int]]
     return list(connection.scalars(query.order_by(trial.c.id).with_for_update()))
 
 
-if __name__ == "__main__":
+def work_for_ever(url: str, lease_seconds: float, said: Path) -> None:
+    """Work on a store without the fence."""
     setattr(fence, "hold", hold_whatever_runs)  # noqa: B010
-    sys.exit(store_worker.main())
+    store_worker.work_for_ever(url, lease_seconds, said)
