@@ -34,7 +34,7 @@ test: $(VENV)/.test check programs ## Run every check and every test
 	  $(ENV) $(BIN)/pytest --durations=15 $(WAITING); waited=$$?; \
 	  wait $$computing; computed=$$?; cat .test.log; [ $$waited = 0 ] && [ $$computed = 0 ]
 
-programs: ## Install Chromium, nginx, PgBouncer and openssl, which tests drive (as root); says what is missing otherwise
+programs: ## Install Chromium, nginx, PgBouncer, openssl and promtool, which tests drive (as root); says what is missing otherwise
 	@tests/programs/install.sh
 
 pictures: $(VENV)/.test programs ## Draw the pictures of README and every kind of figure from real runs

@@ -11,6 +11,8 @@ missing() {
   for name in nginx pgbouncer openssl; do
     command -v "$name" >/dev/null 2>&1 || printf ' %s' "$name"
   done
+  # the package has more, none of which is started
+  command -v promtool >/dev/null 2>&1 || printf ' prometheus'
 }
 
 install() {
