@@ -9,7 +9,14 @@ import pytest
 from installed import installed, is_ci
 
 SCRIPT = Path(__file__).with_name("install.sh")
-ALL = ("chromium", "nginx", "pgbouncer", "openssl")
+ALL = {
+    "chromium": "chromium",
+    "nginx": "nginx",
+    "pgbouncer": "pgbouncer",
+    "openssl": "openssl",
+    "promtool": "prometheus",
+}
+"""Program -> its package."""
 
 
 def _run(folder: Path, ci: str, *there: str, user: str = "1000") -> subprocess.CompletedProcess[str]:
@@ -30,16 +37,17 @@ def _run(folder: Path, ci: str, *there: str, user: str = "1000") -> subprocess.C
 @pytest.mark.parametrize("missing", ALL)
 def test_a_missing_program_fails_ci_and_is_told_elsewhere(tmp_path, missing):
     there = [name for name in ALL if name != missing]
+    package = ALL[missing]
     for ci in ("true", "1"):
         done = _run(tmp_path / f"ci {ci}", ci, *there)
-        assert done.returncode == 1 and f"apt-get install {missing}" in done.stderr
+        assert done.returncode == 1 and f"apt-get install {package}" in done.stderr
     for ci in ("", "false", "0"):
         done = _run(tmp_path / f"home {ci}", ci, *there)
-        assert done.returncode == 0 and f"apt-get install {missing}" in done.stdout
+        assert done.returncode == 0 and f"apt-get install {package}" in done.stdout
 
 
 def test_root_asks_for_what_is_missing_and_ci_fails_where_that_is_not_to_be_had(tmp_path):
-    done = _run(tmp_path / "root", "true", "nginx", "openssl", "google-chrome", user="0")
+    done = _run(tmp_path / "root", "true", "nginx", "openssl", "google-chrome", "promtool", user="0")
     assert done.returncode == 1 and "Not installed: pgbouncer." in done.stderr
     assert "--no-install-recommends pgbouncer" in (tmp_path / "root" / "asked").read_text()
 
