@@ -85,6 +85,15 @@ class Factor:
         return list(dict.fromkeys(part.path for choice in self.choices for part in choice))
 
 
+def set_paths(
+    blocks: Mapping[str, Mapping[str, Any]], factors: Sequence[Factor], included: Sequence[Choice]
+) -> set[str]:
+    """Every path that a grid sets: fields of the trial block, and what axes, zip groups and included points assign."""
+    found = {f"{section}.{field}" for section, block in blocks.items() for field in block}
+    found.update(path for factor in factors for path in factor.paths)
+    return found.union(part.path for choice in included for part in choice)
+
+
 def read_factors(axes: Mapping[str, Any], zips: Sequence[Any], problems: Problems) -> list[Factor]:
     """The factors of the product in written order: axes first, then zip groups."""
     factors = [
@@ -233,13 +242,14 @@ def _check_once(factors: Sequence[Factor], problems: Problems) -> None:
     for factor in factors:
         own = {part.path: part.origin for choice in factor.choices for part in choice}
         for path, origin in own.items():
-            other = next((seen[known] for known in seen if _overlap(known, path)), NOTHING)
+            other = next((seen[known] for known in seen if overlap(known, path)), NOTHING)
             if other is not NOTHING:
                 problems.add(_unindexed(origin), f"{path} is varied by {_unindexed(str(other))} too")
         seen |= own
 
 
-def _overlap(one: str, other: str) -> bool:
+def overlap(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one leads into the other."""
     return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 

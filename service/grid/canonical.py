@@ -6,9 +6,9 @@ metrics as lists, and without the fields that the chosen variant does not read.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from nfa_kernels import names
 from service.grid.data_settings import DataSettings
@@ -86,7 +86,7 @@ def canonical_section(section: Section, around: Around) -> dict[str, Any]:
 
 def fingerprint(settings: Mapping[str, Any], seed: int) -> str:
     """SHA-256, in hex, of the numerical and stream versions, the seed and the canonical settings."""
-    return _sha256({**_versions(), "seed": seed, "settings": settings})
+    return sha256_of(compact({**_versions(), "seed": seed, "settings": settings}))
 
 
 def _versions() -> dict[str, str]:
@@ -96,15 +96,14 @@ def _versions() -> dict[str, str]:
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
     """SHA-256, in hex, of canonical settings alone: the same for every seed of a grid point."""
-    return _sha256(settings)
+    return sha256_of(compact(settings))
 
 
-def fingerprints(settings: Mapping[str, Any], seeds: Iterable[int]) -> Iterator[str]:
-    """The fingerprint of each seed of a grid point; the settings are written once."""
-    text = _compact(settings)
-    start, streams = f'{{"kernels":{_compact(names.NUMERICAL_VERSION)},"seed":', _compact(names.STREAM_VERSION)
-    for seed in seeds:
-        yield hashlib.sha256(f'{start}{seed},"settings":{text},"streams":{streams}}}'.encode()).hexdigest()
+def fingerprinter() -> Callable[[str, int], str]:
+    """The function from settings, as `compact` writes them, and a seed to their fingerprint."""
+    versions = {name: compact(version) for name, version in _versions().items()}
+    start, end = f'{{"kernels":{versions["kernels"]},"seed":', f',"streams":{versions["streams"]}}}'
+    return lambda text, seed: sha256_of(f'{start}{seed},"settings":{text}{end}')
 
 
 def unread(section: Section, form: Mapping[str, Any], given: Iterable[str]) -> list[str]:
@@ -132,12 +131,18 @@ def _read_silently(section: Section) -> frozenset[str]:
     return frozenset(read) & {"layout", "test_fraction", "test_samples", "vocabulary"}
 
 
-def _sha256(document: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_compact(document).encode()).hexdigest()
+def sha256_of(text: str) -> str:
+    """SHA-256 of a text, in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _compact(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+compact: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode
+"""Plain values as they are hashed: JSON with sorted keys, without spaces."""
+
+
+def joined(members: Mapping[str, str]) -> str:
+    """What `compact` makes of a mapping whose values it has written already."""
+    return "{" + ",".join([f'"{name}":{members[name]}' for name in sorted(members)]) + "}"
 
 
 def _pick(section: Section, fields: tuple[str, ...]) -> dict[str, Any]:
@@ -149,6 +154,11 @@ def _pick(section: Section, fields: tuple[str, ...]) -> dict[str, Any]:
 @cache
 def _float_fields(section: type[Section]) -> frozenset[str]:
     return frozenset(name for name, field in section.model_fields.items() if _holds_float(field.annotation))
+
+
+def plain_field(section: type[Section], name: str, value: Any) -> Any:
+    """The value of one field as canonical form has it, where it is copied."""
+    return _plain(value, name in _float_fields(section))
 
 
 def _holds_float(annotation: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from nfa_kernels import names
 from service.grid.built_networks import Steps, built
 from service.grid.data_shapes import DataShape, known_shape
-from service.grid.measured_steps import measured_steps
+from service.grid.measured_steps import measured_count
 
 STEP_SECONDS: Final = 15e-6
 LAYER_SECONDS: Final = 8e-6
@@ -73,7 +73,7 @@ def stack_seconds(
     """
     steps = updates(settings)
     running = lanes if lane_updates is None or not steps else lane_updates / steps
-    measured = len(measured_steps(settings)) if "steps" in settings["training"] else settings["measure"]["points"]
+    measured = measured_count(settings)
     layers = settings["measure"]["layers"]
     network, steps_made = built(settings["network"], shape), steps_of(settings, shape)
     flops = network.measurement_flops(steps_made, layers, shape.samples)

@@ -23,6 +23,16 @@ class SectionValue:
     model: Section | None
     """None after its problems were noted."""
 
+    @property
+    def template(self) -> "SectionValue":
+        """Itself: it is looked at as a whole."""
+        return self
+
+    @property
+    def has_key(self) -> bool:
+        """Stack keys are those of its own already."""
+        return False
+
     def value(self, path: str) -> Any:
         """The value at a path into this section: validated where it can be, else as written, else the default."""
         return value_at(self.model, self.written, self.name, path)
@@ -56,7 +66,7 @@ def validate_section(
     try:
         valid = SECTIONS[name].model_validate(without_most(written, FIELDS[name]))
     except ValidationError as error:
-        _note(name, error, origins, problems)
+        note(name, error, origins, problems)
         return SectionValue(name, written, origins, None)
     return SectionValue(name, written, origins, valid)
 
@@ -87,7 +97,7 @@ def origin_of(path: str, origins: Mapping[str, str]) -> str:
     return origins[longest] + path[len(longest) :]
 
 
-def _note(name: str, error: ValidationError, origins: Mapping[str, str], problems: Problems) -> None:
+def note(name: str, error: ValidationError, origins: Mapping[str, str], problems: Problems) -> None:
     """Pydantic's errors under readable paths; of a union's branches the one that went deepest counts."""
     found = [(_path(name, detail["loc"]), detail) for detail in error.errors(include_url=False)]
     for path, detail in deepest(found):

@@ -1,15 +1,14 @@
 """Which trials may be trained as one stack of tensors, and how many at a time. Pure; previews and workers share it."""
 
 import dataclasses
-import hashlib
-import json
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from nfa_kernels import names
-from service.grid import cost
-from service.grid.data_shapes import DataShape
+from service.grid import canonical, cost
+from service.grid.data_shapes import DataShape, known_shape
 
 PER_LANE: Final = frozenset(
     {
@@ -31,6 +30,9 @@ STACK_STEP_SECONDS: Final = 0.5
 STACKS_PER_SLOT: Final = 4
 """So many stacks for each slot keep all of them busy to the end, though one takes longer than another."""
 
+MAX_KEYS: Final = 1_000
+"""Stack keys of a grid whose stacks are estimated one by one; of more every second, third, .. is."""
+
 
 def stack_key(settings: Mapping[str, Any]) -> str:
     """SHA-256, in hex, of all that trials of one stack share.
@@ -41,25 +43,38 @@ def stack_key(settings: Mapping[str, Any]) -> str:
     Args:
         settings: canonical settings of a trial.
     """
-    shape = cost.shape_of(settings)
-    shared = {
-        "shape": _unseeded(settings["data"]) if shape is None else dataclasses.astuple(shape),
-        "network": settings["network"],
-        "training": {name: value for name, value in settings["training"].items() if name not in PER_LANE},
-        "measure": settings["measure"],
-    }
-    training = settings["training"]
-    if names.has_wide_weights(training, settings["network"]["parameterization"]):
-        shared["wide_weights"] = True
+    return key_of(
+        shape_text(settings["data"]),
+        canonical.compact(settings["network"]),
+        training_texts(settings["training"], settings["network"]["parameterization"]),
+        canonical.compact(settings["measure"]),
+    )
+
+
+def key_of(shape: str, network: str, training: Mapping[str, str], measure: str) -> str:
+    """The stack key of what `shape_text`, `training_texts` and `canonical.compact` have written."""
+    members = {"shape": shape, "network": network, "measure": measure, **training}
+    return canonical.sha256_of(canonical.joined(members))
+
+
+def shape_text(data: Mapping[str, Any]) -> str:
+    """What trials of one stack share of their data: the sizes; of uploaded data all but the seed."""
+    if data["kind"] == "uploaded":
+        return canonical.compact({name: value for name, value in data.items() if name != "seed"})
+    shape = known_shape(data)
+    return canonical.compact([getattr(shape, one.name) for one in dataclasses.fields(shape)])
+
+
+def training_texts(training: Mapping[str, Any], parameterization: str) -> dict[str, str]:
+    """What trials of one stack share of their training, and how their parameters are kept and moved."""
+    shared = {name: value for name, value in training.items() if name not in PER_LANE}
+    texts = {"training": canonical.compact(shared)}
+    if names.has_wide_weights(training, parameterization):
+        texts["wide_weights"] = "true"
     if names.has_own_rates(training):
         # moved by other operations than a network whose parameters share their numbers
-        shared["own_rates"] = True
-    text = json.dumps(shared, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _unseeded(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in data.items() if name != "seed"}
+        texts["own_rates"] = "true"
+    return texts
 
 
 def lanes_per_stack(
@@ -136,11 +151,15 @@ def estimate(new: Iterable[tuple[Mapping[str, Any], str, DataShape, int]], slots
             # a stack takes as long as its longest lane
             if key not in examples or cost.updates(settings) > cost.updates(examples[key][0]):
                 examples[key] = settings, shape
-    stacks, seconds, longest = 0, 0.0, 0.0
-    for key, count in waiting.items():
+    # of many keys some tell about all
+    every = -(-len(waiting) // MAX_KEYS) if waiting else 1
+    stacks, seconds, longest, seen = 0, 0.0, 0.0, 0
+    for key, count in itertools.islice(waiting.items(), 0, None, every):
         settings, shape = examples[key]
         lanes = lanes_per_stack(count, slots, settings, shape, keys=len(waiting))
         needed = -(-count // lanes)
         one = cost.stack_seconds(settings, shape, lanes, lanes * updates[key] / count)
-        stacks, seconds, longest = stacks + needed, seconds + needed * one, max(longest, one)
+        stacks, seconds, longest, seen = stacks + needed, seconds + needed * one, max(longest, one), seen + 1
+    if every > 1:
+        stacks, seconds = round(stacks * len(waiting) / seen), seconds * len(waiting) / seen
     return Estimate(stacks, max(seconds / max(slots, 1), longest))

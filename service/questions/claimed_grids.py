@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from nfa_kernels import names
 from service.errors import InvalidGrid
+from service.grid.building import PLACES, Point
 from service.grid.data_shapes import Arrays
 from service.grid.expansion import DEFAULT_LIMITS, Expansion, expand
 from service.grid.fitting import Limits
@@ -34,9 +35,15 @@ def read_claimed(
     # what is no list, or too long a one, is told as a wrong field of the grid
     claims = read_claims(written[:MAX_CLAIMS], problems) if isinstance(written, list) else []
     expansion = expand(document, limits, datasets, problems)
-    check_claims(claims, [point.settings | {LAYERS: point.layers} for point in expansion.points], problems)
+    check_claims(claims, _measured(expansion.points) if claims else [], problems)
     problems.raise_as(InvalidGrid)
     return ClaimedGrid(expansion, tuple(claims))
+
+
+def _measured(points: Sequence[Point]) -> list[Mapping[str, Any]]:
+    """Settings of points that measure different things, with the names of layers."""
+    different = {(point.forms[PLACES["measure"]].text, point.layers): point for point in points}
+    return [point.settings | {LAYERS: point.layers} for point in different.values()]
 
 
 def check_claims(claims: Sequence[Claim], settings: Sequence[Mapping[str, Any]], problems: Problems) -> None:

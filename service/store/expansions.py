@@ -1,11 +1,13 @@
 """A document becomes trials with what the store knows: the shapes of uploaded arrays, and which trials there are."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.grid import stacking
+from service.grid import cost, stacking
+from service.grid.building import Point
+from service.grid.data_shapes import DataShape
 from service.grid.expansion import Expansion
 from service.grid.extension import extended
 from service.grid.fitting import Limits
@@ -35,19 +37,27 @@ class Cost:
 
 def cost_of(store: Store, expansion: Expansion) -> Cost:
     """Count trials, stacks and seconds; nothing is stored."""
-    new = _new_per_point(expansion, submissions.known_fingerprints(store, expansion))
+    prints = [fingerprint for *_, fingerprint in expansion.trials()]
+    known, seeds = submissions.known_fingerprints(store, prints), len(expansion.seeds)
+    new = [sum(one not in known for one in prints[start : start + seeds]) for start in range(0, len(prints), seeds)]
     slots = cluster.live_slots(store) or os.cpu_count() or 1
-    points = zip(expansion.points, new, strict=True)
-    estimate = stacking.estimate(((p.settings, p.stack_key, p.shape, count) for p, count in points), slots)
+    estimate = stacking.estimate(_alike(expansion.points, new), slots)
     total = len(expansion)
     return Cost(total, sum(new), total - sum(new), estimate.stacks, round(estimate.seconds, 3))
 
 
-def _new_per_point(expansion: Expansion, known: frozenset[str]) -> list[int]:
-    """How many seeds of each point are new."""
-    is_new = [fingerprint not in known for *_, fingerprint in expansion.trials()]
-    seeds = len(expansion.seeds)
-    return [sum(is_new[start : start + seeds]) for start in range(0, len(is_new), seeds)]
+def _alike(points: Sequence[Point], new: Sequence[int]) -> Iterator[tuple[Mapping[str, Any], str, DataShape, int]]:
+    """Points that cost the same as one of them with all their new seeds, as `stacking.estimate` takes them."""
+    first: dict[tuple[str, int], Point] = {}
+    counts: dict[tuple[str, int], int] = {}
+    for point, count in zip(points, new, strict=True):
+        if not count:
+            continue
+        alike = point.stack_key, cost.updates(point.settings)
+        first.setdefault(alike, point)
+        counts[alike] = counts.get(alike, 0) + count
+    for alike, point in first.items():
+        yield point.settings, point.stack_key, point.shape, counts[alike]
 
 
 def widen_experiment(

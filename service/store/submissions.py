@@ -11,13 +11,15 @@ from sqlalchemy import Connection, func, insert, literal, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import Conflict, IdempotencyMismatch, StoreUnavailable
-from service.grid.expansion import Expansion, Point
+from service.grid.building import Point
+from service.grid.expansion import Expansion
 from service.states import ExperimentState, TrialState, experiment_state
 from service.store.bulk_writes import insert_columns
 from service.store.copy_binary import BIGINT, BOOLEAN
 from service.store.datasets import require_datasets
 from service.store.experiments import count_states, is_unfinished, require
 from service.store.ids import experiment_id
+from service.store.keys import among_words
 from service.store.models import experiment, experiment_trial, idempotency, settings, trial
 from service.store.session import Store, utc_now
 from service.store.wanting import AS_NEW, one_at_a_time, refuse_long_queue, settle
@@ -152,13 +154,13 @@ def _tell_planner(store: Store, new: int) -> None:
                     connection.execute(text(f"ANALYZE {table.name}"))
 
 
-def known_fingerprints(store: Store, expansion: Expansion) -> frozenset[str]:
-    """Fingerprints of those of the grid's trials that the store has already, cancelled ones left out."""
+def known_fingerprints(store: Store, fingerprints: Iterable[str]) -> frozenset[str]:
+    """Those of these fingerprints whose trials the store has already, cancelled ones left out."""
     known: set[str] = set()
     with store.read() as connection:
-        for chunk in _chunks(fingerprint for *_, fingerprint in expansion.trials()):
+        for chunk in _chunks(fingerprints):
             query = select(trial.c.fingerprint).where(
-                trial.c.fingerprint.in_(chunk), trial.c.state != TrialState.CANCELLED
+                among_words(connection, trial.c.fingerprint, chunk), trial.c.state != TrialState.CANCELLED
             )
             known.update(connection.scalars(query))
     return frozenset(known)

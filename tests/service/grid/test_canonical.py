@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nfa_kernels import names
-from service.grid.canonical import canonical, fingerprint, fingerprints, settings_digest, unread
+from service.grid.canonical import canonical, compact, fingerprint, fingerprinter, settings_digest, unread
 from service.grid.trial_settings import TrialSettings
 
 BLOCKS = st.fixed_dictionaries(
@@ -91,7 +91,8 @@ def test_fields_that_are_not_read_do_not_enter(block: dict[str, Any]) -> None:
 @given(BLOCKS, st.lists(st.integers(0, 2**63 - 1), max_size=3))
 @settings(max_examples=50, deadline=None)
 def test_fingerprints_of_many_seeds_are_the_fingerprints_of_each(block: dict[str, Any], seeds: list[int]) -> None:
-    assert list(fingerprints(form(block), seeds)) == [fingerprint(form(block), seed) for seed in seeds]
+    of_text, text = fingerprinter(), compact(form(block))
+    assert [of_text(text, seed) for seed in seeds] == [fingerprint(form(block), seed) for seed in seeds]
 
 
 RELU = {"activation": "relu"}

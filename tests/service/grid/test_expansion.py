@@ -2,17 +2,19 @@
 
 import itertools
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import InvalidGrid
-from service.grid import canonical
+from service.grid import building, canonical
 from service.grid.data_shapes import DataShape
 from service.grid.expansion import Expansion, expand
 from service.grid.fitting import Limits
 from service.grid.outline import dataset_ids
+from service.grid.sections import SectionValue, validate_section
 from service.grid.trial_settings import TrialSettings
 
 VALUES = {
@@ -277,3 +279,69 @@ def test_work_grows_with_the_points_and_a_section_is_validated_once(calls) -> No
     assert many < 1.1 * few
     # as many points, of a hundred sections instead of 5000
     assert per_point(5000, training__learning_rate=50, data__noise=50, init__scale=2) < 0.9 * many
+
+
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        *(("training.learning_rate", 140), ("training.steps", 140), ("data.noise", 140), ("init.scale", 140)),
+        # every point is a stack of its own
+        ("measure.points", 280),
+    ],
+)
+def test_a_point_that_differs_in_a_free_number_is_not_validated(calls, monkeypatch, path: str, most: int) -> None:
+    validated: list[str] = []
+
+    def counting(name: str, *arguments: Any) -> SectionValue:
+        validated.append(name)
+        return validate_section(name, *arguments)
+
+    monkeypatch.setattr(building, "validate_section", counting)
+    values = [index + 1 for index in range(1_000)]
+    assert calls(lambda: expand({"axes": {path: values}})) < 1_000 * most
+    assert len(validated) == 5
+
+
+def test_points_that_are_dropped_cost_next_to_nothing(calls) -> None:
+    """Ninety thousand are looked at as the three hundred values of each axis, two axes together as their pairs."""
+    values = [index + 1 for index in range(300)]
+    axes = {"training.steps": values, "training.learning_rate": values}
+    exclude = [{"training.steps": step} for step in values[1:]]
+    limits = Limits(trials_per_experiment=10_000)
+    assert calls(lambda: expand({"axes": axes, "exclude": exclude}, limits)) < 100_000
+    exclude = [{"training.steps": step, "training.learning_rate": step} for step in values]
+
+    def refused() -> None:
+        with pytest.raises(InvalidGrid, match="89700 trials are over the limit of 10000"):
+            expand({"axes": axes, "exclude": exclude}, limits)
+
+    assert calls(refused) < 600_000
+
+
+def test_settings_that_cannot_be_hashed_in_time_are_refused_before_they_are(calls) -> None:
+    grid = {
+        "trial": {"measure": {"steps": {"linear": [0, 99_999, 100_000]}}, "training": {"steps": 100_000}},
+        "axes": {"training.learning_rate": {"linear": [0.001, 0.1, 1_000]}},
+    }
+
+    def refused() -> None:
+        with pytest.raises(InvalidGrid, match="more than 400,000,000 characters: take fewer trials, or shorter lists"):
+            expand(grid)
+
+    assert calls(refused) < 1_000_000
+
+
+def test_more_different_sizes_than_can_be_looked_at_are_refused_before_any_is(calls) -> None:
+    grid = {"axes": {"data.samples": list(range(1, 301)), "network.width": list(range(1, 101))}}
+
+    def refused() -> None:
+        with pytest.raises(
+            InvalidGrid, match="30000 points differ in settings that decide about others, over the limit of 20000"
+        ):
+            expand(grid)
+
+    assert calls(refused) < 20_000
+    # of these only the sizes decide, and as many points as may be are left
+    few = {"axes": {"data.samples": list(range(10, 15)), "training.learning_rate": {"linear": [0.001, 0.1, 5_000]}}}
+    assert len(expand(few)) == 25_000
+    assert len(expand({**grid, "exclude": [{"data.samples": count} for count in range(2, 301)]})) == 100
