@@ -1,11 +1,12 @@
 """One PostgreSQL per test session, and the `store` fixture that runs a test on both databases."""
 
+import contextlib
 import itertools
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ for _name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
 log_as_json_lines()
 structlog.configure(logger_factory=structlog.PrintLoggerFactory())
 
+_DATABASES = ["sqlite", "postgresql"]
 _numbers = itertools.count()
 _ROOM = 2 * 2**30
 """Bytes that must be free where the server is put; it takes a quarter of that."""
@@ -82,25 +84,24 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=_DATABASES)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of a fresh store with the current schema, on each database in turn."""
-    if request.param == "sqlite":
-        shutil.copytree(request.getfixturevalue("sqlite_template").parent, tmp_path / "store")
-        yield f"sqlite:///{tmp_path / 'store' / 'nfa.db'}"
-        return
-    server, template = request.getfixturevalue("postgresql"), request.getfixturevalue("postgresql_template")
-    name = f"nfa_{next(_numbers)}"
-    # a copy of files, for which the log need not be written: a third less time
-    _execute(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-    yield _database(server, name)
-    _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+    with _fresh(request, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:
     """A fresh store, on each database in turn."""
     with open_store(store_url) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module", params=_DATABASES)
+def shared_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store for those tests of a module that change nothing in it, on each database in turn."""
+    with _fresh(request, tmp_path_factory.mktemp("shared")) as url, open_store(url) as opened:
         yield opened
 
 
@@ -124,6 +125,21 @@ def tiny_grid() -> Callable[..., dict[str, Any]]:
 def expansion(tiny_grid: Callable[..., dict[str, Any]]) -> Expansion:
     """Six quick trials of one shape: two weight decays, three seeds."""
     return expand(tiny_grid())
+
+
+@contextlib.contextmanager
+def _fresh(request: pytest.FixtureRequest, folder: Path) -> Generator[str]:
+    """URL of a copy of the template of the database that a fixture is asked for; it goes when the block ends."""
+    if request.param == "sqlite":
+        shutil.copytree(request.getfixturevalue("sqlite_template").parent, folder / "store")
+        yield f"sqlite:///{folder / 'store' / 'nfa.db'}"
+        return
+    server, template = request.getfixturevalue("postgresql"), request.getfixturevalue("postgresql_template")
+    name = f"nfa_{next(_numbers)}"
+    # a copy of files, for which the log need not be written: a third less time
+    _execute(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+    yield _database(server, name)
+    _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _memory() -> Path | None:

@@ -20,9 +20,25 @@ Submit = Callable[..., dict[str, Any]]
 @pytest.fixture
 def api(store: Store) -> Iterator[TestClient]:
     """Calls the REST API; an unexpected error is answered, as it would be in operation."""
-    settings = Settings(max_trials=2_000, max_body_bytes=64 * 1024, max_upload_bytes=256 * 1024)
-    with TestClient(create_app(settings, store), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+    with _called(store, Settings().requests_per_second) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def shared_api(shared_store: Store) -> Iterator[TestClient]:
+    """Calls the REST API of a store that tests of a module share; as often as they like, and they change nothing."""
+    with _called(shared_store, 1e6) as client:
+        yield client
+
+
+def _called(store: Store, requests_per_second: float) -> TestClient:
+    settings = Settings(
+        max_trials=2_000,
+        max_body_bytes=64 * 1024,
+        max_upload_bytes=256 * 1024,
+        requests_per_second=requests_per_second,
+    )
+    return TestClient(create_app(settings, store), base_url="http://127.0.0.1", raise_server_exceptions=False)
 
 
 @pytest.fixture

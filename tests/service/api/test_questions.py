@@ -30,14 +30,26 @@ TRIAL = {
         "exponents": [0.25],
     },
 }
+AXES = {"training.weight_decay": [0, 0.1], "training.learning_rate": [0.01]}
 
 
 @pytest.fixture
 def swept(submit, train_queue):
     """A completed experiment of six trials on two axes, with metrics that have a parameter."""
-    made = submit(trial=TRIAL, axes={"training.weight_decay": [0, 0.1], "training.learning_rate": [0.01]})
+    made = submit(trial=TRIAL, axes=AXES)
     train_queue()
     return made["id"]
+
+
+@pytest.fixture(scope="module")
+def read_only(shared_api, shared_store):
+    """The same experiment, trained once for all tests that only ask about it."""
+    from training_here import train_everything
+
+    made = shared_api.post(ROOT, json={"name": "tiny", "trial": TRIAL, "axes": AXES, "seeds": 3})
+    assert made.status_code == 201, made.text
+    train_everything(shared_store)
+    return made.json()["id"]
 
 
 def read(response):
@@ -46,11 +58,11 @@ def read(response):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_the_export_has_every_row_in_order_and_its_means_are_those_of_the_table(api, swept, form):
-    found = api.get(f"{ROOT}/{swept}/measurements", params={"format": form})
+def test_the_export_has_every_row_in_order_and_its_means_are_those_of_the_table(shared_api, read_only, form):
+    found = shared_api.get(f"{ROOT}/{read_only}/measurements", params={"format": form})
     assert found.status_code == 200, found.text
     table = read(found)
-    trials = api.get(f"{ROOT}/{swept}/trials").json()["items"]
+    trials = shared_api.get(f"{ROOT}/{read_only}/trials").json()["items"]
     keys = [(one["id"], step, layer) for one in trials for step in (0, 1, 3, 7, 20) for layer in (1, 2)]
     assert table.select("trial_id", "step", "layer").rows() == keys
     assert table.columns[:7] == [
@@ -64,7 +76,7 @@ def test_the_export_has_every_row_in_order_and_its_means_are_those_of_the_table(
     ]
     assert set(table["best_exponent_kind"].drop_nulls()) <= {"interior", "lower", "upper", "flat"}
     for metric in ("alignment", "alignment@0.25", "agop_singular_value@1", "train_loss", "generalisation_gap"):
-        rows = api.get(f"{ROOT}/{swept}/results", params={"metric": metric, "layer": 2}).json()["items"]
+        rows = shared_api.get(f"{ROOT}/{read_only}/results", params={"metric": metric, "layer": 2}).json()["items"]
         for row in rows:
             own = table.filter(
                 pl.col("training.weight_decay") == row["training.weight_decay"],
@@ -75,8 +87,8 @@ def test_the_export_has_every_row_in_order_and_its_means_are_those_of_the_table(
             assert row[f"{metric}_count"] == 3
 
 
-def test_an_export_by_network_has_one_row_per_step(api, swept):
-    table = read(api.get(f"{ROOT}/{swept}/measurements", params={"format": "csv", "level": "network"}))
+def test_an_export_by_network_has_one_row_per_step(shared_api, read_only):
+    table = read(shared_api.get(f"{ROOT}/{read_only}/measurements", params={"format": "csv", "level": "network"}))
     assert table.height == 6 * 5 and "layer" not in table.columns and "alignment" not in table.columns
     assert "train_loss" in table.columns and table["generalisation_gap"].null_count() == 0
 
@@ -89,11 +101,11 @@ def test_an_export_of_what_has_not_been_measured_is_an_empty_table(api, submit):
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("question", ["results", "curves", "phase"])
-def test_every_table_is_answered_in_every_format_with_the_same_names(api, swept, question, form):
-    path = f"{ROOT}/{swept}/{question}"
-    table = read(api.get(path, params={"format": form}))
+def test_every_table_is_answered_in_every_format_with_the_same_names(shared_api, read_only, question, form):
+    path = f"{ROOT}/{read_only}/{question}"
+    table = read(shared_api.get(path, params={"format": form}))
     assert {"training.weight_decay", "alignment_mean", "alignment_count"} <= set(table.columns)
-    answer = api.get(path).json()
+    answer = shared_api.get(path).json()
     if question == "results":
         assert table.to_dicts() == [pytest.approx(row) for row in answer["items"]]
     if question == "curves":
@@ -102,25 +114,25 @@ def test_every_table_is_answered_in_every_format_with_the_same_names(api, swept,
         )
 
 
-def test_the_accept_header_chooses_the_format_and_an_unknown_one_is_refused_with_the_known(api, swept):
-    path = f"{ROOT}/{swept}/results"
+def test_the_accept_header_chooses_the_format_and_an_unknown_one_is_refused_with_the_known(shared_api, read_only):
+    path = f"{ROOT}/{read_only}/results"
     wanted = {"Accept": "text/html, application/vnd.apache.parquet;q=0.9, */*;q=0.1"}
-    found = api.get(path, headers=wanted)
+    found = shared_api.get(path, headers=wanted)
     assert found.headers["content-type"] == "application/vnd.apache.parquet"
     assert pq.read_table(io.BytesIO(found.content)).num_rows == 2
-    assert api.get(path, headers={"Accept": "image/png"}).status_code == 406
-    refused = api.get(path, params={"format": "parquett"}).json()
+    assert shared_api.get(path, headers={"Accept": "image/png"}).status_code == 406
+    refused = shared_api.get(path, params={"format": "parquett"}).json()
     assert refused["errors"][0]["nearest"] == "parquet" and "csv" in refused["errors"][0]["allowed"]
 
 
-def test_a_phase_diagram_has_a_row_per_y_and_counts_its_trials(api, swept):
-    found = api.get(f"{ROOT}/{swept}/phase", params={"x": "training.weight_decay", "y": "seed"}).json()
+def test_a_phase_diagram_has_a_row_per_y_and_counts_its_trials(shared_api, read_only):
+    found = shared_api.get(f"{ROOT}/{read_only}/phase", params={"x": "training.weight_decay", "y": "seed"}).json()
     assert found["x_values"] == [0, 0.1] and found["y_values"] == [0, 1, 2]
     assert found["counts"] == [[1, 1]] * 3 and np.shape(found["values"]) == (3, 2)
-    trials = api.get(f"{ROOT}/{swept}/trials").json()["items"]
+    trials = shared_api.get(f"{ROOT}/{read_only}/trials").json()["items"]
     by_key = {(t["seed"], t["settings"]["training"]["weight_decay"]): t["final"]["alignment"] for t in trials}
     assert found["values"][1][0] == by_key[1, 0]
-    default = api.get(f"{ROOT}/{swept}/phase").json()
+    default = shared_api.get(f"{ROOT}/{read_only}/phase").json()
     assert (default["x"], default["y"]) == ("training.weight_decay", "training.learning_rate")
 
 
@@ -191,8 +203,10 @@ def test_metrics_with_a_parameter_have_curves_filters_and_verdicts(api, submit, 
 
 
 @pytest.mark.parametrize("reduce", ["first", "min", "max", "mean_last:2", "first_above:0.2", "first_below:0.5"])
-def test_a_reduction_is_what_the_series_say(api, swept, reduce):
-    table = read(api.get(f"{ROOT}/{swept}/measurements", params={"format": "parquet"})).filter(pl.col("layer") == 1)
+def test_a_reduction_is_what_the_series_say(shared_api, read_only, reduce):
+    table = read(shared_api.get(f"{ROOT}/{read_only}/measurements", params={"format": "parquet"})).filter(
+        pl.col("layer") == 1
+    )
     kind, _, number = reduce.partition(":")
     expected = {}
     for (key,), part in table.group_by("training.weight_decay"):
@@ -204,7 +218,7 @@ def test_a_reduction_is_what_the_series_say(api, swept, reduce):
             found = {"first": v[:1], "min": [v.min()], "max": [v.max()], "mean_last": [v[-2:].mean()]}
             values += list(found.get(kind, hits[:1]))
         expected[key] = np.array(values, float)
-    for row in api.get(f"{ROOT}/{swept}/results", params={"reduce": reduce}).json()["items"]:
+    for row in shared_api.get(f"{ROOT}/{read_only}/results", params={"reduce": reduce}).json()["items"]:
         values = expected[row["training.weight_decay"]]
         assert row["alignment_count"] == len(values)
         if len(values):
@@ -263,17 +277,17 @@ def test_what_is_kept_is_bounded():
     assert len([number for number in range(100) if kept.get(f"empty {number}")]) == 19
 
 
-def test_answers_are_compressed_unless_they_are_packed_already(api, swept):
-    path = f"{ROOT}/{swept}/measurements"
-    plain = api.get(path, params={"format": "ndjson"}, headers={"Accept-Encoding": "identity"})
+def test_answers_are_compressed_unless_they_are_packed_already(shared_api, read_only):
+    path = f"{ROOT}/{read_only}/measurements"
+    plain = shared_api.get(path, params={"format": "ndjson"}, headers={"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers
     for accepted, packed in {"gzip": "gzip", "gzip, zstd": "zstd", "zstd;q=0, gzip": "gzip"}.items():
         for form in ("csv", "ndjson"):
-            answer = api.get(path, params={"format": form}, headers={"Accept-Encoding": accepted})
+            answer = shared_api.get(path, params={"format": form}, headers={"Accept-Encoding": accepted})
             assert answer.headers["content-encoding"] == packed
         assert answer.text == plain.text
         for form in ("arrow", "parquet"):
-            answer = api.get(path, params={"format": form}, headers={"Accept-Encoding": accepted})
+            answer = shared_api.get(path, params={"format": form}, headers={"Accept-Encoding": accepted})
             assert "content-encoding" not in answer.headers
     lines = plain.text.splitlines()
     assert len(lines) == 60 and json.loads(lines[0])["step"] == 0

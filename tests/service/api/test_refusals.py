@@ -49,8 +49,8 @@ def check_problem(answer, status, code):
         ("GET", f"{ROOT}?tag=a%00", 422, "invalid_request"),
     ],
 )
-def test_wrong_addresses_and_parameters_are_refused(api, method, path, status, code):
-    check_problem(api.request(method, path), status, code)
+def test_wrong_addresses_and_parameters_are_refused(shared_api, method, path, status, code):
+    check_problem(shared_api.request(method, path), status, code)
 
 
 @pytest.mark.parametrize(
@@ -100,15 +100,15 @@ def test_wrong_questions_name_what_exists(api, submit, query, told):
         (b" " * 100_000, "application/json", 413, "too_large"),
     ],
 )
-def test_hostile_grids_are_refused_and_leave_nothing(api, path, body, media, status, code):
-    found = check_problem(api.post(ROOT + path, content=body, headers={"content-type": media}), status, code)
+def test_hostile_grids_are_refused_and_leave_nothing(shared_api, path, body, media, status, code):
+    found = check_problem(shared_api.post(ROOT + path, content=body, headers={"content-type": media}), status, code)
     assert "Traceback" not in json.dumps(found)
-    assert api.get(ROOT).json()["items"] == []
+    assert shared_api.get(ROOT).json()["items"] == []
 
 
-def test_a_grid_that_is_wrong_in_several_places_is_told_all_of_them(api, tiny_grid):
+def test_a_grid_that_is_wrong_in_several_places_is_told_all_of_them(shared_api, tiny_grid):
     grid = tiny_grid(axes={"training.weight_decya": [0], "network.depth": []}, seeds=0)
-    found = check_problem(api.post(ROOT, json=grid), 422, "invalid_grid")
+    found = check_problem(shared_api.post(ROOT, json=grid), 422, "invalid_grid")
     paths = {entry["path"] for entry in found["errors"]}
     assert {"axes.training.weight_decya", "axes.network.depth", "seeds"} <= paths
     nearest = {entry["path"]: entry.get("nearest") for entry in found["errors"]}
@@ -134,13 +134,13 @@ def test_markup_and_sql_in_names_is_data(api, submit):
         (b"0" * 300_000, "application/x-npz", 413),
     ],
 )
-def test_wrong_uploads_are_refused(api, body, media, status):
-    answer = api.post("/api/v1/datasets", params={"name": "x"}, content=body, headers={"content-type": media})
+def test_wrong_uploads_are_refused(shared_api, body, media, status):
+    answer = shared_api.post("/api/v1/datasets", params={"name": "x"}, content=body, headers={"content-type": media})
     assert answer.status_code == status and answer.headers["content-type"] == "application/problem+json"
-    assert api.get("/api/v1/datasets").json()["items"] == []
+    assert shared_api.get("/api/v1/datasets").json()["items"] == []
 
 
-def test_pickles_in_uploads_are_never_loaded(api):
+def test_pickles_in_uploads_are_never_loaded(shared_api):
     import io
 
     import numpy as np
@@ -152,7 +152,7 @@ def test_pickles_in_uploads_are_never_loaded(api):
     held = io.BytesIO()
     np.savez(held, x=np.array([Trap()], dtype=object), y=np.ones((1, 1)))
     headers = {"content-type": "application/x-npz"}
-    answer = api.post("/api/v1/datasets", params={"name": "x"}, content=held.getvalue(), headers=headers)
+    answer = shared_api.post("/api/v1/datasets", params={"name": "x"}, content=held.getvalue(), headers=headers)
     check_problem(answer, 422, "invalid_dataset")
 
 
@@ -176,8 +176,8 @@ def test_changes_that_cannot_be_stored_are_refused(api, submit, body):
 
 
 @pytest.mark.parametrize("body", [b"", b"grid=", b"grid=a:%20[", b"{}", b"\xff=\xff", b"grid=%00", b"a=1&" * 200])
-def test_wrong_forms_are_answered_with_a_page_that_says_so(api, body):
+def test_wrong_forms_are_answered_with_a_page_that_says_so(shared_api, body):
     for path in ("/submit", "/login", "/experiments/e999/pause"):
-        answer = api.post(path, content=body)
+        answer = shared_api.post(path, content=body)
         assert 400 <= answer.status_code < 500, (path, answer.status_code)
         assert answer.headers["content-type"].startswith("text/html")
