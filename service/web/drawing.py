@@ -42,6 +42,8 @@ class Wish:
     title: str = ""
     where: str = ""
     dash: str | None = None
+    room: int = 0
+    """Width in pixels that the figure may take; 0 in print."""
 
     @property
     def keys(self) -> list[str]:
@@ -90,9 +92,11 @@ def _curves(wish: Wish, source: Source) -> Any:
     against = "time" if wish.figure == "imbalance" else wish.against
     table = source.curves(metric, wish.keys, wish.layer, wish.where)
     _require(table, metric, wish.layer)
-    pooling = source.pooling(wish.keys, wish.where, with_running=True)
     look = CurveLook(
-        *(wish.color, wish.facet, against, wish.complement, wish.title, wish.layer, wish.dash, pooling, source.order)
+        *(wish.color, wish.facet, against, wish.complement, wish.title, wish.layer, wish.dash),
+        pooling=source.pooling(wish.keys, wish.where, with_running=True),
+        order=source.order,
+        room=wish.room,
     )
     return figures.metric_curves(table, metric, look)
 
@@ -104,7 +108,8 @@ def _phase(wish: Wish, source: Source) -> Any:
     found = source.phase(across, down, wish.metric, wish.layer, wish.where)
     if not any(sum(line) for line in found["counts"]):
         raise NothingToDraw(f"no completed trial with {wish.metric} in layer {wish.layer} to draw")
-    return figures.phase_diagram(found, wish.title, source.pooling([across, down], wish.where, with_running=False))
+    pooling = source.pooling([across, down], wish.where, with_running=False)
+    return figures.phase_diagram(found, wish.title, pooling, wish.room)
 
 
 def _exponent(wish: Wish, source: Source) -> Any:
@@ -113,7 +118,8 @@ def _exponent(wish: Wish, source: Source) -> Any:
     table = source.results(["best_exponent"], keys, 1, wish.where)
     _require(table, "best_exponent", 1)
     pooling = source.pooling(keys, wish.where, with_running=False)
-    return figures.exponent_by_depth(table, color=color, title=wish.title, pooling=pooling, order=source.order)
+    more: dict[str, Any] = {"pooling": pooling, "order": source.order, "room": wish.room}
+    return figures.exponent_by_depth(table, color=color, title=wish.title, **more)
 
 
 def _profile(wish: Wish, source: Source) -> Any:
@@ -130,6 +136,7 @@ def _profile(wish: Wish, source: Source) -> Any:
         dash=wish.dash,
         pooling=source.pooling(wish.keys, wish.where, with_running=False),
         order=source.order,
+        room=wish.room,
     )
 
 
@@ -144,7 +151,8 @@ def _spectra(wish: Wish, source: Source) -> Any:
     tables = {name: source.curves(name, keys or ["data.kind"], wish.layer, wish.where) for name in asked}
     _require(tables[asked[0]], asked[0], wish.layer)
     pooling = source.pooling(keys, wish.where, with_running=True)
-    return figures.spectra(tables, keys, title=wish.title, layer=wish.layer, pooling=pooling, order=source.order)
+    more: dict[str, Any] = {"pooling": pooling, "order": source.order, "room": wish.room}
+    return figures.spectra(tables, keys, title=wish.title, layer=wish.layer, **more)
 
 
 def _require(table: pl.DataFrame, metric: str, layer: Layer) -> None:

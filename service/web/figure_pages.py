@@ -21,11 +21,15 @@ router = APIRouter(include_in_schema=False)
 _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 _MEDIA = {"json": "application/json", "svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
 _MOST_POINTS = 200
+_LEAST_ROOM = 240
 SHOWN_METRICS = (
     *("alignment", "alignment_half", "alignment_one", "best_alignment", "best_exponent", "residual", "fact_alignment"),
     *("null_floor", "imbalance", "imbalance_relative", "train_loss", "test_loss", "relative_loss", "accuracy"),
     *("gradient_norm", "weight_norm", "agop_rank"),
 )
+
+
+Room = Annotated[int, Query(ge=0, le=8000, description="Width in pixels that the figure may take; 0 in print.")]
 
 
 def choices(
@@ -38,6 +42,7 @@ def choices(
     against: Literal["step", "time"] = "step",
     complement: bool = False,
     where: Where = "",
+    room: Room = 0,
 ) -> dict[str, Any]:
     """A figure's choices, as they stand in an address."""
     return {
@@ -50,6 +55,7 @@ def choices(
         "against": against,
         "complement": complement,
         "where": where,
+        "room": room,
     }
 
 
@@ -86,6 +92,7 @@ def figure(experiment_id: str, form: str, store: StoreDep, chosen: Choices, dark
     if form not in _MEDIA:
         raise NotFound(f"figures are answered as {', '.join(_MEDIA)}")
     one = get_experiment(store, experiment_id)
+    chosen = chosen | {"room": max(chosen["room"], _LEAST_ROOM) if chosen["room"] else 0}
     try:
         chart = draw(wish_of(one, chosen), StoreSource(store, experiment_id, one.grid))
     except NothingToDraw as nothing:
@@ -97,13 +104,18 @@ def figure(experiment_id: str, form: str, store: StoreDep, chosen: Choices, dark
 
 @router.get("/trials/{trial_id}/figure.{form}")
 def trial_figure(
-    trial_id: str, form: str, store: StoreDep, layer: Annotated[LayerText, Query()] = 1, dark: Dark = False
+    trial_id: str,
+    form: str,
+    store: StoreDep,
+    layer: Annotated[LayerText, Query()] = 1,
+    dark: Dark = False,
+    room: Room = 0,
 ) -> Response:
     """Every metric of a trial over its steps."""
     if form not in _MEDIA:
         raise NotFound(f"figures are answered as {', '.join(_MEDIA)}")
     series = trials.trial_series(store, trial_id, None, layer, _MOST_POINTS)
-    chart = figures.trial_panels(series, title=f"trial {trial_id}", layer=layer)
+    chart = figures.trial_panels(series, title=f"trial {trial_id}", layer=layer, room=room and max(room, _LEAST_ROOM))
     if chart is None:
         if form == "json":
             return JSONResponse({"nothing": "nothing was measured yet"}, headers=HEADERS)

@@ -22,6 +22,7 @@ from service.grid.help import settings_help
 from service.grid.value_order import ValueOrder
 from service.presets import get_preset, list_presets
 from service.questions.layers import LayerText
+from service.questions.pooling import short_names
 from service.questions.reductions import parse_reduction
 from service.settings import Settings
 from service.states import ExperimentState, TrialState
@@ -42,6 +43,7 @@ from service.web.page_route import HEADERS, PageRoute, form_of, render
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _ROWS = 50
 _MOST_GROUPS = 200
+_FOLDED_AT = 20
 _JUDGED_SECONDS = 0.4
 
 
@@ -117,6 +119,8 @@ def experiment(
         figures=FIGURES,
         metrics=list(dict.fromkeys((*SHOWN_METRICS, chosen["metric"]))),
         groups=groups[:_MOST_GROUPS],
+        folded=_FOLDED_AT,
+        short=dict(zip(one.axes, short_names(one.axes), strict=True)),
         left_out=max(0, len(groups) - _MOST_GROUPS),
         verdicts=verdicts,
         trials=page,

@@ -2,25 +2,17 @@
 
 import csv
 import io
-import itertools
-import json
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Literal
 
 import pytest
 from axe_core_python.sync_playwright import Axe
-from installed import installed
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from contexts import context_of
+from playwright.sync_api import Browser, Page, Route, expect
 
 from service.client import Client
 
-NFA = str(Path(sys.executable).with_name("nfa"))
 GRID = """\
 name: seen <script>document.title="x"</script>
 trial:
@@ -36,62 +28,6 @@ claims:
 """
 LONG = GRID.replace("steps: 3000", "steps: 9000000").replace("seen <script>", "long <script>")
 SWEEP_MS = 300_000
-# how fast a page answers is the machine's business
-expect.set_options(timeout=60_000)
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a service with its dispatcher."""
-    home = tmp_path_factory.mktemp("home")
-    plain = {key: value for key, value in os.environ.items() if not key.startswith("NFA_")}
-    process = subprocess.Popen(
-        [NFA, "up", "--port", "0", "--json"],
-        env=plain | {"NFA_HOME": str(home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    said = itertools.takewhile(lambda line: line != "}\n", process.stdout)
-    yield json.loads("".join(said) + "}")["url"]
-    process.terminate()
-    process.wait(30)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The system's Chromium, without a window."""
-    chromium = installed("chromium", "chromium-browser", "google-chrome", package="chromium")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-def _context(browser: Browser, service: str, **options: Any) -> BrowserContext:
-    """Cookies and windows of their own."""
-    context = browser.new_context(base_url=service, **options)
-    context.set_default_timeout(120_000)
-    return context
-
-
-@pytest.fixture
-def page(browser: Browser, service: str) -> Iterator[Page]:
-    """A page that fails the test on an error in its console, and on a request to any other host."""
-    context = _context(browser, service, accept_downloads=True)
-    opened, wrong = context.new_page(), []
-    opened.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
-    opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.on(
-        "request",
-        lambda request: (
-            wrong.append(request.url) if urlsplit(request.url).netloc not in (urlsplit(service).netloc, "") else None
-        ),
-    )
-    yield opened
-    context.close()
-    assert wrong == []
 
 
 def _submit(page: Page, grid: str) -> str:
@@ -163,7 +99,7 @@ def test_verdicts_that_the_last_refresh_finds_unjudged_come_without_a_reload(pag
 def test_ten_tabs_on_a_running_experiment_all_load_and_follow_it(browser: Browser, service: str) -> None:
     with Client(service) as client:
         experiment = client.submit(LONG.replace("long", "in ten tabs").encode()).id
-        context = _context(browser, service)
+        context = context_of(browser, service)
         tabs = [context.new_page() for _ in range(10)]
         for tab in tabs:
             # a browser keeps six connections to a host: a seventh stream would leave none
@@ -185,7 +121,7 @@ def test_a_running_experiment_is_cancelled_after_a_question(page: Page) -> None:
 
 
 def test_pages_fit_a_phone_and_every_field_has_a_label(browser: Browser, service: str) -> None:
-    context = _context(browser, service, viewport={"width": 390, "height": 844})
+    context = context_of(browser, service, viewport={"width": 390, "height": 844})
     page = context.new_page()
     for address in ("/", "/experiments/e1", "/submit", "/cluster", "/definitions", "/login"):
         page.goto(address)
@@ -203,7 +139,7 @@ def test_pages_fit_a_phone_and_every_field_has_a_label(browser: Browser, service
 def test_axe_finds_no_serious_violation_on_any_page(
     browser: Browser, service: str, scheme: Literal["light", "dark"]
 ) -> None:
-    context = _context(browser, service, color_scheme=scheme)
+    context = context_of(browser, service, color_scheme=scheme)
     page = context.new_page()
     addresses = ("/", "/experiments/e1", "/experiments/e1?trials_where=bogus+%3D+1", "/trials/t1", "/submit")
     for address in (*addresses, "/cluster", "/definitions", "/login", "/nothing/here"):
@@ -242,7 +178,7 @@ def _tab_to(page: Page, wanted: str) -> None:
 
 
 def test_everything_but_drawing_works_without_javascript(browser: Browser, service: str) -> None:
-    context = _context(browser, service, java_script_enabled=False)
+    context = context_of(browser, service, java_script_enabled=False)
     page = context.new_page()
     page.goto("/submit")
     page.get_by_role("button", name="Preview").click()

@@ -3,6 +3,7 @@
 A line is drawn through measured steps only, and breaks where nothing is defined.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +12,9 @@ import polars as pl
 
 from service.grid.value_order import ValueOrder
 from service.questions.pooling import Pooling
+from service.web.figures.following import followed
+from service.web.figures.hand import faded_unless, shown_by_legend, under_the_pointer, vertical_range, zooming
+from service.web.figures.layout import PRINTED, layout
 from service.web.figures.style import (
     POWERS,
     UNWRITTEN,
@@ -50,6 +54,8 @@ class CurveLook:
     dash: str | None = None
     pooling: Pooling | None = None
     order: ValueOrder = UNWRITTEN
+    room: int = PRINTED
+    """Width in pixels that the figure may take."""
 
     @property
     def facets(self) -> list[str]:
@@ -89,21 +95,57 @@ def metric_curves(curves: pl.DataFrame, metric: str, look: CurveLook) -> Any:
         for paths, name in (([look.color], "color"), ([look.dash] if look.dash else [], "dash"), (look.facets, "facet"))
     )
     frame = _prepared(curves.with_columns(color.labels, dash.labels, facet.labels), metric, look)
+    place = layout(look.room, len(facet.order), last=_fastest(curves, look))
     is_log = look.complement or metric in LOGARITHMIC
     y_title = f"1 − {metric_label(metric)}" if look.complement else metric_label(metric)
-    x, y = _x(look.against), _y(y_title, is_log, metric)
-    base: Any = alt.Chart().encode(x=x, color=hue(color.order, label(look.color)), detail="dash:N")
-    band = base.mark_area(opacity=0.22, invalid="break-paths-filter-domains").encode(
-        y=alt.Y("low:Q", title=y_title), y2="high:Q"
+    y, boxes = _y(_in_rows(y_title, place.height), is_log, metric, frame)
+    shown = [shown_by_legend("color"), *([shown_by_legend("dash")] if look.dash else [])]
+    hues = hue(color.order, label(look.color), is_below=place.legend_below)
+    base: Any = alt.Chart().encode(x=_x(look.against), color=hues, detail="dash:N")
+    band = base.mark_area(invalid="break-paths-filter-domains", clip=True).encode(
+        y=alt.Y("low:Q", title=_in_rows(y_title, place.height)), y2="high:Q", opacity=faded_unless(shown, 0.22)
     )
-    line = base.mark_line(strokeWidth=1.8, invalid="break-paths-filter-domains").encode(y=y)
+    line = base.mark_line(strokeWidth=1.8, invalid="break-paths-filter-domains", clip=True).encode(
+        y=y, opacity=faded_unless(shown, 1)
+    )
     if look.dash:
-        line = line.encode(strokeDash=dashes(dash.order, label(look.dash)))
-    theory, note = _theory(metric, look, x)
-    chart = alt.layer(band, line, *theory, data=alt.Data(values=frame.to_dicts())).properties(width=250, height=230)
+        line = line.encode(strokeDash=dashes(dash.order, label(look.dash), is_below=place.legend_below))
+    theory, note = _theory(metric, look, _x(look.against))
+    points = under_the_pointer(base.encode(y=y), _told(look, y_title), frame.height, ["color", "dash", "facet"])
+    layers = (band.add_params(zooming(), *shown), line, *theory, points)
+    chart = alt.layer(*layers, data=alt.Data(values=frame.to_dicts())).properties(
+        width=place.width, height=place.height
+    )
     subtitle = f"layer {look.layer}, " if metric.startswith(("align", "best", "resid", "fact")) else ""
     subtitle += f"median of {behind(curves[f'{metric}_count'], look.pooling, 'band from least to largest')}{note}"
-    return styled(panels(chart, facet.order), look.title or metric_label(metric), subtitle)
+    whole = panels(chart, facet.order, place.columns, place.width).add_params(*boxes)
+    return styled(whole, look.title or metric_label(metric), subtitle, place.line).properties(
+        usermeta=followed(curves, look.keys, [color.labels, dash.labels, facet.labels], _names(look))
+    )
+
+
+def _fastest(curves: pl.DataFrame, look: CurveLook) -> int:
+    """Values of the last of several settings that are told apart by panel."""
+    return curves[look.facets[-1]].n_unique() if len(look.facets) > 1 else 1
+
+
+def _names(look: CurveLook) -> dict[str, str]:
+    """How what tells lines apart is called beside a point -> its field."""
+    names = {"color": label(look.color), "dash": look.dash and label(look.dash), "facet": look.facet and "panel"}
+    return {title: field for field, title in names.items() if title}
+
+
+def _told(look: CurveLook, y_title: str) -> list[Any]:
+    """What a point says: its group, where it is, its value, how many trials are behind it, and the band."""
+    groups = [alt.Tooltip(f"{field}:N", title=title) for title, field in _names(look).items()]
+    return [
+        *groups,
+        alt.Tooltip("step:Q", title="step", format=","),
+        alt.Tooltip("median:Q", title=y_title, format=".6~g"),
+        alt.Tooltip("low:Q", title="least", format=".6~g"),
+        alt.Tooltip("high:Q", title="largest", format=".6~g"),
+        alt.Tooltip("count:Q", title="trials"),
+    ]
 
 
 def _x(against: str) -> Any:
@@ -114,18 +156,23 @@ def _x(against: str) -> Any:
     return alt.X("x:Q", title="step + 1", scale=alt.Scale(type="log", nice=False), axis=axis)
 
 
-def _y(title: str, is_log: bool, metric: str) -> Any:
+def _in_rows(title: str, height: int) -> str | list[str]:
+    """An axis' title, in two rows where it is longer than the axis."""
+    return title.split(" ", 1) if 6 * len(title) > height and " " in title else title
+
+
+def _y(title: str | list[str], is_log: bool, metric: str, frame: pl.DataFrame) -> tuple[Any, list[Any]]:
+    """The vertical axis, and the box that changes its range where the metric has one."""
     if is_log:
-        return alt.Y(
-            "median:Q",
-            title=title,
-            scale=alt.Scale(type="log"),
-            axis=alt.Axis(format="~e", labelExpr=POWERS, tickCount=6),
-        )
+        axis = alt.Axis(format="~e", labelExpr=POWERS, tickCount=6)
+        return alt.Y("median:Q", title=title, scale=alt.Scale(type="log"), axis=axis), []
     if metric in _ALIGNMENTS:
-        scale = alt.Scale(domain=[0, 1.02], nice=False)
-        return alt.Y("median:Q", title=title, scale=scale, axis=alt.Axis(format=".1f", tickCount=6))
-    return alt.Y("median:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g", tickCount=6))
+        least = [value for name in ("low", "median") if isinstance(value := frame[name].min(), float)]
+        bottom = max(0.0, math.floor(20 * min(least, default=0.0) - 0.2) / 20)
+        scale, box = vertical_range(bottom, 1 + 0.02 * (1 - bottom), (0.0, 1.0))
+        axis = alt.Axis(format="~g", tickCount=6)
+        return alt.Y("median:Q", title=title, scale=scale, axis=axis), [box] if bottom > 0 else []
+    return alt.Y("median:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g", tickCount=6)), []
 
 
 def _theory(metric: str, look: CurveLook, x: Any) -> tuple[list[Any], str]:
@@ -157,6 +204,8 @@ def _prepared(curves: pl.DataFrame, metric: str, look: CurveLook) -> pl.DataFram
         median.alias("median"),
         low.alias("low"),
         high.alias("high"),
+        pl.col("step"),
+        pl.col(f"{metric}_count").alias("count"),
         *map(pl.col, ("color", "dash", "facet")),
     ]
     if metric == "imbalance" and _DECAY in look.keys:
@@ -164,4 +213,6 @@ def _prepared(curves: pl.DataFrame, metric: str, look: CurveLook) -> pl.DataFram
         decayed = start * (-2 * pl.col(_DECAY).cast(pl.Float64) * pl.col("time")).exp()
         # where nobody measures so little, the line would only stretch the axis
         columns.append(pl.when(decayed > pl.col("imbalance_min").min() / 10).then(decayed).alias("theory"))
-    return curves.select(columns).sort("x").drop_nulls("x")
+    found = curves.select(columns).sort("x").drop_nulls("x")
+    # more digits are nowhere seen, and are most of what a page loads
+    return found.with_columns(pl.col(pl.Float64).round_sig_figs(7))

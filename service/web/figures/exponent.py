@@ -7,7 +7,11 @@ import polars as pl
 
 from service.grid.value_order import ValueOrder
 from service.questions.pooling import Pooling
+from service.web.figures.hand import faded_unless, shown_by_legend
+from service.web.figures.layout import PRINTED, layout
 from service.web.figures.style import UNWRITTEN, behind, hue, label, rule_color, styled, told
+
+_SAID = {"median": "median", "low": "least", "high": "largest"}
 
 
 def exponent_by_depth(
@@ -17,6 +21,7 @@ def exponent_by_depth(
     title: str = "",
     pooling: Pooling | None = None,
     order: ValueOrder = UNWRITTEN,
+    room: int = PRINTED,
 ) -> Any:
     """One point per depth and colour: median over its trials, whiskers from the least to the largest.
 
@@ -26,6 +31,7 @@ def exponent_by_depth(
         title: of the figure.
         pooling: what a point stands for.
         order: of the coloured setting's values.
+        room: width in pixels that the figure may take.
     """
     colors = told(results, [color] if color else [], "color", order)
     frame = results.select(
@@ -33,24 +39,35 @@ def exponent_by_depth(
         pl.col("best_exponent_median").alias("median"),
         pl.col("best_exponent_min").alias("low"),
         pl.col("best_exponent_max").alias("high"),
+        pl.col("best_exponent_count").alias("count"),
         colors.labels,
     ).drop_nulls()
+    place = layout(room, 1)
     depths = sorted(frame["depth"].unique().to_list())
     span = list(range(min(depths), max(depths) + 1)) if depths else [2]
     theory = [{"from": depth - 0.36, "to": depth + 0.36, "theory": 1 / depth} for depth in span]
     gap = 0.6 / max(len(colors.order), 1)
     places = {name: number for number, name in enumerate(colors.order)}
-    place = pl.col("color").replace_strict(places, return_dtype=pl.Float64)
-    frame = frame.with_columns((pl.col("depth") + gap * (place - (len(colors.order) - 1) / 2)).alias("x"))
+    shift = pl.col("color").replace_strict(places, return_dtype=pl.Float64)
+    frame = frame.with_columns((pl.col("depth") + gap * (shift - (len(colors.order) - 1) / 2)).alias("x"))
     scale = alt.Scale(domain=[span[0] - 0.5, span[-1] + 0.5], nice=False, zero=False)
     axis = alt.Axis(values=span, format="d", grid=False)
     x = alt.X("x:Q", title=label("network.depth"), axis=axis, scale=scale)
     y_title = "best exponent of the AGOP (dimensionless)"
     y = alt.Y("median:Q", title=y_title, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g"))
-    paint = hue(colors.order, label(color) if color else "")
+    shown = shown_by_legend("color")
+    paint = hue(colors.order, label(color) if color else "", is_below=place.legend_below)
     base: Any = alt.Chart(alt.Data(values=frame.to_dicts())).encode(x=x, color=paint)
-    whisker = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", title=y_title), y2="high:Q")
-    point = base.mark_point(filled=True, size=60, opacity=1).encode(y=y)
+    whisker = base.mark_rule(strokeWidth=1.5).encode(
+        y=alt.Y("low:Q", title=y_title), y2="high:Q", opacity=faded_unless([shown], 1)
+    )
+    said = [
+        alt.Tooltip("color:N", title=label(color) if color else "trials of"),
+        alt.Tooltip("depth:Q", title=label("network.depth")),
+        *(alt.Tooltip(f"{name}:Q", title=title, format=".6~g") for name, title in _SAID.items()),
+        alt.Tooltip("count:Q", title="trials"),
+    ]
+    point = base.mark_point(filled=True, size=60).encode(y=y, tooltip=said, opacity=faded_unless([shown], 1))
     line: Any = alt.Chart(alt.Data(values=theory)).mark_rule(strokeWidth=1.6, color=rule_color(), strokeDash=[4, 3])
     says = behind(results["best_exponent_count"], pooling, "whiskers from least to largest")
     chart = alt.layer(
@@ -58,10 +75,11 @@ def exponent_by_depth(
             x=alt.X("from:Q", title=label("network.depth"), axis=axis, scale=scale), x2="to:Q", y=alt.Y("theory:Q")
         ),
         whisker,
-        point,
-    ).properties(width=max(260, 84 * len(span)), height=240)
+        point.add_params(*([shown] if color else [])),
+    ).properties(width=place.width if room else max(260, 84 * len(span)), height=place.height if room else 240)
     return styled(
         chart,
         title or "Best exponent",
         f"layer 1, median of {says}; dashed: 1/L; undefined left out",
+        place.line,
     )

@@ -1,5 +1,6 @@
 """Phase diagram: a metric over two settings, with how many trials each cell has."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,16 +9,23 @@ import polars as pl
 
 from service.questions.number_format import number
 from service.questions.pooling import Pooling
+from service.questions.tables import column
+from service.web.figures.following import followed
+from service.web.figures.hand import PICKED
+from service.web.figures.layout import PRINTED, layout
 from service.web.figures.style import behind, label, metric_label, shown, styled
 
 
-def phase_diagram(found: Mapping[str, Any], title: str = "", pooling: Pooling | None = None) -> Any:
+def phase_diagram(
+    found: Mapping[str, Any], title: str = "", pooling: Pooling | None = None, room: int = PRINTED
+) -> Any:
     """Cells coloured by the metric, the value and the number of trials written in them; empty cells stay empty.
 
     Args:
         found: the answer of /phase: x, y, x_values, y_values, values, counts, metric, layer, reduce, agg.
         title: of the figure.
         pooling: what a cell stands for.
+        room: width in pixels that the figure may take.
     """
     x_order, y_order = ([shown(value) for value in found[name]] for name in ("x_values", "y_values"))
     cells = [
@@ -33,23 +41,50 @@ def phase_diagram(found: Mapping[str, Any], title: str = "", pooling: Pooling | 
         for x, value, count in zip(x_order, values, counts, strict=True)
         if value is not None
     ]
+    place = layout(room, 1)
     size = {"width": max(180, 64 * len(x_order)), "height": max(120, 46 * len(y_order))}
+    size["width"] = min(place.width, 150 * len(x_order)) if room else size["width"]
     x = alt.X(
         "x:N", sort=x_order, title=label(found["x"]), scale=alt.Scale(domain=x_order), axis=alt.Axis(labelAngle=0)
     )
     y = alt.Y("y:N", sort=y_order[::-1], title=label(found["y"]), scale=alt.Scale(domain=y_order[::-1]))
     base: Any = alt.Chart().encode(x=x, y=y)
     scale = alt.Scale(scheme="viridis", zero=False, nice=False)
-    legend = alt.Legend(title=[metric_label(found["metric"])], titleLimit=260, format="~g", gradientLength=140)
-    fill = base.mark_rect().encode(color=alt.Color("value:Q", scale=scale, legend=legend))
+    looks: dict[str, Any] = {"title": [metric_label(found["metric"])], "titleLimit": 260, "format": "~g"}
+    if place.legend_below:
+        looks |= {"orient": "bottom", "direction": "horizontal", "titleLimit": max(120, place.width)}
+    legend = alt.Legend(gradientLength=min(140, place.width), **looks)
+    said = [
+        alt.Tooltip("x:N", title=label(found["x"])),
+        alt.Tooltip("y:N", title=label(found["y"])),
+        alt.Tooltip("value:Q", title=metric_label(found["metric"]), format=".6~g"),
+        alt.Tooltip("seeds:Q", title="trials"),
+    ]
+    picked = alt.selection_point(name=PICKED, fields=["x", "y"], on="click", clear=False, toggle=False, empty=False)
+    fill = base.mark_rect(cursor="pointer").encode(color=alt.Color("value:Q", scale=scale, legend=legend), tooltip=said)
     middle = _middle([value for line in found["values"] for value in line if value is not None])
     ink = alt.condition(f"datum.value > {middle}", alt.value("black"), alt.value("white"))
+    is_told = size["width"] >= 34 * len(x_order)
     value = base.mark_text(fontSize=12, dy=-7).encode(text="text:N", color=ink)
     count = base.mark_text(fontSize=10, dy=8).encode(text="count:N", color=ink)
-    chart = alt.layer(fill, value, count, data=alt.Data(values=cells)).properties(**size)
+    texts = (value, count) if is_told else ()
+    chart = alt.layer(fill.add_params(picked), *texts, data=alt.Data(values=cells)).properties(**size)
     says = behind(pl.Series([cell["seeds"] for cell in cells], dtype=pl.Int64), pooling, "")
-    subtitle = f"layer {found['layer']}, {found['agg']} of the {found['reduce']} value over, in a cell, {says}"
-    return styled(chart, title or metric_label(found["metric"]), subtitle)
+    subtitle = f"layer {found['layer']}, {found['agg']} of the {found['reduce']} value; in a cell {says}"
+    cells_at = pl.DataFrame(
+        [
+            column(name, [value for value, _ in pairs] if name == found["x"] else [value for _, value in pairs])
+            for pairs in [list(itertools.product(found["x_values"], found["y_values"]))]
+            for name in (found["x"], found["y"])
+        ]
+    )
+    labels = [
+        pl.Series("x", [x for x, _ in itertools.product(x_order, y_order)], dtype=pl.String),
+        pl.Series("y", [y for _, y in itertools.product(x_order, y_order)], dtype=pl.String),
+    ]
+    return styled(chart, title or metric_label(found["metric"]), subtitle, place.line).properties(
+        usermeta=followed(cells_at, [found["x"], found["y"]], labels)
+    )
 
 
 def _number(value: float | None) -> str:

@@ -7,6 +7,9 @@ import polars as pl
 
 from service.grid.value_order import ValueOrder
 from service.questions.pooling import Pooling
+from service.web.figures.following import followed
+from service.web.figures.hand import faded_unless, shown_by_legend, under_the_pointer, zooming
+from service.web.figures.layout import PRINTED, layout
 from service.web.figures.style import UNWRITTEN, behind, dashes, hue, label, panels, rule_color, styled, told
 
 
@@ -20,6 +23,7 @@ def exponent_profile(
     dash: str | None = None,
     pooling: Pooling | None = None,
     order: ValueOrder = UNWRITTEN,
+    room: int = PRINTED,
 ) -> Any:
     """Final alignment at every recorded exponent, a line per colour.
 
@@ -32,6 +36,7 @@ def exponent_profile(
         dash: path of the setting told apart by dashes.
         pooling: what a point stands for.
         order: of the settings' values.
+        room: width in pixels that the figure may take.
     """
     facets = facet.split(",") if facet else []
     hues, dash_told, panel = (
@@ -55,15 +60,35 @@ def exponent_profile(
     floor = min(0.9, float(low)) - 0.02 if isinstance(low, float) else 0.0
     x = alt.X("exponent:Q", title="exponent a (dimensionless)", scale=alt.Scale(zero=True))
     y = alt.Y("value:Q", title=y_title, scale=alt.Scale(domain=[floor, 1.005], nice=False), axis=alt.Axis(format=".2f"))
-    base: Any = alt.Chart().encode(x=x, y=y, color=hue(hues.order, label(color)), detail="dash:N")
-    line = base.mark_line(strokeWidth=1.8)
+    place = layout(room, len(panel.order), last=1, printed=(240, 200))
+    shown = [shown_by_legend("color"), *([shown_by_legend("dash")] if dash else [])]
+    paint = hue(hues.order, label(color), is_below=place.legend_below)
+    base: Any = alt.Chart().encode(x=x, y=y, color=paint, detail="dash:N")
+    line = base.mark_line(strokeWidth=1.8).encode(opacity=faded_unless(shown, 1))
     if dash:
-        line = line.encode(strokeDash=dashes(dash_told.order, label(dash)))
-    layers = [line, base.mark_point(filled=True, size=28, opacity=1)]
+        line = line.encode(strokeDash=dashes(dash_told.order, label(dash), is_below=place.legend_below))
+    dots = base.mark_point(filled=True, size=28).encode(opacity=faded_unless(shown, 1))
+    layers = [line.add_params(zooming(), *shown), dots]
     if frame["theory"].null_count() < frame.height and color != "network.depth":
         mark: Any = alt.Chart().mark_rule(strokeDash=[4, 3], color=rule_color())
         layers.append(mark.encode(x=alt.X("mean(theory):Q")))
-    chart = alt.layer(*layers, data=alt.Data(values=frame.to_dicts())).properties(width=240, height=200)
+    told_there = [
+        *(alt.Tooltip(f"{field}:N", title=title) for title, field in _named(color, dash, facet).items()),
+        alt.Tooltip("exponent:Q"),
+        alt.Tooltip("value:Q", title=y_title, format=".6~g"),
+    ]
+    layers.append(under_the_pointer(base, told_there, frame.height, ["color", "dash", "facet"]))
+    chart = alt.layer(*layers, data=alt.Data(values=frame.to_dicts()))
+    chart = chart.properties(width=place.width, height=place.height)
     counts = pl.concat([results[name.replace("_median", "_count")].cast(pl.Int64) for name in names])
     subtitle = f"at the end of training, median of {behind(counts, pooling, '')}; dashed: 1/L"
-    return styled(panels(chart, panel.order), title or "Alignment against exponent", subtitle)
+    whole = panels(chart, panel.order, place.columns, place.width)
+    keys = [path for path in (color, dash, *facets) if path]
+    return styled(whole, title or "Alignment against exponent", subtitle, place.line).properties(
+        usermeta=followed(results, keys, [hues.labels, dash_told.labels, panel.labels], _named(color, dash, facet))
+    )
+
+
+def _named(color: str, dash: str | None, facet: str | None) -> dict[str, str]:
+    """How what tells points apart is called beside one -> its field."""
+    return {label(color): "color"} | ({label(dash): "dash"} if dash else {}) | ({"panel": "facet"} if facet else {})

@@ -8,6 +8,9 @@ import polars as pl
 
 from service.grid.value_order import ValueOrder
 from service.questions.pooling import Pooling
+from service.web.figures.following import followed
+from service.web.figures.hand import faded_unless, shown_by_legend, under_the_pointer, zooming
+from service.web.figures.layout import PRINTED, layout
 from service.web.figures.style import POWERS, UNWRITTEN, behind, hue, panels, styled, told
 
 
@@ -19,6 +22,7 @@ def spectra(
     layer: int | str = 1,
     pooling: Pooling | None = None,
     order: ValueOrder = UNWRITTEN,
+    room: int = PRINTED,
 ) -> Any:
     """One line per index, largest singular value first; a panel for every combination of the settings.
 
@@ -29,6 +33,7 @@ def spectra(
         layer: whose AGOP.
         pooling: what a line stands for.
         order: of the settings' values.
+        room: width in pixels that the figure may take.
     """
     frame = pl.concat([_lines(name, table, keys, order) for name, table in curves.items()])
     every = pl.concat([table.select(keys) for table in curves.values()]) if keys else pl.DataFrame()
@@ -38,13 +43,30 @@ def spectra(
     x = alt.X("x:Q", title="step + 1", scale=alt.Scale(type="log", nice=False), axis=axis)
     y_axis = alt.Axis(format="~e", labelExpr=POWERS, tickCount=6)
     y = alt.Y("median:Q", title="singular value of the Jacobian", scale=alt.Scale(type="log"), axis=y_axis)
-    base: Any = alt.Chart().encode(x=x, color=hue(indices, "index i"))
-    band = base.mark_area(opacity=0.22, invalid="break-paths-filter-domains").encode(y=alt.Y("low:Q"), y2="high:Q")
-    line = base.mark_line(strokeWidth=1.8, invalid="break-paths-filter-domains").encode(y=y)
-    chart = alt.layer(band, line, data=alt.Data(values=frame.to_dicts())).properties(width=230, height=190)
+    facets = told(every, keys, "facet", order).order
+    place, shown = layout(room, len(facets), printed=(230, 190)), shown_by_legend("color")
+    base: Any = alt.Chart().encode(x=x, color=hue(indices, "index i", is_below=place.legend_below))
+    broken: dict[str, Any] = {"invalid": "break-paths-filter-domains", "clip": True}
+    band = base.mark_area(**broken).encode(y=alt.Y("low:Q"), y2="high:Q", opacity=faded_unless([shown], 0.22))
+    line = base.mark_line(strokeWidth=1.8, **broken).encode(y=y, opacity=faded_unless([shown], 1))
+    said = [
+        alt.Tooltip("color:N", title="index i"),
+        *([alt.Tooltip("facet:N", title="panel")] if keys else []),
+        alt.Tooltip("x:Q", title="step + 1", format=","),
+        *(alt.Tooltip(f"{name}:Q", title=name, format=".6~g") for name in ("median", "low", "high")),
+    ]
+    points = under_the_pointer(base.encode(y=y), said, frame.height, ["facet"])
+    layers = (band.add_params(zooming(), shown), line, points)
+    chart = alt.layer(*layers, data=alt.Data(values=frame.to_dicts()))
+    chart = chart.properties(width=place.width, height=place.height)
     says = behind(counts, pooling, "band from least to largest")
     subtitle = f"layer {layer}, median of {says}; square roots of AGOP eigenvalues"
-    return styled(panels(chart, told(every, keys, "facet", order).order), title or "Spectrum", subtitle)
+    whole = panels(chart, facets, place.columns, place.width)
+    return styled(whole, title or "Spectrum", subtitle, place.line).properties(
+        usermeta=followed(
+            every, keys, [told(every, keys, "facet", order).labels], {"index i": "color", "panel": "facet"}
+        )
+    )
 
 
 def _lines(name: str, table: pl.DataFrame, keys: Sequence[str], order: ValueOrder) -> pl.DataFrame:

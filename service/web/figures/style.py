@@ -5,6 +5,7 @@ its light end, on a dark ground without its dark one.
 """
 
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -51,7 +52,7 @@ POWERS = "datum.value === 1 ? '1' : replace(datum.label, 'e+', 'e')"
 
 def label(path: str) -> str:
     """A setting's name on an axis or a legend."""
-    return _LABELS.get(path, path)
+    return _LABELS.get(path, path.rpartition(".")[2].replace("_", " "))
 
 
 def metric_label(metric: str) -> str:
@@ -122,36 +123,57 @@ def hues(count: int) -> list[str]:
     return [_STOPS[round(place * (len(_STOPS) - 1) / (count - 1))] for place in range(count)]
 
 
-def hue(order: Sequence[str], title: str) -> Any:
+def hue(order: Sequence[str], title: str, *, is_below: bool = False) -> Any:
     """Colour by the column `color`, in the order of its values, also in the legend."""
     order = list(order)
     scale = alt.Scale(domain=order, range=hues(len(order)))
-    legend = alt.Legend(symbolType="stroke", symbolOpacity=1, labelLimit=220, titleLimit=220) if title else None
+    looks: dict[str, Any] = {
+        "symbolType": "stroke",
+        "symbolOpacity": 1,
+        "labelLimit": 220,
+        "titleLimit": 220,
+        **_place(is_below),
+    }
+    legend = alt.Legend(**looks) if title else None
     return alt.Color("color:N", title=title, sort=order, scale=scale, legend=legend)
 
 
-def dashes(order: Sequence[str], title: str) -> Any:
+def _place(is_below: bool) -> dict[str, Any]:
+    """Where a legend stands: at the side, or below where there is no room."""
+    return {"orient": "bottom", "direction": "horizontal", "columns": 4} if is_below else {}
+
+
+def dashes(order: Sequence[str], title: str, *, is_below: bool = False) -> Any:
     """Patterns of dashes by the column `dash`, the first one unbroken."""
     patterns = [_DASHES[place % len(_DASHES)] for place in range(len(order))]
-    legend = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolStrokeColor=_GREY, labelLimit=220, titleLimit=220)
+    looks: dict[str, Any] = {"symbolType": "stroke", "symbolOpacity": 1, "symbolStrokeColor": _GREY, "labelLimit": 220}
+    legend = alt.Legend(**looks, titleLimit=220, **_place(is_below))
     return alt.StrokeDash(
         "dash:N", title=title, sort=list(order), scale=alt.Scale(domain=list(order), range=patterns), legend=legend
     )
 
 
-def panels(chart: Any, order: Sequence[str], columns: int = 3) -> Any:
+def panels(chart: Any, order: Sequence[str], columns: int = 3, width: int = 240) -> Any:
     """A panel for every value of the column `facet`, or the chart itself where there is only one without a name."""
     order = list(order)
     if order == [""]:
         return chart
-    header = alt.Header(title=None, labelFontSize=12, labelFontWeight="bold", labelLimit=240)
-    return chart.facet(facet=alt.Facet("facet:N", sort=order, header=header), columns=columns)
+    looks: dict[str, Any] = {"labelFontSize": 12, "labelFontWeight": "bold", "labelLimit": width}
+    if any(", " in name and 7 * len(name) > width for name in order):
+        looks["labelExpr"] = "split(datum.label, ', ')"
+    header = alt.Header(title=None, **looks)
+    return chart.facet(facet=alt.Facet("facet:N", sort=order, header=header), columns=columns, spacing=22)
 
 
-def styled(chart: Any, title: str, subtitle: str) -> Any:
-    """The whole figure with its title, on a white ground that prints."""
+def styled(chart: Any, title: str, subtitle: str, line: int = _LINE) -> Any:
+    """The whole figure with its title, in lines of so many characters, on a white ground that prints."""
     heading = alt.TitleParams(
-        title, subtitle=_in_lines(subtitle), anchor="start", offset=12, fontSize=14, subtitleColor=_SOFT
+        _wrapped(title, int(0.8 * line)),
+        subtitle=_in_lines(subtitle, line),
+        anchor="start",
+        offset=12,
+        fontSize=14,
+        subtitleColor=_SOFT,
     )
     return (
         chart.properties(title=heading)
@@ -162,16 +184,24 @@ def styled(chart: Any, title: str, subtitle: str) -> Any:
     )
 
 
-def _in_lines(text: str) -> str | list[str]:
-    """A long subtitle in lines that end where a part of it does."""
-    parts = text.split("; ")
-    lines = [parts[0]]
-    for part in parts[1:]:
-        if len(lines[-1]) + len(part) < _LINE or part.startswith("pooled over"):
+def _in_lines(text: str, most: int) -> str | list[str]:
+    """A long subtitle in lines that end where a part of it does; one part is broken only where it alone is too long."""
+    if len(text) <= most:
+        return text
+    lines: list[str] = []
+    for part in text.split("; "):
+        if lines and (len(lines[-1]) + len(part) + 2 <= most or (part.startswith("pooled over") and most >= _LINE)):
             lines[-1] += f"; {part}"
         else:
             lines.append(part)
-    return lines if len(lines) > 1 else text
+    found = [short for line in lines for short in (textwrap.wrap(line, most) if most < _LINE else [line])]
+    return found if len(found) > 1 else text
+
+
+def _wrapped(text: str, most: int) -> str | list[str]:
+    """A title in lines of so many characters."""
+    lines = textwrap.wrap(text, most)
+    return lines if len(lines) > 1 and most < _LINE * 0.8 else text
 
 
 def dark(chart: Any) -> Any:

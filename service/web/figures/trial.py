@@ -6,38 +6,43 @@ from typing import Any
 import altair as alt
 
 from service.web.figures.curves import LOGARITHMIC
+from service.web.figures.layout import PRINTED, layout
 from service.web.figures.style import POWERS, hues, metric_label, styled
 
 _CLOCKS = ("step", "time")
 _SINGULAR = "agop_singular_value@"
-_COLUMNS = 3
+_BESIDE = 44
+"""Each panel has an axis of its own."""
 
 
-def trial_panels(series: Mapping[str, Sequence[Any]], *, title: str, layer: int | str) -> Any | None:
+def trial_panels(
+    series: Mapping[str, Sequence[Any]], *, title: str, layer: int | str, room: int = PRINTED
+) -> Any | None:
     """One panel per numeric metric with a value, against step on a logarithmic axis; None where there is none.
 
     Args:
         series: step, and METRIC -> values of one trial, null where undefined: a line is not drawn across it.
         title: of the figure.
         layer: whose metrics of layers these are.
+        room: width in pixels that the figure may take.
     """
     steps = [step + 1 for step in series.get("step", ())]
     spectrum = {name: values for name, values in series.items() if name.startswith(_SINGULAR)}
+    place = layout(room, max(len(series), 3), printed=(240, 110))
     drawn = [
-        _panel(steps, metric, {metric: values})
+        _panel(steps, metric, {metric: values}, place.width)
         for metric, values in series.items()
         if metric not in _CLOCKS and metric not in spectrum and _is_numeric(values)
     ]
     if any(_is_numeric(values) for values in spectrum.values()):
-        drawn.append(_panel(steps, "singular values, largest to smallest", spectrum))
+        drawn.append(_panel(steps, "singular values, largest to smallest", spectrum, place.width))
     if not drawn:
         return None
-    return styled(
-        alt.concat(*drawn, columns=_COLUMNS).resolve_scale(color="independent"), title, f"layer {layer}, 1 seed"
-    )
+    whole = alt.concat(*drawn, columns=place.columns).resolve_scale(color="independent")
+    return styled(whole, title, f"layer {layer}, 1 seed", place.line)
 
 
-def _panel(steps: Sequence[int], name: str, lines: Mapping[str, Sequence[Any]]) -> Any:
+def _panel(steps: Sequence[int], name: str, lines: Mapping[str, Sequence[Any]], width: int) -> Any:
     is_log = name in LOGARITHMIC or len(lines) > 1
     rows = [
         {"x": step, "value": None if is_log and value is not None and value <= 0 else value, "line": line}
@@ -58,8 +63,17 @@ def _panel(steps: Sequence[int], name: str, lines: Mapping[str, Sequence[Any]]) 
             x=alt.X("x:Q", title="step + 1", scale=alt.Scale(type="log", nice=False), axis=x_axis),
             y=alt.Y("value:Q", title=None, scale=scale, axis=y_axis),
             color=alt.Color("line:N", legend=None, scale=colors),
+            tooltip=[
+                alt.Tooltip("line:N", title="metric"),
+                alt.Tooltip("x:Q", title="step + 1", format=","),
+                alt.Tooltip("value:Q", format=".6~g"),
+            ],
         )
-        .properties(width=240, height=110, title=alt.TitleParams(metric_label(name), fontSize=11, anchor="start"))
+        .properties(
+            width=max(120, width - _BESIDE),
+            height=110,
+            title=alt.TitleParams(metric_label(name), fontSize=11, anchor="start"),
+        )
     )
 
 

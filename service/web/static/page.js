@@ -1,5 +1,6 @@
 // What pages do beyond plain HTML: live parts, the figure, the preview of a grid. Without it everything still works by reloading.
 const LEAST_MS = 1500, POLL_MS = 2000, STREAMS = 2;
+document.documentElement.classList.add("scripted");
 const night = matchMedia("(prefers-color-scheme: dark)");
 
 async function refresh() {
@@ -8,7 +9,7 @@ async function refresh() {
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of document.querySelectorAll("[data-live]")) {
     const next = fresh.getElementById(part.id);
-    const isInUse = part.contains(document.activeElement) || part.querySelector("details[open]");
+    const isInUse = part.contains(document.activeElement) || part.querySelector("details[open], input:checked");
     if (next && !isInUse && next.innerHTML !== part.innerHTML) part.replaceChildren(...next.childNodes);
     if (next) part.dataset.live = next.dataset.live;
   }
@@ -21,18 +22,97 @@ function poll() {
   polling = setTimeout(() => { polling = null; refresh(); }, POLL_MS);
 }
 
+let drawn = { text: "", view: null }, drawing = 0;
+
 async function draw() {
   const place = document.getElementById("figure");
   if (!place || !window.vegaEmbed) return;
-  const ground = night.matches ? "&dark=true" : "";
+  const number = ++drawing, inside = place.clientWidth - 18;
+  const ground = `${night.matches ? "&dark=true" : ""}&room=${Math.max(inside, 240)}`;
   const answer = await fetch(place.dataset.spec + ground, { headers: { Accept: "application/json" } });
+  if (number !== drawing) return;
   if (!answer.ok) { place.textContent = (await answer.json()).detail; return; }
-  const spec = await answer.json();
+  const text = await answer.text();
+  // what has not changed stays as it was zoomed
+  if (text === drawn.text) return;
+  const spec = JSON.parse(text);
   if (spec.nothing) { place.textContent = `Not drawn: ${spec.nothing}.`; return; }
-  const options = { ast: true, defaultStyle: false, actions: false, tooltip: false, renderer: "canvas" };
-  await window.vegaEmbed(place, spec, options);
+  const options = { ast: true, defaultStyle: false, actions: false, tooltip, renderer: "canvas" };
+  if (drawn.view) drawn.view.finalize();
+  const made = await window.vegaEmbed(place, spec, options);
+  drawn = { text, view: made.view, said: spec.usermeta && spec.usermeta.nfa && spec.usermeta.nfa.said };
+  place.view = made.view;
   place.dataset.drawn = "yes";
+  place.dataset.width = inside;
+  followed(place, made.view, spec);
+  const again = document.getElementById("again");
+  if (again) again.hidden = !(spec.params || []).length;
 }
+
+// What the pointer is on. Only text is set, and the place by properties, which a strict policy allows.
+function tooltip(_handler, event, item, value) {
+  let told = document.getElementById("told");
+  if (!value) { if (told) told.hidden = true; return; }
+  const nearest = item && item.datum && item.datum.datum, words = drawn.said || {};
+  if (nearest) for (const name of Object.keys(value)) if (words[name]) value[name] = nearest[words[name]];
+  if (!told) {
+    told = document.body.appendChild(document.createElement("div"));
+    told.id = "told"; told.setAttribute("role", "tooltip");
+  }
+  told.replaceChildren(...Object.entries(value).map(([name, content]) => {
+    const row = document.createElement("div"), key = document.createElement("span");
+    key.textContent = name; row.append(key, String(content)); return row;
+  }));
+  told.hidden = false;
+  told.style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - told.offsetWidth - 8))}px`;
+  told.style.top = `${Math.min(event.clientY + 14, innerHeight - told.offsetHeight - 8)}px`;
+}
+
+// A click on a line or a cell leads to the trials behind it; a drag, or a click where nothing is near, does not.
+const NEAR = 14;
+
+function followed(place, view, spec) {
+  const where = spec.usermeta && spec.usermeta.nfa && spec.usermeta.nfa.where;
+  if (!where || !place.dataset.trials) return;
+  let from = null;
+  view.container().addEventListener("pointerdown", (event) => { from = [event.clientX, event.clientY]; }, { capture: true });
+  view.addEventListener("click", (event, item) => {
+    const near = item && item.datum;
+    if (!near || !from || Math.hypot(event.clientX - from[0], event.clientY - from[1]) > 4) return;
+    if (near.datum && distance(view, near, event) > NEAR) return;
+    const mark = near.datum || near;
+    for (const names of [["color", "dash", "facet"], ["x", "y"], ["facet"]]) {
+      const found = where[JSON.stringify(names.map((name) => mark[name]))];
+      if (found === undefined) continue;
+      const target = new URL(place.dataset.trials, location.href), asked = target.searchParams.get("where");
+      const both = asked && found ? `(${asked}) and ${found}` : asked || found;
+      if (both) target.searchParams.set("trials_where", both);
+      target.hash = "h-trials";
+      location.assign(target);
+      return;
+    }
+  });
+}
+
+// Pixels between the pointer and a point, which is placed within its panel.
+function distance(view, point, event) {
+  const ground = view.container().querySelector("canvas, svg").getBoundingClientRect();
+  const [x, y] = view.origin(), around = view.padding();
+  let left = ground.left + around.left + x + point.x, top = ground.top + around.top + y + point.y;
+  for (let group = point.mark && point.mark.group; group; group = group.mark && group.mark.group) {
+    left += group.x || 0; top += group.y || 0;
+  }
+  return Math.hypot(event.clientX - left, event.clientY - top);
+}
+
+let resized = null;
+addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(() => {
+    const place = document.getElementById("figure");
+    if (place && Math.abs(place.clientWidth - 18 - place.dataset.width) > 8) draw();
+  }, 200);
+});
 
 // A browser opens six connections to a host, whatever the number of its tabs, and an event stream keeps one of them. So a few
 // tabs of a browser listen, each under a lock that ends with it, and the others ask. Where there are no locks (plain HTTP to
@@ -114,5 +194,7 @@ if (area) previewed(area);
 const live = document.querySelector('[data-live="events"]');
 if (live) follow(live);
 poll();
+const again = document.getElementById("again");
+if (again) again.addEventListener("click", () => { drawn.text = ""; draw(); });
 night.addEventListener("change", draw);
 draw();

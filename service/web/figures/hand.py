@@ -1,0 +1,67 @@
+"""How figures answer the hand: zoom and pan, legends that show and hide, a point under the pointer, a click.
+
+All of it are parameters of the one definition. A drawing that nobody touches looks as if they were not there.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import altair as alt
+
+PICKED: Final = "picked"
+"""The parameter that a page listens to: what was clicked."""
+WHOLE: Final = "whole"
+_FADED: Final = 0.06
+_NEAREST_AMONG: Final = 12_000
+"""Points among which the nearest is sought: more would make every move of the pointer slow."""
+
+
+def zooming() -> Any:
+    """Drag to move, Shift and wheel to zoom, double click for the whole again; a wheel alone scrolls the page."""
+    return alt.selection_interval(name="zoom", bind="scales", zoom="wheel![event.shiftKey]", clear="dblclick")
+
+
+def shown_by_legend(field: str) -> Any:
+    """A click on an entry of a legend shows that alone, further ones add and take away; none chosen: all."""
+    return alt.selection_point(name=f"{field}_shown", fields=[field], bind="legend", toggle="true")
+
+
+def faded_unless(shown: Sequence[Any], opacity: float) -> Any:
+    """The opacity of marks: this where their legends' entries are shown."""
+    condition = shown[0]
+    for one in shown[1:]:
+        condition = condition & one
+    return alt.condition(condition, alt.value(opacity), alt.value(_FADED))
+
+
+def under_the_pointer(base: Any, tooltip: Sequence[Any], count: int, fields: Sequence[str]) -> Any:
+    """Points that are seen under the pointer alone, say what they are, and are picked by a click.
+
+    Args:
+        base: with the encodings of the lines.
+        tooltip: what they say.
+        count: how many there are.
+        fields: by which the group of a picked point is known.
+    """
+    over = alt.selection_point(
+        name="over", on="pointerover", clear="pointerout", nearest=count <= _NEAREST_AMONG, empty=False
+    )
+    picked = alt.selection_point(name=PICKED, fields=list(fields), on="click", clear=False, toggle=False, empty=False)
+    return (
+        base.mark_point(filled=True, size=70, cursor="pointer")
+        .encode(tooltip=list(tooltip), opacity=alt.condition(over, alt.value(1), alt.value(0)))
+        .add_params(over, picked)
+    )
+
+
+def vertical_range(low: float, high: float, whole: tuple[float, float]) -> tuple[Any, Any]:
+    """A scale that ends where the data do, and the box that a click makes it go over the whole range with.
+
+    Args:
+        low: the least value that is drawn.
+        high: where the axis ends above.
+        whole: the range of the metric.
+    """
+    box = alt.param(name=WHOLE, value=False, bind=alt.binding_checkbox(name=f"from {whole[0]:g} "))
+    expression = f"{WHOLE} ? {whole[0]} : {low}"
+    return alt.Scale(domainMin=alt.ExprRef(expression), domainMax=high, nice=False, zero=False), box
