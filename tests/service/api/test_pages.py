@@ -174,7 +174,7 @@ def test_a_figure_tells_every_axis_apart_and_names_what_it_pools(api, four_axes)
     assert len({(row["color"], row["dash"], row["facet"]) for row in rows}) == 24
     assert list(dict.fromkeys(row["color"] for row in sorted(rows, key=lambda row: row["x"]))) == ["0", "0.1"]
     panels = spec["facet"]["sort"]
-    assert panels[:3] == [f"depth L = 2, network.activation = {word}" for word in ("tanh", "relu", "linear")]
+    assert panels[:3] == [f"depth L = 2, activation = {word}" for word in ("tanh", "relu", "linear")]
     said, _ = told(api, four_axes, dash="none", facet="network.width")
     assert "12 trials: 2 seeds x 6 settings; pooled over depth, activation" in said
     for figure, pooled in (("phase", "width, depth"), ("exponent", "width, activation")):
