@@ -31,7 +31,8 @@ def readme(study: Study, files: Mapping[str, Written], verdicts: Verdicts) -> by
     lines += [
         "",
         "A table's columns are trial_id, seed, the axes of the grid, step, time, layer and the metrics, ordered by",
-        "trial, step and layer; undefined is null. `GET /metric-definitions` of the service says what each metric is.",
+        "trial, step and layer; undefined is null. Layers are numbered from 1 in forward order; where they have names,",
+        "`settings.layers` of a trial lists these by number. `GET /metric-definitions` says what each metric is.",
         "",
         "## Check and use it",
         "",

@@ -24,11 +24,17 @@ from service.store.reports import End
 from service.store.session import Store, open_store
 from service.store.thinning import thin_experiment
 
+GRAPH = [{"conv": {"channels": 2, "kernel": 3, "name": "c1"}}, "relu", "flatten", {"linear": {"name": "head"}}]
 DATA, WEIGHTS = "a" * 64, "b" * 64
 KINDS: dict[str, dict[str, Any]] = {
     "uploaded data": {"data": {"kind": "uploaded", "dataset_id": DATA}},
     "uploaded weights": {"init": {"scheme": "given", "weights_id": WEIGHTS}},
     "diverges": {"training": {"steps": 20, "learning_rate": 1e6}},
+    "named layers": {
+        "data": {"kind": "conv_teacher", "samples": 10, "size": 4, "outputs": 2},
+        "network": {"kind": "graph", "layers": GRAPH},
+        "measure": {"points": 3, "layers": ["c1", "head"], "exponents": [0.25]},
+    },
     "gradient flow": {"training": {"optimizer": "gradient_flow"}},
     "float32": {
         "training": {"steps": 20, "dtype": "float32"},
