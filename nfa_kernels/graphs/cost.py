@@ -7,10 +7,14 @@ import math
 
 from nfa_kernels import names
 from nfa_kernels.graphs.graph import Graph
-from nfa_kernels.graphs.nodes import Attention, Residual
+from nfa_kernels.graphs.nodes import Attention, Conv, Residual
 
 _ELEMENTWISE_FLOPS = 8
 """About what each number that leaves a layer costs beside its products, forward and back."""
+TAPE_ELEMENTS = 1 << 20
+"""Numbers that leave layers, of the networks and samples that are passed forward and back at once."""
+JACOBIAN_ELEMENTS = 1 << 20
+"""The same while measuring, with the Jacobians of these samples."""
 
 
 def parameters(graph: Graph) -> int:
@@ -24,6 +28,18 @@ def numbers_per_sample(graph: Graph) -> int:
     scores = sum(2 * node.heads * node.inputs[0] ** 2 for node in nodes if isinstance(node, Attention))
     mapped = sum(one.positions * one.outputs for one in graph.measured)
     return math.prod(graph.input.shape) + sum(math.prod(node.outputs) for node in nodes) + scores + mapped
+
+
+def unfolded_per_sample(graph: Graph) -> int:
+    """Numbers in the patches of the convolution that has the most, which a tensor library may lay side by side."""
+    convs = (node for node in graph.walk() if isinstance(node, Conv))
+    maps = (graph.measured[node.measured[0] - 1] for node in convs if node.kernel > 1)
+    return max((one.positions * one.inputs for one in maps), default=0)
+
+
+def samples_at_once(graph: Graph, samples: int) -> int:
+    """How many samples of a network are passed at once: what the network alone decides, never its stack."""
+    return max(1, min(samples, TAPE_ELEMENTS // numbers_per_sample(graph)))
 
 
 def forward_flops(graph: Graph) -> int:
@@ -78,5 +94,17 @@ def lane_bytes(
     size = 8 if dtype == "float64" else 4
     copies = 4 + names.OPTIMIZERS[optimizer].state_copies + (2 if wide_weights else 0)
     data = samples * (math.prod(graph.input.shape) + 3 * graph.outputs)
-    kept = 2 * batch * numbers_per_sample(graph)
-    return (8 if wide_weights else size) * copies * parameters(graph) + size * kept + (size + 8) * data
+    kept = size * _pass_numbers(graph, batch)
+    measuring = 8 * (_pass_numbers(graph, samples) + _jacobian_numbers(graph, samples))
+    return (8 if wide_weights else size) * copies * parameters(graph) + kept + measuring + (2 * size + 16) * data
+
+
+def _pass_numbers(graph: Graph, samples: int) -> int:
+    """Numbers that a pass over so many samples, forward and back, holds at once: of one part of the samples."""
+    return samples_at_once(graph, samples) * (2 * numbers_per_sample(graph) + 4 * unfolded_per_sample(graph))
+
+
+def _jacobian_numbers(graph: Graph, samples: int) -> int:
+    """Numbers of the Jacobians that are held at once while every layer is measured, and of their copies."""
+    size, per_output = samples_at_once(graph, samples), sum(one.positions * one.outputs for one in graph.measured)
+    return 3 * size * per_output * max(1, min(graph.outputs, JACOBIAN_ELEMENTS // (size * per_output)))

@@ -4,23 +4,20 @@ The sum of the losses of all networks is differentiated: no network's loss depen
 back gives every network its own gradients. Memory is bounded by taking a few networks, or a few samples, at a time.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from nfa_kernels.agop import BLOCK_ELEMENTS, folded
-from nfa_kernels.graphs.cost import numbers_per_sample
+from nfa_kernels.agop import folded
+from nfa_kernels.graphs import cost
 from nfa_kernels.graphs.graph import Graph
 from nfa_kernels.graphs.nodes import Measured, Parameter
 from nfa_kernels.losses import Loss
 from nfa_kernels.programs import initial as initial_parameters
 from nfa_kernels.programs.operations import Pass
 from nfa_kernels.programs.program import Params, Tapped
-
-_TAPE_ELEMENTS = 1 << 23
-"""Numbers that leave layers, of the networks that are swept forward and back at once."""
 
 
 class GraphProgram:
@@ -77,15 +74,12 @@ class GraphProgram:
                 raise ValueError(f"{name}: received shape {tuple(array.shape)}, needed is (K, N >= 1, *{shape})")
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
-        """Outputs (K, N, C) for inputs x (K, N, ..); no derivatives are kept.
-
-        How many samples are passed at once depends on the network alone, never on the stack.
-        """
-        size = max(1, _TAPE_ELEMENTS // self._elements)
+        """Outputs (K, N, C) for inputs x (K, N, ..); no derivatives are kept."""
+        size = cost.samples_at_once(self.graph, x.shape[1])
         with torch.no_grad():
             parts = [
                 torch.cat([Pass(some).through(self.graph.nodes, part) for part in of_some.split(size, 1)], 1)
-                for some, of_some in self._lanes(params, x, min(size, x.shape[1]) * self._elements)
+                for some, of_some in self._lanes(params, x, size * self._elements)
             ]
         return torch.cat(parts)
 
@@ -100,26 +94,48 @@ class GraphProgram:
             params: each (K, rows, columns).
             x: (K, N, ..) inputs.
             y: (K, N, ..) targets as the loss reads them.
-            loss: value and output gradient.
+            loss: value and output gradient, means over the samples.
         """
+        size = cost.samples_at_once(self.graph, x.shape[1])
         found: list[Params] = []
         values, at = [], 0
         with torch.inference_mode(False), torch.enable_grad():
-            for some, of_some in self._lanes(params, x, x.shape[1] * self._elements):
+            for some, of_some in self._lanes(params, x, size * self._elements):
                 targets = y[at : at + len(of_some)]
                 at += len(of_some)
-                leaves = tuple(_fresh(array).requires_grad_() for array in some)
-                outputs = Pass(leaves).through(self.graph.nodes, _fresh(of_some))
-                with torch.no_grad():
-                    values.append(loss.value(outputs, targets))
-                    of_outputs = loss.gradient(outputs, targets)
-                found.append(torch.autograd.grad(outputs, leaves, of_outputs))
+                gradients, value = self._of_samples(some, of_some.split(size, 1), targets.split(size, 1), loss)
+                found.append(gradients)
+                values.append(value)
         if len(found) == 1:
             return found[0], values[0]
         return tuple(torch.cat(parts) for parts in zip(*found, strict=True)), torch.cat(values)
 
+    def _of_samples(
+        self, params: Params, x: Sequence[Tensor], y: Sequence[Tensor], loss: Loss
+    ) -> tuple[Params, Tensor]:
+        """Gradients and loss of a few networks, summed over parts of the samples; a tape is kept of one part."""
+        leaves = tuple(_fresh(array).requires_grad_() for array in params)
+        samples = sum(part.shape[1] for part in x)
+        found: list[Tensor] = []
+        total = torch.zeros(())
+        for some, targets in zip(x, y, strict=True):
+            outputs, share = Pass(leaves).through(self.graph.nodes, _fresh(some)), some.shape[1] / samples
+            with torch.no_grad():
+                value, of_outputs = loss.value(outputs, targets), loss.gradient(outputs, targets)
+                if share != 1:
+                    value, of_outputs = value * share, of_outputs * share
+            gradients = torch.autograd.grad(outputs, leaves, of_outputs)
+            if not found:
+                found, total = [*gradients], value
+                continue
+            total = total + value
+            with torch.no_grad():
+                for one, more in zip(found, gradients, strict=True):
+                    one.add_(more)
+        return tuple(found), total
+
     def tapped(
-        self, params: Params, x: Tensor, layers: Collection[int], block_elements: int = BLOCK_ELEMENTS
+        self, params: Params, x: Tensor, layers: Collection[int], block_elements: int = cost.JACOBIAN_ELEMENTS
     ) -> Tapped:
         """Outputs, and factors of averaged (df/dz)^T (df/dz) at measured layers.
 
@@ -127,54 +143,43 @@ class GraphProgram:
             params: each (K, rows, columns).
             x: (K, N, ..) inputs over which the outer products are averaged.
             layers: numbers of measured layers, from 1.
-            block_elements: bound on the numbers in one block's Jacobians.
+            block_elements: bound on the numbers of one block: of a few samples, and of their Jacobians.
         Raises:
             ValueError: a layer number that no measured layer has.
         """
         self._check_layers(layers)
-        rows = [self.measured[layer - 1] for layer in layers]
-        per_sample = self._elements + self.graph.outputs * sum(one.positions * one.outputs for one in rows)
-        size = max(1, min(x.shape[1], block_elements // per_sample))
+        per_output = sum(one.positions * one.outputs for one in (self.measured[layer - 1] for layer in layers))
+        size = max(1, min(x.shape[1], block_elements // self._elements))
+        # what the network alone decides, as the rounding of factors follows from it
+        outputs = max(1, min(self.graph.outputs, block_elements // max(1, size * per_output)))
         parts = [
-            self._tapped(some, of_some.split(size, 1), layers)
-            for some, of_some in self._lanes(params, x, size * per_sample, block_elements)
+            self._tapped(some, of_some.split(size, 1), layers, outputs)
+            for some, of_some in self._lanes(params, x, size * (self._elements + outputs * per_output), block_elements)
         ]
         return Tapped(
             torch.cat([part.outputs for part in parts]),
             {layer: torch.cat([part.factors[layer] for part in parts]) for layer in layers},
         )
 
-    def _tapped(self, params: Params, blocks: Collection[Tensor], layers: Collection[int]) -> Tapped:
-        """The same of a few networks, folded block by block over the samples."""
+    def _tapped(self, params: Params, blocks: Sequence[Tensor], layers: Collection[int], at_once: int) -> Tapped:
+        """The same of a few networks, folded block by block over the samples and so many outputs."""
         outputs: list[Tensor] = []
         factors: dict[int, Tensor] = {}
-        samples = sum(block.shape[1] for block in blocks)
+        scale = sum(block.shape[1] for block in blocks) ** -0.5
         with torch.inference_mode(False), torch.enable_grad():
             params = tuple(_fresh(array) for array in params)
             for block in blocks:
                 run = Pass(params, frozenset(layers))
                 found = run.through(self.graph.nodes, _fresh(block))
                 outputs.append(found.detach())
-                for layer, more in self._rows(run.taps, found).items():
-                    factors[layer] = folded(factors.get(layer), more / samples**0.5)
+                for first in range(0, found.shape[2] if layers else 0, at_once):
+                    some = range(first, min(first + at_once, found.shape[2]))
+                    for layer, rows in _jacobians(run.taps, found, some, scale).items():
+                        factors[layer] = folded(factors.get(layer), rows)
         return Tapped(torch.cat(outputs, 1), factors)
 
-    def _rows(self, taps: Mapping[int, Tensor], outputs: Tensor) -> dict[int, Tensor]:
-        """(K, C N P, out) of the Jacobians of the outputs (K, N, C) with respect to z, by layer."""
-        if not taps:
-            return {}
-        found: dict[int, list[Tensor]] = {layer: [] for layer in taps}
-        one_hot = torch.eye(outputs.shape[2], dtype=outputs.dtype, device=outputs.device)
-        for of_output in one_hot:
-            back = torch.autograd.grad(outputs, tuple(taps.values()), of_output.expand_as(outputs), retain_graph=True)
-            for layer, jacobian in zip(taps, back, strict=True):
-                # an image's features lie before its positions, a token's behind
-                last = jacobian.movedim(2, -1) if jacobian.ndim == 5 else jacobian
-                found[layer].append(last.flatten(1, -2))
-        return {layer: torch.cat(rows, 1) for layer, rows in found.items()}
-
     def _lanes(
-        self, params: Params, x: Tensor, per_lane: int, elements: int = _TAPE_ELEMENTS
+        self, params: Params, x: Tensor, per_lane: int, elements: int = cost.TAPE_ELEMENTS
     ) -> Iterator[tuple[Params, Tensor]]:
         """A few networks at a time, as many as keep about so many numbers at once."""
         lanes = max(1, elements // per_lane)
@@ -185,7 +190,7 @@ class GraphProgram:
     @cached_property
     def _elements(self) -> int:
         """Numbers that leave the layers for one sample."""
-        return numbers_per_sample(self.graph)
+        return cost.numbers_per_sample(self.graph)
 
     def _check_layers(self, layers: Collection[int]) -> None:
         if not all(1 <= layer <= len(self.measured) for layer in layers):
@@ -195,3 +200,17 @@ class GraphProgram:
 def _fresh(array: Tensor) -> Tensor:
     """The same numbers for the tape, which takes no tensors that were made in inference mode."""
     return array.clone() if array.is_inference() else array.detach()
+
+
+def _jacobians(taps: Mapping[int, Tensor], outputs: Tensor, some: range, scale: float) -> dict[int, Tensor]:
+    """(K, R, out) Jacobians of some of the outputs (K, N, C) with respect to z, times a factor; R = len(some) N P."""
+    found: dict[int, list[Tensor]] = {layer: [] for layer in taps}
+    for output in some:
+        of_output = torch.zeros_like(outputs[:1, :1])
+        of_output[..., output] = scale
+        back = torch.autograd.grad(outputs, tuple(taps.values()), of_output.expand_as(outputs), retain_graph=True)
+        for layer, jacobian in zip(taps, back, strict=True):
+            # an image's features lie before its positions, a token's behind
+            last = jacobian.movedim(2, -1) if jacobian.ndim == 5 else jacobian
+            found[layer].append(last.flatten(1, -2))
+    return {layer: torch.cat(rows, 1) if len(rows) > 1 else rows[0] for layer, rows in found.items()}

@@ -44,3 +44,12 @@ def test_parameters_and_bytes_grow_with_what_they_count():
     )
     assert held < cost.lane_bytes(small, 20, 100, "gd", "float32") < cost.lane_bytes(large, 20, 200, "gd", "float32")
     assert cost.measurement_flops(small, (1,), 50) < cost.measurement_flops(small, (1, 2), 50)
+
+
+def test_memory_of_a_pass_does_not_grow_with_the_samples_beyond_what_is_passed_at_once():
+    settings, of = NETWORKS["convnet"]
+    network = graph(layers_of("convnet", settings, of), of, 3)
+    few, many = (cost.lane_bytes(network, samples, samples, "gd", "float64") for samples in (10_000, 20_000))
+    of_data = (many - few) / 10_000
+    assert of_data < 40 * (2 * 12 * 9 + 9), "inputs and outputs alone"
+    assert few > 8 * cost.TAPE_ELEMENTS

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nfa_kernels import agop, names
+from nfa_kernels.graphs import cost
 from nfa_kernels.graphs.graph import Input, graph
 from nfa_kernels.graphs.named import layers_of
 from nfa_kernels.losses import loss_of
@@ -245,3 +246,24 @@ def test_a_stack_has_its_members_numbers_in_any_order_whatever_its_neighbours(ki
         torch.testing.assert_close(one[[2, 0, 3, 1]], moved, **EXACT)
         torch.testing.assert_close(one[[0, 2, 3]], beside[[0, 2, 3]], **EXACT)
     assert beside_nan[0][1].isnan().all()
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_samples_and_outputs_taken_in_parts_give_the_numbers_of_all_at_once(kind, monkeypatch):
+    of, layers = EVERY_KIND[kind]
+    program = GraphProgram(graph(layers, of, 3))
+    x, params, y = _inputs(of, 3, 7), _params(program, 3), torch.ones(3, 7, 3, dtype=torch.float64)
+    numbers = [one.number for one in program.measured]
+
+    def everything(block_elements: int) -> list[torch.Tensor]:
+        gradients, value = program.gradients_and_loss(params, x, y, loss_of("huber"))
+        tapped = program.tapped(params, x, numbers, block_elements)
+        squares = [factor.mT @ factor for factor in tapped.factors.values()]
+        return [program.forward(params, x), value, *gradients, tapped.outputs, *squares]
+
+    y = torch.cat([y, y[..., :1]], -1)  # huber reads delta behind the targets
+    whole = everything(1 << 24)
+    monkeypatch.setattr(cost, "TAPE_ELEMENTS", 2 * cost.numbers_per_sample(program.graph))
+    assert cost.samples_at_once(program.graph, 7) == 2
+    for one, other in zip(everything(1), whole, strict=True):
+        torch.testing.assert_close(one, other, **EXACT)

@@ -1,5 +1,10 @@
 """Training stacks of networks beyond the fully connected one, by the same trainer."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -163,3 +168,26 @@ def test_biases_and_gains_of_a_graph_may_be_spared_by_decay():
     for name, array in kept[0].items():
         shrunk = np.abs(kept[1][name]).max() < 0.9 * np.abs(array).max()
         assert shrunk == (array.ndim == 2), name
+
+
+@pytest.mark.parametrize(
+    ("network", "form", "samples"),
+    [
+        ({"kind": "convnet", "depth": 3, "channels": 16, "kernel": 3, "activation": "relu"}, [1, 8, 8], 1200),
+        ({"kind": "transformer", "depth": 2, "width": 32, "heads": 4}, [64, 8], 100),
+    ],
+)
+def test_a_stack_of_graphs_takes_no_more_memory_than_the_cost_model_says(network, form, samples):
+    """In a process of its own; on all samples at once these would take many times as much."""
+    asked = {
+        "network": network,
+        "form": form,
+        "samples": samples,
+        "training": {"optimizer": "gd", "learning_rate": 0.001, "steps": 1, "dtype": "float64"},
+        "measure": {"steps": [0], "metrics": ["train_loss", "alignment", "uc_nfa", "gradient_norm", "accuracy"]},
+    }
+    script = Path(__file__).with_name("memory_of_a_graph.py")
+    command = [sys.executable, str(script), json.dumps(asked), "1"]
+    paths = os.environ | {"PYTHONPATH": str(script.parents[2])}
+    found = json.loads(subprocess.run(command, env=paths, stdout=subprocess.PIPE, check=True).stdout)
+    assert 0 < found["taken"] <= 1.5 * found["estimate"], found
