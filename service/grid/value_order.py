@@ -1,6 +1,6 @@
 """The order of an axis' values, the same everywhere: numbers by size, words as the grid lists them. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -22,10 +22,13 @@ class ValueOrder:
 
     Args:
         read: answers the grids whose axes they are; called once, when the first word is ranked.
+        words: values of further paths in order.
     """
 
-    def __init__(self, read: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
-        self._read = read
+    def __init__(
+        self, read: Callable[[], Iterable[Mapping[str, Any]]], words: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        self._read, self._words = read, words or {}
 
     def rank(self, path: str, value: Any) -> tuple[int, Any, str]:
         """What to sort by: numbers first, then words and lists as they are written, then what has no value."""
@@ -42,7 +45,7 @@ class ValueOrder:
     @cached_property
     def _places(self) -> Mapping[str, Mapping[str, int]]:
         """Path -> value, as text that tells 1 from true -> its place among those that are written."""
-        found: dict[str, dict[str, int]] = {}
+        found = {path: {repr(word): at for at, word in enumerate(words)} for path, words in self._words.items()}
         for grid in self._read():
             for path, values in written_values(grid).items():
                 places = found.setdefault(path, {})

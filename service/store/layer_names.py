@@ -56,7 +56,10 @@ def require_layer(connection: Connection, keys: Collection[int], metrics: Sequen
     documents = documents_of(connection, keys).values()
     if any(layer_number(document, layer) in document["measure"]["layers"] for document in documents):
         return
-    raise InvalidRequest(f"layer: received {layer}, and no trial measures it; {_told(documents)}")
+    said = f"received {layer}, and no trial measures it; {_told(documents)}"
+    allowed = sorted({number for document in documents for number in document["measure"]["layers"]})
+    entry = {"path": "layer", "message": said, "received": str(layer), "allowed": allowed}
+    raise InvalidRequest(f"layer: {said}", errors=[entry])
 
 
 def _told(documents: Collection[Mapping[str, Any]]) -> str:

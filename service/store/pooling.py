@@ -15,7 +15,13 @@ from service.store.session import Store
 
 
 def pooled(
-    store: Store, experiment: str, group_by: Sequence[str], where: str = "", *, with_running: bool = False
+    store: Store,
+    experiment: str,
+    group_by: Sequence[str],
+    where: str = "",
+    *,
+    with_running: bool = False,
+    also: Sequence[str] = (),
 ) -> Pooling:
     """Which axes of an experiment the trials of each group differ in, and how many settings and seeds they have.
 
@@ -25,12 +31,14 @@ def pooled(
         group_by: paths that groups agree in; checked by the caller.
         where: only trials that pass.
         with_running: let trials that still run enter, as curves do, beside the completed ones.
+        also: further experiments, whose groups are their own.
     """
     states = {TrialState.COMPLETED, *([TrialState.RUNNING] if with_running else [])}
     with store.read() as connection:
-        number = require(connection, experiment)
-        axes = connection.scalar(select(experiment_table.c.axes).where(experiment_table.c.id == number)) or []
-        groups = groups_of(connection, [number], group_by, where)
+        numbers = [require(connection, one) for one in (experiment, *also)]
+        query = select(experiment_table.c.axes).where(experiment_table.c.id.in_(numbers))
+        axes = list(dict.fromkeys(path for own in connection.scalars(query) for path in own))
+        groups = groups_of(connection, numbers, group_by, where, by_experiment=bool(also))
         counted = [
             [Counted(one.settings_id, one.seed) for one in group.members if one.state in states] for group in groups
         ]

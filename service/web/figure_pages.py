@@ -19,7 +19,7 @@ from service.web.store_source import StoreSource
 
 router = APIRouter(include_in_schema=False)
 _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
-_MEDIA = {"json": "application/json", "svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
+MEDIA = {"json": "application/json", "svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
 _MOST_POINTS = 200
 _LEAST_ROOM = 240
 SHOWN_METRICS = (
@@ -89,8 +89,8 @@ def vega(request: Request) -> Response:
 @router.get("/experiments/{experiment_id}/figure.{form}")
 def figure(experiment_id: str, form: str, store: StoreDep, chosen: Choices, dark: Dark = False) -> Response:
     """A figure as a Vega-Lite specification, SVG, PNG or PDF."""
-    if form not in _MEDIA:
-        raise NotFound(f"figures are answered as {', '.join(_MEDIA)}")
+    if form not in MEDIA:
+        raise NotFound(f"figures are answered as {', '.join(MEDIA)}")
     one = get_experiment(store, experiment_id)
     chosen = chosen | {"room": max(chosen["room"], _LEAST_ROOM) if chosen["room"] else 0}
     try:
@@ -99,7 +99,7 @@ def figure(experiment_id: str, form: str, store: StoreDep, chosen: Choices, dark
         if form == "json":  # the page asks while trials run: nothing to draw is no error there
             return JSONResponse({"nothing": str(nothing)}, headers=HEADERS)
         raise NotFound(f"{one.id} has {nothing}") from nothing
-    return _answer(chart, form, dark=dark)
+    return answered(chart, form, dark=dark)
 
 
 @router.get("/trials/{trial_id}/figure.{form}")
@@ -112,18 +112,19 @@ def trial_figure(
     room: Room = 0,
 ) -> Response:
     """Every metric of a trial over its steps."""
-    if form not in _MEDIA:
-        raise NotFound(f"figures are answered as {', '.join(_MEDIA)}")
+    if form not in MEDIA:
+        raise NotFound(f"figures are answered as {', '.join(MEDIA)}")
     series = trials.trial_series(store, trial_id, None, layer, _MOST_POINTS)
     chart = figures.trial_panels(series, title=f"trial {trial_id}", layer=layer, room=room and max(room, _LEAST_ROOM))
     if chart is None:
         if form == "json":
             return JSONResponse({"nothing": "nothing was measured yet"}, headers=HEADERS)
         raise NotFound(f"{trial_id} has no measurement yet")
-    return _answer(chart, form, dark=dark)
+    return answered(chart, form, dark=dark)
 
 
-def _answer(chart: Any, form: str, *, dark: bool) -> Response:
+def answered(chart: Any, form: str, *, dark: bool) -> Response:
+    """A figure in one of the forms of MEDIA."""
     spec = (figures.dark(chart) if dark else chart).to_json(indent=None)
     content = spec if form == "json" else charting.drawn(spec, form)
-    return Response(content, media_type=_MEDIA[form], headers=HEADERS)
+    return Response(content, media_type=MEDIA[form], headers=HEADERS)

@@ -15,7 +15,7 @@ from service.store import curves, phase, pooling, results
 from service.store.session import Store
 from service.web.drawing import BANDS, recorded_members
 
-_MOST_POINTS = 200
+MOST_POINTS = 200
 
 
 class StoreSource:
@@ -26,7 +26,7 @@ class StoreSource:
 
     def curves(self, metric: str, group_by: Sequence[str], layer: Layer, where: str) -> pl.DataFrame:
         """Thinned to what a screen shows."""
-        question = curves.CurveQuestion(tuple(group_by), metric, layer, BANDS, where, _MOST_POINTS, with_running=True)
+        question = curves.CurveQuestion(tuple(group_by), metric, layer, BANDS, where, MOST_POINTS, with_running=True)
         return long_table(curves.curves(self.store, self.experiment, question))
 
     def results(self, metrics: Sequence[str], group_by: Sequence[str], layer: Layer, where: str) -> pl.DataFrame:

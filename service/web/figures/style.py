@@ -18,6 +18,7 @@ from service.questions.pooling import Pooling, Range
 
 FORMATS = (".png", ".svg", ".pdf", ".html", ".json")
 _LABELS = {
+    "experiment": "experiment",
     "training.weight_decay": "weight decay λ",
     "network.depth": "depth L",
     "network.width": "width",
