@@ -7,11 +7,13 @@ from sqlalchemy import Connection, Select, select
 
 from nfa_kernels import names
 from service.errors import InvalidRequest
-from service.grid.reading import layer_number, measured_names
+from service.grid.reading import layer_names, layer_number, setting
 from service.questions.layers import Layer
+from service.store.experiments import require
 from service.store.keys import among
-from service.store.known_settings import documents_of
+from service.store.known_settings import documents_of, settings_of
 from service.store.models import trial
+from service.store.session import Store
 
 
 class Numbered(NamedTuple):
@@ -46,7 +48,9 @@ def numbers_of(connection: Connection, keys: Collection[int], layer: str) -> dic
 
 
 def require_layer(connection: Connection, keys: Collection[int], metrics: Sequence[str], layer: Layer) -> None:
-    """Refuse a layer that none of these settings measures, when a metric of layers is asked for.
+    """Refuse a layer that none of these settings' networks has, when a metric of layers is asked for.
+
+    A layer that is there and was not measured has no values, which answers say by null.
 
     Raises:
         InvalidRequest: names the layers there are.
@@ -54,21 +58,25 @@ def require_layer(connection: Connection, keys: Collection[int], metrics: Sequen
     if all(metric in names.NETWORK_METRICS for metric in metrics) or not keys:
         return
     documents = documents_of(connection, keys).values()
-    if any(layer_number(document, layer) in document["measure"]["layers"] for document in documents):
+    if any(layer_number(document, layer) is not None for document in documents):
         return
-    said = f"received {layer}, and no trial measures it; {_told(documents)}"
-    allowed = sorted({number for document in documents for number in document["measure"]["layers"]})
-    entry = {"path": "layer", "message": said, "received": str(layer), "allowed": allowed}
+    known = _all(documents)
+    told = ", ".join(f"{number} ({', '.join(called)})" if called else str(number) for number, called in known)
+    said = f"received {layer}, which no network of these trials has; there are {told}"
+    entry = {"path": "layer", "message": said, "received": str(layer), "allowed": [number for number, _ in known]}
     raise InvalidRequest(f"layer: {said}", errors=[entry])
 
 
-def _told(documents: Collection[Mapping[str, Any]]) -> str:
-    """Which layers there are, in words."""
+def layers_of(store: Store, public_id: str) -> list[tuple[int, list[str]]]:
+    """Number and names of every layer that an experiment's networks have. Raises NotFound."""
+    with store.read() as connection:
+        return _all(documents_of(connection, settings_of(connection, require(connection, public_id)).keys).values())
+
+
+def _all(documents: Collection[Mapping[str, Any]]) -> list[tuple[int, list[str]]]:
+    """Number of every layer -> the names it has, at most three of them."""
     known: dict[int, dict[str, None]] = {}
-    for document in documents:
-        for number, name in measured_names(document).items():
-            known.setdefault(number, {}).update({name: None} if name else {})
-    listed = [
-        f"{number} ({', '.join([*called][:3])})" if called else str(number) for number, called in sorted(known.items())
-    ]
-    return f"measured are {', '.join(listed)}; measure.layers says which are"
+    for named, depth in {(tuple(layer_names(one)), setting(one, "network.depth")) for one in documents}:
+        for number in range(1, (len(named) or depth or 0) + 1):
+            known.setdefault(number, {}).update({named[number - 1]: None} if named else {})
+    return [(number, sorted(called)[:3]) for number, called in sorted(known.items())]

@@ -30,6 +30,7 @@ from service.store import attempts, experiments, results, submissions, trials
 from service.store import cluster as cluster_store
 from service.store.expansions import cost_of, expanded
 from service.store.incarnation import present_life
+from service.store.layer_names import layers_of
 from service.store.neighbours import neighbours
 from service.store.session import Store
 from service.store.verdicts import judged
@@ -116,6 +117,7 @@ def experiment(
         vega=charting.VERSION,
         chosen=chosen,
         wish=wish_of(one, chosen),
+        layers=layers_of(store, experiment_id),
         figures=FIGURES,
         metrics=list(dict.fromkeys((*SHOWN_METRICS, chosen["metric"]))),
         groups=groups[:_MOST_GROUPS],

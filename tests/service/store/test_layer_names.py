@@ -69,8 +69,8 @@ def test_filters_orders_curves_and_claims_take_names(store, of_both):
     assert (of_a["holds"], of_a["trials"], of_first["holds"], of_first["trials"]) == (True, 2, True, 1)
 
 
-def test_a_layer_that_no_trial_measures_is_refused_with_those_that_are(store, of_both):
+def test_a_layer_that_no_network_has_is_refused_with_those_there_are(store, of_both):
     for layer in ("tail", 9):
-        with pytest.raises(InvalidRequest, match=rf"received {layer}.*1 \(a, first\), 2 \(.*3 \(head\)"):
+        with pytest.raises(InvalidRequest, match=rf"received {layer}, .* 1 \(a, first\), 2 \(a, head\), 3 \(head\)"):
             _values(store, of_both, layer)
     assert [one["layers"] for one in claims.measured_in(store, of_both)] == [["a", "head"], ["first", "a", "head"]]
