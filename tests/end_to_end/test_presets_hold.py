@@ -49,7 +49,12 @@ class Trained:
             for layer, rows in wanted.items()
         }
         values = {layer: claim.reduction.apply(one.steps, one.values) for layer, one in series.items()}
-        return Row(self.name, self.state, self.lookup, self.final, values, series)
+        final = self.final
+        if claim.layers in self.point.layers:
+            called, number = claim.layers, self.point.layers.index(str(claim.layers)) + 1
+            values = {called: values[number]}
+            final |= {f"{name}[{called}]": value for name, value in self.rows[number][-1].items()}
+        return Row(self.name, self.state, self.lookup, final, values, series)
 
 
 def train_all(expansion: Expansion) -> list[Trained]:
