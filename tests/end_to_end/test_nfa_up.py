@@ -23,6 +23,8 @@ QUICK_LEASES = {
     "NFA_HEARTBEAT_SECONDS": "0.5",
     "NFA_SWEEP_SECONDS": "0.5",
     "NFA_BLOCK_SECONDS": "0.1",
+    # to load torch takes longer than half of the sweep
+    "NFA_TRAINERS": "1",
 }
 # what many clusters set for everybody; nothing answers there
 PROXIED = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9") | {"NO_PROXY": "localhost"}

@@ -52,7 +52,7 @@ def test_a_stack_equals_its_members_trained_alone(optimizer, activation):
     more = {"batch_size": 7} if names.OPTIMIZERS[optimizer].minibatches == "required" else {}
     network = {"depth": 3, "width": 6, "activation": activation}
     lanes = [
-        _lane(seed, optimizer=optimizer, learning_rate=rate, weight_decay=decay, steps=300, network=network, **more)
+        _lane(seed, optimizer=optimizer, learning_rate=rate, weight_decay=decay, steps=120, network=network, **more)
         for seed, rate, decay in ((0, 0.02, 0.0), (1, 0.01, 0.1), (0, 0.005, 0.3))
     ]
     together = _run(lanes)
@@ -127,7 +127,7 @@ def test_divergence_between_measured_steps_is_found_at_a_step_that_does_not_depe
 
 
 def test_dropped_lanes_end_without_a_word_and_an_empty_stack_stops():
-    lanes = [_lane(seed, steps=2000, measure={"every": 1}) for seed in range(3)]
+    lanes = [_lane(seed, steps=400, measure={"every": 1}) for seed in range(3)]
     dropped = set()
 
     def stopped():
