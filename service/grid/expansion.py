@@ -19,6 +19,7 @@ from service.grid.data_shapes import Arrays
 from service.grid.exclusions import Exclusions
 from service.grid.fitting import Limits
 from service.grid.free_settings import free_beside
+from service.grid.garbage import no_search_for_garbage
 from service.grid.outline import Grid, check_count, check_lengths, read_grid, read_seeds, read_trial, too_many
 from service.grid.partial import note_sections
 from service.grid.problems import Problems
@@ -90,7 +91,8 @@ def expand(
     product = Product(factors, included, free_beside(set_paths(blocks, factors, included)), limits)
     _check_looks(product.looks(kept), problems)
     build = Build(blocks, limits, datasets or {}, len(seeds), problems)
-    points = _build_points(build, product, kept)
+    with no_search_for_garbage():
+        points = _build_points(build, product, kept)
     if len(points) * len(seeds) > limits.trials_per_experiment:
         too_many(len(points) * len(seeds), limits, problems)
     problems.raise_as(InvalidGrid)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
@@ -22,16 +22,13 @@ class SectionValue:
     """Dotted path -> place in the document, for values that an axis, zip group or include set."""
     model: Section | None
     """None after its problems were noted."""
+    has_key: ClassVar[bool] = False
+    """Stack keys are those of its own already."""
 
     @property
     def template(self) -> "SectionValue":
         """Itself: it is looked at as a whole."""
         return self
-
-    @property
-    def has_key(self) -> bool:
-        """Stack keys are those of its own already."""
-        return False
 
     def value(self, path: str) -> Any:
         """The value at a path into this section: validated where it can be, else as written, else the default."""

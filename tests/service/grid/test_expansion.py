@@ -1,5 +1,7 @@
 """Expansion of grids: order, duplicates, counts."""
 
+import contextlib
+import gc
 import itertools
 import json
 from typing import Any
@@ -345,3 +347,15 @@ def test_more_different_sizes_than_can_be_looked_at_are_refused_before_any_is(ca
     few = {"axes": {"data.samples": list(range(10, 15)), "training.learning_rate": {"linear": [0.001, 0.1, 5_000]}}}
     assert len(expand(few)) == 25_000
     assert len(expand({**grid, "exclude": [{"data.samples": count} for count in range(2, 301)]})) == 100
+
+
+@pytest.mark.parametrize("grid", [{}, {"axes": {"network.depth": [0]}}])
+def test_python_looks_for_garbage_again_after_an_expansion_however_it_ends(grid: dict) -> None:
+    for was_on in (True, False):
+        (gc.enable if was_on else gc.disable)()
+        try:
+            with contextlib.suppress(InvalidGrid):
+                expand(grid)
+            assert gc.isenabled() == was_on
+        finally:
+            gc.enable()
