@@ -17,7 +17,7 @@ from service.grid.axes import Assignment, Choice, Factor, overlap
 from service.grid.fields import REFUSED, checked, field_alone
 from service.grid.problems import Problems
 from service.grid.sections import merge_section, value_at
-from service.grid.setting_types import expanded
+from service.grid.setting_types import MOST_MADE, expanded
 
 MAX_LISTED: Final = 1_000_000
 MAX_COMBINED: Final = 100_000
@@ -41,16 +41,14 @@ class Exclusions:
         self._all = (1 << len(entries)) - 1
         self._asking: dict[str, int] = {}
         self._asked: dict[str, dict[Hashable, int]] = {}
-        self._made = 0
+        self._made = sum(_announced(part.value) for entry in entries for part in entry)
+        if self._made > MAX_LISTED:
+            raise InvalidGrid(f"exclude: its ranges stand for more than {MAX_LISTED:,} numbers: write fewer")
         for index, entry in enumerate(entries):
             bit = 1 << index
             wanted: dict[str, set[Hashable]] = {}
             for part in entry:
-                value = _meant(part.value)
-                self._made += len(value) if value is not part.value else 0
-                if self._made > MAX_LISTED:
-                    raise InvalidGrid(f"exclude: its ranges stand for more than {MAX_LISTED:,} numbers: write fewer")
-                wanted.setdefault(part.path, set()).add(token(value))
+                wanted.setdefault(part.path, set()).add(token(_meant(part.value)))
             for path, tokens in wanted.items():
                 self._asking[path] = self._asking.get(path, 0) | bit
                 for one in tokens if len(tokens) == 1 else ():
@@ -199,6 +197,23 @@ def _check(path: str, plain: Sequence[Assignment], problems: Problems) -> None:
 
 def _is_scalar(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
+
+
+def _announced(value: Any) -> int:
+    """How many numbers a range stands for, unless it is none; a list is as long as it is written."""
+    if not (isinstance(value, Mapping) and len(value) == 1):
+        return 0
+    ((kind, span),) = value.items()
+    if kind == "repeat":
+        counts = [block[1] for block in span if _is_pair(block)] if isinstance(span, list | tuple) else []
+    else:
+        counts = list(span[2:]) if isinstance(span, list | tuple) and len(span) == 3 else []
+    made = sum(int(count) for count in counts if isinstance(count, int | float) and 0 < count <= MOST_MADE)
+    return made if made <= MOST_MADE else 0
+
+
+def _is_pair(block: Any) -> bool:
+    return isinstance(block, list | tuple) and len(block) == 2
 
 
 def _meant(value: Any) -> Any:

@@ -132,21 +132,33 @@ class _Builder:
 
     def take(self, event: Any) -> None:
         """Take one event of the parser."""
-        match event:
-            case DocumentStartEvent():
-                self._documents += 1
-                if self._documents > 1:
-                    self._refuse(event, "a second document begins: one is expected")
-            case ScalarEvent():
-                self._refuse_tag(event)
-                self._add(event, self._scalar(event), 1, event.anchor)
-            case AliasEvent():
-                self._alias(event)
-            case MappingStartEvent() | SequenceStartEvent():
-                self._open(event)
-            case MappingEndEvent() | SequenceEndEvent():
-                done = self._stack.pop()
-                self._add(event, done.value, done.size, done.anchor)
+        take = _TAKEN.get(type(event))
+        if take is not None:
+            take(self, event)
+
+    def _begin(self, event: Any) -> None:
+        self._documents += 1
+        if self._documents > 1:
+            self._refuse(event, "a second document begins: one is expected")
+
+    def _take_scalar(self, event: Any) -> None:
+        if event.tag is not None:
+            self._refuse_tag(event)
+        text = self._text(event) if self._restored else event.value
+        value = text if event.style else self._plain(event, text)
+        parent = self._stack[-1] if self._stack else None
+        if parent is None or event.anchor is not None or type(parent.value) is not list:
+            self._add(event, value, 1, event.anchor)
+            return
+        # most of what is long: an item that is not referred to again
+        parent.size += 1
+        if parent.size > self._max_values:
+            self._refuse_many(event)
+        parent.value.append(value)
+
+    def _end(self, event: Any) -> None:
+        done = self._stack.pop()
+        self._add(event, done.value, done.size, done.anchor)
 
     def _open(self, event: Any) -> None:
         self._refuse_tag(event)
@@ -170,7 +182,7 @@ class _Builder:
         parent = self._stack[-1]
         parent.size += size
         if parent.size > self._max_values:
-            self._refuse(event, f"more than {self._max_values} values, aliases counted as often as they are used")
+            self._refuse_many(event)
         if isinstance(parent.value, list):
             parent.value.append(value)
         elif parent.has_key:
@@ -192,10 +204,10 @@ class _Builder:
         """A scalar as it was written."""
         return event.value.translate(self._restored) if self._restored else event.value
 
-    def _scalar(self, event: Any) -> Any:
-        text = self._text(event)
-        if event.style:
-            return text
+    def _plain(self, event: Any, text: str) -> Any:
+        """What text without quotes means."""
+        if text.isdigit() and text.isascii() and len(text) <= MAX_DIGITS:
+            return int(text)
         if text in _WORDS:
             return _WORDS[text]
         # only text that begins like a number can be one
@@ -210,6 +222,9 @@ class _Builder:
                 return convert(text)
         return text
 
+    def _refuse_many(self, event: Any) -> None:
+        self._refuse(event, f"more than {self._max_values} values, aliases counted as often as they are used")
+
     def _refuse_tag(self, event: Any) -> None:
         if event.tag is not None:
             self._refuse(event, f"the tag {str(event.tag)[:100]} is not accepted: values need no tags")
@@ -217,3 +232,15 @@ class _Builder:
     def _refuse(self, event: Any, message: str) -> None:
         mark = event.start_mark
         raise Unreadable(message, mark.line + 1, mark.column + 1)
+
+
+_TAKEN: Final[dict[type, Callable[[_Builder, Any], None]]] = {
+    DocumentStartEvent: _Builder._begin,
+    ScalarEvent: _Builder._take_scalar,
+    AliasEvent: _Builder._alias,
+    MappingStartEvent: _Builder._open,
+    SequenceStartEvent: _Builder._open,
+    MappingEndEvent: _Builder._end,
+    SequenceEndEvent: _Builder._end,
+}
+"""What is done with an event of the parser; with those that are not here, nothing."""

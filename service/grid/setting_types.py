@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-_MOST: Final = 100_000
+MOST_MADE: Final = 100_000
 """Values that a range or a repeat makes."""
 
 
@@ -41,8 +41,8 @@ def spaced(value: Any) -> Any:
     if not (isinstance(span, list | tuple) and len(span) == 3 and all(_is_number(part) for part in span)):
         raise ValueError(f"{kind} takes [from, to, count], three numbers")
     start, stop, count = span
-    if not (float(count).is_integer() and 1 <= count <= _MOST):
-        raise ValueError(f"the count of {kind} must be a whole number from 1 to {_MOST}")
+    if not (float(count).is_integer() and 1 <= count <= MOST_MADE):
+        raise ValueError(f"the count of {kind} must be a whole number from 1 to {MOST_MADE}")
     if kind == "log":
         if not (start > 0 and stop > 0):
             raise ValueError("log takes two positive ends")
@@ -57,8 +57,8 @@ def expanded(value: Any) -> Any:
     blocks = value["repeat"]
     if not (isinstance(blocks, list | tuple) and blocks and all(map(_is_block, blocks))):
         raise ValueError("repeat takes a list of [value, count] pairs, as [[1, 10], [0.01, 190]]")
-    if sum(count for _, count in blocks) > _MOST:
-        raise ValueError(f"repeat makes at most {_MOST} values")
+    if sum(count for _, count in blocks) > MOST_MADE:
+        raise ValueError(f"repeat makes at most {MOST_MADE} values")
     return [number for number, count in blocks for _ in range(int(count))]
 
 

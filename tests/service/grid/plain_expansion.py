@@ -17,6 +17,7 @@ from service.grid.exclusions import token
 from service.grid.fitting import Limits, misfits
 from service.grid.problems import Problems
 from service.grid.sections import merge_section, value_at
+from service.grid.setting_types import expanded
 from service.grid.stacking import PER_LANE
 from service.grid.trial_settings import TrialSettings
 
@@ -32,6 +33,11 @@ class Plain(NamedTuple):
     device: str
     axes: str
     """As Python writes it, so that 1 and 1.0 differ."""
+
+
+def written(axes: Mapping[str, Any]) -> str:
+    """Values as Python writes them; -0.0 and 0.0 are one setting, and either may stand for both."""
+    return repr(axes).replace("-0.0", "0.0")
 
 
 class Invalid(Exception):
@@ -76,7 +82,7 @@ def _matches(blocks: Mapping[str, Any], choice: tuple[Assignment, ...], entry: t
     sections = _sections(blocks, choice)
     return all(
         token(value_at(*sections[part.path.partition(".")[0]], part.path.partition(".")[0], part.path))
-        == token(part.value)
+        == token(expanded(part.value))
         for part in entry
     )
 
@@ -93,7 +99,7 @@ def _point(blocks: Mapping[str, Any], choice: tuple[Assignment, ...], paths: lis
     axes = {path: value_at(*sections[path.partition(".")[0]], path.partition(".")[0], path) for path in paths}
     text = json.dumps({name: form[name] for name in SECTIONS})
     return Plain(
-        text, canonical.settings_digest(form), plain_key(form, shape), shape, settings.training.device, repr(axes)
+        text, canonical.settings_digest(form), plain_key(form, shape), shape, settings.training.device, written(axes)
     )
 
 

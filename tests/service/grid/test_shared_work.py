@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from plain_expansion import Invalid, Plain, plain_points
+from plain_expansion import Invalid, Plain, plain_points, written
 
 from nfa_kernels import names
 from service.errors import InvalidGrid
@@ -80,7 +80,7 @@ VALUES = FREE_VALUES | DECIDING
 
 def told(point: Point) -> Plain:
     document = json.dumps({name: point.settings[name] for name in SECTIONS})
-    return Plain(document, point.digest, point.stack_key, point.shape, point.device, repr(point.axes))
+    return Plain(document, point.digest, point.stack_key, point.shape, point.device, written(point.axes))
 
 
 def assert_same(grid: dict[str, Any]) -> None:
