@@ -155,7 +155,8 @@ def _attention(run: Pass, node: Attention, h: Tensor) -> Tensor:
         return z + _per_feature(run.parameter(node, step * index + 1), z, -1) if node.bias else z
 
     query, key, value = (of(index, h).unflatten(-1, (node.heads, -1)).transpose(2, 3) for index in range(3))
-    scores = query @ key.mT * (width // node.heads) ** -0.5
+    # scaled before the product: queries are fewer than scores
+    scores = (query * (width // node.heads) ** -0.5) @ key.mT
     if node.causal:
         later = torch.ones(tokens, tokens, dtype=torch.bool, device=h.device).triu(1)
         scores = scores.masked_fill(later, -torch.inf)
