@@ -125,7 +125,7 @@ RULES = sorted(names.OPTIMIZERS.keys() - {"gradient_flow"})
 @pytest.mark.parametrize("optimizer", RULES)
 def test_every_rule_moves_every_kind_in_float32_as_in_float64(kind, optimizer):
     """A few small steps: beyond them rounding is carried on by every further one."""
-    batch = {"batch_size": 7} if names.OPTIMIZERS[optimizer].minibatches == "required" else {}
+    batch: dict[str, Any] = {"batch_size": 7} if names.OPTIMIZERS[optimizer].minibatches == "required" else {}
     measure = {"metrics": ["train_loss", "alignment", "gram_norm"]}
     exact, single = (
         _lane(kind, 1, measure=measure, optimizer=optimizer, learning_rate=1e-3, steps=4, dtype=dtype, **batch)
@@ -146,7 +146,7 @@ def test_a_diverging_lane_of_any_kind_changes_no_number_of_its_neighbours(kind, 
     beside = list(train(Stack((quiet[0], bad, quiet[1]))))
     ends = {end.lane: end.state for block in beside for end in block.ended}
     assert ends[0] == ends[2] == "completed"
-    tolerance: dict[str, float] = {"rtol": 1e-9, "atol": 1e-11} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-6}
+    tolerance: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-11} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-6}
     for place, lane in ((0, quiet[0]), (2, quiet[1])):
         alone = _numbers(list(train(Stack((lane,)))), 0)
         found = _numbers(beside, place)
