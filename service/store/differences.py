@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from service.grid.reading import setting
 from service.store.experiments import require, value_order
 from service.store.known_settings import documents_of, settings_of
 from service.store.session import Store
@@ -27,7 +28,8 @@ def differences(store: Store, experiments: Sequence[str]) -> list[Difference]:
         for number in numbers:
             own: dict[str, dict[str, Any]] = {}
             for document in documents_of(connection, settings_of(connection, number).keys).values():
-                for path, value in _flat(document):
+                for path in _paths(document):
+                    value = setting(document, path)
                     own.setdefault(path, {}).setdefault(repr(value), value)
             found.append(own)
         paths = dict.fromkeys(path for own in found for path in own)
@@ -37,11 +39,11 @@ def differences(store: Store, experiments: Sequence[str]) -> list[Difference]:
         ]
 
 
-def _flat(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+def _paths(document: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
     for name, value in document.items():
         if not prefix and name in _LEFT_OUT:
             continue
         path = f"{prefix}{name}"
-        found += _flat(value, f"{path}.") if isinstance(value, Mapping) else [(path, value)]
+        found += _paths(value, f"{path}.") if isinstance(value, Mapping) else [path]
     return found

@@ -141,7 +141,7 @@ def test_a_click_on_a_line_or_a_cell_leads_to_its_trials(page: Page, sweeps: dic
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_figures_whole(
+def test_a_phone_shows_figures_and_lists_whole(
     browser: Browser, service: str, sweeps: dict[str, str], scheme: Literal["light", "dark"]
 ) -> None:
     context = context_of(browser, service, viewport={"width": 390, "height": 844}, color_scheme=scheme)
@@ -150,4 +150,10 @@ def test_a_phone_shows_figures_whole(
         _open(page, address)
         inside = "(e => e.scrollWidth <= e.clientWidth)(document.getElementById('figure'))"
         assert page.evaluate(inside), address
+    cut = (
+        "[...document.querySelectorAll('table.cards')].filter(t => t.scrollWidth > t.parentElement.clientWidth).length"
+    )
+    for address in ("/", f"/experiments/{sweeps['two']}", "/trials/t1"):
+        page.goto(address)
+        assert page.evaluate(cut) == 0, address
     context.close()

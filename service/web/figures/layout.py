@@ -22,7 +22,9 @@ class Layout:
     """Characters of a line of text above the figure."""
 
 
-def layout(room: int, count: int, *, last: int = 1, printed: tuple[int, int] = (250, 230)) -> Layout:
+def layout(
+    room: int, count: int, *, last: int = 1, printed: tuple[int, int] = (250, 230), has_legend: bool = True
+) -> Layout:
     """The layout of some panels.
 
     Args:
@@ -30,12 +32,13 @@ def layout(room: int, count: int, *, last: int = 1, printed: tuple[int, int] = (
         count: panels.
         last: values of the setting that varies fastest from panel to panel: rows hold all of them where they fit.
         printed: width and height of a panel in print.
+        has_legend: whether room is kept for one.
     """
     if room == PRINTED:
         columns = last if 1 < last <= 4 and count > 3 else min(count, 3)
         return Layout(columns, *printed, legend_below=False, line=120)
     is_narrow = room < _NARROW
-    free = room - _EDGE - _AXIS - (0 if is_narrow else _LEGEND)
+    free = room - _EDGE - _AXIS - (0 if is_narrow or not has_legend else _LEGEND)
     fit = max(1, (free + _GAP) // (_LEAST_PANEL + _GAP))
     columns = min(count, fit)
     if 1 < last <= fit and count > last:

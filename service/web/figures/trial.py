@@ -28,7 +28,7 @@ def trial_panels(
     """
     steps = [step + 1 for step in series.get("step", ())]
     spectrum = {name: values for name, values in series.items() if name.startswith(_SINGULAR)}
-    place = layout(room, max(len(series), 3), printed=(240, 110))
+    place = layout(room, max(len(series), 3), printed=(240, 110), has_legend=False)
     drawn = [
         _panel(steps, metric, {metric: values}, place.width)
         for metric, values in series.items()
@@ -72,7 +72,7 @@ def _panel(steps: Sequence[int], name: str, lines: Mapping[str, Sequence[Any]], 
         .properties(
             width=max(120, width - _BESIDE),
             height=110,
-            title=alt.TitleParams(metric_label(name), fontSize=11, anchor="start"),
+            title=alt.TitleParams(metric_label(name), fontSize=11, anchor="start", limit=width),
         )
     )
 
