@@ -71,6 +71,8 @@ def get_weights(
 ) -> Response:
     """A .safetensors file: `w1` .. `wL` of shape (d_l, d_{l-1}) and, with biases, `b1` .. `bL`, in the trial's dtype.
 
+    Of a network that is a graph, every parameter by its layer's name: `conv1.weight`, `attention1.query.weight`.
+
     404 with code `weights_not_kept` lists the steps that are kept.
     """
     headers = etag_of(request, "safetensors", trial_version(store, trial_number(trial_id)))

@@ -170,6 +170,7 @@ def trial(
     one = detail_of(store, trial_id)
     measured = one["layers"]
     layer = layer or int(next(iter(measured)))
+    layer = measured.get(str(layer)) or layer
     holders = experiments.experiments_of_trial(store, trial_id)
     holder = next((held for held in holders if held.id == experiment), holders[0] if holders else None)
     series = trials.trial_series(store, trial_id, None, layer, _MOST_GROUPS)
