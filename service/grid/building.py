@@ -28,6 +28,11 @@ MAX_LISTED: Final = 2_000_000
 MAX_WRITTEN: Final = 400_000_000
 """Characters in the canonical settings of all trials together, which are hashed."""
 
+MAX_LAYERS_READ: Final = 100_000
+"""Layers of the graphs that a grid's networks are: each graph is built and held against the data."""
+_GRAPH_LAYERS: Final = 7
+"""What a graph takes beside its layers, as layers."""
+
 
 class Form(NamedTuple):
     """Canonical form of a section, and as it is hashed."""
@@ -196,7 +201,7 @@ class Build:
         self._shapes: dict[int, DataShape | Misfit] = {}
         self._lists: dict[int, int] = {}
         self._keys: dict[Any, str] = {}
-        self._listed, self._written = 0, 0
+        self._listed, self._written, self._layers = 0, 0, 0
 
     @property
     def forms(self) -> Iterator[tuple[SectionValue, Mapping[str, Any]]]:
@@ -233,14 +238,12 @@ class Build:
         template = section.template
         count = self._lists.get(id(template))
         if count is None:
-            assert template.model is not None
-            count = self._lists[id(template)] = sum(
-                [len(part) for part in vars(template.model).values() if type(part) is list]
-            )
+            count = self._lists[id(template)] = _length(template)
         self._listed += count
         if self._listed > MAX_LISTED:
             told = f"the lists of numbers of all points together hold more than {MAX_LISTED:,}"
-            self.problems.add(f"trial.{template.name}", f"{told}: take fewer points, or shorter lists")
+            advice = f"take fewer points, or shorter lists; a layer's own numbers count as {_OF_A_LAYER}"
+            self.problems.add(f"trial.{template.name}", f"{told}: {advice}")
             self.problems.raise_as(InvalidGrid)
 
     def point(self, sections: Sequence[AnySection], layout: Layout) -> Point | None:
@@ -285,6 +288,7 @@ class Build:
         if wrong:
             return wrong
         around = canonical.surroundings(settings, shape)
+        self._count_layers(around)
         around, forms = self._around.setdefault(around, (around, {}))
         return _Fitting(shape, around, forms, settings.training.device, {})
 
@@ -318,6 +322,15 @@ class Build:
             found = self._keys[parts] = key_of(parts[0], network.text, texts, measure.text)
         return found
 
+    def _count_layers(self, around: Around) -> None:
+        if around.layers.names:
+            self._layers += _GRAPH_LAYERS + around.layers.count
+        if self._layers > MAX_LAYERS_READ:
+            told = f"different networks of other kinds than mlp have more than {MAX_LAYERS_READ:,} layers together"
+            advice = "vary fewer of their sizes, or submit parts of the grid as experiments of their own"
+            self.problems.add("axes", f"{told}: {advice}", allowed=MAX_LAYERS_READ)
+            self.problems.raise_as(InvalidGrid)
+
     def _count_written(self, characters: int) -> None:
         self._written += characters * (1 + self._seeds)
         if self._written > MAX_WRITTEN:
@@ -332,8 +345,9 @@ _SEEING_OTHERS: Final = ("training", "measure")
 
 def _length(section: SectionValue) -> int:
     """Numbers in the lists of a section; what a layer has of its own takes as long as a short list."""
-    lists = sum([len(part) for part in vars(section.model).values() if type(part) is list])
-    return lists + (_OF_A_LAYER * len(section.model.layers) if isinstance(section.model, TrainingSettings) else 0)
+    model = section.model
+    lists = sum([len(part) for part in vars(model).values() if type(part) is list])
+    return lists + _OF_A_LAYER * len(model.layers) if isinstance(model, TrainingSettings) else lists
 
 
 _OF_A_LAYER: Final = 30

@@ -359,3 +359,23 @@ def test_python_looks_for_garbage_again_after_an_expansion_however_it_ends(grid:
             assert gc.isenabled() == was_on
         finally:
             gc.enable()
+
+
+def test_more_graphs_than_can_be_built_in_time_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr(building, "MAX_LAYERS_READ", 100)
+    network = {"kind": "resmlp", "depth": 3}
+    assert len(expand({"trial": {"network": network}, "axes": {"network.width": list(range(4, 14))}})) == 10
+    with pytest.raises(InvalidGrid, match="of other kinds than mlp have more than 100 layers together: vary fewer"):
+        expand({"trial": {"network": network}, "axes": {"network.width": list(range(4, 15))}})
+    assert len(expand({"axes": {"network.width": list(range(4, 64))}})) == 60
+
+
+def test_layers_with_numbers_of_their_own_are_counted_with_lists_of_numbers() -> None:
+    layers = {str(layer): {"learning_rate": 0.1 * layer} for layer in range(1, 65)}
+    grid = {"trial": {"network": {"depth": 64}, "training": {"layers": layers}}, "axes": {}}
+    few, many = ({"training.learning_rate": {"linear": [0.01, 1, count]}} for count in (10, 1_100))
+    assert len(expand({**grid, "axes": few})) == 10
+    with pytest.raises(
+        InvalidGrid, match="hold more than 2,000,000: take fewer points, or shorter lists; a layer's own"
+    ):
+        expand({**grid, "axes": many})
