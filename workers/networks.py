@@ -9,6 +9,7 @@ from torch import Tensor
 from nfa_kernels.collapse import log_size
 from nfa_kernels.graphs.graph import Input
 from nfa_kernels.graphs.named import network_graph
+from nfa_kernels.graphs.state_dicts import by_own_names, mlp_names
 from nfa_kernels.initialisations import initial_biases, initial_weights
 from nfa_kernels.linear import LOSS_FACTORS
 from nfa_kernels.measured_data import MeasuredData, measured_data
@@ -126,6 +127,7 @@ class FullyConnected:
     def initial(self, init: Mapping[str, Any], seed: int, given: Arrays) -> list[Tensor]:
         """Weights and, where the architecture has them, biases (d_l, 1)."""
         settings = dict(init)
+        given = by_own_names(given, mlp_names(self.architecture.depth, len(given)))
         if given:
             settings["arrays"] = given
         widths, scheme = self.architecture.widths, settings.pop("scheme")
@@ -202,6 +204,7 @@ class OfGraph:
 
     def initial(self, init: Mapping[str, Any], seed: int, given: Arrays) -> list[Tensor]:
         """Every parameter of the graph."""
+        given = by_own_names(given, [one.name for one in self.program.parameters])
         return self.program.initial(init["scheme"], seed, init["scale"], given or None)
 
     def training_data(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from nfa_kernels import cost
 from nfa_kernels.graphs import cost as graph_cost
 from nfa_kernels.graphs.graph import Graph
+from nfa_kernels.graphs.state_dicts import mlp_names
 from service.grid.data_shapes import DataShape
 from service.grid.networks import Layers, graph_of, layers_of_network
 
@@ -44,6 +45,10 @@ class Built(Protocol):
 
     def arrays(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every array that initial weights may be given by; those of biases too."""
+        ...
+
+    def in_order(self, count: int) -> list[str]:
+        """Names in forward order, of a layer its weight before its bias, that so many arrays stand for."""
         ...
 
     def optional(self, name: str) -> bool:
@@ -108,6 +113,10 @@ class FullyConnected:
             found |= {f"b{layer}": (width,) for layer, width in enumerate(self.widths[1:], start=1)}
         return found
 
+    def in_order(self, count: int) -> list[str]:
+        """w1, b1, w2, .."""
+        return mlp_names(self.calls, count)
+
     def optional(self, name: str) -> bool:
         """Biases, which then begin at zero."""
         return name.startswith("b")
@@ -156,6 +165,10 @@ class OfGraph:
     def arrays(self) -> dict[str, tuple[int, ...]]:
         """Every parameter by its layer's name."""
         return {one.name: one.shape for one in self.graph.parameters}
+
+    def in_order(self, count: int) -> list[str]:
+        """As the graph has them."""
+        return list(self.arrays())
 
     def optional(self, name: str) -> bool:
         """None."""

@@ -45,7 +45,10 @@ class InitSettings(Section):
     first: Real = Field(1.0, description="layer_scales: multiplies the first layer.")
     last: Real = Field(1.0, description="layer_scales: multiplies the last layer.")
     weights_id: str | None = Field(
-        None, max_length=128, description="given: id of an upload with arrays w1 .. wL, each (d_l, d_{l-1})."
+        None,
+        max_length=128,
+        description="given: id of an upload with arrays w1 .. wL, each (d_l, d_{l-1}); of a graph, every parameter by "
+        "its layer's name.",
     )
 
     @model_validator(mode="after")
