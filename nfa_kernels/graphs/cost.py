@@ -11,8 +11,9 @@ from nfa_kernels.graphs.nodes import Attention, Conv, Residual
 
 _ELEMENTWISE_FLOPS = 8
 """About what each number that leaves a layer costs beside its products, forward and back."""
-TAPE_ELEMENTS = 1 << 20
-"""Numbers that leave layers, of the networks and samples that are passed forward and back at once."""
+TAPE_ELEMENTS = 1 << 21
+"""Numbers that leave layers, of the networks and samples that are passed forward and back at once: fewer would cost
+more calls than a smaller array saves."""
 JACOBIAN_ELEMENTS = 1 << 20
 """The same while measuring, with the Jacobians of these samples."""
 
@@ -94,17 +95,26 @@ def lane_bytes(
     size = 8 if dtype == "float64" else 4
     copies = 4 + names.OPTIMIZERS[optimizer].state_copies + (2 if wide_weights else 0)
     data = samples * (math.prod(graph.input.shape) + 3 * graph.outputs)
-    kept = size * _pass_numbers(graph, batch)
-    measuring = 8 * (_pass_numbers(graph, samples) + _jacobian_numbers(graph, samples))
-    return (8 if wide_weights else size) * copies * parameters(graph) + kept + measuring + (2 * size + 16) * data
+    training = size * _pass_numbers(graph, samples_at_once(graph, batch))
+    # freed numbers of one are seldom where the other's fit
+    measuring = 8 * _pass_numbers(graph, samples_at_once(graph, samples))
+    jacobians = 8 * (_pass_numbers(graph, _measured_at_once(graph, samples)) + _jacobian_numbers(graph, samples))
+    kept = training + measuring + jacobians
+    return (8 if wide_weights else size) * copies * parameters(graph) + kept + (2 * size + 16) * data
 
 
-def _pass_numbers(graph: Graph, samples: int) -> int:
-    """Numbers that a pass over so many samples, forward and back, holds at once: of one part of the samples."""
-    return samples_at_once(graph, samples) * (2 * numbers_per_sample(graph) + 4 * unfolded_per_sample(graph))
+def _pass_numbers(graph: Graph, at_once: int) -> int:
+    """Numbers that a pass over so many samples at once holds, forward and back."""
+    return at_once * (2 * numbers_per_sample(graph) + unfolded_per_sample(graph))
+
+
+def _measured_at_once(graph: Graph, samples: int) -> int:
+    """Samples whose Jacobians are taken at once."""
+    return max(1, min(samples, JACOBIAN_ELEMENTS // numbers_per_sample(graph)))
 
 
 def _jacobian_numbers(graph: Graph, samples: int) -> int:
     """Numbers of the Jacobians that are held at once while every layer is measured, and of their copies."""
-    size, per_output = samples_at_once(graph, samples), sum(one.positions * one.outputs for one in graph.measured)
+    size = _measured_at_once(graph, samples)
+    per_output = sum(one.positions * one.outputs for one in graph.measured)
     return 3 * size * per_output * max(1, min(graph.outputs, JACOBIAN_ELEMENTS // (size * per_output)))
