@@ -34,9 +34,8 @@ def test_a_convolutional_network_begins_where_the_module_is():
 def test_a_fully_connected_one_does_too():
     module = nn.Sequential(nn.Linear(10, 16), nn.Tanh(), nn.Sequential(nn.Linear(16, 4)))
     found, given = _first_weights({"depth": 2, "activation": "tanh", "bias": True}, {"samples": 4}, module)
-    assert [(found[name] == array).all() for name, array in zip(("w1", "b1", "w2", "b2"), given, strict=True)] == [
-        True
-    ] * 4
+    assert list(found) == ["w1", "w2", "b1", "b2"]
+    assert all((found[name] == array).all() for name, array in zip(("w1", "b1", "w2", "b2"), given, strict=True))
 
 
 def test_modules_are_ordered_by_number_and_other_names_stay():

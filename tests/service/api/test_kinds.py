@@ -1,6 +1,8 @@
 """A network that is no MLP, from its preview to its figures: over REST, by the names of its layers."""
 
-GRID = {
+from typing import Any
+
+GRID: dict[str, Any] = {
     "trial": {
         "data": {"kind": "digits", "layout": "image", "samples": 10},
         "network": {"kind": "convnet", "depth": 2, "channels": 2, "activation": "relu"},
@@ -50,7 +52,10 @@ def test_kept_weights_can_be_given_to_the_same_graph(api, train_queue):
     kept = api.post(
         "/api/v1/datasets?name=kept", content=weights, headers={"Content-Type": "application/octet-stream"}
     ).json()
-    given = GRID | {"trial": GRID["trial"] | {"init": {"scheme": "given", "weights_id": kept["id"]}}, "seeds": 1}
+    given: dict[str, Any] = GRID | {
+        "trial": GRID["trial"] | {"init": {"scheme": "given", "weights_id": kept["id"]}},
+        "seeds": 1,
+    }
     two = api.post("/api/v1/experiments", json=given).json()["id"]
     train_queue()
     (first,), (second,) = (api.get(f"/api/v1/experiments/{n}/trials").json()["items"] for n in (one, two))
