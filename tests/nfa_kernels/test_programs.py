@@ -267,3 +267,25 @@ def test_samples_and_outputs_taken_in_parts_give_the_numbers_of_all_at_once(kind
     assert cost.samples_at_once(program.graph, 7) == 2
     for one, other in zip(everything(1), whole, strict=True):
         torch.testing.assert_close(one, other, **EXACT)
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_every_kind_keeps_shapes_and_the_dtype_of_its_parameters(kind, dtype, lanes):
+    of, layers = EVERY_KIND[kind]
+    program = GraphProgram(graph(layers, of, 3))
+    wide, x, y = _params(program, lanes), _inputs(of, lanes, 5), torch.ones(lanes, 5, 3, dtype=torch.float64)
+    params, given = tuple(part.to(dtype) for part in wide), x if of.vocabulary else x.to(dtype)
+    numbers = [one.number for one in program.measured]
+    outputs, (gradients, loss) = (
+        program.forward(params, given),
+        program.gradients_and_loss(params, given, y.to(dtype), loss_of("half")),
+    )
+    tapped = program.tapped(params, given, numbers)
+    assert outputs.shape == (lanes, 5, 3) and loss.shape == (lanes,)
+    assert [part.shape for part in gradients] == [part.shape for part in params]
+    for one in program.measured:
+        assert tapped.factors[one.number].shape[::2] == (lanes, one.outputs)
+    assert {part.dtype for part in (outputs, loss, *gradients, tapped.outputs, *tapped.factors.values())} == {dtype}
+    torch.testing.assert_close(outputs.double(), program.forward(wide, x), rtol=1e-4, atol=1e-4)
