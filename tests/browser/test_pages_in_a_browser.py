@@ -142,6 +142,7 @@ def test_axe_finds_no_serious_violation_on_any_page(
     context = context_of(browser, service, color_scheme=scheme)
     page = context.new_page()
     addresses = ("/", "/experiments/e1", "/experiments/e1?trials_where=bogus+%3D+1", "/trials/t1", "/submit")
+    addresses += ("/compare?experiments=e1,e2",)
     for address in (*addresses, "/cluster", "/definitions", "/login", "/nothing/here"):
         page.goto(address)
         found = Axe().run(page)["violations"]

@@ -55,19 +55,18 @@ def exponent_by_depth(
     x = alt.X("x:Q", title=label("network.depth"), axis=axis, scale=scale)
     y_title = "best exponent of the AGOP (dimensionless)"
     y = alt.Y("median:Q", title=y_title, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g"))
-    shown = shown_by_legend("color")
+    shown = shown_by_legend("color") if color else None
+    opacity = faded_unless([shown], 1) if shown is not None else alt.value(1)
     paint = hue(colors.order, label(color) if color else "", is_below=place.legend_below)
     base: Any = alt.Chart(alt.Data(values=frame.to_dicts())).encode(x=x, color=paint)
-    whisker = base.mark_rule(strokeWidth=1.5).encode(
-        y=alt.Y("low:Q", title=y_title), y2="high:Q", opacity=faded_unless([shown], 1)
-    )
+    whisker = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", title=y_title), y2="high:Q", opacity=opacity)
     said = [
         alt.Tooltip("color:N", title=label(color) if color else "trials of"),
         alt.Tooltip("depth:Q", title=label("network.depth")),
         *(alt.Tooltip(f"{name}:Q", title=title, format=".6~g") for name, title in _SAID.items()),
         alt.Tooltip("count:Q", title="trials"),
     ]
-    point = base.mark_point(filled=True, size=60).encode(y=y, tooltip=said, opacity=faded_unless([shown], 1))
+    point = base.mark_point(filled=True, size=60).encode(y=y, tooltip=said, opacity=opacity)
     line: Any = alt.Chart(alt.Data(values=theory)).mark_rule(strokeWidth=1.6, color=rule_color(), strokeDash=[4, 3])
     says = behind(results["best_exponent_count"], pooling, "whiskers from least to largest")
     chart = alt.layer(
@@ -75,7 +74,7 @@ def exponent_by_depth(
             x=alt.X("from:Q", title=label("network.depth"), axis=axis, scale=scale), x2="to:Q", y=alt.Y("theory:Q")
         ),
         whisker,
-        point.add_params(*([shown] if color else [])),
+        point.add_params(*([shown] if shown is not None else [])),
     ).properties(width=place.width if room else max(260, 84 * len(span)), height=place.height if room else 240)
     return styled(
         chart,

@@ -1,7 +1,10 @@
 """Every figure: what it draws, in which order, and what it leaves out."""
 
+from typing import Any
+
 import polars as pl
 import pytest
+import vl_convert
 
 from service.web import figures
 from service.web.drawing import recorded_members
@@ -108,3 +111,39 @@ def test_recorded_members_are_in_the_order_of_their_parameter():
         "alignment@1",
     ]
     assert recorded_members({"trial": {"measure": {"metrics": "all"}}}) == recorded_members({}) == []
+
+
+def _drawings():
+    """Every kind of figure with and without what may be left out, by a name."""
+    depths = pl.DataFrame(
+        {"network.depth": [2, 3], "training.weight_decay": [0.1, 0.02], "step": [0, 9], "time": [0.0, 0.9]}
+        | {f"best_exponent_{part}": [0.5, 0.25] for part in ("median", "min", "max")}
+        | {"best_exponent_count": [3, 3]}
+    )
+    profile = depths.with_columns(
+        pl.lit(value).alias(f"alignment@{exponent}_{part}")
+        for exponent in ("0.5", "1")
+        for part, value in (("median", 0.9), ("count", 3))
+    )
+    values = {"median": 2.0, "min": 1.0, "max": 3.0, "count": 3}
+    columns = {f"agop_singular_value@1_{part}": value for part, value in values.items()}
+    spectrum = depths.with_columns(pl.lit(value).alias(name) for name, value in columns.items())
+    for room in (0, 300, 1000):
+        for facet in (None, "network.depth"):
+            table = CURVES.with_columns(pl.lit(2).alias("network.depth"))
+            look = CurveLook("training.weight_decay", facet, dash="network.depth", room=room)
+            yield f"curves {facet} {room}", figures.metric_curves(table, "imbalance", look)
+            options: dict[str, Any] = {"color": "training.weight_decay", "facet": facet, "room": room}
+            yield f"profile {facet} {room}", figures.exponent_profile(profile, **options)
+            keys = [facet] if facet else []
+            yield f"spectra {facet} {room}", figures.spectra({"agop_singular_value@1": spectrum}, keys, room=room)
+        for color in (None, "training.weight_decay"):
+            yield f"exponent {color} {room}", figures.exponent_by_depth(depths, color=color, room=room)
+        yield f"phase {room}", figures.phase_diagram(PHASE, room=room)
+        series = {"step": [0, 9], "time": [0.0, 0.9], "train_loss": [1.0, 0.5]}
+        yield f"trial {room}", figures.trial_panels(series, title="t", layer=1, room=room)
+
+
+@pytest.mark.parametrize(("name", "chart"), [pytest.param(*one, id=one[0]) for one in _drawings()])
+def test_every_figure_is_drawn_whatever_it_leaves_out(name, chart):
+    assert vl_convert.vegalite_to_svg(chart.to_dict()).startswith("<svg"), name
