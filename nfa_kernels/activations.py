@@ -28,6 +28,13 @@ class Activation(NamedTuple):
     overwriting: Callable[[Tensor], Tensor] | None = None
     """The function written over its argument, where the derivative is the same there as at the argument."""
 
+    both: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+    """Value and derivative with what they share taken once, to the same bits."""
+
+    def with_derivative(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The function's values, and its derivative there."""
+        return self.both(z) if self.both else (self.function(z), self.derivative(z))
+
     def applied(self, z: Tensor) -> Tensor:
         """The function's values; overwrites z where the derivative can be had from what is left."""
         return self.overwriting(z) if self.overwriting else self.function(z)
@@ -45,6 +52,11 @@ def _gelu_derivative(z: Tensor) -> Tensor:
     return _normal_cdf(z) + z * torch.exp(-z.square() / 2) * _INV_SQRT_2PI
 
 
+def _gelu_with_derivative(z: Tensor) -> tuple[Tensor, Tensor]:
+    below = _normal_cdf(z)
+    return z * below, below + z * torch.exp(-z.square() / 2) * _INV_SQRT_2PI
+
+
 def _normal_cdf(z: Tensor) -> Tensor:
     # erfc keeps relative accuracy in the lower tail, where 1 + erf cancels
     return torch.special.erfc(-z * _SQRT_HALF) / 2
@@ -57,6 +69,16 @@ def _sigmoid(z: Tensor) -> Tensor:
 def _silu_derivative(z: Tensor) -> Tensor:
     gate = _sigmoid(z)
     return gate * (1 + z * (1 - gate))
+
+
+def _silu_with_derivative(z: Tensor) -> tuple[Tensor, Tensor]:
+    gate = _sigmoid(z)
+    return z * gate, gate * (1 + z * (1 - gate))
+
+
+def _tanh_with_derivative(z: Tensor) -> tuple[Tensor, Tensor]:
+    value = torch.tanh(z)
+    return value, 1 - value.square()
 
 
 def _softplus(z: Tensor) -> Tensor:
@@ -89,9 +111,9 @@ ACTIVATIONS: dict[str, Activation] = {
     "linear": Activation(lambda z: z, torch.ones_like),
     # relu(z) > 0 exactly where z > 0: one array less for every layer, in every pass
     "relu": Activation(torch.relu, _relu_derivative, _relu_backward, torch.relu_),
-    "tanh": Activation(torch.tanh, lambda z: 1 - torch.tanh(z).square()),
-    "gelu": Activation(_gelu, _gelu_derivative),
-    "silu": Activation(lambda z: z * _sigmoid(z), _silu_derivative),
+    "tanh": Activation(torch.tanh, lambda z: 1 - torch.tanh(z).square(), both=_tanh_with_derivative),
+    "gelu": Activation(_gelu, _gelu_derivative, both=_gelu_with_derivative),
+    "silu": Activation(lambda z: z * _sigmoid(z), _silu_derivative, both=_silu_with_derivative),
     "softplus": Activation(_softplus, _sigmoid),
     "sigmoid": Activation(_sigmoid, _sigmoid_derivative),
     "erf": Activation(torch.erf, lambda z: _TWO_OVER_SQRT_PI * torch.exp(-z.square())),

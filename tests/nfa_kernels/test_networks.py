@@ -184,3 +184,12 @@ def test_a_stack_that_does_not_fit_is_refused_by_name():
         Architecture((5, 3), "relo")
     with pytest.raises(ValueError, match="loss: received"):
         loss_of("hinge")
+
+
+@pytest.mark.parametrize("name", names.ACTIVATIONS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_value_and_derivative_at_once_are_those_taken_alone_to_the_bit(name, dtype):
+    z = torch.cat([torch.linspace(-30, 30, 1001, dtype=dtype), torch.tensor([0.0, 1e-300, -1e3, 1e3], dtype=dtype)])
+    phi = activation(name)
+    value, derivative = phi.with_derivative(z.clone())
+    assert torch.equal(value, phi.function(z)) and torch.equal(derivative, phi.derivative(z))
