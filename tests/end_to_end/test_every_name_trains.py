@@ -31,7 +31,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "graph": {"network": {"kind": "graph", "layers": LAYERS}, "data": IMAGES},
 }
 EVERYTHING = {"measure": {"layers": "all", "metrics": "all", "points": 3, "exponents": [0.3]}}
-ADAM, FLOW = {"optimizer": "adam", "dtype": "float32"}, {"optimizer": "gradient_flow", "horizon": 0.001, "rtol": 1e-4, "atol": 1e-6}
+ADAM, FLOW = (
+    {"optimizer": "adam", "dtype": "float32"},
+    {"optimizer": "gradient_flow", "horizon": 0.001, "rtol": 1e-4, "atol": 1e-6},
+)
 BLOCKS: list[dict[str, Any]] = [
     *({**kind, **EVERYTHING} for kind in KINDS.values()),
     *({**kind, "training": training} for kind in KINDS.values() for training in (ADAM, FLOW)),
