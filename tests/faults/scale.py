@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 IS_SOAK = os.environ.get("NFA_SOAK") == "1"
-ROUNDS = 25 if IS_SOAK else 3
+ROUNDS = 25 if IS_SOAK else 5
 """Faults during a sweep."""
-STEPS = 96_000 if IS_SOAK else 16_000
+STEPS = 96_000 if IS_SOAK else 24_000
 """Of each trial of that sweep."""
 CONTENDED = 400 if IS_SOAK else 80
 """Seeds that workers on one store contend for."""

@@ -13,7 +13,7 @@ from service.grid.expansion import expand
 from service.grid.outline import dataset_ids
 from service.questions.claimed_grids import read_claimed
 
-SECONDS = 2.0 * 2  # 2 s on an idle core; beside other tests a core does half as much
+SECONDS = 2.0
 LARGEST = 4 * 2**20
 
 
