@@ -10,6 +10,7 @@ from service.cli.display import out, print_json, results_table
 from service.cli.exits import Exit, Stop
 from service.cli.options import DEFAULT_URL, AsJson, ExperimentId, Token, Url, connect, newest
 from service.grid.axes import moving_together
+from service.questions.layers import read_layer
 from service.questions.telling_apart import told_apart
 
 GroupBy = Annotated[str | None, typer.Option(help="Comma-separated settings; default: the axes.", metavar="PATHS")]
@@ -42,7 +43,7 @@ def results(
             number,
             group_by=split(group_by),
             metric=split(metric) or (),
-            layer=layer,
+            layer=_layer(layer),
             reduce=reduce,
             agg=split(agg) or (),
             where=where,
@@ -108,20 +109,8 @@ def plot(
         one = client.experiment(newest(client, experiment))
         told = told_apart(one.axes, one.grid, color, dash, facet)
         panel = ",".join(told.facets) or None
-        wish = drawing.Wish(
-            *(
-                str(figure),
-                told.color,
-                panel,
-                metric,
-                layer,
-                against,
-                complement,
-                title or one.name,
-                where or "",
-                told.dash,
-            )
-        )
+        asked = (str(figure), told.color, panel, metric, _layer(layer), against, complement)
+        wish = drawing.Wish(*asked, title or one.name, where or "", told.dash)
         try:
             chart = drawing.draw(wish, drawing.ClientSource(client, one.id, one.grid))
         except drawing.NothingToDraw as nothing:
@@ -134,6 +123,14 @@ def plot(
         channels = {"colour": told.color, "dash": told.dash, "panel": panel and panel.replace(",", " and ")}
         by = ", ".join(f"{path} by {channel}" for channel, path in channels.items() if path)
         out.print(f"{target}: {by}", soft_wrap=True)
+
+
+def _layer(text: str) -> int | str:
+    """A layer as it was typed: a number where it is one."""
+    try:
+        return read_layer(text)
+    except ValueError as error:
+        raise Stop(f"--layer {text}: {error}", Exit.USAGE) from None
 
 
 def split(text: str | None) -> list[str] | None:

@@ -17,6 +17,7 @@ MAX_SEED: Final = 2**63 - 1
 ENUMERATED_PER_TRIAL: Final = 10
 """Points looked at before `exclude` drops some, as a multiple of the trials an experiment may have."""
 _DATASET_KEYS: Final = ("dataset_id", "weights_id")
+_CONTAINERS: Final = (dict, list, tuple)
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Tag = Annotated[str, Field(min_length=1, max_length=100)]
@@ -133,17 +134,16 @@ def dataset_ids(document: Mapping[str, Any]) -> set[str]:
     waiting: list[tuple[bool, Any]] = [(False, document)]
     while waiting:
         names_some, value = waiting.pop()
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             for key, part in value.items():
                 names_one = str(key).endswith(_DATASET_KEYS) and str(key).rpartition(".")[2] in _DATASET_KEYS
-                if isinstance(part, Mapping | list | tuple):
+                if isinstance(part, _CONTAINERS):
                     waiting.append((names_one, part))
                 elif names_one and isinstance(part, str):
                     found.add(part)
         else:
-            for part in value:
-                if isinstance(part, Mapping | list | tuple):
-                    waiting.append((names_some, part))
-                elif names_some and isinstance(part, str):
-                    found.add(part)
+            # what is empty names nothing, and half a million of them take a while
+            waiting += [(names_some, part) for part in value if part and isinstance(part, _CONTAINERS)]
+            if names_some:
+                found.update(part for part in value if isinstance(part, str))
     return found

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Select, select
 
 from nfa_kernels import names
 from service.errors import InvalidRequest
-from service.grid.reading import layer_names, layer_number, setting
+from service.grid.reading import LAYERS, layer_names, layer_number, setting
 from service.questions.layers import Layer
 from service.store.experiments import require
 from service.store.keys import among
@@ -70,13 +70,20 @@ def require_layer(connection: Connection, keys: Collection[int], metrics: Sequen
 def layers_of(store: Store, public_id: str) -> list[tuple[int, list[str]]]:
     """Number and names of every layer that an experiment's networks have. Raises NotFound."""
     with store.read() as connection:
-        return _all(documents_of(connection, settings_of(connection, require(connection, public_id)).keys).values())
+        known = settings_of(connection, require(connection, public_id))
+        columns = [known.column(connection, path) for path in (LAYERS, "network.depth")]
+    return _numbered({(tuple(named or ()), depth) for named, depth in zip(*columns, strict=True)})
 
 
 def _all(documents: Collection[Mapping[str, Any]]) -> list[tuple[int, list[str]]]:
-    """Number of every layer -> the names it has, at most three of them."""
+    """The same of settings."""
+    return _numbered({(tuple(layer_names(one)), setting(one, "network.depth")) for one in documents})
+
+
+def _numbered(networks: Collection[tuple[Sequence[str], int | None]]) -> list[tuple[int, list[str]]]:
+    """Number of every layer -> the names it has, at most three of them; of names or, where there are none, depths."""
     known: dict[int, dict[str, None]] = {}
-    for named, depth in {(tuple(layer_names(one)), setting(one, "network.depth")) for one in documents}:
+    for named, depth in networks:
         for number in range(1, (len(named) or depth or 0) + 1):
             known.setdefault(number, {}).update({named[number - 1]: None} if named else {})
     return [(number, sorted(called)[:3]) for number, called in sorted(known.items())]

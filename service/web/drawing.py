@@ -55,6 +55,8 @@ class Wish:
 class Source(Protocol):
     """Where a figure's data come from."""
 
+    grid: Mapping[str, Any]
+
     def curves(self, metric: str, group_by: Sequence[str], layer: Layer, where: str) -> pl.DataFrame:
         """One row per group and step, with METRIC_median, _min, _max, _count."""
         ...
@@ -119,7 +121,8 @@ def _exponent(wish: Wish, source: Source) -> Any:
     _require(table, "best_exponent", 1)
     pooling = source.pooling(keys, wish.where, with_running=False)
     more: dict[str, Any] = {"pooling": pooling, "order": source.order, "room": wish.room}
-    return figures.exponent_by_depth(table, color=color, title=wish.title, **more)
+    has_theory = _depth_counts_maps(source.grid)
+    return figures.exponent_by_depth(table, color=color, title=wish.title, has_theory=has_theory, **more)
 
 
 def _profile(wish: Wish, source: Source) -> Any:
@@ -133,11 +136,26 @@ def _profile(wish: Wish, source: Source) -> Any:
         color=wish.color,
         facet=wish.facet,
         title=wish.title,
+        layer=wish.layer,
+        has_theory=_depth_counts_maps(source.grid),
         dash=wish.dash,
         pooling=source.pooling(wish.keys, wish.where, with_running=False),
         order=source.order,
         room=wish.room,
     )
+
+
+def _depth_counts_maps(grid: Mapping[str, Any]) -> bool:
+    """Whether network.depth is how many maps every network of a grid has in a row: not of transformers and graphs."""
+    groups = [{"network": [(grid.get("trial") or {}).get("network") or {}]}, grid.get("axes") or {}]
+    groups += [*(grid.get("zip") or ()), *({path: [value] for path, value in one.items()} for one in _included(grid))]
+    kinds = [kind for group in groups for kind in group.get("network.kind", ())]
+    kinds += [one.get("kind") for group in groups for one in group.get("network", ()) if isinstance(one, Mapping)]
+    return not any(kind in ("transformer", "graph") for kind in kinds)
+
+
+def _included(grid: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [one for one in grid.get("include") or () if isinstance(one, Mapping)]
 
 
 def _spectra(wish: Wish, source: Source) -> Any:

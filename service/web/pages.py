@@ -93,14 +93,7 @@ def experiment(
         page = page_of(store, experiment_id, _ROWS, cursor, wanted, trials_where, sort or trials.AXES)
     except ServiceError as error:
         problem = error.detail
-    question = results.Question(
-        tuple(one.axes),
-        tuple(numeric_metrics(chosen["metric"])),
-        chosen["layer"],
-        parse_reduction("final"),
-        ("mean", "std", "min", "max", "count"),
-        chosen["where"],
-    )
+    question = _question(one, chosen)
     version, kept = version_of(store, [experiment_id]), request.app.state.kept_for_pages
     life = present_life(store)
     groups = kept.get(
@@ -131,6 +124,18 @@ def experiment(
         states=list(TrialState),
         total=sum(one.counts.values()),
         has_ended=one.progress >= 1,
+    )
+
+
+def _question(one: experiments.Experiment, chosen: dict[str, Any]) -> results.Question:
+    """What the results table of an experiment's page asks."""
+    return results.Question(
+        tuple(one.axes),
+        tuple(numeric_metrics(chosen["metric"])),
+        chosen["layer"],
+        parse_reduction("final"),
+        ("mean", "std", "min", "max", "count"),
+        chosen["where"],
     )
 
 

@@ -21,6 +21,7 @@ def exponent_by_depth(
     title: str = "",
     pooling: Pooling | None = None,
     order: ValueOrder = UNWRITTEN,
+    has_theory: bool = True,
     room: int = PRINTED,
 ) -> Any:
     """One point per depth and colour: median over its trials, whiskers from the least to the largest.
@@ -31,6 +32,7 @@ def exponent_by_depth(
         title: of the figure.
         pooling: what a point stands for.
         order: of the coloured setting's values.
+        has_theory: whether depth counts the maps of every network, so that 1/L is the theory's exponent.
         room: width in pixels that the figure may take.
     """
     colors = told(results, [color] if color else [], "color", order)
@@ -45,7 +47,6 @@ def exponent_by_depth(
     place = layout(room, 1)
     depths = sorted(frame["depth"].unique().to_list())
     span = list(range(min(depths), max(depths) + 1)) if depths else [2]
-    theory = [{"from": depth - 0.36, "to": depth + 0.36, "theory": 1 / depth} for depth in span]
     gap = 0.6 / max(len(colors.order), 1)
     places = {name: number for number, name in enumerate(colors.order)}
     shift = pl.col("color").replace_strict(places, return_dtype=pl.Float64)
@@ -67,18 +68,23 @@ def exponent_by_depth(
         alt.Tooltip("count:Q", title="trials"),
     ]
     point = base.mark_point(filled=True, size=60).encode(y=y, tooltip=said, opacity=opacity)
-    line: Any = alt.Chart(alt.Data(values=theory)).mark_rule(strokeWidth=1.6, color=rule_color(), strokeDash=[4, 3])
     says = behind(results["best_exponent_count"], pooling, "whiskers from least to largest")
     chart = alt.layer(
-        line.encode(
-            x=alt.X("from:Q", title=label("network.depth"), axis=axis, scale=scale), x2="to:Q", y=alt.Y("theory:Q")
-        ),
+        _theory(span if has_theory else [], axis, scale),
         whisker,
         point.add_params(*([shown] if shown is not None else [])),
     ).properties(width=place.width if room else max(260, 84 * len(span)), height=place.height if room else 240)
     return styled(
         chart,
         title or "Best exponent",
-        f"layer 1, median of {says}; dashed: 1/L; undefined left out",
+        f"layer 1, median of {says}; {'dashed: 1/L; ' if has_theory else ''}undefined left out",
         place.line,
     )
+
+
+def _theory(depths: list[int], axis: Any, scale: Any) -> Any:
+    """A dash at 1/L over every depth L."""
+    dashes = [{"from": depth - 0.36, "to": depth + 0.36, "theory": 1 / depth} for depth in depths]
+    line: Any = alt.Chart(alt.Data(values=dashes)).mark_rule(strokeWidth=1.6, color=rule_color(), strokeDash=[4, 3])
+    x = alt.X("from:Q", title=label("network.depth"), axis=axis, scale=scale)
+    return line.encode(x=x, x2="to:Q", y=alt.Y("theory:Q"))

@@ -1,7 +1,7 @@
 """Phase diagram: a metric over two settings, with how many trials each cell has."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -28,19 +28,7 @@ def phase_diagram(
         room: width in pixels that the figure may take.
     """
     x_order, y_order = ([shown(value) for value in found[name]] for name in ("x_values", "y_values"))
-    cells = [
-        {
-            "x": x,
-            "y": y,
-            "value": value,
-            "text": _number(value),
-            "count": f"n = {count}",
-            "seeds": count,
-        }
-        for y, values, counts in zip(y_order, found["values"], found["counts"], strict=True)
-        for x, value, count in zip(x_order, values, counts, strict=True)
-        if value is not None
-    ]
+    cells = _cells(found, x_order, y_order)
     place = layout(room, 1)
     size = {"width": max(180, 64 * len(x_order)), "height": max(120, 46 * len(y_order))}
     size["width"] = min(place.width, 150 * len(x_order)) if room else size["width"]
@@ -71,20 +59,33 @@ def phase_diagram(
     chart = alt.layer(fill.add_params(picked), *texts, data=alt.Data(values=cells)).properties(**size)
     says = behind(pl.Series([cell["seeds"] for cell in cells], dtype=pl.Int64), pooling, "")
     subtitle = f"layer {found['layer']}, {found['agg']} of the {found['reduce']} value; in a cell {says}"
-    cells_at = pl.DataFrame(
-        [
-            column(name, [value for value, _ in pairs] if name == found["x"] else [value for _, value in pairs])
-            for pairs in [list(itertools.product(found["x_values"], found["y_values"]))]
-            for name in (found["x"], found["y"])
-        ]
-    )
-    labels = [
-        pl.Series("x", [x for x, _ in itertools.product(x_order, y_order)], dtype=pl.String),
-        pl.Series("y", [y for _, y in itertools.product(x_order, y_order)], dtype=pl.String),
-    ]
     return styled(chart, title or metric_label(found["metric"]), subtitle, place.line).properties(
-        usermeta=followed(cells_at, [found["x"], found["y"]], labels)
+        usermeta=_followed(found, x_order, y_order)
     )
+
+
+def _cells(found: Mapping[str, Any], x_order: Sequence[str], y_order: Sequence[str]) -> list[dict[str, Any]]:
+    """What is written in each cell that has a value."""
+    return [
+        {"x": x, "y": y, "value": value, "text": _number(value), "count": f"n = {count}", "seeds": count}
+        for y, values, counts in zip(y_order, found["values"], found["counts"], strict=True)
+        for x, value, count in zip(x_order, values, counts, strict=True)
+        if value is not None
+    ]
+
+
+def _followed(found: Mapping[str, Any], x_order: Sequence[str], y_order: Sequence[str]) -> Any:
+    """Where a click on a cell leads: the settings behind the labels of every cell."""
+    pairs = list(itertools.product(found["x_values"], found["y_values"]))
+    at = pl.DataFrame(
+        [column(found["x"], [value for value, _ in pairs]), column(found["y"], [value for _, value in pairs])]
+    )
+    shown_pairs = list(itertools.product(x_order, y_order))
+    labels = [
+        pl.Series("x", [x for x, _ in shown_pairs], dtype=pl.String),
+        pl.Series("y", [y for _, y in shown_pairs], dtype=pl.String),
+    ]
+    return followed(at, [found["x"], found["y"]], labels)
 
 
 def _number(value: float | None) -> str:

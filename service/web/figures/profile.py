@@ -19,7 +19,8 @@ def exponent_profile(
     color: str,
     facet: str | None = None,
     title: str = "",
-    theory: float | None = None,
+    layer: int | str = 1,
+    has_theory: bool = True,
     dash: str | None = None,
     pooling: Pooling | None = None,
     order: ValueOrder = UNWRITTEN,
@@ -32,7 +33,8 @@ def exponent_profile(
         color: path of the setting told apart by colour.
         facet: paths of the settings told apart by panel, separated by commas.
         title: of the figure.
-        theory: exponent to mark, 1/L; from each panel's own depth where the facet or colour is network.depth.
+        layer: whose alignment, by number or name.
+        has_theory: whether 1/(L - l + 1) is marked for layer l, with L each panel's own network.depth.
         dash: path of the setting told apart by dashes.
         pooling: what a point stands for.
         order: of the settings' values.
@@ -45,16 +47,7 @@ def exponent_profile(
     )
     labelled = results.with_columns(hues.labels, dash_told.labels, panel.labels)
     names = [name for name in results.columns if name.startswith("alignment@") and name.endswith("_median")]
-    rows = []
-    for row in labelled.to_dicts():
-        for name in names:
-            exponent = float(name.removeprefix("alignment@").removesuffix("_median"))
-            depth = row.get("network.depth")
-            rows.append(
-                {"exponent": exponent, "value": row[name], "theory": 1 / depth if depth else theory}
-                | {part: row[part] for part in ("color", "dash", "facet")}
-            )
-    frame = pl.DataFrame(rows, infer_schema_length=None).sort("exponent")
+    frame = _points(labelled, names, layer if has_theory and isinstance(layer, int) else None)
     y_title = "alignment cos(W^T W, G^a)"
     low = frame["value"].min()
     floor = min(0.9, float(low)) - 0.02 if isinstance(low, float) else 0.0
@@ -69,7 +62,8 @@ def exponent_profile(
         line = line.encode(strokeDash=dashes(dash_told.order, label(dash), is_below=place.legend_below))
     dots = base.mark_point(filled=True, size=28).encode(opacity=faded_unless(shown, 1))
     layers = [line.add_params(zooming(), *shown), dots]
-    if frame["theory"].null_count() < frame.height and color != "network.depth":
+    is_marked = frame["theory"].null_count() < frame.height and color != "network.depth"
+    if is_marked:
         mark: Any = alt.Chart().mark_rule(strokeDash=[4, 3], color=rule_color())
         layers.append(mark.encode(x=alt.X("mean(theory):Q")))
     told_there = [
@@ -81,12 +75,28 @@ def exponent_profile(
     chart = alt.layer(*layers, data=alt.Data(values=frame.to_dicts()))
     chart = chart.properties(width=place.width, height=place.height)
     counts = pl.concat([results[name.replace("_median", "_count")].cast(pl.Int64) for name in names])
-    subtitle = f"at the end of training, median of {behind(counts, pooling, '')}; dashed: 1/L"
+    subtitle = f"layer {layer} at the end of training, median of {behind(counts, pooling, '')}"
+    if is_marked:
+        subtitle += "; dashed: 1/L" if layer == 1 else f"; dashed: 1/(L - l + 1) for l = {layer}"
     whole = panels(chart, panel.order, place.columns, place.width)
     keys = [path for path in (color, dash, *facets) if path]
     return styled(whole, title or "Alignment against exponent", subtitle, place.line).properties(
         usermeta=followed(results, keys, [hues.labels, dash_told.labels, panel.labels], _named(color, dash, facet))
     )
+
+
+def _points(results: pl.DataFrame, names: list[str], layer: int | None) -> pl.DataFrame:
+    """exponent, value, what tells points apart, and theory: 1/(L - layer + 1), null where there is none."""
+    rows = []
+    for row in results.to_dicts():
+        depth = row.get("network.depth")
+        has_layer = layer is not None and depth is not None and depth >= layer
+        own = {part: row[part] for part in ("color", "dash", "facet")}
+        own["theory"] = 1 / (depth - layer + 1) if has_layer else None
+        for name in names:
+            exponent = float(name.removeprefix("alignment@").removesuffix("_median"))
+            rows.append({"exponent": exponent, "value": row[name]} | own)
+    return pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.col("theory").cast(pl.Float64)).sort("exponent")
 
 
 def _named(color: str, dash: str | None, facet: str | None) -> dict[str, str]:

@@ -7,7 +7,7 @@ import pytest
 import vl_convert
 
 from service.web import figures
-from service.web.drawing import recorded_members
+from service.web.drawing import _depth_counts_maps, recorded_members
 from service.web.figures.curves import CurveLook
 
 CURVES = pl.DataFrame(
@@ -68,6 +68,25 @@ def test_a_profile_has_a_point_for_every_exponent():
     table = pl.DataFrame({"network.depth": [2, 3]} | {name: [1, 1] for name in names})
     chart = figures.exponent_profile(table, color="network.depth").to_dict()
     assert len(chart["data"]["values"]) == 4
+
+
+def test_theory_is_marked_where_depth_counts_the_maps_above_a_layer():
+    names = [f"alignment@0.5_{part}" for part in ("median", "count")]
+    table = pl.DataFrame({"network.depth": [2, 4], "seed": [0, 1]} | {name: [1, 1] for name in names})
+
+    def marked(**options):
+        drawn = figures.exponent_profile(table, color="seed", **options).to_dict()
+        return [point["theory"] for point in drawn["data"]["values"]], str(drawn["title"]["subtitle"])
+
+    assert marked()[0] == [1 / 2, 1 / 4] and "dashed: 1/L" in marked()[1]
+    assert marked(layer=3)[0] == [None, 1 / 2] and "for l = 3" in marked(layer=3)[1]
+    for options in ({"layer": "conv1"}, {"has_theory": False}):
+        assert marked(**options)[0] == [None, None] and "dashed" not in marked(**options)[1]
+    counts = pl.DataFrame(
+        {"network.depth": [2]} | {f"best_exponent_{n}": [0.5] for n in ("median", "min", "max", "count")}
+    )
+    drawn = figures.exponent_by_depth(counts, has_theory=False).to_dict()
+    assert drawn["layer"][0]["data"]["values"] == [] and "dashed" not in str(drawn["title"]["subtitle"])
 
 
 @pytest.mark.parametrize("ending", [".png", ".svg", ".pdf"])
@@ -147,3 +166,19 @@ def _drawings():
 @pytest.mark.parametrize(("name", "chart"), [pytest.param(*one, id=one[0]) for one in _drawings()])
 def test_every_figure_is_drawn_whatever_it_leaves_out(name, chart):
     assert vl_convert.vegalite_to_svg(chart.to_dict()).startswith("<svg"), name
+
+
+@pytest.mark.parametrize(
+    ("grid", "counts"),
+    [
+        ({}, True),
+        ({"trial": {"network": {"kind": "convnet"}}}, True),
+        ({"trial": {"network": {"kind": "transformer"}}}, False),
+        ({"axes": {"network.kind": ["mlp", "transformer"]}}, False),
+        ({"axes": {"network": [{"kind": "graph", "layers": []}]}}, False),
+        ({"zip": [{"network.kind": ["mlp", "resmlp"], "seed": [1, 2]}], "include": [{"network.kind": "graph"}]}, False),
+        ({"axes": {"training.learning_rate": {"log": [0.1, 1, 3]}}, "include": [{"network": {"kind": "mlp"}}]}, True),
+    ],
+)
+def test_depth_counts_maps_in_a_row_but_in_transformers_and_graphs(grid, counts):
+    assert _depth_counts_maps(grid) is counts
