@@ -100,7 +100,7 @@ def plot(
     # Altair takes half a second to import, which only the commands that draw should wait for
     from service.web import figures  # noqa: PLC0415
 
-    target = file or Path(f"{figure}.png")
+    target, number_or_name = file or Path(f"{figure}.png"), _layer(layer)
     if target.suffix not in figures.FORMATS:
         raise Stop(f"--out {target}: figures are drawn as {', '.join(figures.FORMATS)}", Exit.USAGE)
     from service.web import drawing  # noqa: PLC0415
@@ -109,7 +109,7 @@ def plot(
         one = client.experiment(newest(client, experiment))
         told = told_apart(one.axes, one.grid, color, dash, facet)
         panel = ",".join(told.facets) or None
-        asked = (str(figure), told.color, panel, metric, _layer(layer), against, complement)
+        asked = (str(figure), told.color, panel, metric, number_or_name, against, complement)
         wish = drawing.Wish(*asked, title or one.name, where or "", told.dash)
         try:
             chart = drawing.draw(wish, drawing.ClientSource(client, one.id, one.grid))

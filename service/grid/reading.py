@@ -55,9 +55,10 @@ def _of_layer(document: Mapping[str, Any], path: str) -> Any:
         return None
     own = _at(document, "training.layers") or {}
     named = layer_names(document)
-    other = named[layer - 1] if isinstance(layer, int) and named else str(layer)
-    found = own.get(other, {}).get(parts[3])
-    return _at(document, f"training.{parts[3]}") if found is None else found
+    name = named[layer - 1] if isinstance(layer, int) and named else str(layer)
+    # a map of an attention has what the whole of it has
+    said = [own[key][parts[3]] for key in (name, name.partition(".")[0]) if parts[3] in own.get(key, {})]
+    return said[0] if said else _at(document, f"training.{parts[3]}")
 
 
 def _is_owner(document: Mapping[str, Any], name: str) -> bool:

@@ -169,3 +169,8 @@ def test_a_shell_completes_commands_and_the_version_is_told() -> None:
     # what --install-completion writes; that looks for the shell it was called from, which need not be one it knows
     assert "COMP_WORDS" in started(environment={"_NFA_COMPLETE": "source_bash"}).stdout
     assert started("--version").stdout.strip() == importlib.metadata.version("nfa-service")
+
+
+def test_a_layer_that_is_neither_a_number_nor_a_name_is_told_in_one_line():
+    for command in ("results", "plot"):
+        assert "its number, from 1 to 1000, or its name" in one_line(nfa(command, "e1", "--layer", "0"), 2)

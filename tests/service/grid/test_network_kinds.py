@@ -9,6 +9,8 @@ from service.errors import InvalidGrid
 from service.grid import cost
 from service.grid.expansion import expand
 from service.grid.fitting import Limits
+from service.grid.reading import LAYERS as NAMES
+from service.grid.reading import setting
 from service.grid.shown_networks import shown_networks
 
 DIGITS = {"kind": "digits", "layout": "image", "samples": 50}
@@ -82,6 +84,14 @@ def test_layers_own_numbers_are_the_same_trial_by_number_and_by_name():
     assert found[0] == found[1]
     (norm,) = _points({"kind": "graph", "layers": LAYERS}, training={"layers": {"norm1": own}})
     assert norm.settings["training"]["layers"] == {"norm1": own}
+
+
+def test_a_map_of_an_attention_reads_what_the_whole_of_it_has():
+    layers = {"attention1": {"learning_rate": 0.5}, "2": {"learning_rate": 0.25}}
+    (point,) = _points({"kind": "transformer", "depth": 1}, TOKENS, training={"layers": layers, "learning_rate": 0.1})
+    settings = {**point.settings, NAMES: point.layers}
+    paths = [f"training.layers.{layer}.learning_rate" for layer in ("1", "2", "attention1", "5", "linear1", "8")]
+    assert [setting(settings, path) for path in paths] == [0.5, 0.25, 0.5, 0.1, 0.1, None]
 
 
 @pytest.mark.parametrize(
