@@ -11,9 +11,14 @@ outputs by order one. A parameter has a role, by which of its two widths grow wi
     input         fan_out            1/sqrt(fan_out) sqrt(fan_out)   1                1/sqrt(fan_out) 1/sqrt(fan_out)
     hidden        both               1               1               1                1/fan_in        1
     output        fan_in             1               1/sqrt(fan_in)  1                1/sqrt(fan_in)  1
+    table         fan_out            1               sqrt(fan_out)   1                1/sqrt(fan_out) 1
     bias          fan_out            1               1               fan_out          1               1
     output_bias   none               1               1               1                1               1
     direct        none               1               1               1                1               1
+
+A table is one of embeddings or learned positions: fan_out is the length of its rows, and what is drawn for it has a
+variance ~ 1/fan_out. Gains of normalisations are scaled as biases are. Attention divides its scores by d_head, not by
+sqrt(d_head) (arXiv:2203.03466, definition 4.1). Elsewhere c = 1 for tables, as a row of N(0, 1) is of order one.
 
 `init` multiplies what a scheme of variance ~ 1/fan_in draws; `rate` multiplies the learning rate of rules whose step
 follows the gradient's size (gd and its kin, gradient flow), has a size of its own (adam and its kin) or is orthogonal
@@ -27,9 +32,9 @@ from typing import Literal, NamedTuple
 
 from nfa_kernels import names
 
-Role = Literal["input", "hidden", "output", "bias", "output_bias", "direct"]
+Role = Literal["input", "hidden", "output", "table", "bias", "output_bias", "direct"]
 """Of a parameter; `direct` is a weight from the inputs to the outputs, which no width of the network touches."""
-ROLES: tuple[Role, ...] = ("input", "hidden", "output", "bias", "output_bias", "direct")
+ROLES: tuple[Role, ...] = ("input", "hidden", "output", "table", "bias", "output_bias", "direct")
 
 
 class Scaling(NamedTuple):
@@ -47,7 +52,7 @@ def scaling(parameterization: str, role: Role, fan_in: int, fan_out: int, steps:
         parameterization: standard, ntk, mean_field or mup.
         role: of the parameter; biases have fan_in 1.
         fan_in: numbers that an output of this map is a sum over.
-        fan_out: its outputs.
+        fan_out: its outputs; the length of a table's rows.
         steps: what the size of the optimiser's step follows: see `names.OptimizerName.steps`.
     Raises:
         ValueError: unknown name.
@@ -55,7 +60,8 @@ def scaling(parameterization: str, role: Role, fan_in: int, fan_out: int, steps:
     if parameterization not in names.PARAMETERIZATIONS:
         allowed = ", ".join(names.PARAMETERIZATIONS)
         raise ValueError(f"parameterization: received {parameterization!r}, allowed are {allowed}")
-    if parameterization == "standard" or ("bias" in role and parameterization != "mup"):
+    is_vector = "bias" in role or role == "table"
+    if parameterization == "standard" or (is_vector and parameterization != "mup"):
         return Scaling()
     if parameterization == "mup":
         return _mup(role, fan_in, fan_out, steps)
@@ -72,6 +78,8 @@ def _mup(role: Role, fan_in: int, fan_out: int, steps: str) -> Scaling:
             return Scaling(rate=1 / fan_in if steps == "sign" else 1.0)
         case "output":
             return Scaling(multiplier=fan_in**-0.5, rate=fan_in**-0.5 if steps == "sign" else 1.0)
+        case "table":
+            return Scaling(multiplier=fan_out**0.5, rate=fan_out**-0.5 if steps == "sign" else 1.0)
         case "bias":
             return Scaling(rate=float(fan_out) if steps == "gradient" else 1.0)
     return Scaling()
@@ -92,6 +100,11 @@ def layer_scalings(
     fans += [(1, width) for width in widths[1:]] if bias else []
     known = zip(roles(depth, bias=bias), fans, strict=True)
     return tuple(scaling(parameterization, role, *fan, steps) for role, fan in known)
+
+
+def attention_power(parameterization: str) -> float:
+    """p: scores of queries and keys are divided by d_head^p."""
+    return 1.0 if parameterization == "mup" else 0.5
 
 
 def multipliers(parameterization: str, widths: Sequence[int]) -> tuple[float, ...]:

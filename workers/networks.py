@@ -107,7 +107,8 @@ def network_of(settings: Mapping[str, Any], form: Sequence[int], outputs: int) -
     kind = network.get("kind", "mlp")
     if kind != "mlp":
         vocabulary = data.get("vocabulary") if data["kind"] == "uploaded" else known_shape(data).vocabulary
-        return OfGraph(GraphProgram(network_graph(network, Input(tuple(form), vocabulary or 0), outputs)))
+        graph = network_graph(network, Input(tuple(form), vocabulary or 0), outputs)
+        return OfGraph(GraphProgram(graph, network.get("parameterization", "standard")))
     # a fully connected network reads an image as a row
     widths = (torch.Size(form).numel(), *network["width"], outputs)
     activation, slope = network.get("activation", "linear"), network.get("slope", 0.1)

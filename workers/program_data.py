@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nfa_kernels import names
 from nfa_kernels.batches import Batches
 from nfa_kernels.losses import loss_of
 from nfa_kernels.networks import Params
@@ -29,7 +30,7 @@ class ProgramData(Data):
     ) -> None:
         self._program, self._loss, self._form = program, loss_of(training["loss"]), x.shape[2:]
         self._x, self._y, self._moments = x.flatten(2).to(dtype), y.to(dtype), None
-        self.parameterization, self.owners = "standard", _owners(program)
+        self.parameterization, self.owners = program.parameterization, _owners(program, training["optimizer"])
         is_batched = "batch_size" in training
         self._batches = (
             Batches(seeds, x.shape[1], training["batch_size"], training["batch_order"]) if is_batched else None
@@ -46,16 +47,17 @@ class ProgramData(Data):
         return self._program.gradients(params, x.unflatten(2, self._form), y, self._loss)
 
 
-def _owners(program: GraphProgram) -> list[Owner]:
+def _owners(program: GraphProgram, optimizer: str) -> list[Owner]:
     """Of every parameter: its layer's number, if it is measured, and name; an attention's maps have the whole's too."""
     numbers = {one.name: str(one.number) for one in program.measured}
     found = []
-    for parameter in program.parameters:
+    scalings = program.scalings(names.OPTIMIZERS[optimizer].steps)
+    for parameter, scaling in zip(program.parameters, scalings, strict=True):
         name = parameter.name.rpartition(".")[0]
         layers = (
             *((numbers[name],) if name in numbers else ()),
             name,
             *([name.partition(".")[0]] if "." in name else []),
         )
-        found.append(Owner(layers, parameter.role in ("bias", "gain")))
+        found.append(Owner(layers, parameter.role in ("bias", "gain"), scaling.rate))
     return found

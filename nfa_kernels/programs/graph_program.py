@@ -10,21 +10,34 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from nfa_kernels import names
 from nfa_kernels.agop import folded
 from nfa_kernels.graphs import cost
 from nfa_kernels.graphs.graph import Graph
 from nfa_kernels.graphs.nodes import Measured, Parameter
+from nfa_kernels.graphs.roles import roles
 from nfa_kernels.losses import Loss
+from nfa_kernels.parameterizations import Role, Scaling, attention_power, scaling
 from nfa_kernels.programs import initial as initial_parameters
 from nfa_kernels.programs.operations import Pass
 from nfa_kernels.programs.program import Params, Tapped
 
 
 class GraphProgram:
-    """The program of a graph."""
+    """The program of a graph.
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    Args:
+        graph: of layers.
+        parameterization: how parameters are scaled with the widths; see `nfa_kernels.parameterizations`.
+    Raises:
+        ValueError: an unknown parameterisation.
+    """
+
+    def __init__(self, graph: Graph, parameterization: str = "standard") -> None:
+        self.graph, self.parameterization = graph, parameterization
+        self._roles = roles(graph)
+        self.multipliers = tuple(one.multiplier for one in self.scalings())
+        """c of every parameter: what the network computes with is c times it."""
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -40,7 +53,28 @@ class GraphProgram:
         self, scheme: str, seed: int, scale: float = 1.0, arrays: Mapping[str, object] | None = None
     ) -> list[Tensor]:
         """Parameters of one network; see `nfa_kernels.programs.initial`."""
-        return initial_parameters.initial(self.parameters, scheme, seed, scale, arrays)
+        drawn = initial_parameters.initial(self.parameters, scheme, seed, scale, arrays)
+        if scheme not in names.FAN_IN_SCHEMES:
+            return drawn
+        factors = (one.init for one in self.scalings())
+        return [array if c == 1 else c * array for array, c in zip(drawn, factors, strict=True)]
+
+    def scalings(self, steps: str = "gradient") -> tuple[Scaling, ...]:
+        """Of every parameter, under rules whose steps follow the gradient, its sign, or are orthogonal."""
+        return tuple(
+            scaling(self.parameterization, role, *_fans(one, role), steps)
+            for one, role in zip(self.parameters, self._roles, strict=True)
+        )
+
+    def effective(self, params: Params) -> Params:
+        """c times every parameter: what the network computes with."""
+        if self.parameterization == "standard":
+            return params
+        return tuple(one if c == 1 else one * c for one, c in zip(params, self.multipliers, strict=True))
+
+    def _pass(self, params: Params, tapped: Collection[int] = ()) -> Pass:
+        """A pass with these parameters, not yet scaled."""
+        return Pass(self.effective(params), tapped, attention_power(self.parameterization))
 
     def weight(self, params: Params, layer: int) -> Tensor:
         """(K, out, in) W of a measured layer; a kernel as (out, c k k)."""
@@ -78,7 +112,7 @@ class GraphProgram:
         size = cost.samples_at_once(self.graph, x.shape[1])
         with torch.no_grad():
             parts = [
-                torch.cat([Pass(some).through(self.graph.nodes, part) for part in of_some.split(size, 1)], 1)
+                torch.cat([self._pass(some).through(self.graph.nodes, part) for part in of_some.split(size, 1)], 1)
                 for some, of_some in self._lanes(params, x, size * self._elements)
             ]
         return torch.cat(parts)
@@ -119,7 +153,7 @@ class GraphProgram:
         found: list[Tensor] = []
         total = torch.zeros(())
         for some, targets in zip(x, y, strict=True):
-            outputs, share = Pass(leaves).through(self.graph.nodes, _fresh(some)), some.shape[1] / samples
+            outputs, share = self._pass(leaves).through(self.graph.nodes, _fresh(some)), some.shape[1] / samples
             with torch.no_grad():
                 value, of_outputs = loss.value(outputs, targets), loss.gradient(outputs, targets)
                 if share != 1:
@@ -169,7 +203,7 @@ class GraphProgram:
         with torch.inference_mode(False), torch.enable_grad():
             params = tuple(_fresh(array) for array in params)
             for block in blocks:
-                run = Pass(params, frozenset(layers))
+                run = self._pass(params, frozenset(layers))
                 found = run.through(self.graph.nodes, _fresh(block))
                 outputs.append(found.detach())
                 for first in range(0, found.shape[2] if layers else 0, at_once):
@@ -195,6 +229,12 @@ class GraphProgram:
     def _check_layers(self, layers: Collection[int]) -> None:
         if not all(1 <= layer <= len(self.measured) for layer in layers):
             raise ValueError(f"layers: received {[*layers]}, allowed are 1..{len(self.measured)}")
+
+
+def _fans(one: Parameter, role: Role) -> tuple[int, int]:
+    """Numbers that an output of it is a sum over, and its outputs, as `scaling` reads them."""
+    rows, columns = one.matrix
+    return (1, columns) if role == "table" else (columns, rows)
 
 
 def _fresh(array: Tensor) -> Tensor:

@@ -30,10 +30,16 @@ from nfa_kernels.programs.program import Params
 
 
 class Pass:
-    """One pass through a graph: the parameters, and the pre-activations z = W h that are asked for."""
+    """One pass through a graph: the parameters, and the pre-activations z = W h that are asked for.
 
-    def __init__(self, params: Params, tapped: Collection[int] = ()) -> None:
-        self._params, self._tapped = params, tapped
+    Args:
+        params: of the stack, as the network computes with them.
+        tapped: numbers of the measured layers whose z is asked for.
+        attention_power: scores are divided by this power of a head's width.
+    """
+
+    def __init__(self, params: Params, tapped: Collection[int] = (), attention_power: float = 0.5) -> None:
+        self._params, self._tapped, self.attention_power = params, tapped, attention_power
         self.taps: dict[int, Tensor] = {}
         """Number of a measured layer -> its z, a tensor of the graph of derivatives."""
 
@@ -159,7 +165,7 @@ def _attention(run: Pass, node: Attention, h: Tensor) -> Tensor:
 
     query, key, value = (of(index, h).unflatten(-1, (node.heads, -1)).transpose(2, 3) for index in range(3))
     # scaled before the product: queries are fewer than scores
-    scores = (query * (width // node.heads) ** -0.5) @ key.mT
+    scores = (query * (width // node.heads) ** -run.attention_power) @ key.mT
     if node.causal:
         later = torch.ones(tokens, tokens, dtype=torch.bool, device=h.device).triu(1)
         scores = scores.masked_fill(later, -torch.inf)

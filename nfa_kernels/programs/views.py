@@ -3,6 +3,7 @@
 What no theorem gives a meaning is NaN: the residual at unit scale, and imbalances; see `graphs.nodes.Measured`.
 """
 
+import math
 from functools import cached_property
 
 import torch
@@ -42,6 +43,11 @@ class ProgramView(NetworkView):
     def _of_maps(self, arrays: Params) -> Params:
         """What lies at the places of the measured layers' matrices."""
         return tuple(arrays[one.parameter] for one in self.program.measured)
+
+    @property
+    def _multipliers(self) -> tuple[float, ...]:
+        """c of every measured layer: the network computes with c W."""
+        return tuple(self.program.multipliers[one.parameter] for one in self.program.measured)
 
     @property
     def weights(self) -> Params:
@@ -85,7 +91,8 @@ class ProgramView(NetworkView):
     @cached_property
     def _log_sizes(self) -> Tensor:
         """(L, K) log of the largest entry of every measured layer; 0 where layers are not simply multiplied."""
-        sizes = torch.stack([largest_entry(weight) for weight in self.weights]).log()
+        weights = zip(self.weights, self._multipliers, strict=True)
+        sizes = torch.stack([largest_entry(weight * c) for weight, c in weights]).log()
         return torch.zeros_like(sizes) if self.program.graph.is_bent else sizes
 
     @cached_property
@@ -96,7 +103,7 @@ class ProgramView(NetworkView):
     def _spectrum(self, layer: int, factor: Tensor) -> Spectrum:
         one = self.program.measured[layer - 1]
         rows = self.data.x.shape[1] * one.positions * self.program.graph.outputs
-        weight = self.program.weight(self._params, layer)
+        weight = self.program.weight(self._params, layer) * self._multipliers[layer - 1]
         return spectrum(torch.bmm(factor, weight), rows, min(one.outputs, one.inputs))
 
     @cached_property
@@ -121,7 +128,7 @@ class ProgramView(NetworkView):
     @property
     def _gains(self) -> Tensor:
         """(.., K) log of what every array of parameters multiplies numbers by; of a chain, a map of zeros hides all."""
-        gains = torch.stack([log_gain(array.to(torch.float64)) for array in self._all])
+        gains = torch.stack([log_gain(array.to(torch.float64)) for array in self.program.effective(self._all)])
         if self.program.graph.is_bent:
             return without_zeros(gains)
         is_map = torch.zeros(len(gains), 1, dtype=torch.bool, device=gains.device)
@@ -150,8 +157,12 @@ class ProgramLayerView(LayerView):
     """One measured layer of a stack of graphs at one step."""
 
     def __init__(self, network: ProgramView, layer: int) -> None:
-        self.measured = network.program.measured[layer - 1]
-        self._begin(network, layer, 1 / self.measured.above, 1.0)
+        program = network.program
+        self.measured = program.measured[layer - 1]
+        exponent = 1 / self.measured.above
+        # read only of chains, in which all layers behind this one lie between it and the outputs
+        behind = (program.multipliers[one.parameter] for one in program.measured[layer - 1 :])
+        self._begin(network, layer, exponent, math.prod(c * c for c in behind) ** exponent)
 
     @property
     def residual(self) -> Tensor:

@@ -124,14 +124,10 @@ def _initial(settings: TrialSettings) -> Iterator[Misfit]:
         if scheme not in names.GRAPH_SCHEMES:
             told = f"{scheme} weighs adjacent layers of a fully connected network; the kind {network.kind} has"
             yield Misfit("init.scheme", f"{told} {', '.join(names.GRAPH_SCHEMES)}")
-        if network.parameterization != "standard":
-            told = f"the kind {network.kind} has the parametrisation standard alone, not {network.parameterization}"
-            yield Misfit("network.parameterization", told)
-        return
-    if scheme == "layer_scales" and network.depth == 1:
+    elif scheme == "layer_scales" and network.depth == 1:
         yield Misfit("init.scheme", "layer_scales needs a first and a last layer: give network.depth 2 or more")
     if network.parameterization == "mup" and scheme in names.NOT_FOR_MUP:
-        fitting = ", ".join((*names.FAN_IN_SCHEMES, "xavier", "orthogonal", "balanced"))
+        fitting = ", ".join((*names.FAN_IN_SCHEMES, "xavier", "orthogonal"))
         yield Misfit("init.scheme", f"{scheme} grows with the width, which mup keeps of order one: {fitting}")
 
 

@@ -39,6 +39,13 @@ BLOCKS: list[dict[str, Any]] = [
     *({**kind, **EVERYTHING} for kind in KINDS.values()),
     *({**kind, "training": training} for kind in KINDS.values() for training in (ADAM, FLOW)),
     *(
+        {**kind, "network": {**kind["network"], "parameterization": name}, "training": training}
+        for kind in KINDS.values()
+        for name in names.PARAMETERIZATIONS
+        for training in (ADAM, FLOW)
+        if name != "standard" and (name == "mup" or training is ADAM)
+    ),
+    *(
         {**KINDS["transformer"], "training": {"optimizer": n, **BATCHES[o.minibatches], "weight_decay": 0.1}}
         for n, o in names.OPTIMIZERS.items()
         if n != "gradient_flow"

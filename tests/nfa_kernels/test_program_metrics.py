@@ -32,13 +32,18 @@ def _moved(params: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     return tuple(part + 0.1 * torch.randn(part.shape, generator=generator, dtype=part.dtype) for part in params)
 
 
-@pytest.mark.parametrize("name", ["linear", "relu", "gelu"])
-def test_every_metric_of_an_mlp_written_as_a_graph_is_the_mlps(name):
+@pytest.mark.parametrize(
+    ("name", "parameterization"),
+    [("linear", "standard"), ("relu", "standard"), ("gelu", "standard")]
+    + [(name, one) for name in ("linear", "tanh") for one in names.PARAMETERIZATIONS if one != "standard"],
+)
+def test_every_metric_of_an_mlp_written_as_a_graph_is_the_mlps(name, parameterization):
     widths, (x, y), (x_test, y_test) = (5, 7, 6, 3), data(3, 31, 5, 3), data(3, 4, 5, 3, seed=1)
     y, y_test = (torch.nn.functional.one_hot(part.argmax(-1), 3).double() for part in (y, y_test))
     activation = [] if name == "linear" else [name]
     layers = [{"linear": 7}, *activation, {"linear": 6}, *activation, {"linear": {}}]
-    program, architecture = GraphProgram(graph(layers, Input((5,)), 3)), Architecture(widths, name)
+    program = GraphProgram(graph(layers, Input((5,)), 3), parameterization)
+    architecture = Architecture(widths, name, parameterization=parameterization)
     first = stacked("he", widths, range(3))
     weights, decay = _moved(first), torch.tensor([0.0, 0.1, 0.2], dtype=torch.float64)
     request = Request(EVERYTHING, (1, 2, 3), (0.25,))

@@ -87,16 +87,20 @@ def test_a_stack_of_any_kind_equals_its_members_trained_alone(kind, optimizer, b
         np.testing.assert_allclose(found, alone, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("activation", ["linear", "relu"])
-def test_an_mlp_written_as_a_graph_trains_to_the_mlps_numbers(activation):
+@pytest.mark.parametrize(
+    ("activation", "parameterization"),
+    [("linear", "standard"), ("relu", "standard"), ("tanh", "mup"), ("relu", "ntk"), ("tanh", "mean_field")],
+)
+def test_an_mlp_written_as_a_graph_trains_to_the_mlps_numbers(activation, parameterization):
+    own = {"depth": 3, "width": 6, "activation": activation, "bias": True, "parameterization": parameterization}
     document = {
         "data": VECTORS,
-        "network": {"depth": 3, "width": 6, "activation": activation, "bias": True},
+        "network": own,
         "training": {"steps": 40, "optimizer": "adam", "batch_size": 6},
         "measure": {"points": 5, "layers": "all", "metrics": [*names.METRICS]},
     }
     settings = canonical(TrialSettings.model_validate(document))
-    network = {"depth": 3, "width": 6, "activation": activation, "bias": True, "skip": False, "kind": "resmlp"}
+    network = {**own, "skip": False, "kind": "resmlp"}
     own, as_graph = (
         _numbers(list(train(Stack((Lane(of, 3),)))), 0) for of in (settings, {**settings, "network": network})
     )

@@ -128,10 +128,10 @@ def test_wrong_paths_into_layers_are_refused_at_their_place(axes: dict, path: st
     assert caught.value.errors[0]["path"] == f"axes.{path}" and words in caught.value.errors[0]["message"]
 
 
-@pytest.mark.parametrize("scheme", names.NOT_FOR_MUP)
-def test_schemes_that_grow_with_the_width_are_refused_under_mup(scheme: str) -> None:
+@pytest.mark.parametrize(("kind", "scheme"), [*(("mlp", one) for one in names.NOT_FOR_MUP), ("resmlp", "normal")])
+def test_schemes_that_grow_with_the_width_are_refused_under_mup(kind: str, scheme: str) -> None:
     with pytest.raises(InvalidGrid, match=f"{scheme} grows with the width, which mup keeps of order one: he, lecun"):
-        _expand({"network": {"parameterization": "mup"}, "init": {"scheme": scheme}})
+        _expand({"network": {"kind": kind, "parameterization": "mup"}, "init": {"scheme": scheme}})
 
 
 def test_what_canonical_form_leaves_out_is_read_as_it_is() -> None:
