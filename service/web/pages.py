@@ -12,7 +12,6 @@ from service.api.access import COOKIE, ActorDep
 from service.api.deps import Cursor, SettingsDep, StoreDep, Where, encode_cursor, number_cursor
 from service.api.forwarding import Asked
 from service.api.grid_bodies import EXAMPLE_YAML
-from service.api.query_names import numeric_metrics
 from service.api.reserved_threads import threads_of
 from service.api.sign_ins import peer_of
 from service.api.trial_bodies import detail_of, page_of
@@ -23,7 +22,6 @@ from service.grid.value_order import ValueOrder
 from service.presets import get_preset, list_presets
 from service.questions.layers import LayerText
 from service.questions.pooling import short_names
-from service.questions.reductions import parse_reduction
 from service.settings import Settings
 from service.states import ExperimentState, TrialState
 from service.store import attempts, experiments, results, submissions, trials
@@ -40,6 +38,7 @@ from service.web import charting
 from service.web.drawing import FIGURES
 from service.web.figure_pages import SHOWN_METRICS, Choices, wish_of
 from service.web.page_route import HEADERS, PageRoute, form_of, render
+from service.web.result_tables import OFFERED_AGGREGATES, TableAsked, question_of, shown_table
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _ROWS = 50
@@ -84,6 +83,8 @@ def experiment(
     state: Annotated[str, Query(max_length=20)] = "",
     trials_where: Where = "",
     sort: Annotated[str, Query(max_length=200)] = "",
+    *,
+    shown: TableAsked,
 ) -> Response:
     """One experiment: progress, figure, verdicts, results, trials."""
     one = experiments.get_experiment(store, experiment_id)
@@ -93,7 +94,7 @@ def experiment(
         page = page_of(store, experiment_id, _ROWS, cursor, wanted, trials_where, sort or trials.AXES)
     except ServiceError as error:
         problem = error.detail
-    question = _question(one, chosen)
+    question = question_of(one.axes, shown, chosen)
     version, kept = version_of(store, [experiment_id]), request.app.state.kept_for_pages
     life = present_life(store)
     groups = kept.get(
@@ -113,10 +114,12 @@ def experiment(
         layers=layers_of(store, experiment_id),
         figures=FIGURES,
         metrics=list(dict.fromkeys((*SHOWN_METRICS, chosen["metric"]))),
-        groups=groups[:_MOST_GROUPS],
+        table=shown_table(groups, question, shown, ValueOrder(lambda: [one.grid]), _MOST_GROUPS),
+        question=question,
+        shown_as=shown,
+        offered=list(dict.fromkeys((*OFFERED_AGGREGATES, *question.aggregates))),
         folded=_FOLDED_AT,
         short=dict(zip(one.axes, short_names(one.axes), strict=True)),
-        left_out=max(0, len(groups) - _MOST_GROUPS),
         verdicts=verdicts,
         trials=page,
         listed={"state": state, "trials_where": trials_where, "sort": sort},
@@ -124,18 +127,6 @@ def experiment(
         states=list(TrialState),
         total=sum(one.counts.values()),
         has_ended=one.progress >= 1,
-    )
-
-
-def _question(one: experiments.Experiment, chosen: dict[str, Any]) -> results.Question:
-    """What the results table of an experiment's page asks."""
-    return results.Question(
-        tuple(one.axes),
-        tuple(numeric_metrics(chosen["metric"])),
-        chosen["layer"],
-        parse_reduction("final"),
-        ("mean", "std", "min", "max", "count"),
-        chosen["where"],
     )
 
 

@@ -1,4 +1,6 @@
 // What pages do beyond plain HTML: live parts, the figure, the preview of a grid. Without it everything still works by reloading.
+import "./parts.js";
+
 const LEAST_MS = 1500, POLL_MS = 2000, STREAMS = 2;
 document.documentElement.classList.add("scripted");
 const night = matchMedia("(prefers-color-scheme: dark)");
@@ -73,7 +75,7 @@ const NEAR = 14;
 
 function followed(place, view, spec) {
   const where = spec.usermeta && spec.usermeta.nfa && spec.usermeta.nfa.where;
-  if (!where || !place.dataset.trials) return;
+  if (!where || place.dataset.trials === undefined) return;
   let from = null;
   view.container().addEventListener("pointerdown", (event) => { from = [event.clientX, event.clientY]; }, { capture: true });
   view.addEventListener("click", (event, item) => {
@@ -84,7 +86,8 @@ function followed(place, view, spec) {
     for (const names of [["color", "dash", "facet"], ["x", "y"], ["facet"]]) {
       const found = where[JSON.stringify(names.map((name) => mark[name]))];
       if (found === undefined) continue;
-      const target = new URL(place.dataset.trials, location.href), asked = target.searchParams.get("where");
+      const target = new URL(location.href), asked = target.searchParams.get("where");
+      target.searchParams.delete("cursor");
       const both = asked && found ? `(${asked}) and ${found}` : asked || found;
       if (both) target.searchParams.set("trials_where", both);
       target.hash = "h-trials";
@@ -186,9 +189,6 @@ function finding(field) {
 }
 
 for (const field of document.querySelectorAll("[data-finds]")) finding(field);
-for (const form of document.querySelectorAll("form[data-auto]")) {
-  form.addEventListener("change", (event) => { if (event.target.tagName === "SELECT") form.requestSubmit(); });
-}
 const area = document.querySelector("[data-preview]");
 if (area) previewed(area);
 const live = document.querySelector('[data-live="events"]');

@@ -216,3 +216,20 @@ def test_what_diverged_is_said_to_be_left_out(api, submit, train_queue):
     made = submit(axes={"training.learning_rate": [0.01, 1e6]}, seeds=1)["id"]
     train_queue()
     assert "over the 1 that completed; 1 left out" in api.get(f"/experiments/{made}").text
+
+
+def test_a_results_table_is_sorted_narrowed_and_shaded_by_its_address(api, trained):
+    asked = {"table_metric": "train_loss", "agg": "mean,median", "order": "-mean", "hide": "incomplete"}
+    page = api.get(f"/experiments/{trained}", params=asked | {"shade": True, "reduce": "first"}).text
+    table = page.partition('id="result-table"')[2].partition("</table>")[0]
+    assert re.findall(r'class="sorts"[^>]*>([^<]*)<', table) == ["weight_decay", "mean", "median"]
+    rows = api.get(
+        f"/api/v1/experiments/{trained}/results", params={"metric": "train_loss", "reduce": "first", "agg": "mean"}
+    ).json()["items"]
+    sorted_rows = sorted(rows, key=lambda row: -row["train_loss_mean"])
+    found = re.findall(r'data-label="weight_decay">([^<]*)<', table)
+    assert found == [f"{row['training.weight_decay']:g}" for row in sorted_rows]
+    assert 'aria-sort="descending"' in table
+    # as a form without JavaScript has fields that are empty
+    unsorted = api.get(f"/experiments/{trained}", params={"order": "bogus", "table_layer": "", "reduce": "", "agg": ""})
+    assert unsorted.status_code == 200 and "no column bogus" in unsorted.text
