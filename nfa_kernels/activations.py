@@ -1,8 +1,8 @@
-"""Activations with their exact first derivatives: name -> (function, derivative), elementwise on any tensor.
+"""Activations with their exact derivatives: name -> (function, derivative, second), elementwise on any tensor.
 
-ReLU'(0) = 0 and leaky ReLU'(0) = slope. GELU is the exact one, x Phi(x). Sigmoid and softplus are written with exp
-and log1p: torch's own round an element differently by its place in an array, so that a network's numbers would depend
-on what it is stacked with.
+ReLU'(0) = 0, leaky ReLU'(0) = slope, and kinks have no second derivative: it is 0 everywhere. GELU is the exact one,
+x Phi(x). Sigmoid and softplus are written with exp and log1p: torch's own round an element differently by its place in
+an array, so that a network's numbers would depend on what it is stacked with.
 """
 
 import math
@@ -19,10 +19,12 @@ _TWO_OVER_SQRT_PI = 2 / math.sqrt(math.pi)
 
 
 class Activation(NamedTuple):
-    """An activation and its derivative, both functions of the pre-activation."""
+    """An activation and its derivatives, functions of the pre-activation."""
 
     function: Callable[[Tensor], Tensor]
     derivative: Callable[[Tensor], Tensor]
+    second: Callable[[Tensor], Tensor]
+    """The second derivative, which curvature reads."""
     fused: Callable[[Tensor, Tensor], Tensor] | None = None
     """delta * derivative(z) written over delta in one pass, where torch has one that rounds the same."""
     overwriting: Callable[[Tensor], Tensor] | None = None
@@ -57,6 +59,10 @@ def _gelu_with_derivative(z: Tensor) -> tuple[Tensor, Tensor]:
     return z * below, below + z * torch.exp(-z.square() / 2) * _INV_SQRT_2PI
 
 
+def _gelu_second(z: Tensor) -> Tensor:
+    return (2 - z.square()) * torch.exp(-z.square() / 2) * _INV_SQRT_2PI
+
+
 def _normal_cdf(z: Tensor) -> Tensor:
     # erfc keeps relative accuracy in the lower tail, where 1 + erf cancels
     return torch.special.erfc(-z * _SQRT_HALF) / 2
@@ -71,9 +77,19 @@ def _silu_derivative(z: Tensor) -> Tensor:
     return gate * (1 + z * (1 - gate))
 
 
+def _silu_second(z: Tensor) -> Tensor:
+    gate, closed = _sigmoid(z), _sigmoid(-z)
+    return gate * closed * (2 + z * (closed - gate))
+
+
 def _silu_with_derivative(z: Tensor) -> tuple[Tensor, Tensor]:
     gate = _sigmoid(z)
     return z * gate, gate * (1 + z * (1 - gate))
+
+
+def _tanh_second(z: Tensor) -> Tensor:
+    value = torch.tanh(z)
+    return -2 * value * (1 - value.square())
 
 
 def _tanh_with_derivative(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,6 +103,15 @@ def _softplus(z: Tensor) -> Tensor:
 
 def _sigmoid_derivative(z: Tensor) -> Tensor:
     return _sigmoid(z) * _sigmoid(-z)
+
+
+def _sigmoid_second(z: Tensor) -> Tensor:
+    gate, closed = _sigmoid(z), _sigmoid(-z)
+    return gate * closed * (closed - gate)
+
+
+def _erf_derivative(z: Tensor) -> Tensor:
+    return _TWO_OVER_SQRT_PI * torch.exp(-z.square())
 
 
 def _leaky(z: Tensor, slope: float) -> Tensor:
@@ -108,16 +133,16 @@ def _relu_backward(delta: Tensor, z: Tensor) -> Tensor:
 
 
 ACTIVATIONS: dict[str, Activation] = {
-    "linear": Activation(lambda z: z, torch.ones_like),
+    "linear": Activation(lambda z: z, torch.ones_like, torch.zeros_like),
     # relu(z) > 0 exactly where z > 0: one array less for every layer, in every pass
-    "relu": Activation(torch.relu, _relu_derivative, _relu_backward, torch.relu_),
-    "tanh": Activation(torch.tanh, lambda z: 1 - torch.tanh(z).square(), both=_tanh_with_derivative),
-    "gelu": Activation(_gelu, _gelu_derivative, both=_gelu_with_derivative),
-    "silu": Activation(lambda z: z * _sigmoid(z), _silu_derivative, both=_silu_with_derivative),
-    "softplus": Activation(_softplus, _sigmoid),
-    "sigmoid": Activation(_sigmoid, _sigmoid_derivative),
-    "erf": Activation(torch.erf, lambda z: _TWO_OVER_SQRT_PI * torch.exp(-z.square())),
-    "quadratic": Activation(torch.square, lambda z: 2 * z),
+    "relu": Activation(torch.relu, _relu_derivative, torch.zeros_like, _relu_backward, torch.relu_),
+    "tanh": Activation(torch.tanh, lambda z: 1 - torch.tanh(z).square(), _tanh_second, both=_tanh_with_derivative),
+    "gelu": Activation(_gelu, _gelu_derivative, _gelu_second, both=_gelu_with_derivative),
+    "silu": Activation(lambda z: z * _sigmoid(z), _silu_derivative, _silu_second, both=_silu_with_derivative),
+    "softplus": Activation(_softplus, _sigmoid, _sigmoid_derivative),
+    "sigmoid": Activation(_sigmoid, _sigmoid_derivative, _sigmoid_second),
+    "erf": Activation(torch.erf, _erf_derivative, lambda z: -2 * z * _erf_derivative(z)),
+    "quadratic": Activation(torch.square, lambda z: 2 * z, lambda z: torch.full_like(z, 2.0)),
 }
 """Those without a parameter; `activation` also knows leaky_relu."""
 
@@ -129,7 +154,7 @@ def activation(name: str, slope: float = 0.1) -> Activation:
         ValueError: unknown name.
     """
     if name == "leaky_relu":
-        return Activation(partial(_leaky, slope=slope), partial(_leaky_derivative, slope=slope))
+        return Activation(partial(_leaky, slope=slope), partial(_leaky_derivative, slope=slope), torch.zeros_like)
     if name not in ACTIVATIONS:
         raise ValueError(f"activation: received {name!r}, allowed are leaky_relu, {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]

@@ -4,7 +4,7 @@ A multiply-add counts as two operations. The counts are of the algorithms in thi
 networks costs the same at every number of samples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -81,3 +81,63 @@ def lane_bytes(shape: Shape, samples: int) -> int:
     data = samples * (shape.widths[0] + 3 * shape.widths[-1])
     # whole sets: inputs and targets in both dtypes, and their outputs in float64 and in the passes'
     return weight_size * copies * parameters(shape.widths) + size * activations + (2 * size + 16) * data
+
+
+CURVATURE_ELEMENTS = 1 << 20
+"""Numbers that leave layers, of the networks and samples whose second derivatives are on the tape at once."""
+BASIS_ELEMENTS = 1 << 23
+"""Numbers of the vectors that Lanczos holds for one network, unless eight of them are more."""
+_TAPED_COPIES = 12
+"""About how many arrays of a layer's outputs the tape of a gradient keeps, to be gone back through."""
+_PRODUCTS = 48
+"""Products with the Hessian until its largest eigenvalue is known, of this order."""
+
+
+def basis_vectors(parameters: int) -> int:
+    """Vectors of a network's parameters that Lanczos holds at once: what the network alone decides."""
+    return max(8, min(64, BASIS_ELEMENTS // parameters))
+
+
+def samples_curved_at_once(samples: int, numbers_per_sample: int) -> int:
+    """Samples of a network whose second derivatives are on the tape at once: what the network alone decides."""
+    return max(1, min(samples, CURVATURE_ELEMENTS // numbers_per_sample))
+
+
+@dataclass(frozen=True)
+class Taped:
+    """What the cost of differentiating one network twice depends on."""
+
+    parameters: int
+    samples: int
+    numbers_per_sample: int
+    """That leave the layers."""
+    gradient_flops: int
+    """Of the gradient on all samples."""
+
+
+def named_flops(metrics: Collection[str], network: Taped) -> int:
+    """Operations of one measurement of the metrics that are measured where they are named alone.
+
+    A product with the Hessian costs about two gradients, and is made orthogonal to those before it.
+    """
+    if "sharpness" not in metrics:
+        return 0
+    held = min(_PRODUCTS, basis_vectors(network.parameters))
+    return _PRODUCTS * (2 * network.gradient_flops + 4 * held * network.parameters)
+
+
+def named_calls(metrics: Collection[str]) -> int:
+    """About how many times such a measurement goes through all layers, whatever their size."""
+    return 4 * _PRODUCTS if "sharpness" in metrics else 0
+
+
+def named_bytes(metrics: Collection[str], network: Taped) -> int:
+    """Memory of one network that such a measurement takes: the vectors of Lanczos, and a tape.
+
+    A stack takes no more than its largest parts: networks are measured a few at a time.
+    """
+    if "sharpness" not in metrics:
+        return 0
+    at_once = samples_curved_at_once(network.samples, network.numbers_per_sample)
+    basis = (min(network.parameters, basis_vectors(network.parameters)) + 6) * network.parameters
+    return 8 * (basis + _TAPED_COPIES * at_once * network.numbers_per_sample)

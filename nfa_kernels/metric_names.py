@@ -16,6 +16,8 @@ class MetricName:
     range: str = ""
     default: bool = False
     """Measured when `measure.metrics` is `default`; part of the fingerprints of grids that say nothing else."""
+    only_named: bool = False
+    """Measured where it is named alone: neither `default` nor `all` asks for what costs more than all others."""
     parametrised: bool = False
     """True for families `name@parameter`, which are stored by name instead of in a column of their own."""
     words: tuple[str, ...] = ()
@@ -27,6 +29,7 @@ _NFA = "arXiv:2510.15563"
 _RADHAKRISHNAN = "Radhakrishnan et al. 2024, doi:10.1126/science.adi5639"
 _CORRELATIONS = "arXiv:2402.05271"
 _FACT = "arXiv:2507.05644"
+_EDGE = "arXiv:2103.00065"
 
 METRICS: Final[dict[str, MetricName]] = {
     # network level
@@ -78,6 +81,14 @@ METRICS: Final[dict[str, MetricName]] = {
         default=True,
     ),
     "generalisation_gap": MetricName("test_loss - train_loss; null without a test set", "network", unit="loss"),
+    "sharpness": MetricName(
+        "the algebraically largest eigenvalue of the Hessian of the training loss in all parameters, biases included; "
+        "data loss, no penalty; gradient descent is stable below 2 / learning rate (with decay, below that - lambda)",
+        "network",
+        _EDGE,
+        "loss per weight^2",
+        only_named=True,
+    ),
     # layer level
     "alignment": MetricName("cos(W_l^T W_l, G_l^a), a = 1/(L-l+1)", "layer", _NFA, range="[0, 1]", default=True),
     "alignment_half": MetricName("cos(W_l^T W_l, G_l^(1/2))", "layer", _RADHAKRISHNAN, range="[0, 1]", default=True),

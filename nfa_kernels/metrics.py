@@ -168,6 +168,7 @@ METRICS: dict[str, Callable[[NetworkView], Tensor]] = {
     "accuracy": lambda network: network.accuracy,
     "modes": lambda network: network.modes,
     "generalisation_gap": lambda network: network.test_loss - network.train_loss,
+    "sharpness": lambda network: network.sharpness,
 }
 """Network metrics: name -> (K,) float64."""
 

@@ -12,12 +12,14 @@ from nfa_kernels.alignment import LayerPair, layer_pair, residual
 from nfa_kernels.balance import Imbalance, imbalance, layer_imbalance
 from nfa_kernels.best_exponent import BestExponent, best_exponent
 from nfa_kernels.classification import accuracy, log_gain, tie_resolution, without_zeros
+from nfa_kernels.curvature import sharpness
 from nfa_kernels.literature import gram
 from nfa_kernels.losses import loss_of
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.networks import Architecture, Params, forward, gradients_and_loss
 from nfa_kernels.scaling import are_within, is_rounded, largest_entry, layers_scaled, smallest_exact, unit_scaled
 from nfa_kernels.spectra import Spectrum
+from nfa_kernels.taped import Taped, taped
 
 _ORDINARY_POWERS = {torch.float64: 300, torch.float32: 60}
 """Powers of two on either side of one between which no product of layers, computed in that dtype, is doubted."""
@@ -48,7 +50,7 @@ class NetworkView:
         weight_decay: Tensor | None,
         needs: Needs,
     ) -> None:
-        self.architecture, self._passed = architecture, passed
+        self.architecture, self._passed, self._all = architecture, passed, weights
         self._begin(architecture.weights(weights), data, loss, layers, initial, weight_decay, needs)
 
     def _begin(
@@ -173,6 +175,16 @@ class NetworkView:
     def _outputs(self, x: Tensor) -> Tensor:
         """(K, N, C) f(x) in float64."""
         return forward(self.architecture, self._passed, x).to(torch.float64)
+
+    @property
+    def taped(self) -> Taped:
+        """The stack as a function of all its parameters."""
+        return taped(self.architecture, self._all)
+
+    @property
+    def sharpness(self) -> Tensor:
+        """(K,) the largest eigenvalue of the Hessian of the training loss, in float64 whatever the passes are in."""
+        return sharpness(self.taped, self.data.x.to(torch.float64), self.data.y, self.loss)
 
     @property
     def relative_loss(self) -> Tensor:

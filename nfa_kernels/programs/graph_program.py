@@ -21,6 +21,7 @@ from nfa_kernels.parameterizations import Role, Scaling, attention_power, scalin
 from nfa_kernels.programs import initial as initial_parameters
 from nfa_kernels.programs.operations import Pass
 from nfa_kernels.programs.program import Params, Tapped
+from nfa_kernels.taped import Taped, fresh
 
 
 class GraphProgram:
@@ -72,9 +73,9 @@ class GraphProgram:
             return params
         return tuple(one if c == 1 else one * c for one, c in zip(params, self.multipliers, strict=True))
 
-    def _pass(self, params: Params, tapped: Collection[int] = ()) -> Pass:
+    def _pass(self, params: Params, tapped: Collection[int] = (), *, is_twice: bool = False) -> Pass:
         """A pass with these parameters, not yet scaled."""
-        return Pass(self.effective(params), tapped, attention_power(self.parameterization))
+        return Pass(self.effective(params), tapped, attention_power(self.parameterization), is_twice=is_twice)
 
     def weight(self, params: Params, layer: int) -> Tensor:
         """(K, out, in) W of a measured layer; a kernel as (out, c k k)."""
@@ -106,6 +107,14 @@ class GraphProgram:
         for name, array, shape in given:
             if array is not None and (tuple(array.shape[2:]) != shape or array.ndim < 3 or array.shape[1] == 0):
                 raise ValueError(f"{name}: received shape {tuple(array.shape)}, needed is (K, N >= 1, *{shape})")
+
+    def taped(self, params: Params) -> Taped:
+        """The stack as a function of its parameters that can be differentiated twice."""
+
+        def outputs(params: Params, x: Tensor) -> Tensor:
+            return self._pass(params, is_twice=True).through(self.graph.nodes, x)
+
+        return Taped(outputs, tuple(array.to(torch.float64) for array in params), self._elements)
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
         """Outputs (K, N, C) for inputs x (K, N, ..); no derivatives are kept."""
@@ -148,12 +157,12 @@ class GraphProgram:
         self, params: Params, x: Sequence[Tensor], y: Sequence[Tensor], loss: Loss
     ) -> tuple[Params, Tensor]:
         """Gradients and loss of a few networks, summed over parts of the samples; a tape is kept of one part."""
-        leaves = tuple(_fresh(array).requires_grad_() for array in params)
+        leaves = tuple(fresh(array).requires_grad_() for array in params)
         samples = sum(part.shape[1] for part in x)
         found: list[Tensor] = []
         total = torch.zeros(())
         for some, targets in zip(x, y, strict=True):
-            outputs, share = self._pass(leaves).through(self.graph.nodes, _fresh(some)), some.shape[1] / samples
+            outputs, share = self._pass(leaves).through(self.graph.nodes, fresh(some)), some.shape[1] / samples
             with torch.no_grad():
                 value, of_outputs = loss.value(outputs, targets), loss.gradient(outputs, targets)
                 if share != 1:
@@ -201,10 +210,10 @@ class GraphProgram:
         factors: dict[int, Tensor] = {}
         scale = sum(block.shape[1] for block in blocks) ** -0.5
         with torch.inference_mode(False), torch.enable_grad():
-            params = tuple(_fresh(array) for array in params)
+            params = tuple(fresh(array) for array in params)
             for block in blocks:
                 run = self._pass(params, frozenset(layers))
-                found = run.through(self.graph.nodes, _fresh(block))
+                found = run.through(self.graph.nodes, fresh(block))
                 outputs.append(found.detach())
                 for first in range(0, found.shape[2] if layers else 0, at_once):
                     some = range(first, min(first + at_once, found.shape[2]))
@@ -235,11 +244,6 @@ def _fans(one: Parameter, role: Role) -> tuple[int, int]:
     """Numbers that an output of it is a sum over, and its outputs, as `scaling` reads them."""
     rows, columns = one.matrix
     return (1, columns) if role == "table" else (columns, rows)
-
-
-def _fresh(array: Tensor) -> Tensor:
-    """The same numbers for the tape, which takes no tensors that were made in inference mode."""
-    return array.clone() if array.is_inference() else array.detach()
 
 
 def _jacobians(taps: Mapping[int, Tensor], outputs: Tensor, some: range, scale: float) -> dict[int, Tensor]:

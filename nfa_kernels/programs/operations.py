@@ -27,6 +27,7 @@ from nfa_kernels.graphs.nodes import (
     Residual,
 )
 from nfa_kernels.programs.program import Params
+from nfa_kernels.taped import twice_differentiable
 
 
 class Pass:
@@ -36,10 +37,19 @@ class Pass:
         params: of the stack, as the network computes with them.
         tapped: numbers of the measured layers whose z is asked for.
         attention_power: scores are divided by this power of a head's width.
+        is_twice: whether it is to be differentiated twice.
     """
 
-    def __init__(self, params: Params, tapped: Collection[int] = (), attention_power: float = 0.5) -> None:
+    def __init__(
+        self,
+        params: Params,
+        tapped: Collection[int] = (),
+        attention_power: float = 0.5,
+        *,
+        is_twice: bool = False,
+    ) -> None:
         self._params, self._tapped, self.attention_power = params, tapped, attention_power
+        self.is_twice = is_twice
         self.taps: dict[int, Tensor] = {}
         """Number of a measured layer -> its z, a tensor of the graph of derivatives."""
 
@@ -123,6 +133,8 @@ def convolved(node: Conv, weight: Tensor, h: Tensor) -> Tensor:
 
 def _activated(run: Pass, node: Activated, h: Tensor) -> Tensor:
     phi = activation(node.activation, node.slope)
+    if run.is_twice:
+        return twice_differentiable(h, phi)
     return _Elementwise.apply(h, phi) if h.requires_grad else phi.function(h)
 
 

@@ -17,6 +17,7 @@ from nfa_kernels.programs.graph_program import GraphProgram
 from nfa_kernels.programs.program import Params, Tapped
 from nfa_kernels.scaling import largest_entry
 from nfa_kernels.spectra import Spectrum, spectrum
+from nfa_kernels.taped import Taped
 from nfa_kernels.views import LayerView, Needs, NetworkView
 
 
@@ -124,6 +125,11 @@ class ProgramView(NetworkView):
     def _outputs(self, x: Tensor) -> Tensor:
         """(K, N, C) f(x) in float64."""
         return self.program.forward(self._params, x).to(torch.float64)
+
+    @property
+    def taped(self) -> Taped:
+        """The stack as a function of all its parameters."""
+        return self.program.taped(self._all)
 
     @property
     def _gains(self) -> Tensor:

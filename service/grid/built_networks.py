@@ -67,6 +67,10 @@ class Built(Protocol):
         """Memory while it trains, about; samples of all sets."""
         ...
 
+    def taped(self, samples: int) -> cost.Taped:
+        """What metrics that differentiate it twice depend on, on so many samples."""
+        ...
+
 
 def built(network: Mapping[str, Any], shape: DataShape) -> Built:
     """The network of canonical settings with data of these sizes.
@@ -144,6 +148,11 @@ class FullyConnected:
         """Memory while it trains."""
         return cost.lane_bytes(self._shape(steps), samples)
 
+    def taped(self, samples: int) -> cost.Taped:
+        """Of linear networks a few equivalent samples."""
+        rows = min(samples, self.widths[0] + self.widths[-1]) if self.is_linear else samples
+        return cost.Taped(self.parameters, rows, 2 * sum(self.widths), 6 * rows * cost.parameters(self.widths))
+
 
 @dataclass(frozen=True, slots=True)
 class OfGraph:
@@ -187,3 +196,8 @@ class OfGraph:
         return graph_cost.lane_bytes(
             self.graph, steps.samples, samples, steps.optimizer, steps.dtype, wide_weights=steps.wide_weights
         )
+
+    def taped(self, samples: int) -> cost.Taped:
+        """As a step on all samples."""
+        flops = graph_cost.step_flops(self.graph, samples, "gd")
+        return cost.Taped(self.parameters, samples, graph_cost.numbers_per_sample(self.graph), flops)

@@ -7,6 +7,7 @@ one core of a server of 2024, and are right within a factor of two or so.
 from collections.abc import Mapping
 from typing import Any, Final
 
+from nfa_kernels import cost as kernel_cost
 from nfa_kernels import names
 from service.grid.built_networks import Steps, built
 from service.grid.data_shapes import DataShape, known_shape
@@ -76,7 +77,10 @@ def stack_seconds(
     measured = measured_count(settings)
     layers = settings["measure"]["layers"]
     network, steps_made = built(settings["network"], shape), steps_of(settings, shape)
+    metrics = settings["measure"]["metrics"]
     flops = network.measurement_flops(steps_made, layers, shape.samples)
-    measuring = len(layers) * MEASUREMENT_SECONDS + lanes * flops / FLOPS_PER_SECOND
+    flops += kernel_cost.named_flops(metrics, network.taped(shape.samples))
+    calls = kernel_cost.named_calls(metrics) * network.calls * LAYER_SECONDS
+    measuring = len(layers) * MEASUREMENT_SECONDS + calls + lanes * flops / FLOPS_PER_SECOND
     start = START_SECONDS + lanes * LANE_START_SECONDS
     return start + steps * step_seconds(settings, shape, running) + measured * measuring

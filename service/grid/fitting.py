@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from nfa_kernels import names
+from nfa_kernels import cost, names
 from nfa_kernels.graphs.errors import GraphError
 from service.grid import canonical
 from service.grid.built_networks import Built, Steps, built
@@ -90,6 +90,7 @@ def _over_limits(settings: TrialSettings, network: Built, shape: DataShape, limi
     batch = training.batch_size or shape.samples
     steps = Steps(batch, training.batch_size is None, training.optimizer, training.dtype)
     needed = network.lane_bytes(steps, shape.samples + shape.test_samples)
+    needed += cost.named_bytes(settings.measure.measured_metrics, network.taped(shape.samples))
     if needed > limits.bytes_per_network:
         told = f"training one network takes about {needed} bytes, over the limit of {limits.bytes_per_network}"
         yield Misfit("data.samples", f"{told}: fewer samples, narrower layers, or a batch_size need less")

@@ -157,7 +157,9 @@ class MeasureSettings(Section):
         "first", description="Layers whose metrics are measured: first, all, or a list of numbers from 1 and names."
     )
     metrics: Literal["default", "all"] | Annotated[list[MetricId], Field(fail_fast=True)] = Field(
-        "default", description="default, all, or a list of ids; families as agop_singular_value@1."
+        "default",
+        description="default, all, or a list of ids; families as agop_singular_value@1. Costly ones, as sharpness, are "
+        "measured where they are named alone.",
     )
     exponents: Annotated[PositiveList, Ranges] = Field([], max_length=256, description="For alignment@a.")
     weights: Annotated[StepList, WholeRanges] = Field([], max_length=64, description="Steps whose weights to keep.")
@@ -178,7 +180,7 @@ class MeasureSettings(Section):
     def measured_metrics(self) -> list[str]:
         """Ids of what is measured, in the registry's order."""
         if self.metrics == "all":
-            return list(names.METRICS)
+            return [name for name, metric in names.METRICS.items() if not metric.only_named]
         chosen = names.DEFAULT_METRICS if self.metrics == "default" else (*ALWAYS_MEASURED, *self.metrics)
         members = {member for name in self.metrics if (member := names.family_member(name))}
         indices = sorted(int(index) for family, index in members if family == "agop_singular_value")

@@ -1,0 +1,91 @@
+"""Networks on torch's tape so that they can be differentiated twice, with the derivatives that this package gives."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nfa_kernels.activations import Activation
+from nfa_kernels.networks import Architecture, Params
+
+
+class Taped(NamedTuple):
+    """A stack of networks of any kind as a function of its parameters."""
+
+    outputs: Callable[[Params, Tensor], Tensor]
+    """(K, N, C) f(x) of parameters (K, rows, columns) and x (K, N, ..); keeps what two derivatives need."""
+    params: Params
+    """Every trained array in float64."""
+    numbers_per_sample: int
+    """That leave the layers."""
+
+    @property
+    def parameters(self) -> int:
+        """Of one network."""
+        return sum(array[0].numel() for array in self.params)
+
+    def part(self, lanes: slice) -> "Taped":
+        """Some networks of the stack."""
+        return self._replace(params=tuple(array[lanes] for array in self.params))
+
+    def parts(self, lanes: int) -> Iterator[tuple[slice, "Taped"]]:
+        """So many networks at a time, and where they are."""
+        for at in range(0, len(self.params[0]), lanes):
+            some = slice(at, at + lanes)
+            yield some, self.part(some)
+
+
+def taped(architecture: Architecture, params: Params) -> Taped:
+    """A stack of fully connected networks."""
+
+    def outputs(params: Params, x: Tensor) -> Tensor:
+        weights, biases = architecture.effective(params), architecture.biases(params)
+        for index, weight in enumerate(weights):
+            if index and not architecture.is_linear:
+                x = twice_differentiable(x, architecture.phi)
+            x = torch.bmm(x, weight.mT)
+            if biases:
+                x = x + biases[index].mT
+        return x
+
+    doubles = tuple(array.to(torch.float64) for array in params)
+    return Taped(outputs, doubles, 2 * sum(architecture.widths))
+
+
+def twice_differentiable(z: Tensor, phi: Activation) -> Tensor:
+    """phi(z) elementwise, with its first and second derivative."""
+    found: Tensor = _Value.apply(z, phi)
+    return found
+
+
+def fresh(array: Tensor) -> Tensor:
+    """The same numbers for the tape, which takes no tensors that were made in inference mode."""
+    return array.clone() if array.is_inference() else array.detach()
+
+
+class _Value(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, phi: Activation) -> Tensor:
+        ctx.save_for_backward(z)
+        ctx.phi = phi
+        return phi.function(z)
+
+    @staticmethod
+    def backward(ctx: Any, *deltas: Tensor) -> tuple[Tensor, None]:
+        (z,) = ctx.saved_tensors
+        return deltas[0] * _Derivative.apply(z, ctx.phi), None
+
+
+class _Derivative(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, phi: Activation) -> Tensor:
+        ctx.save_for_backward(z)
+        ctx.phi = phi
+        return phi.derivative(z)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *deltas: Tensor) -> tuple[Tensor, None]:
+        (z,) = ctx.saved_tensors
+        return deltas[0] * ctx.phi.second(z), None
