@@ -155,7 +155,7 @@ INITIALISATIONS: Final[dict[str, tuple[str, ...]]] = {
 """Scheme -> the settings under `init` that it reads."""
 
 GRAPH_SCHEMES: Final = ("he", "xavier", "xavier_uniform", "lecun", "normal", "orthogonal", "uniform", "given")
-"""Schemes that every kind of network has; the others weigh adjacent layers of a fully connected one."""
+"""Schemes that every kind of network has; the others weigh adjacent layers, where these form a chain."""
 FAN_IN_SCHEMES: Final = ("he", "lecun", "uniform")
 """Schemes whose variance is ~ 1/fan_in at every layer: what mup scales."""
 NOT_FOR_MUP: Final = ("normal", "neuron_balanced")

@@ -205,8 +205,10 @@ class OfGraph:
 
     def initial(self, init: Mapping[str, Any], seed: int, given: Arrays) -> list[Tensor]:
         """Every parameter of the graph."""
-        given = by_own_names(given, [one.name for one in self.program.parameters])
-        return self.program.initial(init["scheme"], seed, init["scale"], given or None)
+        if init["scheme"] == "given":
+            own = by_own_names(given, [one.name for one in self.program.parameters])
+            return self.program.given(own, init["scale"])
+        return self.program.initial(seed=seed, **init)
 
     def training_data(
         self, x: Tensor, y: Tensor, training: Mapping[str, Any], seeds: Sequence[int], dtype: torch.dtype

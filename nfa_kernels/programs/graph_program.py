@@ -51,14 +51,18 @@ class GraphProgram:
         return self.graph.measured
 
     def initial(
-        self, scheme: str, seed: int, scale: float = 1.0, arrays: Mapping[str, object] | None = None
+        self, scheme: str, seed: int, scale: float = 1.0, *, first: float = 1.0, last: float = 1.0
     ) -> list[Tensor]:
         """Parameters of one network; see `nfa_kernels.programs.initial`."""
-        drawn = initial_parameters.initial(self.parameters, scheme, seed, scale, arrays)
+        drawn = initial_parameters.initial(self.graph, scheme, seed, scale, first=first, last=last)
         if scheme not in names.FAN_IN_SCHEMES:
             return drawn
         factors = (one.init for one in self.scalings())
         return [array if c == 1 else c * array for array, c in zip(drawn, factors, strict=True)]
+
+    def given(self, arrays: Mapping[str, object], scale: float = 1.0) -> list[Tensor]:
+        """Parameters of one network from arrays by name; see `nfa_kernels.programs.initial`."""
+        return initial_parameters.given(self.parameters, arrays, scale)
 
     def scalings(self, steps: str = "gradient") -> tuple[Scaling, ...]:
         """Of every parameter, under rules whose steps follow the gradient, its sign, or are orthogonal."""

@@ -2,16 +2,22 @@
 
 Weights are drawn as an MLP's are: the l-th measured matrix (out, in) from the stream init/l, a kernel with fan-in
 c k k and fan-out out k k. Tables of embeddings and positions draw from streams of their own, with their width as both
-fans. Biases begin at 0, gains at 1.
+fans. Biases begin at 0, gains at 1. Schemes that weigh maps against their neighbours are those of an MLP where maps
+form a chain; see `nfa_kernels.graphs.chains`.
 """
 
 import math
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from nfa_kernels.graphs.chains import chain_widths, columns_per_channel, scheme_refusal
+from nfa_kernels.graphs.graph import Graph
 from nfa_kernels.graphs.nodes import Parameter
+from nfa_kernels.initialisations.balanced import balanced
+from nfa_kernels.initialisations.neuron_balanced import neuron_scaled
 from nfa_kernels.random_streams import haar_columns, normal, stream
 
 Draw = Callable[[Parameter, torch.Generator], Tensor]
@@ -48,37 +54,54 @@ SCHEMES: dict[str, Draw] = {
 
 
 def initial(
-    parameters: tuple[Parameter, ...],
-    scheme: str,
-    seed: int,
-    scale: float = 1.0,
-    arrays: Mapping[str, object] | None = None,
+    graph: Graph, scheme: str, seed: int, scale: float = 1.0, *, first: float = 1.0, last: float = 1.0
 ) -> list[Tensor]:
     """Parameters of one network, each (rows, columns), float64, on the CPU.
 
     Args:
-        parameters: of the graph.
-        scheme: of `SCHEMES`, or given.
-        seed: of the random streams; given ignores it.
+        graph: whose parameters they are.
+        scheme: of `SCHEMES`, or one that weighs neighbouring maps if the graph has it.
+        seed: of the random streams.
         scale: multiplies weights and tables, neither biases nor gains.
-        arrays: for given, every parameter by name in its own shape.
+        first: for layer_scales, multiplies the first measured matrix.
+        last: for layer_scales, multiplies the last one.
     Raises:
-        ValueError: an unknown scheme, or arrays that are not the parameters.
+        ValueError: an unknown scheme, or one that the graph has not.
     """
-    if scheme == "given":
-        return _given(parameters, scale, arrays or {})
-    if scheme not in SCHEMES:
-        raise ValueError(f"scheme: received {scheme!r}, a graph's allowed are {', '.join(SCHEMES)}, given")
-    return [
-        scale * SCHEMES[scheme](one, stream(one.stream, seed)) if one.stream else _constant(one) for one in parameters
-    ]
+    if scheme not in (*SCHEMES, *_OF_NEIGHBOURS):
+        allowed = ", ".join((*SCHEMES, *_OF_NEIGHBOURS))
+        raise ValueError(f"scheme: received {scheme!r}, allowed are {allowed}")
+    refusal = scheme_refusal(graph, scheme)
+    if refusal is not None:
+        raise ValueError(f"scheme: {refusal}")
+    draw = SCHEMES[_OF_NEIGHBOURS.get(scheme, scheme)]
+    found = [draw(one, stream(one.stream, seed)) if one.stream else _constant(one) for one in graph.parameters]
+    maps = [one.parameter for one in graph.measured]
+    if scheme == "balanced":
+        for place, weight in zip(maps, balanced(chain_widths(graph) or (), seed), strict=True):
+            found[place] = weight
+    if scheme == "neuron_balanced":
+        for (lower, upper), columns in zip(pairwise(maps), columns_per_channel(graph) or (), strict=True):
+            found[upper] = neuron_scaled(found[lower], found[upper], columns)
+    if scheme == "layer_scales":
+        found[maps[0]], found[maps[-1]] = first * found[maps[0]], last * found[maps[-1]]
+    return [scale * array if one.stream else array for one, array in zip(graph.parameters, found, strict=True)]
+
+
+_OF_NEIGHBOURS = {"layer_scales": "xavier", "neuron_balanced": "lecun", "balanced": "lecun"}
+"""Scheme that weighs neighbouring maps -> the scheme of what it begins with, and of tables."""
 
 
 def _constant(one: Parameter) -> Tensor:
     return torch.full(one.matrix, 1.0 if one.role == "gain" else 0.0, dtype=torch.float64)
 
 
-def _given(parameters: tuple[Parameter, ...], scale: float, arrays: Mapping[str, object]) -> list[Tensor]:
+def given(parameters: tuple[Parameter, ...], arrays: Mapping[str, object], scale: float = 1.0) -> list[Tensor]:
+    """Parameters of one network from arrays by name, each in its own shape; scale multiplies weights and tables.
+
+    Raises:
+        ValueError: arrays that are not the parameters.
+    """
     known = {one.name for one in parameters}
     unread, missing = sorted(set(arrays) - known), sorted(known - set(arrays))
     if unread:

@@ -36,9 +36,13 @@ class Program(Protocol):
         ...
 
     def initial(
-        self, scheme: str, seed: int, scale: float = 1.0, arrays: Mapping[str, object] | None = None
+        self, scheme: str, seed: int, scale: float = 1.0, *, first: float = 1.0, last: float = 1.0
     ) -> list[Tensor]:
         """Parameters of one network before its first step, each (rows, columns), float64, on the CPU."""
+        ...
+
+    def given(self, arrays: Mapping[str, object], scale: float = 1.0) -> list[Tensor]:
+        """The same from arrays by name, each in its own shape."""
         ...
 
     def weight(self, params: Params, layer: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from nfa_kernels import cost
 from nfa_kernels.graphs import cost as graph_cost
+from nfa_kernels.graphs.chains import scheme_refusal
 from nfa_kernels.graphs.graph import Graph
 from nfa_kernels.graphs.state_dicts import mlp_names
 from service.grid.data_shapes import DataShape
@@ -53,6 +54,10 @@ class Built(Protocol):
 
     def optional(self, name: str) -> bool:
         """Whether an array may be left out with all of its kind."""
+        ...
+
+    def scheme_refusal(self, scheme: str) -> str | None:
+        """Why it cannot begin with a scheme, and what it can; None if it can."""
         ...
 
     def step_flops(self, steps: Steps) -> int:
@@ -125,6 +130,11 @@ class FullyConnected:
         """Biases, which then begin at zero."""
         return name.startswith("b")
 
+    def scheme_refusal(self, scheme: str) -> str | None:
+        """It has every scheme that its depth allows."""
+        is_short = scheme == "layer_scales" and self.calls == 1
+        return "layer_scales needs a first and a last layer: give network.depth 2 or more" if is_short else None
+
     def _shape(self, steps: Steps) -> cost.Shape:
         return cost.Shape(
             widths=self.widths,
@@ -182,6 +192,10 @@ class OfGraph:
     def optional(self, name: str) -> bool:
         """None."""
         return False
+
+    def scheme_refusal(self, scheme: str) -> str | None:
+        """Where no theorem speaks of maps and their neighbours."""
+        return scheme_refusal(self.graph, scheme)
 
     def step_flops(self, steps: Steps) -> int:
         """Operations of one training step."""

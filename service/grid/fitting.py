@@ -37,7 +37,7 @@ def misfits(
         return
     yield from _over_limits(settings, network, shape, limits)
     yield from _layers(settings, network.layers)
-    yield from _initial(settings)
+    yield from _initial(settings, network)
     yield from _own_numbers(settings, network.layers)
     yield from _times(settings)
     yield from _targets(settings, shape, datasets)
@@ -118,16 +118,13 @@ def _layers(settings: TrialSettings, known: Layers) -> Iterator[Misfit]:
         yield Misfit("measure.layers", f"layer {beyond[0]} does not exist: the network has {known.told}")
 
 
-def _initial(settings: TrialSettings) -> Iterator[Misfit]:
-    """Initial weights that the kind of network, or its parametrisation, has not."""
+def _initial(settings: TrialSettings, built_network: Built) -> Iterator[Misfit]:
+    """Initial weights that the network, or its parametrisation, has not."""
     scheme, network = settings.init.scheme, settings.network
-    if network.kind != "mlp":
-        if scheme not in names.GRAPH_SCHEMES:
-            told = f"{scheme} weighs adjacent layers of a fully connected network; the kind {network.kind} has"
-            yield Misfit("init.scheme", f"{told} {', '.join(names.GRAPH_SCHEMES)}")
-    elif scheme == "layer_scales" and network.depth == 1:
-        yield Misfit("init.scheme", "layer_scales needs a first and a last layer: give network.depth 2 or more")
-    if network.parameterization == "mup" and scheme in names.NOT_FOR_MUP:
+    refusal = built_network.scheme_refusal(scheme)
+    if refusal is not None:
+        yield Misfit("init.scheme", refusal)
+    elif network.parameterization == "mup" and scheme in names.NOT_FOR_MUP:
         fitting = ", ".join((*names.FAN_IN_SCHEMES, "xavier", "orthogonal"))
         yield Misfit("init.scheme", f"{scheme} grows with the width, which mup keeps of order one: {fitting}")
 

@@ -54,6 +54,13 @@ BLOCKS: list[dict[str, Any]] = [
     *({**KINDS["graph"], "init": {"scheme": name}} for name in names.GRAPH_SCHEMES if name != "given"),
     *({"network": {**KINDS["resmlp"]["network"], "norm": name, "skip": False}} for name in names.NORMS),
     *(
+        {"network": {"kind": "resmlp", "skip": False}, "init": {"scheme": name, "scale": 0.5}}
+        for name in names.INITIALISATIONS
+        if name not in names.GRAPH_SCHEMES
+    ),
+    {**KINDS["convnet"], "init": {"scheme": "neuron_balanced"}},
+    {**KINDS["transformer"], "init": {"scheme": "layer_scales", "first": 2, "last": 0.5}},
+    *(
         {"network": {"kind": "convnet", "channels": 3, "padding": one, "pool": two, "bias": True}, "data": IMAGES}
         for one, two in itertools.product(names.PADDINGS, names.POOLS)
     ),

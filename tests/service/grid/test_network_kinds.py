@@ -137,7 +137,7 @@ def test_a_map_of_an_attention_reads_what_the_whole_of_it_has():
             {},
             {"init": {"scheme": "balanced"}},
             "trial.init.scheme",
-            "weighs adjacent layers",
+            r"next that reads it, and layers\[1\] is a residual connection: take he,",
         ),
         (
             {"kind": "graph", "layers": LAYERS},
