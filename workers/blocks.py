@@ -16,6 +16,8 @@ class Lane:
     seed: int
     checkpoint: bytes | None = None
     """Where to go on; lanes of a stack all have one, of the same step, or none has."""
+    keeps: bool = False
+    """Whether its state at its last step is wanted, for a longer trial to go on from."""
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,5 @@ class Block:
     """(lane, step, .safetensors file) of weights to keep."""
     checkpoints: tuple[tuple[int, int, bytes], ...] = ()
     """(lane, step, file): where the lanes are once the rows up to here are committed."""
+    states: tuple[tuple[int, int, bytes], ...] = ()
+    """(lane, step, file) as of checkpoints: where lanes of this block that keep their state ended."""

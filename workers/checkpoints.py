@@ -15,6 +15,9 @@ from workers.kept_weights import decoded, encoded
 MOST_BYTES = 64 * 2**20
 """Of the files of one stack together; a larger stack is not checkpointed."""
 
+MOST_KEPT_BYTES = 512 * 2**20
+"""Of the states that lanes of one stack keep at one step together; of more none is kept."""
+
 Named = dict[str, Tensor]
 """Tensors with a leading K."""
 
@@ -23,15 +26,18 @@ class CheckpointError(ValueError):
     """Nothing can go on from these files; from the beginning it can."""
 
 
-def pack(lanes: Sequence[int], step: int, state: Named) -> tuple[tuple[int, int, bytes], ...]:
+def pack(
+    lanes: Sequence[int], step: int, state: Named, most_bytes: int | None = None
+) -> tuple[tuple[int, int, bytes], ...]:
     """(lane, step, file) per lane; none if they would be too large.
 
     Args:
         lanes: their numbers.
         step: rows up to this one have been measured.
         state: tensors with one entry per lane.
+        most_bytes: of all together; None for those of a checkpoint.
     """
-    if sum(tensor.nbytes for tensor in state.values()) > MOST_BYTES:
+    if sum(tensor.nbytes for tensor in state.values()) > (MOST_BYTES if most_bytes is None else most_bytes):
         return ()
     arrays = {name: tensor.cpu().contiguous().numpy() for name, tensor in state.items()}
     about = {"step": str(step), "kernels": str(NUMERICAL_VERSION)}

@@ -7,7 +7,7 @@ store disowns (cancelled, or leased by another) is dropped without a word. docs/
 import functools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,12 +17,12 @@ import structlog
 from nfa_kernels import names
 from service.errors import StoreUnavailable
 from service.grid.stacking import lanes_per_stack, stack_key
-from service.store import checkpoints, cluster, datasets, ids, leases, reports
+from service.store import checkpoints, cluster, datasets, ids, kept_states, leases, reports
 from service.store.attempts import Place, place_attempts
 from service.store.leases import Leased, Waiting
 from service.store.reports import End, Report
 from service.store.session import Store
-from workers.blocks import Block, Lane, Stack
+from workers.blocks import Block, Lane, LaneEnd, Stack
 from workers.pool import Pool, Seat, TrainerDied
 from workers.recovery import INTERRUPTIONS, after_failure, backoff_seconds
 from workers.running import Running, named
@@ -99,6 +99,8 @@ class Dispatcher:
             requeued = leases.sweep(self.store)
             if requeued:
                 log.warning("leases_expired", trials=requeued)
+            if dropped := kept_states.bound_states(self.store, self.settings.kept_state_bytes):
+                log.info("states_dropped", trials=dropped, next="longer trials of these begin at the beginning")
             self.swept = now
 
     def _follow(self) -> None:
@@ -186,7 +188,7 @@ class Dispatcher:
     def _start(self, seat: Seat, trials: tuple[Leased, ...]) -> None:
         arrays = datasets.arrays_for(self.store, [trial.settings for trial in trials])
         saved = checkpoints.checkpoints_of(self.store, [t.trial_id for t in trials if t.checkpoint_step >= 0])
-        stack = Stack(tuple(Lane(trial.settings, trial.seed, saved.get(trial.trial_id)) for trial in trials), arrays)
+        stack = Stack(tuple(_lane(trial, saved) for trial in trials), arrays)
         self.pool.run(seat, stack, Running(trials))
         self.tally.stacks += 1
         self.tally.lanes += len(trials)
@@ -226,9 +228,10 @@ class Dispatcher:
         self.tally.measuring_seconds += block.measuring_seconds
         provenance = self._provenance(seat, running)
         ends = tuple(
-            End(running.trials[end.lane].trial_id, end.state, end.step, end.error, provenance | {"ended": end.reason})
+            End(trial.trial_id, end.state, end.step, end.error, provenance | _reached(trial, end))
             for end in block.ended
             if end.lane in running.open
+            for trial in [running.trials[end.lane]]
         )
         report = Report(
             tuple((trial.trial_id, trial.attempt) for trial in running.trials),
@@ -240,6 +243,7 @@ class Dispatcher:
             ends,
             block.weights,
             block.checkpoints,
+            block.states,
             running.trials[0].checkpoint_step if running.is_first else -1,
         )
         if block.last:
@@ -336,7 +340,9 @@ class Dispatcher:
         log.warning("checkpoints_dropped", error=error, **named(running.still))
         if again := self._again(running.still, charge=False, error=error, afresh=True):
             self.tally.stacks_retried += 1
-            self.retries.append((time.monotonic(), tuple(one._replace(checkpoint_step=-1) for one in again)))
+            self.retries.append(
+                (time.monotonic(), tuple(one._replace(checkpoint_step=-1, continued_from=None) for one in again))
+            )
 
     def _again(self, trials: Sequence[Leased], *, error: str, lost: bool = False, **how: bool) -> tuple[Leased, ...]:
         """The same trials under new attempt numbers, less those that are no longer ours; see `leases.restart`."""
@@ -363,6 +369,17 @@ class Dispatcher:
             cluster.remove_dispatcher(self.store, self.identity)
         except StoreUnavailable as error:
             log.warning("not_handed_back", error=error.detail, next="their leases run out by themselves")
+
+
+def _lane(trial: Leased, saved: Mapping[int, bytes]) -> Lane:
+    """A trial as its trainer gets it, with its checkpoint if it has one."""
+    return Lane(trial.settings, trial.seed, saved.get(trial.trial_id), trial.keeps)
+
+
+def _reached(trial: Leased, end: LaneEnd) -> dict[str, Any]:
+    """What provenance says of one trial: why it ended, and whose beginning it went on from."""
+    lineage = {} if trial.continued_from is None else {"continued_from": trial.continued_from}
+    return {"ended": end.reason} | lineage
 
 
 def _place(seat: Seat) -> Place:

@@ -27,6 +27,7 @@ class WorkerSettings(BaseSettings):
     sweep_seconds: float = Field(5.0, gt=0)
     block_seconds: float = Field(2.0, gt=0)
     checkpoint_seconds: float = Field(60.0, ge=0)
+    kept_state_bytes: int = Field(4 * 2**30, ge=0, description="Of all states that trials kept; the oldest go.")
     step_deadline_seconds: float = Field(60.0, gt=0)
     ping_seconds: float = Field(5.0, gt=0)
     idle_poll_seconds: float = Field(0.1, gt=0)

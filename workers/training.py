@@ -8,7 +8,7 @@ import contextlib
 import math
 import struct
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,9 +20,9 @@ from nfa_kernels.data import make_data
 from nfa_kernels.losses import loss_of, loss_targets
 from nfa_kernels.metrics import Measured, Request, needs_initial
 from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP, LOSS_BELOW, STUCK, Block, Lane, LaneEnd, Stack
-from workers.checkpoints import CheckpointError, pack, unpack
+from workers.checkpoints import MOST_KEPT_BYTES, CheckpointError, pack, unpack
 from workers.kept_weights import KeptWeights, kept_weights
-from workers.motion import loss_numbers, motion
+from workers.motion import CHECK_STEPS, loss_numbers, motion
 from workers.networks import Network, network_of
 from workers.rows import Rows
 
@@ -107,6 +107,7 @@ class _Run:
         self.checked_x, self.checked_y = self._checked(x.to(dtype), y)
         self.dtype, self.size_at_first = dtype, self.network.log_size(self.motion.weights)
         self.first, self.saved = 0, time.monotonic()
+        self.keeps = frozenset(number for number, lane in enumerate(stack.lanes) if lane.keeps)
         files = [lane.checkpoint for lane in stack.lanes if lane.checkpoint is not None]
         if files:
             self._go_on([*files])
@@ -127,6 +128,7 @@ class _Run:
     def _reset(self) -> None:
         self.ended: list[LaneEnd] = []
         self.kept: list[KeptWeights] = []
+        self.states: tuple[tuple[int, int, bytes], ...] = ()
         self.lane_steps, self.training_seconds, self.measuring_seconds = 0, 0.0, 0.0
         self.yielded = self.listened = time.monotonic()
 
@@ -152,7 +154,7 @@ class _Run:
                 lanes = [self.lanes[place] for place in places]
                 self.kept += kept_weights(lanes, self.motion.step, self.network.named(params))
             if places := self.motion.measured(number):
-                self._measure(places, self.motion.ending(number))
+                self._measure(places, number)
         yield self._block(last=True)
 
     def _advance(self, number: int) -> None:
@@ -192,23 +194,24 @@ class _Run:
             return slice(None)
         return torch.tensor(places, dtype=torch.long, device=self.weight_decay.device)
 
-    def _measure(self, places: Sequence[int], ending: Collection[int]) -> None:
-        """Measure the lanes at these places, and end those that are where they end."""
+    def _measure(self, places: Sequence[int], number: int) -> None:
+        """Measure the lanes at these places at a point, and end those that are where they end."""
         started, index = time.monotonic(), self._index(places)
         with _flushed_denormals():
             measured = self._measured(index)
         self.rows.add([self.lanes[place] for place in places], self.motion.step, self.motion.time[index], measured)
         self.measuring_seconds += time.monotonic() - started
-        self._end(places, measured.network["train_loss"], ending)
+        self._end(places, measured.network["train_loss"], number)
 
-    def _end(self, places: Sequence[int], loss: Tensor, ending: Collection[int]) -> None:
+    def _end(self, places: Sequence[int], loss: Tensor, number: int) -> None:
         """End the measured lanes that have diverged or collapsed, are at their last point or below `stop.loss_below`.
 
         Args:
             places: of the measured lanes.
             loss: (len(places),) of each of them.
-            ending: places of those whose last point it is.
+            number: of the point.
         """
+        ending, whole = self.motion.ending(number), list[int]()
         training = self.settings["training"]
         enough = training["stop"]["loss_below"] if "stop" in training else 0.0
         index = self._index(places)
@@ -220,8 +223,28 @@ class _Run:
             elif place in ending or value < enough or small:
                 reason = LAST_STEP if place in ending else LOSS_BELOW if value < enough else COLLAPSED
                 ends[place] = self._ended(place, "completed", reason)
+                if self.lanes[place] in self.keeps and value >= enough and not small:
+                    whole.append(place)
+        self.states += self._last_states(whole, number)
         self.ended += ends.values()
         self._keep([place for place in range(len(self.lanes)) if place not in ends])
+
+    def _last_states(self, places: list[int], number: int) -> tuple[tuple[int, int, bytes], ...]:
+        """Where lanes are at their last step, as a checkpoint says it, of those that would go on if they were longer.
+
+        Args:
+            places: of lanes that neither their last row nor their settings end.
+            number: of the point.
+        """
+        if places and self.motion.step % CHECK_STEPS == 0:
+            # a longer trial that is not measured here is looked at here
+            left = self._is_healthy(self.loss.value(self._outputs(self.checked_x), self.checked_y), slice(None))
+            places = [place for place in places if left[place]]
+        if not places:
+            return ()
+        index = torch.tensor(places)
+        state = {name: part[index.to(part.device)] for name, part in self.motion.state(number).items()}
+        return pack([self.lanes[place] for place in places], self.motion.step, state, MOST_KEPT_BYTES)
 
     def _ended(self, place: int, state: str, reason: str, error: str | None = None) -> LaneEnd:
         return LaneEnd(self.lanes[place], state, self.motion.step, error, reason)
@@ -304,6 +327,7 @@ class _Run:
             last,
             tuple(self.kept),
             checkpoints,
+            self.states,
         )
         self._reset()
         return block

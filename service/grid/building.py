@@ -90,6 +90,8 @@ class Point:
     """Names of its network's layers, in the order of their numbers; none where they have numbers alone."""
     device: str
     """Where to train; no part of the settings."""
+    keeps: bool
+    """Whether its trials keep the state that they end with; no part of the settings."""
     sections: Sequence[AnySection] = field(compare=False, repr=False)
     layout: "Layout" = field(compare=False, repr=False)
 
@@ -138,6 +140,7 @@ class _Fitting(NamedTuple):
     forms: dict[int, Form]
     """Of sections with these around them."""
     device: str
+    keeps: bool
     keys: dict[tuple[int, ...], str]
     """Stack keys, by those of the sections that have one of their own."""
 
@@ -275,8 +278,8 @@ class Build:
         stack_key = fitting.keys.get(own)
         if stack_key is None:
             stack_key = fitting.keys[own] = self._stack_key(forms)
-        digest, fits = canonical.sha256_of(text), fitting
-        return Point(forms, digest, stack_key, fits.shape, fits.around.layers.names, fits.device, sections, layout)
+        digest, fits, layers = canonical.sha256_of(text), fitting, fitting.around.layers.names
+        return Point(forms, digest, stack_key, fits.shape, layers, fits.device, fits.keeps, sections, layout)
 
     def _fit(self, sections: Sequence[SectionValue]) -> _Fitting | list[Misfit]:
         """How sections fit each other, or why they do not."""
@@ -290,7 +293,8 @@ class Build:
         around = canonical.surroundings(settings, shape)
         self._count_layers(around)
         around, forms = self._around.setdefault(around, (around, {}))
-        return _Fitting(shape, around, forms, settings.training.device, {})
+        training = settings.training
+        return _Fitting(shape, around, forms, training.device, training.keep is not None, {})
 
     def _shape(self, data: SectionValue) -> DataShape | Misfit:
         found = self._shapes.get(id(data))

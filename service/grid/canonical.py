@@ -113,9 +113,9 @@ def unread(section: Section, form: Mapping[str, Any], given: Iterable[str]) -> l
 
 
 _READ_ELSEWHERE = frozenset(
-    {"device", "batch_size", "decay_biases", "stop", "points", "every", "steps", "exponents", "weights"}
+    {"device", "keep", "batch_size", "decay_biases", "stop", "points", "every", "steps", "exponents", "weights"}
 )
-"""Read although canonical form may lack them: null and empty mean nothing, device is not part of what is computed."""
+"""Read although canonical form may lack them: null and empty mean nothing, device and keep change no number."""
 
 
 def _read_silently(section: Section) -> frozenset[str]:

@@ -124,6 +124,10 @@ class TrainingSettings(Section):
     schedule_factor: Real = Field(0.1, gt=0, description="step: factor from one stage to the next.")
     stop: StopSettings | None = Field(None, description="null, or {loss_below: x}.")
     device: Literal["auto", "cpu", "gpu"] = Field("auto", description="Where to train; not part of the fingerprint.")
+    keep: Literal["state"] | None = Field(
+        None,
+        description="state: keep where a trial ends, for a longer one to go on from; not part of the fingerprint.",
+    )
 
     @model_validator(mode="after")
     def _batches_fit(self) -> Self:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, delete, literal, select, update
 
 from service.states import TrialState
+from service.store.beginnings import follow, forget
 from service.store.experiments import Experiment, count_states, get_experiment, is_unfinished, require
 from service.store.models import (
     MEASUREMENT_TABLES,
@@ -14,6 +15,7 @@ from service.store.models import (
     experiment_trial,
     final,
     idempotency,
+    kept_state,
     settings,
     trial,
 )
@@ -82,7 +84,9 @@ def retry_experiment(
         )
         again = select(trial.c.id).where(trial.c.id.in_(links), trial.c.state == TrialState(which))
         connection.execute(delete(final).where(final.c.trial_id.in_(again)))
+        forget(connection, trial.c.id.in_(again))
         connection.execute(update(trial).where(trial.c.id.in_(again)).values(**AS_NEW))
+        follow(connection, number)
         settle(connection, number)
         owner = connection.execute(select(experiment.c.owner).where(experiment.c.id == number)).scalar_one()
         refuse_long_queue(connection, owner, max_queued)
@@ -113,7 +117,7 @@ def delete_trials(connection: Connection, keys: list[int]) -> None:
     # locked first: a block that is being recorded for one of them ends before its rows are looked for
     locked = select(trial.c.settings_id).where(trial.c.id.in_(keys)).order_by(trial.c.id).with_for_update()
     of_them = set(connection.scalars(locked))
-    for table in (*MEASUREMENT_TABLES, final, attempt, checkpoint):
+    for table in (*MEASUREMENT_TABLES, final, attempt, checkpoint, kept_state):
         connection.execute(delete(table).where(table.c.trial_id.in_(keys)))
     connection.execute(delete(trial).where(trial.c.id.in_(keys)))
     is_used = select(trial.c.id).where(trial.c.settings_id == settings.c.id).exists()

@@ -13,6 +13,7 @@ from sqlalchemy.sql import ColumnElement
 from service.states import TrialState
 from service.store import fence
 from service.store.attempts import Place, close_attempts, open_attempts
+from service.store.beginnings import go_on
 from service.store.checkpoints import drop_checkpoints
 from service.store.incarnation import dispatching
 from service.store.keys import among
@@ -56,6 +57,10 @@ class Leased(NamedTuple):
     """Nodes lost under it so far."""
     checkpoint_step: int = -1
     """Rows up to this step stay, and it goes on from its checkpoint; -1: from the beginning."""
+    keeps: bool = False
+    """Its last state is to be kept."""
+    continued_from: dict[str, Any] | None = None
+    """Of one that went on from another trial's state: trial, fingerprint and step."""
 
 
 def lease_stack(
@@ -83,6 +88,7 @@ def lease_stack(
         The leased trials in queue order; empty when nothing waits.
     """
     with dispatching(store) as connection:
+        go_on(connection)
         turn = next_turn(connection, devices)
         if turn is None:
             return []
@@ -170,6 +176,8 @@ def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_second
             trial.c.failures,
             trial.c.interruptions,
             trial.c.checkpoint_step,
+            trial.c.keeps,
+            trial.c.continued_from,
         ).where(among(connection, trial.c.id, keys))
     ).all()
     # each document is read once, however many seeds share it
@@ -221,6 +229,7 @@ def restart(
         close_attempts(connection, kept, "interrupted" if lost else "restarted", error)
         if afresh:
             drop_checkpoints(connection, kept)
+            _update(connection, kept, continued_from=None)
         rows = connection.execute(
             update(trial)
             .where(among(connection, trial.c.id, kept))

@@ -55,6 +55,7 @@ def _metric_columns(metrics: tuple[str, ...]) -> list[Column[Any]]:
 
 
 _WAITS, _RUNS = text("state = 'queued' AND queued_for IS NOT NULL"), text("state = 'running'")
+_BEGINS, _FOLLOWS = text("beginning IS NOT NULL"), text("follows IS NOT NULL")
 
 settings = _table(
     "settings",
@@ -87,6 +88,14 @@ trial = _table(
     Column("stack_limit", Key, nullable=False, server_default=text("0")),
     # rows up to here belong to its checkpoint; -1: it has none
     Column("checkpoint_step", Key, nullable=False, server_default=text("-1")),
+    # its last state is to be kept, for a longer trial to go on from
+    Column("keeps", Flag, nullable=False, server_default=text("false")),
+    # the key of what its first steps follow from, whatever its length; null: nothing shares them
+    Column("beginning", Text),
+    # waits to go on from where this trial ends: it is no foreign key, since that one may be deleted meanwhile
+    Column("follows", Key),
+    # of one that goes on from another's state: trial, fingerprint and step
+    Column("continued_from", Json),
     # its measurements were thinned to every so many of its steps; 1: they were not
     Column("kept_every", Key, nullable=False, server_default=text("1")),
     # on whose behalf it is queued: the unpaused experiment of highest priority that wants it; null: nobody's
@@ -110,6 +119,8 @@ trial = _table(
         postgresql_where=_WAITS,
     ),
     Index("ix_trial_running", "queued_for", sqlite_where=_RUNS, postgresql_where=_RUNS),
+    Index("ix_trial_beginning", "beginning", sqlite_where=_BEGINS, postgresql_where=_BEGINS),
+    Index("ix_trial_follows", "follows", sqlite_where=_FOLLOWS, postgresql_where=_FOLLOWS),
     sqlite_autoincrement=True,
 )
 
@@ -209,6 +220,15 @@ kept_weights = _table(
 checkpoint = _table(
     "checkpoint",
     Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+kept_state = _table(
+    "kept_state",
+    Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
+    Column("step", Key, nullable=False),
+    # of the content: summed without reading it
+    Column("bytes", Key, nullable=False),
     Column("content", LargeBinary, nullable=False),
 )
 

@@ -12,6 +12,7 @@ from service.store import fence
 from service.store.attempts import close_attempts
 from service.store.checkpoints import drop_checkpoints, put_checkpoints
 from service.store.incarnation import dispatching
+from service.store.kept_states import put_states
 from service.store.keys import among
 from service.store.measurements import delete_measurements, insert_finals, insert_measurements
 from service.store.models import trial
@@ -48,6 +49,8 @@ class Report:
     """(lane, step, file) of weights to keep."""
     checkpoints: tuple[tuple[int, int, bytes], ...] = ()
     """(lane, step, file): where lanes would go on, with the rows up to here."""
+    states: tuple[tuple[int, int, bytes], ...] = ()
+    """(lane, step, file): with what lanes that keep it ended."""
     resumed_step: int = -1
     """Of a first report: the step of the checkpoint from which these attempts went on; -1 without one."""
     is_repeat: bool = False
@@ -76,6 +79,7 @@ def record(store: Store, report: Report, lease_seconds: float) -> frozenset[int]
         insert_measurements(connection, lanes, report.network, report.layers, report.parametrised)
         insert_weights(connection, lanes, report.weights)
         put_checkpoints(connection, lanes, report.checkpoints)
+        put_states(connection, lanes, report.states)
         ends = [end for end in report.ends if end.trial_id in kept]
         insert_finals(connection, lanes, {end.trial_id: end.step for end in ends}, report.network, report.layers)
         _finish(connection, ends)
@@ -101,11 +105,14 @@ def fail(store: Store, trial_id: int, attempt: int, end: End, *, charge: bool = 
 
 def _finish(connection: Connection, ends: Sequence[End]) -> None:
     """Move trials, held in this transaction, to their end."""
-    groups: dict[tuple[str, int | None, str | None, str | None], list[End]] = {}
+    groups: dict[tuple[Any, ...], list[End]] = {}
     for end in ends:
-        groups.setdefault((end.state, end.step, end.error, end.provenance.get("ended")), []).append(end)
+        about = end.provenance
+        lineage = about.get("continued_from")
+        key = end.state, end.step, end.error, about.get("ended"), lineage and lineage["fingerprint"]
+        groups.setdefault(key, []).append(end)
     now = utc_now()
-    for (state, step, error, _), members in groups.items():
+    for (state, step, error, *_), members in groups.items():
         keys = [end.trial_id for end in members]
         close_attempts(connection, keys, state, error)
         drop_checkpoints(connection, keys)

@@ -37,6 +37,7 @@ from service.store.models import (
     experiment_trial,
     final,
     idempotency,
+    kept_state,
     settings,
     trial,
 )
@@ -94,7 +95,7 @@ def _orphans(connection: Connection, keep: bool) -> Waste:
     for start in range(0, len(keys), _CHUNK):
         part = keys[start : start + _CHUNK]
         size += _bytes(connection, trial, among(connection, trial.c.id, part))
-        for table in (*MEASUREMENT_TABLES, final, attempt, checkpoint):
+        for table in (*MEASUREMENT_TABLES, final, attempt, checkpoint, kept_state):
             size += _bytes(connection, table, among(connection, table.c.trial_id, part))
         if not keep:
             delete_trials(connection, part)

@@ -7,13 +7,14 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import Connection, func, insert, literal, select, text, update
+from sqlalchemy import Connection, and_, func, insert, literal, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import Conflict, IdempotencyMismatch, StoreUnavailable
 from service.grid.building import Point
 from service.grid.expansion import Expansion
 from service.states import ExperimentState, TrialState, experiment_state
+from service.store.beginnings import beginnings_of, follow, forget, share_also, share_of
 from service.store.bulk_writes import insert_columns
 from service.store.copy_binary import BIGINT, BOOLEAN
 from service.store.datasets import require_datasets
@@ -71,9 +72,12 @@ def create_experiment(
         require_datasets(connection, (point.settings for point in expansion.points))
         number = insert_experiment(connection, expansion, owner, document)
         setting_ids = insert_settings(connection, expansion.points)
-        new = _insert_trials(connection, number, trials, expansion.grid.priority, setting_ids)
+        keys = beginnings_of(connection, expansion.points)
+        new = _insert_trials(connection, number, trials, expansion.grid.priority, setting_ids, keys)
         _insert_links(connection, number, trials)
         revived = _revive_cancelled(connection, number)
+        if keys:
+            follow(connection, number)
         settle(connection, number)
         refuse_long_queue(connection, owner, max_queued)
         total = len(expansion)
@@ -122,7 +126,8 @@ def extend_experiment(
             raise Conflict("the experiment was extended by somebody else at the same moment: look, and try again")
         require_datasets(connection, (point.settings for point in expansion.points))
         setting_ids = insert_settings(connection, expansion.points)
-        new = _insert_trials(connection, number, trials, expansion.grid.priority, setting_ids)
+        keys = beginnings_of(connection, expansion.points)
+        new = _insert_trials(connection, number, trials, expansion.grid.priority, setting_ids, keys)
         _insert_links(connection, number, trials)
         total = int(
             connection.scalar(
@@ -133,6 +138,8 @@ def extend_experiment(
         changed = {"grid": dict(document), "axes": list(expansion.axes), "trials": total}
         connection.execute(update(experiment).where(experiment.c.id == number).values(**changed))
         revived = _revive_cancelled(connection, number)
+        if keys:
+            follow(connection, number)
         settle(connection, number)
         refuse_long_queue(connection, row["owner"], max_queued)
         counts = count_states(connection, [number])[number]
@@ -223,9 +230,17 @@ def insert_settings(connection: Connection, points: Iterable[Point]) -> dict[str
 
 
 def _insert_trials(
-    connection: Connection, number: int, trials: Sequence[Placed], priority: int, setting_ids: Mapping[str, int]
+    connection: Connection,
+    number: int,
+    trials: Sequence[Placed],
+    priority: int,
+    setting_ids: Mapping[str, int],
+    beginnings: Mapping[str, str],
 ) -> int:
-    """Insert those trials that the store has not, waiting for this experiment; answers how many."""
+    """Insert those trials that the store has not, waiting for this experiment; answers how many.
+
+    `beginnings` has the keys of points' beginnings by digest; none where no trial shares one.
+    """
     now, new = utc_now(), 0
     for chunk in _chunks(trials):
         rows: list[dict[str, Any]] = [
@@ -239,12 +254,15 @@ def _insert_trials(
                 "queued_for": number,
                 "priority": priority,
                 "created_at": now,
+                **share_of(point, seed, beginnings),
             }
             for _, point, seed, fingerprint in chunk
         ]
         before = _count_present(connection, [row["fingerprint"] for row in rows])
         connection.execute(_insert_missing(connection, trial, "fingerprint"), rows)
         new += len(rows) - before
+        if before:
+            share_also(connection, rows)
     return new
 
 
@@ -284,10 +302,9 @@ def _revive_cancelled(connection: Connection, number: int) -> int:
     links = select(experiment_trial.c.trial_id).where(
         experiment_trial.c.experiment_id == number, experiment_trial.c.wanted == literal(True)
     )
-    result = connection.execute(
-        update(trial).where(trial.c.id.in_(links), trial.c.state == TrialState.CANCELLED).values(**AS_NEW)
-    )
-    return result.rowcount
+    again = and_(trial.c.id.in_(links), trial.c.state == TrialState.CANCELLED)
+    forget(connection, again)
+    return connection.execute(update(trial).where(again).values(**AS_NEW)).rowcount
 
 
 def _replayed(connection: Connection, owner: str, key: str, body_digest: str) -> Created | None:

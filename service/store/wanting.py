@@ -5,15 +5,17 @@ experiment wants it. What follows from links, pauses and priorities is noted on 
 reads an index instead of joining the queue with them.
 """
 
+from collections.abc import Callable, Collection
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, literal, or_, select, update
-from sqlalchemy.sql import ColumnElement
+from sqlalchemy import Connection, and_, case, func, literal, null, or_, select, update
+from sqlalchemy.sql import ColumnElement, FromClause
 
 from service.errors import TooMany
 from service.states import TrialState
 from service.store.attempts import close_attempts
 from service.store.checkpoints import drop_checkpoints
+from service.store.keys import among
 from service.store.models import experiment, experiment_trial, runs, trial, waits
 from service.store.session import utc_now
 
@@ -25,6 +27,8 @@ AS_NEW: dict[str, Any] = {
     "interruptions": 0,
     "stack_limit": 0,
     "kept_every": 1,
+    "follows": None,
+    "continued_from": None,
     "error": None,
     "last_step": None,
     "provenance": None,
@@ -45,6 +49,13 @@ def one_at_a_time(connection: Connection) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(_CONTROL_LOCK)))
 
 
+def is_alone(connection: Connection) -> bool:
+    """Whether nobody else changes who wants what until the transaction ends; it does not wait for them."""
+    if connection.dialect.name != "postgresql":
+        return True
+    return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(_CONTROL_LOCK))))
+
+
 def lock_trials(connection: Connection, condition: ColumnElement[bool], *, skip_locked: bool = False) -> list[int]:
     """Lock trials until the transaction ends, and answer their keys; in key order, so that nobody waits in a circle."""
     query = select(trial.c.id).where(condition).order_by(trial.c.id).with_for_update(skip_locked=skip_locked)
@@ -56,20 +67,31 @@ def settle(connection: Connection, number: int) -> None:
 
     Each is noted to wait for the unpaused experiment of highest priority that wants it, among those the smallest:
     a small sweep does not wait for a large one that it overlaps. A trial that only paused experiments want goes back
-    to the queue and rests there; one that nobody wants is cancelled.
+    to the queue and rests there, as one does that follows a shorter one; one that nobody wants is cancelled.
     """
     links = select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number)
-    unfinished = and_(trial.c.id.in_(links), trial.c.state.in_(_UNFINISHED))
+    _settle(connection, trial.c.id.in_(links), lambda link: link.c.experiment_id == number)
+
+
+def settle_trials(connection: Connection, keys: Collection[int]) -> None:
+    """The same for these trials alone, whoever wants them."""
+    _settle(connection, among(connection, trial.c.id, keys), lambda link: among(connection, link.c.trial_id, keys))
+
+
+def _settle(
+    connection: Connection, here: ColumnElement[bool], linked: Callable[[FromClause], ColumnElement[bool]]
+) -> None:
+    """Settle trials: a condition on them, and one on a link of theirs."""
+    unfinished = and_(here, trial.c.state.in_(_UNFINISHED))
     if connection.dialect.name == "postgresql":
         lock_trials(connection, unfinished)
-    best = _best_holders(number)
-    is_changed = or_(
-        trial.c.queued_for.is_distinct_from(best.c.holder), trial.c.priority != func.coalesce(best.c.priority, 0)
-    )
+    best = _best_holders(linked)
+    holder = case((trial.c.follows.is_(None), best.c.holder), else_=null())
+    is_changed = or_(trial.c.queued_for.is_distinct_from(holder), trial.c.priority != func.coalesce(best.c.priority, 0))
     connection.execute(
         update(trial)
         .where(trial.c.id == best.c.trial_id, best.c.place == 1, trial.c.state.in_(_UNFINISHED), is_changed)
-        .values(queued_for=best.c.holder, priority=func.coalesce(best.c.priority, 0))
+        .values(queued_for=holder, priority=func.coalesce(best.c.priority, 0))
     )
     left = and_(unfinished, trial.c.queued_for.is_(None))
     other = experiment_trial.alias()
@@ -92,15 +114,28 @@ def refuse_long_queue(connection: Connection, owner: str, most: int | None) -> N
         return
     own = select(experiment.c.id).where(experiment.c.owner == owner)
     query = select(func.count()).select_from(trial).where(or_(waits, runs), trial.c.queued_for.in_(own))
-    waiting = int(connection.scalar(query) or 0)
+    waiting = int(connection.scalar(query) or 0) + _count_following(connection, owner)
     if waiting > most:
         raise TooMany(
             f"{owner} would have {waiting} unfinished trials, and may have {most}: wait, cancel some, or ask for more"
         )
 
 
-def _best_holders(number: int) -> Any:
-    """Of each of the experiment's trials its holders by place; a holder that may not have it run is NULL and last."""
+def _count_following(connection: Connection, owner: str) -> int:
+    """Trials of an owner's unpaused experiments that wait for shorter ones."""
+    link = experiment_trial
+    query = (
+        select(func.count(trial.c.id.distinct()))
+        .join(link, and_(link.c.trial_id == trial.c.id, link.c.wanted == literal(True)))
+        .join(experiment, experiment.c.id == link.c.experiment_id)
+        .where(trial.c.follows.is_not(None), trial.c.state == TrialState.QUEUED)
+        .where(experiment.c.owner == owner, experiment.c.paused == literal(False))
+    )
+    return int(connection.scalar(query) or 0)
+
+
+def _best_holders(linked: Callable[[FromClause], ColumnElement[bool]]) -> Any:
+    """Of each of these trials its holders by place; a holder that may not have it run is NULL and last."""
     mine, link = experiment_trial.alias(), experiment_trial.alias()
     may_run = and_(
         experiment.c.id == link.c.experiment_id,
@@ -121,7 +156,7 @@ def _best_holders(number: int) -> Any:
             func.row_number().over(partition_by=mine.c.trial_id, order_by=order).label("place"),
         )
         .select_from(mine.join(link, link.c.trial_id == mine.c.trial_id).outerjoin(experiment, may_run))
-        .where(mine.c.experiment_id == number)
+        .where(linked(mine))
         .subquery()
     )
 
