@@ -30,7 +30,7 @@ class Run:
 
     trial: TrialBody
     series: Mapping[str, Points]
-    """By names such as train_loss and alignment/layer_1."""
+    """By names such as train_loss, alignment/layer_1, and where layers have names alignment/layer_1_conv1."""
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -103,8 +103,14 @@ def series_of(rows: pl.DataFrame) -> dict[str, Points]:
         if name in names.NETWORK_METRICS:
             found[plain(name)] = _points(steps, name)
         else:
-            found |= {f"{plain(name)}/layer_{key[0]}": _points(own, name) for key, own in layers.items()}
+            found |= {f"{plain(name)}/layer_{_called(own)}": _points(own, name) for own in layers.values()}
     return {name: points for name, points in found.items() if points}
+
+
+def _called(rows: pl.DataFrame) -> str:
+    """Number and, where it has one, name of the layer that rows are about."""
+    known = [rows[column][0] for column in ("layer", "layer_name") if column in rows.columns]
+    return "_".join(plain(str(one)) for one in known if one is not None)
 
 
 def _is_metric(name: str) -> bool:

@@ -15,7 +15,7 @@ import polars as pl
 from sqlalchemy import Connection, Table, case, select
 
 from nfa_kernels import names
-from service.grid.reading import setting
+from service.grid.reading import layer_names, setting
 from service.questions.tables import column, column_type
 from service.store.bulk_reads import read_columns
 from service.store.experiments import require
@@ -54,6 +54,8 @@ class Sweep:
     layers: tuple[str, ...]
     named: tuple[str, ...]
     """Metrics without a column of their own, the network's first."""
+    has_layer_names: bool = False
+    """Whether a network's layers have names, which stand beside their numbers."""
 
     @property
     def schema(self) -> dict[str, pl.DataType]:
@@ -62,6 +64,8 @@ class Sweep:
         keys |= {"step": pl.Int64(), "time": pl.Float64()}
         if self.level == "layer":
             keys["layer"] = pl.Int16()
+        if self.has_layer_names:
+            keys["layer_name"] = pl.String()
         metrics = (*self.network, *self.layers, *self.named)
         return keys | {name: _type(name) for name in metrics}
 
@@ -73,15 +77,16 @@ def open_sweep(store: Store, public_id: str, level: Level) -> Sweep:
         axes = connection.scalar(select(experiment.c.axes).where(experiment.c.id == number)) or []
     values: dict[str, dict[str, Any]] = {path: {} for path in axes}
     measured: set[str] = set()
+    is_layer, has_layer_names = level == "layer", False
     for _, documents in _pieces(store, number, _PIECE_TRIALS, None):
         for document in documents.values():
             measured |= set(document["measure"]["metrics"])
+            has_layer_names = has_layer_names or bool(layer_names(document))
             measured |= {names.alignment_id(exponent) for exponent in document["measure"].get("exponents", ())}
             for path in axes:
                 value = setting(document, path)
                 # one of each kind decides the type
                 values[path].setdefault(type(value).__name__, value)
-    is_layer = level == "layer"
     return Sweep(
         number,
         level,
@@ -89,6 +94,7 @@ def open_sweep(store: Store, public_id: str, level: Level) -> Sweep:
         tuple(name for name in NETWORK_COLUMNS if name in measured),
         tuple(name for name in LAYER_COLUMNS if name in measured) if is_layer else (),
         _named(measured, is_layer),
+        is_layer and has_layer_names,
     )
 
 
@@ -213,6 +219,9 @@ def _assembled(
             layers = layers.join(own, on=["id", "step", "layer"], how="left", maintain_order="left")
     if sweep.level == "layer":
         rows = rows.join(layers, on=["id", "step"], how="left", maintain_order="left_right")
+    if sweep.has_layer_names:
+        called = _layer_names(members, documents)
+        rows = rows.join(called, on=["member", "layer"], how="left", maintain_order="left")
     known = _known(sweep, members, documents)[rows["member"]]
     words = {name: found for name in (*sweep.layers, *sweep.named) if (found := words_of(name))}
     rows = rows.with_columns(_worded(rows[name], found) for name, found in words.items())
@@ -228,6 +237,17 @@ def _known(sweep: Sweep, members: Sequence[Member], documents: Mapping[int, Mapp
     for path, kind in sweep.axes.items():
         found.append(column(path, [setting(documents[member.settings_id], path) for member in members], kind))
     return pl.DataFrame(found)
+
+
+def _layer_names(members: Sequence[Member], documents: Mapping[int, Mapping[str, Any]]) -> pl.DataFrame:
+    """member, layer, layer_name of every layer that has a name."""
+    found = [
+        (place, number, name)
+        for place, member in enumerate(members)
+        for number, name in enumerate(layer_names(documents[member.settings_id]), start=1)
+    ]
+    kinds = {"member": pl.Int64(), "layer": pl.Int16(), "layer_name": pl.String()}
+    return pl.DataFrame(found, schema=kinds, orient="row")
 
 
 def _worded(codes: pl.Series, words: Sequence[str]) -> pl.Series:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 from mlflow import MlflowClient
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from service.cli import export
 from service.cli.main import app
 from service.client import Client
+from service.interchange.runs import read_runs
 from service.interchange.tensorboard import masked
 from service.main import create_app
 from service.settings import Settings
@@ -23,6 +25,14 @@ from service.store import schema
 from service.store.session import open_store
 
 CLAIMS = [{"id": "../small / loss", "metric": "train_loss", "every_trial": "<= 1e9", "gate": "none"}]
+
+
+NAMED = {
+    "data": {"samples": 9, "inputs": 4, "outputs": 2, "spectrum": [2, 1]},
+    "network": {"depth": 2, "width": 4},
+    "training": {"steps": 2},
+    "measure": {"points": 2, "layers": "all", "metrics": ["alignment", "train_loss"]},
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +50,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         with TestClient(create_app(Settings(), store), base_url="http://127.0.0.1") as application, Client() as made:
             made._transport._http = application
             made.submit(grid)
+            made.submit({"name": "kinds", "trial": NAMED, "axes": {"network.kind": ["mlp", "resmlp"]}})
             train_everything(store)
             yield made
 
@@ -114,6 +125,20 @@ def test_tensorboards_own_reader_reads_every_point(client: Client, nfa: Callable
             assert found == [(step, struct.unpack("<f", struct.pack("<f", value))[0]) for step, value in expected]
     with pytest.raises(Exception, match="already"):
         nfa(str(tmp_path / "logs"), "--to", "tensorboard")
+
+
+def test_a_layers_name_stands_beside_its_number_where_it_has_one(client: Client, tmp_path: Path) -> None:
+    assert "layer_name" not in client.sweep("e1").columns and "layer_name" not in client.sweep("e2", level="network")
+    table = client.sweep("e2")
+    columns = ["trial_id", "seed", "network.kind", "step", "time", "layer", "layer_name"]
+    assert table.columns[:7] == columns and table.schema["layer_name"] == pl.String
+    found = table.select("network.kind", "layer", "layer_name").unique().sort("network.kind", "layer").rows()
+    assert found == [("mlp", 1, None), ("mlp", 2, None), ("resmlp", 1, "linear1"), ("resmlp", 2, "linear2")]
+    client.export("e2", tmp_path / "sweep.csv")
+    assert pl.read_csv(tmp_path / "sweep.csv")["layer_name"].to_list() == table["layer_name"].to_list()
+    first, second = ([one for one in run.series if one.startswith("alig")] for run in read_runs(client, "e2"))
+    assert first == ["alignment/layer_1", "alignment/layer_2"]
+    assert second == ["alignment/layer_1_linear1", "alignment/layer_2_linear2"]
 
 
 def test_checksums_are_those_of_crc_32c() -> None:
