@@ -14,29 +14,54 @@ import tempfile
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from typing import Any
 
+from peer_networks import NetworkSweep, network_sweep_of, timed_network, train_network
 from peer_training import Sweep, sweep_of, timed, train
 
+AnySweep = Sweep | NetworkSweep
 
-def pool(samples: list[list[Sweep]]) -> list[float]:
+
+def timed_any(sweep: AnySweep, seed: int) -> float:
+    """Seconds of one trial."""
+    return timed_network(sweep, seed) if isinstance(sweep, NetworkSweep) else timed(sweep, seed)
+
+
+def train_any(sweep: AnySweep, seed: int, report: Any) -> None:
+    """One trial."""
+    if isinstance(sweep, NetworkSweep):
+        train_network(sweep, seed, report)
+    else:
+        train(sweep, seed, report)
+
+
+def any_sweep_of(words: dict[str, Any]) -> AnySweep:
+    """A sweep out of plain values."""
+    return network_sweep_of(words) if "network" in words else sweep_of(words)
+
+
+def pool(samples: list[list[AnySweep]]) -> list[float]:
     """Seconds per trial of a process pool on all cores, after a warm-up of each process."""
     cores = os.cpu_count() or 1
     found = []
     with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn")) as workers:
         for sweeps in samples:
-            list(workers.map(timed, [_tiny(sweeps[0])] * 4 * cores, range(4 * cores)))
+            list(workers.map(timed_any, [_tiny(sweeps[0])] * 4 * cores, range(4 * cores)))
             started = time.perf_counter()
-            list(workers.map(timed, sweeps, range(len(sweeps))))
+            list(workers.map(timed_any, sweeps, range(len(sweeps))))
             found.append((time.perf_counter() - started) / len(sweeps))
     return found
 
 
-def _tiny(sweep: Sweep) -> Sweep:
+def _tiny(sweep: AnySweep) -> AnySweep:
     """A warm-up."""
+    if isinstance(sweep, NetworkSweep):
+        return replace(sweep, samples=8, steps=2, every=1, batch_size=None)
     return Sweep("warm-up", sweep.widths, 8, 2, 1, sweep.activation, sweep.dtype)
 
 
-def tune(samples: list[list[Sweep]]) -> list[float]:
+def tune(samples: list[list[AnySweep]]) -> list[float]:
     """Seconds per trial of Ray Tune on all cores, after a first run and without Ray's own start."""
     import ray
     from ray import tune as ray_tune
@@ -50,13 +75,13 @@ def tune(samples: list[list[Sweep]]) -> list[float]:
             ray_tune.report({"step": step, "loss": loss, "alignment": alignment})
 
         chosen = config["sweeps"]
-        train(chosen[config["trial"]], config["trial"], report)
+        train_any(chosen[config["trial"]], config["trial"], report)
 
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     os.environ["PYTHONPATH"] = os.path.dirname(os.path.abspath(__file__))
     ray.init(address="local", logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
 
-    def run(chosen: list[Sweep]) -> float:
+    def run(chosen: list[AnySweep]) -> float:
         space = {"sweeps": chosen, "trial": ray_tune.grid_search(list(range(len(chosen))))}
         with tempfile.TemporaryDirectory() as folder:
             tuner = ray_tune.Tuner(
@@ -79,7 +104,7 @@ def tune(samples: list[list[Sweep]]) -> list[float]:
 def main() -> None:
     """Print {"seconds_per_trial": [..]}."""
     warnings.filterwarnings("ignore")
-    kind, samples = sys.argv[1], [[sweep_of(one) for one in sample] for sample in json.loads(sys.argv[2])]
+    kind, samples = sys.argv[1], [[any_sweep_of(one) for one in sample] for sample in json.loads(sys.argv[2])]
     print(json.dumps({"seconds_per_trial": {"pool": pool, "tune": tune}[kind](samples)}))
 
 

@@ -3,7 +3,8 @@
 All sides use every core, one thread per process, the same sizes, steps, measured steps and dtypes. The peers train a
 sample of the trials after a warm-up and are extrapolated per trial. Networks that train in float32 are measured in
 float32 on all sides, or in float64 on all sides in the sweeps that say so; of linear networks the service measures no
-other way than in float64. The peers run in an environment of their own:
+other way than in float64. Of networks that are not fully connected it also says how far the peer's loss and alignment
+are from ours, trained from the same weights. The peers run in an environment of their own:
 
     python -m venv benchmarks/.venv && benchmarks/.venv/bin/pip install -r benchmarks/requirements.txt
     python benchmarks/sweep.py [--quick] [--peers benchmarks/.venv/bin/python] [SWEEP ..]
@@ -16,15 +17,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
 
 # before torch is imported: this package's trainers set the arithmetic of the tensor library
 import workers  # noqa: F401
 
 import torch  # isort: skip
+from network_cases import CONVNET, RESMLP, TRANSFORMER, arrays_of, difference, network_document, uploaded
+from network_cases import in_float64 as of_float64
+from network_cases import step_flops as network_step_flops
+from network_cases import told as told_network
+from peer_networks import NetworkSweep
 from peer_training import Sweep
 from timing import gemm_rate, machine
 
@@ -45,11 +55,14 @@ RELU = Sweep("relu-float32", LINEAR, 256, 2000, 10, "relu", "float32")
 WIDE = Sweep("wide", (128, 512, 512, 512, 4), 256, 200, 20, "relu", "float32", batch_size=64)
 
 
+S = TypeVar("S", Sweep, NetworkSweep)
+
+
 @dataclass(frozen=True)
-class Case:
+class Case(Generic[S]):
     """A sweep of one shape or of many, and how many trials each side trains."""
 
-    sweeps: tuple[Sweep, ...]
+    sweeps: tuple[S, ...]
     ours: int
     pool: int
     tune: int
@@ -58,7 +71,7 @@ class Case:
     rounds: int = 1
     """Parts in which we train it, by turns through the service and with the kernels alone."""
 
-    def sample(self, trials: int) -> list[Sweep]:
+    def sample(self, trials: int) -> Sequence[S]:
         """The shapes of a peer's trials, spread over all."""
         return [self.sweeps[13 * trial % len(self.sweeps)] for trial in range(trials)]
 
@@ -73,7 +86,7 @@ MIXED = tuple(
     for depth in (2, 3, 4, 5, 6)
     for width in (8, 12, 16, 24, 32, 48, 64, 96)
 )
-CASES = {
+CASES: dict[str, Case[Sweep]] = {
     "linear-float32": Case((Sweep("linear-float32", LINEAR, 256, 2000, 10, dtype="float32"),), 4096, 4, 4, rounds=4),
     "linear-float64": Case((Sweep("linear-float64", LINEAR, 256, 2000, 10),), 512, 4, 4),
     "relu-float32": Case((RELU,), 128, 8, 4),
@@ -85,11 +98,25 @@ CASES = {
     "wide-measured-in-float64": Case((in_float64(WIDE),), 32, 8, 4, is_quick=False),
     "wide-float64": Case((replace(WIDE, name="wide-float64", dtype="float64"),), 32, 8, 4, is_quick=False),
 }
+NETWORKS: dict[str, Case[NetworkSweep]] = {
+    "resmlp": Case((RESMLP,), 128, 8, 4),
+    "resmlp-float64": Case((of_float64(RESMLP),), 128, 8, 4),
+    "convnet": Case((CONVNET,), 64, 8, 4),
+    "convnet-float64": Case((of_float64(CONVNET),), 64, 8, 4),
+    "transformer": Case((TRANSFORMER,), 32, 8, 4),
+    "transformer-float64": Case((of_float64(TRANSFORMER),), 32, 8, 4),
+}
+AnyCase = Case[Sweep] | Case[NetworkSweep]
+AnySweep = Sweep | NetworkSweep
+ALL: dict[str, AnyCase] = {**CASES, **NETWORKS}
 
 
-def grid(case: Case, trials: int) -> dict:
-    """The sweep as a grid of this service."""
-    sweep, shapes = case.sweeps[0], [one.widths for one in case.sweeps]
+def grid(case: AnyCase, trials: int, dataset: str = "") -> dict[str, Any]:
+    """The sweep as a grid of this service; dataset is the id of its upload, where it has one."""
+    sweep = case.sweeps[0]
+    if isinstance(sweep, NetworkSweep):
+        return network_document(sweep, trials, dataset)
+    shapes = [one.widths for one in case.sweeps if isinstance(one, Sweep)]
     inputs, *hidden, outputs = sweep.widths
     training = {"learning_rate": sweep.learning_rate, "weight_decay": 0.01, "steps": sweep.steps, "dtype": sweep.dtype}
     if sweep.batch_size:
@@ -113,28 +140,31 @@ def grid(case: Case, trials: int) -> dict:
     }
 
 
-def kernels_alone(pool: ProcessPoolExecutor, case: Case, trials: int) -> tuple[float, float, float]:
+def kernels_alone(pool: ProcessPoolExecutor, case: AnyCase, trials: int, dataset: str) -> tuple[float, float, float]:
     """Seconds per trial of stacks trained in one process per core; core-seconds of steps and of measuring."""
     cores = os.cpu_count() or 1
     stacks = []
-    points = expand(grid(case, trials)).points
+    sweep = case.sweeps[0]
+    arrays = {dataset: arrays_of(sweep)} if dataset and isinstance(sweep, NetworkSweep) else {}
+    shapes = {name: {array: part.shape for array, part in parts.items()} for name, parts in arrays.items()}
+    points = expand(grid(case, trials, dataset), datasets=shapes).points
     for point in points:
         seeds = trials // len(case.sweeps)
-        size = lanes_per_stack(seeds, cores, point.settings, keys=len(points))
-        stacks += [(point.settings, range(first, min(first + size, seeds))) for first in range(0, seeds, size)]
-    list(pool.map(_stack, [(stacks[0][0], range(2))] * cores))
+        size = lanes_per_stack(seeds, cores, point.settings, point.shape, keys=len(points))
+        stacks += [(point.settings, range(first, min(first + size, seeds)), arrays) for first in range(0, seeds, size)]
+    list(pool.map(_stack, [(stacks[0][0], range(2), arrays)] * cores))
     started = time.perf_counter()
     found = list(pool.map(_stack, stacks))
     taken = time.perf_counter() - started
     return taken / trials, sum(one[0] for one in found), sum(one[1] for one in found)
 
 
-def _stack(what: tuple[dict, range]) -> tuple[float, float]:
+def _stack(what: tuple[dict, range, dict[str, dict[str, np.ndarray]]]) -> tuple[float, float]:
     """Train some seeds of one grid point as a stack; seconds of steps and of measuring."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    settings, seeds = what
-    blocks = list(train(Stack(tuple(Lane(settings, seed) for seed in seeds))))
+    settings, seeds, arrays = what
+    blocks = list(train(Stack(tuple(Lane(settings, seed) for seed in seeds), arrays)))
     return sum(block.training_seconds for block in blocks), sum(block.measuring_seconds for block in blocks)
 
 
@@ -148,7 +178,7 @@ class Ours:
     measuring: float
 
 
-def ours(cases: list[Case]) -> list[Ours]:
+def ours(cases: list[AnyCase]) -> list[Ours]:
     """Each sweep through the service, with trainers that are up, and by turns, first and last, with the kernels alone.
 
     Times are means: a machine that grows slower meanwhile harms neither side.
@@ -161,20 +191,22 @@ def ours(cases: list[Case]) -> list[Ours]:
         Client(service.url) as client,
     ):
         for case in cases:
-            part = case.ours // case.rounds
-            alone, through = [kernels_alone(pool, case, part)], 0.0
+            part, sweep = case.ours // case.rounds, case.sweeps[0]
+            dataset = uploaded(client, sweep) if isinstance(sweep, NetworkSweep) and sweep.vocabulary else ""
+            alone, through = [kernels_alone(pool, case, part, dataset)], 0.0
             for number in range(case.rounds):
-                through += through_the_service(client, case, range(number * part, (number + 1) * part)) / case.rounds
-                alone.append(kernels_alone(pool, case, part))
+                trials = range(number * part, (number + 1) * part)
+                through += through_the_service(client, case, trials, dataset) / case.rounds
+                alone.append(kernels_alone(pool, case, part, dataset))
             wall, stepping, measuring = (sum(side) / len(alone) for side in zip(*alone, strict=True))
             found.append(Ours(through, wall, case.rounds * stepping, case.rounds * measuring))
             print(f"{case.sweeps[0].name}: {1e3 * through:.2f} ms per trial", file=sys.stderr)
     return found
 
 
-def through_the_service(client: Client, case: Case, trials: range) -> float:
+def through_the_service(client: Client, case: AnyCase, trials: range, dataset: str) -> float:
     """Seconds per trial from the submission to the last row in the store."""
-    sweep, each = grid(case, len(trials)), len(case.sweeps)
+    sweep, each = grid(case, len(trials), dataset), len(case.sweeps)
     warm = sweep | {"axes": {}, "seeds": [10**6, 10**6 + 1, 10**6 + 2, 10**6 + 3]}
     client.wait(client.submit(warm).id, poll_seconds=0.05)
     started = time.time()
@@ -186,7 +218,7 @@ def through_the_service(client: Client, case: Case, trials: range) -> float:
     return (last - started) / len(trials)
 
 
-def peers(python: Path, kind: str, samples: list[list[Sweep]]) -> list[float]:
+def peers(python: Path, kind: str, samples: Sequence[Sequence[AnySweep]]) -> list[float]:
     """Seconds per trial of a peer for each sample; none where its environment is missing."""
     if not python.exists():
         return []
@@ -204,7 +236,7 @@ def peers(python: Path, kind: str, samples: list[list[Sweep]]) -> list[float]:
     return json.loads(done.stdout.splitlines()[-1])["seconds_per_trial"]
 
 
-def told(case: Case, taken: Ours, others: dict[str, tuple[float, int]]) -> None:
+def told(case: AnyCase, taken: Ours, others: dict[str, tuple[float, int]]) -> None:
     """Print a sweep: what it took of each side.
 
     Args:
@@ -213,20 +245,27 @@ def told(case: Case, taken: Ours, others: dict[str, tuple[float, int]]) -> None:
         others: seconds per trial of each peer, and how many trials it trained.
     """
     sweep, service = case.sweeps[0], taken.service
-    shapes = f"widths {sweep.widths}" if len(case.sweeps) == 1 else f"{len(case.sweeps)} shapes"
-    print(f"\n{sweep.name}: {shapes}, n = {sweep.samples}, {sweep.steps} steps, every {sweep.every}th measured")
+    if isinstance(sweep, NetworkSweep):
+        sizes = told_network(sweep)
+    else:
+        shapes = f"widths {sweep.widths}" if len(case.sweeps) == 1 else f"{len(case.sweeps)} shapes"
+        sizes = f"{shapes}, n = {sweep.samples}"
+    print(f"\n{sweep.name}: {sizes}, {sweep.steps} steps, every {sweep.every}th measured")
     print(f"  {'service':22} {1e3 * service:10.2f} ms per trial, {case.ours} trials")
     print(f"  {'kernels alone':22} {1e3 * taken.alone:10.2f} ms per trial, {case.ours} trials, by turns")
     for name, (found, trials) in others.items():
         ratio = f"{found / service:6.1f}x the service, {trials} trials extrapolated"
         print(f"  {name:22} {1e3 * found:10.2f} ms per trial, {ratio}")
-    operations = sum(cost.step_flops(shape_of(one)) for one in case.sweeps) / len(case.sweeps)
+    operations = sum(map(operations_of, case.sweeps)) / len(case.sweeps)
     rate = case.ours * sweep.steps * operations / taken.stepping
     limit = gemm_rate(getattr(torch, sweep.dtype))
     print(f"  steps run at {rate / 1e9:.1f} GFLOP/s a core, {rate / limit:.0%} of a large GEMM ({limit / 1e9:.1f})")
     costs, adds = taken.measuring / taken.stepping, service / taken.alone - 1
     print(f"  measuring costs {costs:.0%} of the steps' time; the service adds {adds:.0%}")
-    if len(case.sweeps) == 1 and sweep.activation != "linear":
+    if isinstance(sweep, NetworkSweep):
+        loss, alignment = difference(sweep)
+        print(f"  from the same weights the peer's loss differs by {loss:.1e}, its alignment by {alignment:.1e}")
+    elif len(case.sweeps) == 1 and sweep.activation != "linear":
         measurements = len(range(0, sweep.steps + 1, sweep.every))
         measured = cost.alignment_flops(shape_of(sweep), sweep.samples)
         measured_in = getattr(torch, sweep.measured_in or sweep.dtype)
@@ -234,11 +273,17 @@ def told(case: Case, taken: Ours, others: dict[str, tuple[float, int]]) -> None:
         print(f"  at the rate of large products throughout: {1e3 * least / (os.cpu_count() or 1):.2f} ms per trial")
 
 
-def in_pools(case: Case) -> dict[str, list[Sweep]]:
+def operations_of(sweep: AnySweep) -> int:
+    """Of a step of one network."""
+    return network_step_flops(sweep) if isinstance(sweep, NetworkSweep) else cost.step_flops(shape_of(sweep))
+
+
+def in_pools(case: AnyCase) -> dict[str, Sequence[AnySweep]]:
     """Trials of the process pool; where the service measures in float64 and it would not, also of one that does."""
-    found = {"process pool": case.sample(case.pool)}
-    if case.sweeps[0].dtype == "float32" and case.sweeps[0].activation == "linear":
-        in_double = [replace(one, measured_in="float64") for one in case.sample(case.pool)]
+    sweep = case.sweeps[0]
+    found: dict[str, Sequence[AnySweep]] = {"process pool": case.sample(case.pool)}
+    if isinstance(sweep, Sweep) and (sweep.dtype, sweep.activation) == ("float32", "linear"):
+        in_double: list[AnySweep] = [replace(one, measured_in="float64") for one in case.sample(case.pool)]
         found["pool, float64 metrics"] = in_double
     return found
 
@@ -252,14 +297,14 @@ def shape_of(sweep: Sweep) -> cost.Shape:
 def main() -> None:
     """Print all sweeps asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sweeps", nargs="*", choices=[*CASES, []], help="default: all")
+    parser.add_argument("sweeps", nargs="*", choices=[*ALL, []], help="default: all")
     parser.add_argument("--quick", action="store_true", help="fewer trials of ours, and fewer sweeps")
     parser.add_argument("--peers", type=Path, default=HERE / ".venv" / "bin" / "python", help="Python with the peers")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     print(machine(), flush=True)
-    every = [name for name, case in CASES.items() if case.is_quick or not chosen.quick]
-    cases = [CASES[name] for name in chosen.sweeps or every]
+    every = [name for name, case in ALL.items() if case.is_quick or not chosen.quick]
+    cases = [ALL[name] for name in chosen.sweeps or every]
     if chosen.quick:
         cases = [replace(one, ours=max(len(one.sweeps), one.ours // 8), pool=min(one.pool, 4), tune=2) for one in cases]
     ours_found = ours(cases)
@@ -267,7 +312,7 @@ def main() -> None:
     pools = [(case, name, sample) for case in cases for name, sample in in_pools(case).items()]
     by_pool = peers(chosen.peers, "pool", [sample for _, _, sample in pools])
     by_tune = peers(chosen.peers, "tune", [case.sample(case.tune) for case in cases])
-    others: dict[Case, dict[str, tuple[float, int]]] = {case: {} for case in cases}
+    others: dict[AnyCase, dict[str, tuple[float, int]]] = {case: {} for case in cases}
     for (case, name, sample), seconds in zip(pools, by_pool, strict=False):
         others[case][name] = seconds, len(sample)
     for case, seconds in zip(cases, by_tune, strict=False):
