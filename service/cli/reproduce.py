@@ -94,7 +94,10 @@ def _draw(client: Client, experiment: ExperimentDetail, file: Path) -> Path | No
     from service.web import drawing, figures  # noqa: PLC0415
 
     told = told_apart(experiment.axes, experiment.grid)
-    wish = drawing.Wish(color=told.color, dash=told.dash, facet=",".join(told.facets) or None, title=experiment.name)
+    asked = ((experiment.grid.get("trial") or {}).get("measure") or {}).get("metrics") or ()
+    metric = "sharpness" if "sharpness" in asked else "alignment"
+    facet = ",".join(told.facets) or None
+    wish = drawing.Wish(color=told.color, dash=told.dash, facet=facet, title=experiment.name, metric=metric)
     try:
         chart = drawing.draw(wish, drawing.ClientSource(client, experiment.id, experiment.grid))
     except drawing.NothingToDraw:

@@ -16,7 +16,7 @@ from service.grid.value_order import ValueOrder
 from service.questions.layers import Layer
 from service.questions.pooling import Pooling
 from service.web import figures
-from service.web.figures.curves import CurveLook
+from service.web.figures.curves import EDGE, CurveLook
 
 FIGURES = ("curves", "imbalance", "phase", "exponent", "profile", "spectra")
 BANDS = ("median", "min", "max", "count")
@@ -92,7 +92,8 @@ def draw(wish: Wish, source: Source) -> Any:
 def _curves(wish: Wish, source: Source) -> Any:
     metric = "imbalance" if wish.figure == "imbalance" else wish.metric
     against = "time" if wish.figure == "imbalance" else wish.against
-    table = source.curves(metric, wish.keys, wish.layer, wish.where)
+    keys = [*wish.keys, *(_edge(source.grid, wish.keys) if metric == "sharpness" else ())]
+    table = source.curves(metric, keys, wish.layer, wish.where)
     _require(table, metric, wish.layer)
     look = CurveLook(
         *(wish.color, wish.facet, against, wish.complement, wish.title, wish.layer, wish.dash),
@@ -101,6 +102,21 @@ def _curves(wish: Wish, source: Source) -> Any:
         room=wish.room,
     )
     return figures.metric_curves(table, metric, look)
+
+
+def _edge(grid: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """What the edge of stability follows from, where asking for it tells no more lines apart: one value for all."""
+    if "experiment" in keys:
+        return []
+    varied = {path for group in _groups(grid) for path in group}
+    touched = {path for path in EDGE if path in varied or "training" in varied}
+    return [] if touched - {*keys} else [path for path in EDGE if path not in keys]
+
+
+def _groups(grid: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The paths that a grid gives several values, or values of their own, with these."""
+    included = ({path: [value] for path, value in one.items()} for one in _included(grid))
+    return [grid.get("axes") or {}, *(grid.get("zip") or ()), *included]
 
 
 def _phase(wish: Wish, source: Source) -> Any:
@@ -147,8 +163,7 @@ def _profile(wish: Wish, source: Source) -> Any:
 
 def _depth_counts_maps(grid: Mapping[str, Any]) -> bool:
     """Whether network.depth is how many maps every network of a grid has in a row: not of transformers and graphs."""
-    groups = [{"network": [(grid.get("trial") or {}).get("network") or {}]}, grid.get("axes") or {}]
-    groups += [*(grid.get("zip") or ()), *({path: [value] for path, value in one.items()} for one in _included(grid))]
+    groups = [{"network": [(grid.get("trial") or {}).get("network") or {}]}, *_groups(grid)]
     kinds = [kind for group in groups for kind in group.get("network.kind", ())]
     kinds += [one.get("kind") for group in groups for one in group.get("network", ()) if isinstance(one, Mapping)]
     return not any(kind in ("transformer", "graph") for kind in kinds)

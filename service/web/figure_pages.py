@@ -25,7 +25,7 @@ _LEAST_ROOM = 240
 SHOWN_METRICS = (
     *("alignment", "alignment_half", "alignment_one", "best_alignment", "best_exponent", "residual", "fact_alignment"),
     *("null_floor", "imbalance", "imbalance_relative", "train_loss", "test_loss", "relative_loss", "accuracy"),
-    *("gradient_norm", "weight_norm", "agop_rank"),
+    *("gradient_norm", "weight_norm", "agop_rank", "sharpness"),
 )
 
 

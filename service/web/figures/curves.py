@@ -36,7 +36,9 @@ LOGARITHMIC = frozenset(
 """Metrics whose decay is what one looks at."""
 _ALIGNMENTS = frozenset({"alignment", "alignment_half", "alignment_one", "best_alignment", "fact_alignment"})
 _FLOOR = 1e-16
-_DECAY = "training.weight_decay"
+_DECAY, _RATE, _RULE = "training.weight_decay", "training.learning_rate", "training.optimizer"
+EDGE = (_RATE, _RULE)
+"""What the edge of stability follows from: curves of a sharpness carry them where every line has one of each."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def metric_curves(curves: pl.DataFrame, metric: str, look: CurveLook) -> Any:
     )
     if look.dash:
         line = line.encode(strokeDash=dashes(dash.order, label(look.dash), is_below=place.legend_below))
-    theory, note = _theory(metric, look, _x(look.against))
+    theory, note = _theory(metric, look, _x(look.against), is_known="theory" in frame.columns)
     points = under_the_pointer(base.encode(y=y), _told(look, y_title), frame.height, ["color", "dash", "facet"])
     layers = (band.add_params(zooming(), *shown), line, *theory, points)
     chart = alt.layer(*layers, data=alt.Data(values=frame.to_dicts())).properties(
@@ -175,15 +177,14 @@ def _y(title: str | list[str], is_log: bool, metric: str, frame: pl.DataFrame) -
     return alt.Y("median:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g", tickCount=6)), []
 
 
-def _theory(metric: str, look: CurveLook, x: Any) -> tuple[list[Any], str]:
+def _theory(metric: str, look: CurveLook, x: Any, *, is_known: bool) -> tuple[list[Any], str]:
     """The dashed lines of theory, and what the subtitle says of them."""
-    if metric == "imbalance" and _DECAY in look.keys:
+    if is_known:
         dashed: Any = alt.Chart().mark_line(
             strokeDash=[2, 3], strokeWidth=1.4, color=rule_color(), invalid="break-paths-filter-domains"
         )
-        return [
-            dashed.encode(x=x, y=alt.Y("theory:Q"), detail=["color:N", "dash:N"])
-        ], "; dashed: D(0) e^(−2λt), gradient flow"
+        said = "2 / learning rate" if metric == "sharpness" else "D(0) e^(−2λt), gradient flow"
+        return [dashed.encode(x=x, y=alt.Y("theory:Q"), detail=["color:N", "dash:N"])], f"; dashed: {said}"
     if metric in _ALIGNMENTS and not look.complement:
         rule: Any = alt.Chart().mark_rule(strokeDash=[4, 3], color=rule_color())
         return [rule.encode(y=alt.datum(1.0))], "; dashed: the ansatz holds exactly"
@@ -208,11 +209,21 @@ def _prepared(curves: pl.DataFrame, metric: str, look: CurveLook) -> pl.DataFram
         pl.col(f"{metric}_count").alias("count"),
         *map(pl.col, ("color", "dash", "facet")),
     ]
+    columns += _theory_values(curves, metric, look)
+    found = curves.select(columns).sort("x").drop_nulls("x")
+    # more digits are nowhere seen, and are most of what a page loads
+    return found.with_columns(pl.col(pl.Float64).round_sig_figs(7))
+
+
+def _theory_values(curves: pl.DataFrame, metric: str, look: CurveLook) -> list[pl.Expr]:
+    """The column `theory`, where there is one: what the imbalance decays like, or where plain steps lose stability."""
+    if metric == "sharpness" and not look.complement and {*EDGE} <= {*curves.columns}:
+        is_plain = pl.col(_RULE).cast(pl.String).is_in(["gd", "sgd"])
+        if curves.select(is_plain.any()).item():
+            return [pl.when(is_plain).then(2 / pl.col(_RATE).cast(pl.Float64)).alias("theory")]
     if metric == "imbalance" and _DECAY in look.keys:
         start = pl.col("imbalance_median").sort_by("step").first().over(look.keys)
         decayed = start * (-2 * pl.col(_DECAY).cast(pl.Float64) * pl.col("time")).exp()
         # where nobody measures so little, the line would only stretch the axis
-        columns.append(pl.when(decayed > pl.col("imbalance_min").min() / 10).then(decayed).alias("theory"))
-    found = curves.select(columns).sort("x").drop_nulls("x")
-    # more digits are nowhere seen, and are most of what a page loads
-    return found.with_columns(pl.col(pl.Float64).round_sig_figs(7))
+        return [pl.when(decayed > pl.col("imbalance_min").min() / 10).then(decayed).alias("theory")]
+    return []

@@ -37,6 +37,7 @@ _METRICS = {
     "imbalance_relative": "relative imbalance (dimensionless)",
     "train_loss": "training loss",
     "test_loss": "test loss",
+    "sharpness": "sharpness (loss / weight²)",
     "relative_loss": "loss / loss of the zero function",
 }
 _LINE = 120

@@ -7,7 +7,7 @@ import pytest
 import vl_convert
 
 from service.web import figures
-from service.web.drawing import _depth_counts_maps, recorded_members
+from service.web.drawing import _depth_counts_maps, _edge, recorded_members
 from service.web.figures.curves import CurveLook
 
 CURVES = pl.DataFrame(
@@ -42,6 +42,48 @@ def test_a_line_breaks_where_nothing_is_defined_and_theory_starts_where_it_does(
     assert [row["theory"] for row in rows if row["color"] == "0.1"] == pytest.approx([1.0, 0.9802, 0.96079], rel=1e-4)
     assert chart["layer"][1]["mark"]["invalid"] == "break-paths-filter-domains"
     assert chart["title"]["subtitle"].startswith("median of 3 trials")
+
+
+EDGE = pl.DataFrame(
+    {
+        "training.learning_rate": [0.1, 0.1, 0.5, 0.5],
+        "training.optimizer": ["gd", "gd", "gd", "gd"],
+        "step": [0, 9, 0, 9],
+        "time": [0.0, 0.9, 0.0, 4.5],
+        **{f"sharpness_{name}": [5.0, 19.0, 2.0, 4.2] for name in ("median", "min", "max")},
+        "sharpness_count": [3, 3, 3, 3],
+    }
+)
+
+
+def test_sharpness_stands_beside_two_over_the_learning_rate_of_plain_steps():
+    look = CurveLook("training.learning_rate")
+    chart = figures.metric_curves(EDGE, "sharpness", look).to_dict()
+    theory = {(row["color"], row["theory"]) for row in chart["data"]["values"]}
+    assert theory == {("0.1", 20.0), ("0.5", 4.0)}
+    assert chart["title"]["subtitle"].endswith("dashed: 2 / learning rate")
+    mixed = EDGE.with_columns(pl.Series("training.optimizer", ["gd", "gd", "adam", "adam"]))
+    rows = figures.metric_curves(mixed, "sharpness", look).to_dict()["data"]["values"]
+    assert {(row["color"], row["theory"]) for row in rows} == {("0.1", 20.0), ("0.5", None)}
+    for table in (EDGE.drop("training.optimizer"), EDGE.with_columns(pl.lit("adam").alias("training.optimizer"))):
+        chart = figures.metric_curves(table, "sharpness", look).to_dict()
+        assert "dashed" not in chart["title"]["subtitle"] and "theory" not in chart["data"]["values"][0]
+
+
+@pytest.mark.parametrize(
+    ("grid", "keys", "asked"),
+    [
+        ({"axes": {"training.learning_rate": [0.1, 0.2]}}, ["training.learning_rate"], ["training.optimizer"]),
+        ({"axes": {"training.learning_rate": [0.1, 0.2]}}, ["network.depth"], []),
+        ({"axes": {"network.depth": [2, 3]}}, ["network.depth"], ["training.learning_rate", "training.optimizer"]),
+        ({"zip": [{"training.learning_rate": [1, 2], "training.optimizer": ["gd", "adam"]}]}, ["seed"], []),
+        ({"include": [{"training.optimizer": "adam"}]}, ["seed"], []),
+        ({"axes": {"training": [{"learning_rate": 0.1}, {"learning_rate": 0.2}]}}, ["seed"], []),
+        ({}, ["experiment"], []),
+    ],
+)
+def test_the_edge_is_asked_for_where_that_tells_no_more_lines_apart(grid, keys, asked):
+    assert _edge(grid, keys) == asked
 
 
 def test_the_legend_is_ordered_by_value():
