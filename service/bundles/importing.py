@@ -17,8 +17,9 @@ from service.bundles.records import ExperimentRecord, TrialRecord, experiment_re
 from service.bundles.tables import groups, reported
 from service.datasets.safetensors_files import SafetensorsFile
 from service.errors import InvalidBundle, InvalidDataset, InvalidGrid
-from service.grid.expansion import Expansion, Point
+from service.grid.expansion import Expansion
 from service.grid.fitting import Limits
+from service.grid.points import Point
 from service.states import TrialState
 from service.store.expansions import expanded
 from service.store.imports import Linked, Trained, import_trials, known_states, link_experiment

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from types import UnionType
-from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origin, overload
 
 from service.grid.network_settings import NetworkSettings
 from service.grid.problems import NOTHING, Problems
@@ -73,15 +73,55 @@ class Assignment(NamedTuple):
 Choice = tuple[Assignment, ...]
 
 
+class Table(Sequence[Choice]):
+    """Choices that all set the same paths, each made when it is asked for: a column of values for every path.
+
+    Args:
+        columns: path -> a value for each choice.
+        origins: path -> the list in the document that its values came from, and what leads to them in its items.
+    """
+
+    def __init__(self, columns: Mapping[str, Sequence[Any]], origins: Mapping[str, tuple[str, str]]) -> None:
+        self.columns, self._origins = columns, origins
+        self._length = len(next(iter(columns.values())))
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> Choice: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Choice]: ...
+    def __getitem__(self, index: int | slice) -> Choice | Sequence[Choice]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(self._length))]
+        if not -self._length <= index < self._length:
+            raise IndexError(index)
+        at = index % self._length
+        return tuple([Assignment(path, values[at], self.origin(path, at)) for path, values in self.columns.items()])
+
+    def origin(self, path: str, index: int) -> str:
+        """The place in the document of the value of a choice."""
+        before, after = self._origins[path]
+        return f"{before}[{index}]{after}"
+
+    @property
+    def origins(self) -> Mapping[str, tuple[str, str]]:
+        """What is told at each path before and after the number of a choice."""
+        return self._origins
+
+
 @dataclass(frozen=True)
 class Factor:
     """An axis or a zip group: the choices that one index of the product runs over."""
 
-    choices: tuple[Choice, ...]
+    choices: Sequence[Choice]
 
-    @property
+    @cached_property
     def paths(self) -> list[str]:
         """Every path that some choice sets, in written order."""
+        if isinstance(self.choices, Table):
+            return list(self.choices.columns)
         return list(dict.fromkeys(part.path for choice in self.choices for part in choice))
 
 
@@ -97,7 +137,7 @@ def set_paths(
 def read_factors(axes: Mapping[str, Any], zips: Sequence[Any], problems: Problems) -> list[Factor]:
     """The factors of the product in written order: axes first, then zip groups."""
     factors = [
-        Factor(tuple(choices))
+        Factor(choices)
         for path, written in axes.items()
         if (choices := _choices(path, written, f"axes.{path}", problems))
     ]
@@ -193,10 +233,15 @@ def _read_group(group: Any, origin: str, problems: Problems) -> Factor | None:
         told = ", ".join(f"{path} has {length}" for path, length in lengths.items())
         problems.add(origin, f"lists that move together must be equally long: {told}")
         return None
+    tables = [column for column in columns if isinstance(column, Table)]
+    if len(tables) == len(columns):
+        together = {path: values for table in tables for path, values in table.columns.items()}
+        origins = {path: own for table in tables for path, own in table.origins.items()}
+        return Factor(Table(together, origins))
     return Factor(tuple(tuple(part for column in row for part in column) for row in zip(*columns, strict=True)))
 
 
-def _choices(path: str, written: Any, origin: str, problems: Problems) -> list[Choice]:
+def _choices(path: str, written: Any, origin: str, problems: Problems) -> Sequence[Choice]:
     """The values of one path, each as the assignments it makes; empty after noting what is wrong."""
     if not _check_path(path, origin, problems):
         return []
@@ -212,12 +257,25 @@ def _choices(path: str, written: Any, origin: str, problems: Problems) -> list[C
     if not values:
         problems.add(origin, "an axis needs at least one value", received=written)
     if not is_mapping(path):
-        return [(Assignment(path, value, f"{origin}[{index}]"),) for index, value in enumerate(values)]
-    return [
-        tuple(flattened(path, value, f"{origin}[{index}]"))
-        for index, value in enumerate(values)
-        if not problems.full and _check_mapping(path, value, f"{origin}[{index}]", problems)
-    ]
+        return Table({path: values}, {path: (origin, "")})
+    return _as_table(
+        origin,
+        [
+            tuple(flattened(path, value, f"{origin}[{index}]"))
+            for index, value in enumerate(values)
+            if not problems.full and _check_mapping(path, value, f"{origin}[{index}]", problems)
+        ],
+    )
+
+
+def _as_table(origin: str, choices: list[Choice]) -> Sequence[Choice]:
+    """The choices of an axis of mappings, as columns if all have the same keys."""
+    paths = [part.path for part in choices[0]] if choices else []
+    if not paths or len(set(paths)) < len(paths) or any([part.path for part in one] != paths for one in choices):
+        return choices
+    columns = {path: [choice[at].value for choice in choices] for at, path in enumerate(paths)}
+    start = len(f"{origin}[0]")
+    return Table(columns, {part.path: (origin, part.origin[start:]) for part in choices[0]})
 
 
 def _check_path(path: str, origin: str, problems: Problems) -> bool:
@@ -240,12 +298,18 @@ def _check_once(factors: Sequence[Factor], problems: Problems) -> None:
     """Refuse a path that two factors set, or that a factor sets beside the mapping it lies in."""
     seen: dict[str, str] = {}
     for factor in factors:
-        own = {part.path: part.origin for choice in factor.choices for part in choice}
+        own = _origins(factor)
         for path, origin in own.items():
             other = next((seen[known] for known in seen if overlap(known, path)), NOTHING)
             if other is not NOTHING:
                 problems.add(_unindexed(origin), f"{path} is varied by {_unindexed(str(other))} too")
         seen |= own
+
+
+def _origins(factor: Factor) -> dict[str, str]:
+    """Each path of a factor, and a place that it came from."""
+    some = factor.choices[:1] if isinstance(factor.choices, Table) else factor.choices
+    return {part.path: part.origin for choice in some for part in choice}
 
 
 def overlap(one: str, other: str) -> bool:

@@ -6,7 +6,7 @@ metrics as lists, and without the fields that the chosen variant does not read.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -156,9 +156,12 @@ def _float_fields(section: type[Section]) -> frozenset[str]:
     return frozenset(name for name, field in section.model_fields.items() if _holds_float(field.annotation))
 
 
-def plain_field(section: type[Section], name: str, value: Any) -> Any:
-    """The value of one field as canonical form has it, where it is copied."""
-    return _plain(value, name in _float_fields(section))
+def plain_numbers(section: type[Section], name: str, values: Sequence[Any]) -> list[Any]:
+    """Numbers of one field as canonical form has them, where it is copied; None stays None."""
+    if name in _float_fields(section):
+        # -0.0 and 0.0 are one setting
+        return [None if value is None else float(value) + 0.0 for value in values]
+    return list(values)
 
 
 def _holds_float(annotation: Any) -> bool:
@@ -264,11 +267,24 @@ def _layers(training: TrainingSettings, kept: Mapping[str, Any], known: Layers) 
 def _schedule(training: TrainingSettings) -> dict[str, Any]:
     if training.schedule not in ("step", "warmup"):
         return {}
-    share = 3 if training.schedule == "step" else 10
-    kept: dict[str, Any] = {"schedule_steps": training.schedule_steps or max(1, training.steps // share)}
+    kept: dict[str, Any] = {"schedule_steps": training.schedule_steps or _stage(training, training.steps)}
     if training.schedule == "step":
         kept["schedule_factor"] = float(training.schedule_factor)
     return kept
+
+
+def _stage(training: TrainingSettings, steps: int) -> int:
+    """Steps of a schedule's stage where none are given."""
+    return max(1, steps // (3 if training.schedule == "step" else 10))
+
+
+def following(section: Section, name: str, numbers: Sequence[Any]) -> dict[str, list[Any]]:
+    """Further fields of the canonical form that follow from one of its numbers, for other numbers in its place."""
+    if name != "steps" or not isinstance(section, TrainingSettings):
+        return {}
+    if section.schedule not in ("step", "warmup") or section.schedule_steps is not None:
+        return {}
+    return {"schedule_steps": [_stage(section, steps) for steps in numbers]}
 
 
 def _measure(measure: MeasureSettings, around: Around) -> dict[str, Any]:

@@ -1,68 +1,90 @@
-"""What each choice of an axis or a zip group says about a section: what decides, and what is a free number."""
+"""What the choices of an axis or a zip group say about a section: what decides, and free numbers, each in columns."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from service.grid.axes import Assignment, Choice, Factor
+import numpy as np
+
+from service.grid.axes import Assignment, Factor, Table
 from service.grid.exclusions import token
 from service.grid.fitting import Limits
-from service.grid.free_settings import Free, free_values
-
-
-class Said(NamedTuple):
-    """What one choice says about one section."""
-
-    parts: Sequence[Assignment]
-    kind: Hashable
-    """Equal for choices that differ in free numbers alone, of one sign."""
-    free: tuple[Free, ...] = ()
+from service.grid.free_settings import NONE, UNSAID, Numbers, free_numbers
 
 
 class Column:
-    """What the choices of a factor say about one section; made when first asked for, but checked all at once."""
+    """What the choices of a factor say about one section.
+
+    Args:
+        factor: an axis, a zip group, or points that are included.
+        section: the section.
+        free: paths of settings that nothing else depends on in this grid.
+        limits: what a trial may be.
+    """
 
     def __init__(self, factor: Factor, section: str, free: frozenset[str], limits: Limits) -> None:
-        self._parts = _of_section(factor, section)
-        self._said: list[Said | None] = [None] * len(self._parts)
-        self._kinds: dict[Hashable, Hashable] = {}
-        self._free: dict[str, dict[int, Free | None]] = {
-            path: self._checked(path, limits) for path in factor.paths if path in free and head(path) == section
+        self._choices, self._section = factor.choices, section
+        values = _values(factor, section)
+        self.numbers: Mapping[str, Numbers] = {
+            path.partition(".")[2]: free_numbers(path, own, limits) for path, own in values.items() if path in free
         }
+        """Values of free settings by the names of their fields, for every choice."""
+        self.kinds: np.ndarray = self._kinds(values)
+        """(choices,) equal for choices that differ in free numbers alone, of one sign."""
 
-    def _checked(self, path: str, limits: Limits) -> dict[int, Free | None]:
-        given = [(index, part.value) for index, own in enumerate(self._parts) for part in own if part.path == path]
-        values = free_values(path, [value for _, value in given], limits)
-        return {index: value for (index, _), value in zip(given, values, strict=True)}
-
-    def said(self, index: int) -> Said:
-        """What one choice says."""
-        found = self._said[index]
-        if found is None:
-            free = {path: values.get(index) for path, values in self._free.items()}
-            found = self._said[index] = said(self._parts[index], free, self._kinds)
+    def _kinds(self, values: Mapping[str, Sequence[Any]]) -> np.ndarray:
+        if not isinstance(self._choices, Table):
+            return self._kinds_one_by_one()
+        found = np.zeros(len(self._choices), np.int64)
+        for path, own in values.items():
+            numbers = self.numbers.get(path.partition(".")[2])
+            codes = coded(list(map(token, own))) if numbers is None else numbers.kinds
+            found = together(found, codes)
         return found
 
+    def _kinds_one_by_one(self) -> np.ndarray:
+        """Of choices that set different paths, some of them twice."""
+        kinds = []
+        for index in range(len(self._choices)):
+            kind: list[Hashable] = []
+            for part in self.parts(index):
+                numbers = self.numbers.get(part.path.partition(".")[2])
+                sign = NONE if numbers is None else int(numbers.signs[index])
+                kind.append((part.path, token(part.value)) if sign == NONE else (part.path, sign, None))
+            kinds.append(tuple(kind))
+        return coded(kinds)
 
-def _of_section(factor: Factor, section: str) -> Sequence[Choice]:
-    """What choices assign below a section."""
-    if all(head(path) == section for path in factor.paths):
-        return factor.choices
-    return [tuple([part for part in choice if head(part.path) == section]) for choice in factor.choices]
+    def parts(self, index: int) -> list[Assignment]:
+        """What one choice assigns below the section."""
+        return [part for part in self._choices[index] if head(part.path) == self._section]
 
 
-def said(parts: Sequence[Assignment], free: Mapping[str, Free | None], known: dict[Hashable, Hashable]) -> Said:
-    """Assignments to one section, those in `free` as the numbers that they are; a kind in `known` is not kept twice."""
-    kinds: list[Any] = []
-    numbers: list[Free] = []
-    for part in parts:
-        number = free.get(part.path)
-        if number is None:
-            kinds.append((part.path, token(part.value)))
-        else:
-            kinds.append((part.path, number.kind, None))
-            numbers.append(number)
-    kind = tuple(kinds)
-    return Said(parts, known.setdefault(kind, kind), tuple(numbers))
+def _values(factor: Factor, section: str) -> dict[str, list[Any]]:
+    """The value at each path into a section, for every choice; of a path that a choice sets twice the last."""
+    if isinstance(factor.choices, Table):
+        return {path: list(own) for path, own in factor.choices.columns.items() if head(path) == section}
+    found: dict[str, list[Any]] = {}
+    for index, choice in enumerate(factor.choices):
+        for part in choice:
+            if head(part.path) == section:
+                if part.path not in found:
+                    found[part.path] = [UNSAID] * len(factor.choices)
+                found[part.path][index] = part.value
+    return found
+
+
+def coded(values: Sequence[Hashable]) -> np.ndarray:
+    """Numbers from 0 that are equal where values are."""
+    known: dict[Hashable, int] = {}
+    return np.fromiter((known.setdefault(one, len(known)) for one in values), np.int64, len(values))
+
+
+def together(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Numbers that are equal where both of two such columns are."""
+    if not other.any():
+        return one
+    if not one.any():
+        return other
+    return np.unique(one * (int(other.max()) + 1) + other, return_inverse=True)[1]
 
 
 def head(path: str) -> str:

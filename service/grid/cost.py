@@ -51,7 +51,12 @@ def weight_bytes(settings: Mapping[str, Any], shape: DataShape) -> int:
 
 def updates(settings: Mapping[str, Any]) -> int:
     """Steps of one trial, or about as many gradients."""
-    return settings["training"].get("steps", FLOW_EVALUATIONS)
+    return updates_of(settings["training"])
+
+
+def updates_of(training: Mapping[str, Any]) -> int:
+    """The same, of that section alone."""
+    return training.get("steps", FLOW_EVALUATIONS)
 
 
 def step_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: float) -> float:

@@ -1,7 +1,7 @@
 """A grid becomes trials: product of axes, zip groups and seeds, in written order, without duplicates. Pure.
 
 Points are counted before they are built, and those that are dropped are not built. What points share is looked at
-once (`building`), so that 100,000 points cost 100,000 hashes, not 100,000 validations.
+once (`building`) and all else a column at a time, so that 100,000 points cost 100,000 hashes, not as many validations.
 """
 
 import itertools
@@ -9,12 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from service.errors import InvalidGrid
 from service.grid import canonical
-from service.grid.axes import SECTIONS, read_factors, read_point, set_paths
-from service.grid.building import Build, Point
+from service.grid.axes import read_factors, read_point, set_paths
+from service.grid.building import Build
 from service.grid.data_shapes import Arrays
 from service.grid.exclusions import Exclusions
 from service.grid.fitting import Limits
@@ -22,11 +20,12 @@ from service.grid.free_settings import free_beside
 from service.grid.garbage import no_search_for_garbage
 from service.grid.outline import Grid, check_count, check_lengths, read_grid, read_seeds, read_trial, too_many
 from service.grid.partial import note_sections
+from service.grid.points import Point
 from service.grid.problems import Problems
 from service.grid.product import Product
 
 DEFAULT_LIMITS: Final = Limits()
-MAX_LOOKS: Final = 20_000
+MAX_LOOKS: Final = 30_000
 """Points of a grid that differ in more than free numbers: each is validated, and held against the data."""
 
 
@@ -88,11 +87,11 @@ def expand(
     if kept is not None and (count := int(kept.sum())) > limits.trials_per_experiment:
         too_many(count * len(seeds), limits, problems)
         problems.raise_as(InvalidGrid)
-    product = Product(factors, included, free_beside(set_paths(blocks, factors, included)), limits)
-    _check_looks(product.looks(kept), problems)
+    product = Product(factors, included, kept, free_beside(set_paths(blocks, factors, included)), limits)
+    _check_looks(product.looks(), problems)
     build = Build(blocks, limits, datasets or {}, len(seeds), problems)
     with no_search_for_garbage():
-        points = _build_points(build, product, kept)
+        points = _build_points(build, product)
     if len(points) * len(seeds) > limits.trials_per_experiment:
         too_many(len(points) * len(seeds), limits, problems)
     problems.raise_as(InvalidGrid)
@@ -110,27 +109,17 @@ def _check_looks(looks: int, problems: Problems) -> None:
         problems.raise_as(InvalidGrid)
 
 
-def _build_points(build: Build, product: Product, kept: np.ndarray | None) -> dict[int, Point]:
+def _build_points(build: Build, product: Product) -> dict[int, Point]:
     """The points of the product and then the included ones by place, each digest once, at its first place."""
-    layout = product.layout()
-    last = layout._replace(order=tuple(SECTIONS))
     points: dict[int, Point] = {}
     digests: set[str] = set()
-    seen: set[tuple[int, ...]] = set()
-    for place, sections in product.sections(build, kept):
-        same = tuple(map(id, sections))
-        if same in seen:
-            continue
-        seen.add(same)
-        point = build.point(sections, last if product.is_included(place) else layout)
-        if point is not None and point.digest not in digests:
+    for place, point in product.points(build):
+        if point.digest not in digests:
             digests.add(point.digest)
             points[place] = point
-        if build.problems.full:
-            break
-    build.problems.raise_as(InvalidGrid)
     if not points:
         build.problems.add("exclude", "no point is left: every one is excluded")
+        build.problems.raise_as(InvalidGrid)
     return points
 
 
@@ -138,7 +127,7 @@ def _ignored(build: Build) -> tuple[str, ...]:
     """Paths that the document sets and that none of the points reads."""
     read: dict[str, bool] = {}
     for section, form in build.forms:
-        assert section.model is not None
+        assert section.model is not None  # only valid sections have a form
         unread = canonical.unread(section.model, form, section.written)
         for key in section.written:
             path = f"{section.name}.{key}"

@@ -5,12 +5,16 @@ and reads the same settings. So each value of a free setting is checked by itsel
 What is not named here may decide about other settings, and is looked at with every section that has it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+
 from service.grid.axes import SECTIONS
-from service.grid.canonical import plain_field
+from service.grid.canonical import plain_numbers
+from service.grid.exclusions import token
 from service.grid.fields import REFUSED, checked
 from service.grid.fitting import Limits
 from service.grid.network_settings import NetworkSettings
@@ -31,35 +35,43 @@ FREE: Final = frozenset(
 """Paths of settings that are free unless something beside them reads them: see `free_in` and `free_beside`."""
 
 
-class Free(NamedTuple):
-    """A value of a free setting."""
+NONE: Final = 2
+"""In the place of the sign of a value that is no free number."""
+UNSAID: Final = object()
+"""In the place of a value where none is given."""
 
-    name: str
-    """Of the field."""
-    value: Any
-    """As its section has it."""
-    plain: int | float
-    """As canonical form has it."""
-    text: str
-    """As it is hashed."""
 
-    @property
-    def kind(self) -> int:
-        """Its sign: whether a number is zero decides what is read."""
-        return (self.plain > 0) - (self.plain < 0)
+class Numbers(NamedTuple):
+    """Values of a free setting, each None where it is none: refused, null, not given, or for `misfits` to refuse."""
+
+    values: list[Any]
+    """As their section has them."""
+    plain: list[Any]
+    """As canonical form has them."""
+    texts: list[str]
+    """As they are hashed."""
+    signs: np.ndarray
+    """(values,) -1, 0 or 1: whether a number is zero decides what is read; `NONE` where there is none."""
+    kinds: np.ndarray
+    """(values,) equal for values of one sign, and where the same thing stands in the place of a number."""
 
 
 def free_in(model: Section) -> frozenset[str]:
     """Names of the settings that are free in a section, the others of which are given."""
-    if isinstance(model, NetworkSettings) and model.kind != "mlp":
+    if isinstance(model, NetworkSettings) and model.kind != "mlp" and model.read_activation != "leaky_relu":
         # a kind refuses what it does not read, unless it is as where nothing is said
         return frozenset()
-    if not isinstance(model, TrainingSettings):
-        return _names(model)
-    # a layer's own number is left out where it is that of all; stages begin at thirds of the steps
-    of_layers = {"learning_rate", "weight_decay"} if model.layers else set()
-    of_schedule = {"steps"} if model.schedule in ("step", "warmup") else set()
-    return _names(model) - of_layers - of_schedule
+    return _names(model)
+
+
+def unlike(model: Section) -> dict[str, frozenset[Any]]:
+    """Name of a free setting -> numbers that decide about others: a layer's own is left out where it is that of all."""
+    if not isinstance(model, TrainingSettings) or not model.layers:
+        return {}
+    return {
+        name: frozenset(getattr(layer, name) for layer in model.layers.values())
+        for name in ("learning_rate", "weight_decay")
+    }
 
 
 def free_beside(paths: Iterable[str]) -> frozenset[str]:
@@ -67,16 +79,26 @@ def free_beside(paths: Iterable[str]) -> frozenset[str]:
     return FREE - {"training.steps"} if "measure.weights" in paths else FREE
 
 
-def free_values(path: str, values: Sequence[Any], limits: Limits) -> Iterator[Free | None]:
-    """The values of a free setting; None for one that is refused, is null, or is for `misfits` to refuse."""
-    name = path.partition(".")[2]
-    section = SECTIONS[path.partition(".")[0]]
-    for value in checked(path, values):
-        if value is REFUSED or value is None or (path == "training.steps" and value > limits.steps):
-            yield None
-        else:
-            plain = plain_field(section, name, value)
-            yield Free(name, value, plain, repr(plain))
+def free_numbers(path: str, values: Sequence[Any], limits: Limits) -> Numbers:
+    """The values of a free setting, looked at all together."""
+    section, name = SECTIONS[path.partition(".")[0]], path.partition(".")[2]
+    most = limits.steps if path == "training.steps" else math.inf
+    said = [index for index, value in enumerate(values) if value is not UNSAID]
+    valid: list[Any] = [None] * len(values)
+    for index, value in zip(said, checked(path, [values[index] for index in said]), strict=True):
+        valid[index] = None if value is REFUSED or value is None or value > most else value
+    plain = plain_numbers(section, name, valid)
+    signs = np.full(len(values), NONE, np.int64)
+    for index, value in enumerate(plain):
+        if value is not None:
+            signs[index] = (value > 0) - (value < 0)
+    others = {}
+    kinds = signs + 1
+    for index in np.flatnonzero(signs == NONE).tolist():
+        value = values[index]
+        key = UNSAID if value is UNSAID else token(value)
+        kinds[index] = others.setdefault(key, len(others) + NONE + 2)
+    return Numbers(valid, plain, list(map(repr, plain)), signs, kinds)
 
 
 @cache

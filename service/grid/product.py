@@ -1,20 +1,19 @@
-"""The product of a grid's factors: the sections of every point in written order, and what each axis has. Pure."""
+"""The points of a grid: the product of its factors without those that are dropped, and then the included ones. Pure."""
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from service.errors import InvalidGrid
 from service.grid.axes import SECTIONS, Choice, Factor
-from service.grid.building import PLACES, AnySection, Build, Layout, Point
-from service.grid.columns import Column, head
+from service.grid.building import Build
+from service.grid.columns import Column, head, together
 from service.grid.fitting import Limits
-
-Sections = tuple[AnySection, ...]
-"""The five sections of a point."""
+from service.grid.points import Layout, Point, Points
+from service.grid.section_columns import SectionColumn
 
 
 class Product:
@@ -23,109 +22,94 @@ class Product:
     Args:
         factors: axes and zip groups in written order, the last runs fastest.
         included: further points, as what they set over the trial block.
+        kept: (points,) whether to have a point of the product; None for all.
         free: paths of settings that nothing else depends on in this grid.
         limits: what a trial may be.
     """
 
     def __init__(
-        self, factors: Sequence[Factor], included: Sequence[Choice], free: frozenset[str], limits: Limits
+        self,
+        factors: Sequence[Factor],
+        included: Sequence[Choice],
+        kept: np.ndarray | None,
+        free: frozenset[str],
+        limits: Limits,
     ) -> None:
-        self._lengths = [len(factor.choices) for factor in factors]
+        lengths = [len(factor.choices) for factor in factors]
+        count = math.prod(lengths)
+        self.places: np.ndarray = np.arange(count) if kept is None else np.flatnonzero(kept)
+        """Of the points of the product that are left."""
+        self._choices = [self.places // math.prod(lengths[at + 1 :]) % length for at, length in enumerate(lengths)]
+        """Of every factor, (points,) its choice."""
         self._paths = [factor.paths for factor in factors]
-        self._points = math.prod(self._lengths)
         self._columns = {
             name: [
-                (index, Column(factor, name, free, limits))
-                for index, (factor, paths) in enumerate(zip(factors, self._paths, strict=True))
-                if any(head(path) == name for path in paths)
+                (self._choices[at], Column(factor, name, free, limits))
+                for at, factor in enumerate(factors)
+                if any(head(path) == name for path in factor.paths)
             ]
             for name in SECTIONS
         }
-        self._included = len(included)
         last = Factor(tuple(included))
         self._last_paths = last.paths
-        self._last = {name: Column(last, name, free, limits) for name in SECTIONS}
+        self._first_included = count
+        self._last_places = count + np.arange(len(included))
+        every = np.arange(len(included))
+        self._last = {name: [(every, Column(last, name, free, limits))] for name in SECTIONS}
 
-    def sections(self, build: Build, kept: np.ndarray | None) -> Iterator[tuple[int, Sections]]:
-        """The sections of every point that is not dropped, with its place; those of included points last.
-
-        Args:
-            build: validates them.
-            kept: (points,) whether to look at a point of the product; None for all.
-        """
-        blank = [None if columns else build.section(name, ()) for name, columns in self._columns.items()]
-        varied = [(PLACES[name], _Varied(name, columns)) for name, columns in self._columns.items() if columns]
-        product = itertools.product(*map(range, self._lengths))
-        places = enumerate(product) if kept is None else itertools.compress(enumerate(product), kept.tolist())
-        for place, indices in places:
-            sections: list[Any] = blank.copy()
-            for at, one in varied:
-                sections[at] = one.section(build, indices)
-            yield place, tuple(sections)
-        for index in range(self._included):
-            own = [build.section(name, (column.said(index),)) for name, column in self._last.items()]
-            yield self._points + index, tuple(own)
-
-    def looks(self, kept: np.ndarray | None) -> int:
+    def looks(self) -> int:
         """How many points differ in more than free numbers, each of which is looked at."""
-        places = np.arange(self._points) if kept is None else np.flatnonzero(kept)
-        codes = np.zeros(len(places), np.int64)
-        for index, length in enumerate(self._lengths):
-            kinds: dict[Any, int] = {}
-            columns = [column for columns in self._columns.values() for at, column in columns if at == index]
-            every = [tuple([column.said(choice).kind for column in columns]) for choice in range(length)]
-            numbers = np.array([kinds.setdefault(kind, len(kinds)) for kind in every], np.int64)
-            own = numbers[places // math.prod(self._lengths[index + 1 :]) % length]
-            _, codes = np.unique(codes * len(kinds) + own, return_inverse=True)
-        return int(codes.max(initial=-1)) + 1 + self._included
+        codes = np.zeros(len(self.places), np.int64)
+        for choices, column in itertools.chain(*self._columns.values()):
+            codes = together(codes, column.kinds[choices])
+        return len(np.unique(codes)) + len(self._last_places)
 
-    def layout(self) -> Layout:
-        """What points of the product share, and included ones but for their order."""
+    def points(self, build: Build) -> Iterator[tuple[int, Point]]:
+        """Every point with its place; several of them may be the same.
+
+        Raises:
+            InvalidGrid: some are not valid, or all are more than can be looked at.
+        """
         fixed = [name for name, columns in self._columns.items() if not columns]
         paths = list(dict.fromkeys(itertools.chain(*self._paths, self._last_paths)))
-        return Layout((*fixed, *(name for name in SECTIONS if name not in fixed)), paths)
-
-    def is_included(self, place: int) -> bool:
-        """Whether the point at a place is an included one."""
-        return place >= self._points
+        layout = Layout((*fixed, *(name for name in SECTIONS if name not in fixed)), paths)
+        last = layout._replace(order=tuple(SECTIONS))
+        every = [(self.places, self._columns, layout), (self._last_places, self._last, last)]
+        made = [
+            (places, Points([SectionColumn(*one, len(places), build) for one in columns.items()], own, build))
+            for places, columns, own in every
+            if len(places)
+        ]
+        for _, points in made:
+            points.fit()
+        build.problems.raise_as(InvalidGrid)
+        for _, points in made:
+            points.write()
+        for places, points in made:
+            yield from zip(places.tolist(), points.all(), strict=True)
 
     def axes(self, points: Mapping[int, Point]) -> dict[str, list[Any]]:
         """Values of each varying path in order of appearance, of points by their places."""
-        own = np.array([place for place in points if not self.is_included(place)], np.int64)
-        included = [point for place, point in points.items() if self.is_included(place)]
+        places = np.fromiter(points, np.int64, len(points))
+        of_product = places < self._first_included
+        own = np.searchsorted(self.places, places[of_product])
+        included = [points[place] for place in places[~of_product].tolist()]
         found: dict[str, dict[str, Any]] = {}
-        for index, paths in enumerate(self._paths):
-            step = math.prod(self._lengths[index + 1 :])
-            _, first = np.unique(own // step % self._lengths[index], return_index=True)
-            shown = [points[place] for place in own[np.sort(first)].tolist()]
-            _note(found, paths, shown)
-        _note(found, list(found), included)
-        _note(found, [path for path in self._last_paths if path not in found], list(points.values()))
+        for choices, paths in zip(self._choices, self._paths, strict=True):
+            _, first = np.unique(choices[own], return_index=True)
+            shown = own[np.sort(first)]
+            for path in paths:
+                _note(found, path, points[int(places[0])].column(path, shown) if len(shown) else [])
+        for path in list(found):
+            _note(found, path, [point.value(path) for point in included])
+        for path in self._last_paths:
+            if path not in found:
+                _note(found, path, [point.value(path) for point in points.values()])
         return {path: list(values.values()) for path, values in found.items()}
 
 
-class _Varied:
-    """A section that some factors set: made once for each combination of their choices."""
-
-    def __init__(self, name: str, columns: Sequence[tuple[int, Column]]) -> None:
-        self.name, self._columns = name, columns
-        self._key: Callable[[tuple[int, ...]], Any] = itemgetter(*(index for index, _ in columns))
-        self._known: dict[Any, AnySection] = {}
-
-    def section(self, build: Build, indices: tuple[int, ...]) -> AnySection:
-        """Of the point with these choices."""
-        key = self._key(indices)
-        found = self._known.get(key)
-        if found is None:
-            said = tuple([column.said(indices[index]) for index, column in self._columns])
-            found = self._known[key] = build.section(self.name, said)
-        return found
-
-
-def _note(found: dict[str, dict[str, Any]], paths: Sequence[str], points: Sequence[Point]) -> None:
-    """Add the values that points have at these paths to those that were found before."""
-    for path in paths:
-        values, place = found.setdefault(path, {}), PLACES[head(path)]
-        for point in points:
-            value = point.sections[place].value(path)
-            values.setdefault(repr(value), value)
+def _note(found: dict[str, dict[str, Any]], path: str, given: Sequence[Any]) -> None:
+    """Add values that points have at a path to those that were found before."""
+    values = found.setdefault(path, {})
+    for value in given:
+        values.setdefault(repr(value), value)

@@ -53,8 +53,10 @@ def stack_key(settings: Mapping[str, Any]) -> str:
 
 def key_of(shape: str, network: str, training: Mapping[str, str], measure: str) -> str:
     """The stack key of what `shape_text`, `training_texts` and `canonical.compact` have written."""
-    members = {"shape": shape, "network": network, "measure": measure, **training}
-    return canonical.sha256_of(canonical.joined(members))
+    own, wide = ("own_rates", "wide_weights")
+    flags = {name: f',"{name}":{training[name]}' if name in training else "" for name in (own, wide)}
+    start = f'{{"measure":{measure},"network":{network}{flags[own]},"shape":{shape}'
+    return canonical.sha256_of(f'{start},"training":{training["training"]}{flags[wide]}}}')
 
 
 def shape_text(data: Mapping[str, Any]) -> str:
@@ -67,8 +69,17 @@ def shape_text(data: Mapping[str, Any]) -> str:
 
 def training_texts(training: Mapping[str, Any], parameterization: str) -> dict[str, str]:
     """What trials of one stack share of their training, and how their parameters are kept and moved."""
-    shared = {name: value for name, value in training.items() if name not in PER_LANE}
-    texts = {"training": canonical.compact(shared)}
+    return {"training": canonical.compact(shared_training(training)), **own_texts(training, parameterization)}
+
+
+def shared_training(training: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of `training` that trials of one stack share."""
+    return {name: value for name, value in training.items() if name not in PER_LANE}
+
+
+def own_texts(training: Mapping[str, Any], parameterization: str) -> dict[str, str]:
+    """What follows from settings that lanes may differ in: how their parameters are kept and moved."""
+    texts = {}
     if names.has_wide_weights(training, parameterization):
         texts["wide_weights"] = "true"
     if names.has_own_rates(training):

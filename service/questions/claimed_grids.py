@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 from nfa_kernels import names
 from service.errors import InvalidGrid
-from service.grid.building import PLACES, Point
 from service.grid.data_shapes import Arrays
 from service.grid.expansion import DEFAULT_LIMITS, Expansion, expand
 from service.grid.fitting import Limits
 from service.grid.outline import MAX_CLAIMS
+from service.grid.points import Point
 from service.grid.problems import Problems
 from service.grid.reading import LAYERS, measured_names
 from service.questions.claim_forms import Claim, read_claims
@@ -42,7 +42,7 @@ def read_claimed(
 
 def _measured(points: Sequence[Point]) -> list[Mapping[str, Any]]:
     """Settings of points that measure different things, with the names of layers."""
-    different = {(point.forms[PLACES["measure"]].text, point.layers): point for point in points}
+    different = {(point.part_text("measure"), point.layers): point for point in points}
     return [point.settings | {LAYERS: point.layers} for point in different.values()]
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, and_, bindparam, delete, insert, liter
 from sqlalchemy.sql import ColumnElement, FromClause
 
 from service.grid.beginnings import beginning, copied_steps, of_seed
-from service.grid.building import Point
+from service.grid.points import Point
 from service.states import ENDED, TrialState
 from service.store.ids import trial_id
 from service.store.keys import among, among_words

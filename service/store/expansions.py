@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.grid import cost, stacking
-from service.grid.building import Point
 from service.grid.data_shapes import DataShape
 from service.grid.expansion import Expansion
 from service.grid.extension import extended
 from service.grid.fitting import Limits
 from service.grid.outline import dataset_ids
+from service.grid.points import Point
 from service.questions.claimed_grids import read_claimed
 from service.store import cluster, submissions
 from service.store.datasets import dataset_shapes
@@ -53,7 +53,7 @@ def _alike(points: Sequence[Point], new: Sequence[int]) -> Iterator[tuple[Mappin
     for point, count in zip(points, new, strict=True):
         if not count:
             continue
-        alike = point.stack_key, cost.updates(point.settings)
+        alike = point.stack_key, cost.updates_of(point.part("training"))
         first.setdefault(alike, point)
         counts[alike] = counts.get(alike, 0) + count
     for alike, point in first.items():

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy import Connection, insert, select, update
 
-from service.grid.expansion import Expansion, Point
+from service.grid.expansion import Expansion
+from service.grid.points import Point
 from service.states import TrialState
 from service.store.bulk_writes import insert_columns
 from service.store.copy_binary import BIGINT, BOOLEAN

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, and_, func, insert, literal, select, text, up
 from sqlalchemy.dialects import postgresql, sqlite
 
 from service.errors import Conflict, IdempotencyMismatch, StoreUnavailable
-from service.grid.building import Point
 from service.grid.expansion import Expansion
+from service.grid.points import Point
 from service.states import ExperimentState, TrialState, experiment_state
 from service.store.beginnings import beginnings_of, follow, forget, share_also, share_of
 from service.store.bulk_writes import insert_columns

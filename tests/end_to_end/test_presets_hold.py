@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from service.grid.building import Point
 from service.grid.expansion import Expansion
+from service.grid.points import Point
 from service.presets import get_preset, preset_names
 from service.questions.claimed_grids import read_claimed
 from service.questions.judging import Claim, Row, Series, judge

@@ -46,6 +46,7 @@ def excluding(steps: str, entries: str) -> str:
     return '{"axes":{"training.steps":[' + steps + ']},"exclude":[' + entries + "]}"
 
 
+RANGE = '{"log":[0.001,0.9,99999]}'
 CLAIM = '{"id":"c%d","metric":"alignment","every_trial":">= 0.5","where":"WHERE"}'
 # made when they are asked for: all of them together are a third of a GiB
 JSON: dict[str, Callable[[], str]] = {
@@ -74,6 +75,35 @@ JSON: dict[str, Callable[[], str]] = {
     "wrong widths": lambda: '{"trial":{"network":{"width":[' + listed('"b"', 490_000) + "]}}}",
     "many layers": lambda: '{"trial":{"measure":{"layers":[' + listed("%d", 450_000) + "]}}}",
     "wrong metrics": lambda: '{"trial":{"measure":{"metrics":[' + listed('"alignmnt"', 340_000) + "]}}}",
+    "an axis product": lambda: (
+        '{"axes":{"training.learning_rate":{"log":[0.001,0.1,316]},"training.weight_decay":{"linear":[0.001,0.1,316]}}}'
+    ),
+    "rates": lambda: '{"axes":{"training.learning_rate":[' + listed("0.%d", 100_000) + "]}}",
+    "full ranges over three sections": lambda: (
+        '{"zip":[{"data.noise":R,"init.scale":R,"training.learning_rate":R}]}'.replace("R", RANGE)
+    ),
+    "a stack for each point": lambda: '{"axes":{"measure.every":{"linear":[1,100000,100000]}}}',
+    "tolerances, a stack for each": lambda: (
+        '{"trial":{"training":{"optimizer":"gradient_flow"}},"axes":{"training.rtol":' + RANGE + "}}"
+    ),
+    "stages that follow from steps": lambda: (
+        '{"trial":{"training":{"schedule":"step"}},"axes":{"training.steps":{"linear":[1,100000,100000]}}}'
+    ),
+    "rates beside those of a layer": lambda: (
+        '{"trial":{"training":{"layers":{"1":{"learning_rate":0.5}}}},"axes":{"training.learning_rate":' + RANGE + "}}"
+    ),
+    "weak decay in single precision": lambda: (
+        '{"trial":{"training":{"dtype":"float32","weight_decay":0.001}},"axes":{"training.learning_rate":'
+        + RANGE
+        + "}}"
+    ),
+    "mappings of one section": lambda: '{"axes":{"training":[' + listed('{"steps":%d}', 100_000) + "]}}",
+    "mappings of different keys": lambda: (
+        '{"axes":{"training":[' + listed('{"steps":%d},{"momentum":0.%d}', 45_000) + "]}}"
+    ),
+    "points that differ in sizes": lambda: (
+        '{"axes":{"network.width":{"linear":[1,100,100]},"data.samples":{"linear":[1,200,200]}}}'
+    ),
     "long zip groups": lambda: '{"zip":[' + listed('{"training.steps":[' + listed("1", 7_000) + "]}", 64) + "]}",
     "long zip columns": lambda: '{"zip":[{' + listed('"training.%d":[' + listed("1", 7_000) + "]", 64) + "}]}",
     "as many inclusions as may be": lambda: '{"include":[' + listed('{"training.steps":%d}', 10_000) + "]}",
@@ -145,7 +175,8 @@ def seconds_and_answer(body: str, media: str) -> tuple[float, str]:
     try:
         document = parse_document(data, media)
         dataset_ids(document)
-        told = f"{len(read_claimed(document, datasets={}).expansion)} trials"
+        trials = read_claimed(document, datasets={}).expansion.trials()
+        told = f"{sum(len(fingerprint) == 64 for *_, fingerprint in trials)} trials"
     except InvalidGrid as error:
         told = error.detail
         assert len(json.dumps(error.errors)) < 10_000

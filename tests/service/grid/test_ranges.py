@@ -96,7 +96,7 @@ def test_ranges_that_would_fill_the_memory_are_refused_while_they_are_counted():
     data = {"inputs": 50_000, "covariance": {"repeat": [[1, 50_000]]}}
     grid = {"trial": {"data": data}, "axes": {"data.noise": {"linear": [0, 1, 50_000]}}}
     # 2.5e9 numbers, were they all made
-    with pytest.raises(InvalidGrid, match="hold more than 2,000,000: take fewer points"):
+    with pytest.raises(InvalidGrid, match="more than 400,000,000 characters: take fewer trials"):
         expand(grid)
 
 

@@ -12,10 +12,10 @@ from nfa_kernels import names
 from service.errors import InvalidGrid
 from service.grid import canonical
 from service.grid.axes import SECTIONS
-from service.grid.building import Point
 from service.grid.expansion import expand
 from service.grid.fitting import Limits
 from service.grid.free_settings import FREE
+from service.grid.points import Point
 
 LIMITS = Limits(steps=10_000)
 FREE_VALUES: dict[str, list[Any]] = {

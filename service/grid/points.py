@@ -1,0 +1,195 @@
+"""The points of a grid: what each is, made when it is asked for out of the columns that all of them share. Pure."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from service.grid import canonical
+from service.grid.building import PLACES, Build, Fitting
+from service.grid.canonical import Settings
+from service.grid.columns import head, together
+from service.grid.data_shapes import DataShape, Misfit
+from service.grid.section_columns import SectionColumn
+from service.grid.sections import origin_of
+from service.grid.stack_keys import stack_keys
+from service.grid.texts import texts_of
+
+
+class Point:
+    """One point of the grid, without its seeds."""
+
+    __slots__ = ("_at", "_of", "digest", "stack_key")
+
+    def __init__(self, of: "Points", at: int, digest: str, stack_key: str) -> None:
+        self._of, self._at, self.digest, self.stack_key = of, at, digest, stack_key
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Point):
+            return NotImplemented
+        mine, its = ((one.digest, one.stack_key, one.shape, one.device, one.axes) for one in (self, other))
+        return mine == its
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    @property
+    def settings(self) -> Settings:
+        """Canonical settings."""
+        return {name: self.part(name) for name in self._of.layout.order}
+
+    def part(self, section: str) -> dict[str, Any]:
+        """Canonical settings of one section."""
+        return self._of.settings(self._at, PLACES[section])
+
+    @property
+    def text(self) -> str:
+        """Canonical settings as they are hashed."""
+        return self._of.text(self._at)
+
+    def part_text(self, section: str) -> str:
+        """Canonical settings of one section as they are hashed."""
+        return self._of.texts[PLACES[section]].at(self._at)
+
+    @property
+    def shape(self) -> DataShape:
+        """Sizes of its data."""
+        return self._of.fitting(self._at).shape
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of its network's layers, in the order of their numbers; none where they have numbers alone."""
+        return self._of.fitting(self._at).layers
+
+    @property
+    def device(self) -> str:
+        """Where to train; no part of the settings."""
+        return self._of.fitting(self._at).device
+
+    @property
+    def keeps(self) -> bool:
+        """Whether its trials keep the state that they end with; no part of the settings."""
+        return self._of.fitting(self._at).keeps
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """The value of every varying path, typed, as the user would write it."""
+        return {path: self.value(path) for path in self._of.layout.paths}
+
+    def value(self, path: str) -> Any:
+        """The value at a path, as the user would write it."""
+        return self._of.value(path, self._at)
+
+    def column(self, path: str, points: np.ndarray) -> list[Any]:
+        """The values at a path of points beside this one, by their numbers among all of them."""
+        return self._of.values(path, points)
+
+
+class Layout(NamedTuple):
+    """What points of one grid share."""
+
+    order: Sequence[str]
+    """Of the sections in settings: those that vary come last."""
+    paths: Sequence[str]
+    """Those that vary."""
+
+
+class Points:
+    """Points of a grid, a column at a time: sections, how they fit each other, how they are written.
+
+    Args:
+        sections: in the order of `SECTIONS`, each a column of as many points.
+        layout: what all points share.
+        build: looks at them.
+    """
+
+    def __init__(self, sections: Sequence[SectionColumn], layout: Layout, build: Build) -> None:
+        self.layout, self._sections, self._build = layout, sections, build
+        self._count = len(sections[0].of)
+        codes = np.zeros(self._count, np.int64)
+        for one in sections:
+            codes = together(codes, one.template[one.of])
+        _, first, self._group = np.unique(codes, return_index=True, return_inverse=True)
+        self._first = first.tolist()
+        self._fitting: list[Fitting | list[Misfit] | None] = [None] * len(first)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def fit(self) -> None:
+        """Hold sections against each other, noting what does not fit.
+
+        Raises:
+            InvalidGrid: they are more than can be looked at.
+        """
+        for group in sorted(range(len(self._first)), key=self._first.__getitem__):
+            if self._build.problems.full:
+                return
+            rows = [int(one.of[self._first[group]]) for one in self._sections]
+            templates = [one.templates[int(one.template[row])] for one, row in zip(self._sections, rows, strict=True)]
+            if all(template is not None for template in templates):
+                self._fitting[group] = self._build.fit([template.section for template in templates if template])
+            self._note_misfits(group)
+
+    def _note_misfits(self, group: int) -> None:
+        """Note why the sections of a group do not fit, at every place that says one of them."""
+        wrong = self._fitting[group]
+        for path, message in wrong if isinstance(wrong, list) else ():
+            column = self._sections[PLACES[head(path)]]
+            rows = column.of[self._group == group]
+            _, first = np.unique(rows, return_index=True)
+            for row in rows[np.sort(first)].tolist():
+                if self._build.problems.full:
+                    return
+                place = origin_of(path, column.origins(row))
+                self._build.problems.add(place, message, received=column.value(path, row))
+
+    def write(self) -> None:
+        """Put all points, which are valid, into the form in which they are hashed.
+
+        Raises:
+            InvalidGrid: that is more than can be hashed in time.
+        """
+        fits = [one for one in self._fitting if isinstance(one, Fitting)]
+        assert len(fits) == len(self._fitting)
+        around = np.array([one.around for one in fits], np.int64)[self._group]
+        self.texts = [texts_of(one, around) for one in self._sections]
+        frame = len(_text("", "", "", "", "")) * self._count
+        self._build.count_written(sum(one.characters() for one in self.texts) + frame)
+
+    def all(self) -> Iterator[Point]:
+        """Every point in its order."""
+        keys, of = stack_keys(self._sections, self.texts)
+        every = zip(*(one.every() for one in self.texts), strict=True)
+        for at, (texts, key) in enumerate(zip(every, of.tolist(), strict=True)):
+            yield Point(self, at, canonical.sha256_of(_text(*texts)), keys[key])
+
+    def text(self, at: int) -> str:
+        """Canonical settings of a point as they are hashed."""
+        return _text(*[one.at(at) for one in self.texts])
+
+    def settings(self, at: int, place: int) -> dict[str, Any]:
+        """Canonical settings of a section of a point."""
+        texts = self.texts[place]
+        return self._sections[place].settings(*texts.made_of(int(texts.of[at])))
+
+    def fitting(self, at: int) -> Fitting:
+        """How the sections of a point fit each other."""
+        found = self._fitting[int(self._group[at])]
+        assert isinstance(found, Fitting)
+        return found
+
+    def value(self, path: str, at: int) -> Any:
+        """What a point has at a path."""
+        column = self._sections[PLACES[head(path)]]
+        return column.value(path, int(column.of[at]))
+
+    def values(self, path: str, points: np.ndarray) -> list[Any]:
+        """What some of the points have at a path."""
+        column = self._sections[PLACES[head(path)]]
+        return column.values(path, column.of[points])
+
+
+def _text(data: str, network: str, init: str, training: str, measure: str) -> str:
+    """What `canonical.compact` makes of settings."""
+    return f'{{"data":{data},"init":{init},"measure":{measure},"network":{network},"training":{training}}}'
