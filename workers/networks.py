@@ -9,7 +9,7 @@ from torch import Tensor
 from nfa_kernels.collapse import log_size
 from nfa_kernels.graphs.graph import Input
 from nfa_kernels.graphs.named import network_graph
-from nfa_kernels.graphs.state_dicts import by_own_names, mlp_names
+from nfa_kernels.graphs.state_dicts import by_own_names, mlp_names, third_of_array
 from nfa_kernels.initialisations import initial_biases, initial_weights
 from nfa_kernels.linear import LOSS_FACTORS
 from nfa_kernels.measured_data import MeasuredData, measured_data
@@ -128,7 +128,7 @@ class FullyConnected:
     def initial(self, init: Mapping[str, Any], seed: int, given: Arrays) -> list[Tensor]:
         """Weights and, where the architecture has them, biases (d_l, 1)."""
         settings = dict(init)
-        given = by_own_names(given, mlp_names(self.architecture.depth, len(given)))
+        given = by_own_names(given, mlp_names(self.architecture.depth, len(given)), third_of_array)
         if given:
             settings["arrays"] = given
         widths, scheme = self.architecture.widths, settings.pop("scheme")
@@ -206,7 +206,7 @@ class OfGraph:
     def initial(self, init: Mapping[str, Any], seed: int, given: Arrays) -> list[Tensor]:
         """Every parameter of the graph."""
         if init["scheme"] == "given":
-            own = by_own_names(given, [one.name for one in self.program.parameters])
+            own = by_own_names(given, [one.name for one in self.program.parameters], third_of_array)
             return self.program.given(own, init["scale"])
         return self.program.initial(seed=seed, **init)
 

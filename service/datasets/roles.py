@@ -30,7 +30,7 @@ ARRAY_NAMES: Final = {
     "y_test": ("y_test", "test_y", "test_labels"),
 }
 """Names of arrays that are taken for x, y, x_test, y_test, in any case."""
-_WEIGHT: Final = re.compile(r"[wb][1-9]\d*|[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*\.(weight|bias)")
+_WEIGHT: Final = re.compile(r"[wb][1-9]\d*|[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*\.(in_proj_)?(weight|bias)")
 """Parameters: w1, b1, .. of a fully connected network, or dotted names as torch's modules have them."""
 _COLLAPSED: Final = 100
 """Longer lists of columns are answered as first..last where they stand side by side."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from nfa_kernels.graphs.state_dicts import by_own_names
+from nfa_kernels.graphs.state_dicts import by_own_names, third_of_shape
 from service.grid.built_networks import Built
 from service.grid.data_shapes import Arrays, Misfit
 from service.grid.trial_settings import TrialSettings
@@ -17,7 +17,7 @@ def given_weights(settings: TrialSettings, network: Built, datasets: Mapping[str
         yield Misfit("init.weights_id", "no such dataset: upload the weights with POST /datasets and give its id")
         return
     needed = network.arrays()
-    arrays = by_own_names(arrays, network.in_order(len(arrays)))
+    arrays = by_own_names(arrays, network.in_order(len(arrays)), third_of_shape)
     has_optional = any(name in arrays for name in needed if network.optional(name))
     needed = {name: shape for name, shape in needed.items() if has_optional or not network.optional(name)}
     for name, shape in needed.items():

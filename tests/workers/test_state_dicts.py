@@ -1,8 +1,15 @@
 """What torch.nn.Sequential calls its parameters is read as the network's own, in the order of the modules."""
 
+from typing import Any
+
+import pytest
+import torch
 from torch import nn
 
-from nfa_kernels.graphs.state_dicts import by_own_names, mlp_names
+from nfa_kernels.data import make_data
+from nfa_kernels.graphs.graph import Input, graph
+from nfa_kernels.graphs.state_dicts import by_own_names, mlp_names, third_of_array, third_of_shape
+from nfa_kernels.programs.graph_program import GraphProgram
 from service.grid.expansion import expand
 from workers.blocks import Lane, Stack
 from workers.kept_weights import decoded
@@ -38,8 +45,43 @@ def test_a_fully_connected_one_does_too():
     assert all((found[name] == array).all() for name, array in zip(("w1", "b1", "w2", "b2"), given, strict=True))
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("called", ["3", "mixing"])
+def test_an_attention_of_torch_begins_as_its_four_maps(called, bias):
+    """Its outputs are torch's: by the module's number in a sequence, and by the layer's name."""
+    embedding, attention, head = (
+        nn.Embedding(5, 6),
+        nn.MultiheadAttention(6, 2, bias=bias, batch_first=True),
+        nn.Linear(6, 5),
+    )
+    layers: list[Any] = [{"embedding": 6}, "tanh", {"attention": {"heads": 2, "name": "mixing", "bias": bias}}]
+    layers += [{"readout": "mean"}, {"linear": {"name": "head", "bias": True}}]
+    if called == "mixing":
+        module: nn.Module = nn.ModuleDict({"embedding1": embedding, "mixing": attention, "head": head})
+    else:
+        module = nn.Sequential(embedding, nn.Tanh(), attention, head)
+    if bias:
+        nn.init.normal_(attention.in_proj_bias)
+    data = {"kind": "modular_addition", "modulus": 5, "encoding": "tokens", "seed": 1}
+    network = {"kind": "graph", "layers": layers}
+    found, _ = _first_weights(network, data, module)
+    assert list(found)[1] == "mixing.query.weight" and len(found) == 3 + 4 * (1 + bias)
+    made = make_data("modular_addition", 1, modulus=5, encoding="tokens")
+    program = GraphProgram(graph(layers, Input((2,), 5), 5))
+    params = [torch.tensor(array)[None] for array in found.values()]
+    params = tuple(one.reshape(1, *of.matrix) for one, of in zip(params, program.parameters, strict=True))
+    hidden = torch.tanh(embedding.double()(made.x.long()))
+    wanted = head.double()(attention.double()(hidden, hidden, hidden)[0].mean(1)).detach()
+    torch.testing.assert_close(program.forward(params, made.x[None])[0], wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_arrays_that_are_no_three_maps_keep_their_names():
+    for other in ({"a.in_proj_weight": (7, 2)}, {"a.in_proj_weight": ()}, {"a.out_proj.weight": (2, 2)}):
+        assert by_own_names(other, ["a.query.weight"], third_of_shape) == other
+
+
 def test_modules_are_ordered_by_number_and_other_names_stay():
     shapes = {f"{number}.weight": number for number in (10, 2, 0)}
-    assert by_own_names(shapes, mlp_names(3, 3)) == {"w1": 0, "w2": 2, "w3": 10}
+    assert by_own_names(shapes, mlp_names(3, 3), third_of_array) == {"w1": 0, "w2": 2, "w3": 10}
     for other in ({"w1": 1, "0.weight": 2}, {"0.weight": 1}, {"a.weight": 1, "b.weight": 2}):
-        assert by_own_names(other, mlp_names(2, 2)) == other
+        assert by_own_names(other, mlp_names(2, 2), third_of_array) == other

@@ -65,6 +65,8 @@ def test_weights_with_biases_and_dotted_names_are_kept():
     assert set(read(npz(w1=X, w2=Y, b1=X[:, 0], b2=Y[0])).arrays) == {"w1", "w2", "b1", "b2"}
     assert set(read(safetensors(w1=X, b1=X[0]), SAFETENSORS).arrays) == {"w1", "b1"}
     assert set(read(safetensors(net__0__weight=X, net__0__bias=X[0]), ANY).arrays) == {"net.0.weight", "net.0.bias"}
+    attention = read(safetensors(**{"net__0__in_proj_weight": X, "net__0__out_proj__weight": X}), ANY)
+    assert set(attention.arrays) == {"net.0.in_proj_weight", "net.0.out_proj.weight"}
     with pytest.raises(InvalidDataset, match="b1 and no w1"):
         read(npz(b1=X[0]))
 
