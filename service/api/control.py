@@ -13,7 +13,7 @@ from service.grid.problems import Problems
 from service.questions.claimed_grids import check_claims
 from service.questions.judging import parse_claims
 from service.schemas.changes import Changes, Extension, NewClaims, Retry, Thinning
-from service.schemas.experiments import ExperimentDetail, Submitted, Thinned
+from service.schemas.experiments import ExperimentDetail, Extended, Thinned
 from service.schemas.results import Verdicts
 from service.store import claims as claim_store
 from service.store import control
@@ -61,12 +61,15 @@ def thin(experiment_id: str, body: Thinning, store: StoreDep) -> dict[str, Any]:
     return asdict(thin_experiment(store, experiment_id, body.keep_every))
 
 
-@router.post("/extend", summary="Add axis values or seeds", response_model=Submitted)
-def extend(experiment_id: str, body: Extension, store: StoreDep, settings: SettingsDep) -> Submitted:
-    """Widen its grid to the union of its own and the given values and seeds; only what is new is run."""
-    return submitted(
-        widen_experiment(store, experiment_id, body.axes, body.seeds, settings.limits, settings.max_queued)
-    )
+@router.post("/extend", summary="Add axis values, seeds or steps", response_model=Extended)
+def extend(experiment_id: str, body: Extension, store: StoreDep, settings: SettingsDep) -> dict[str, Any]:
+    """Widen its grid to the union of its own and the given values, seeds and length; only what is new is run.
+
+    Trials that are longer than others go on from where these end, if their state is kept.
+    """
+    limits = settings.limits, settings.max_queued
+    created, shared = widen_experiment(store, experiment_id, body.axes, body.seeds, *limits, steps=body.steps)
+    return submitted(created).model_dump() | asdict(shared)
 
 
 @router.post("/claims", summary="Add claims", response_model=Verdicts)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from service.client.transport import ClientError
 from service.questions.number_format import number
-from service.schemas.experiments import ExperimentBody
+from service.schemas.experiments import ExperimentBody, Extended, Preview
 from service.schemas.results import VerdictBody
 from service.states import TrialState
 
@@ -113,6 +113,14 @@ def _short(names: Sequence[str]) -> list[str]:
     """The last part of every path, unless two would read the same."""
     last = [name.rpartition(".")[2].replace("_", " ") for name in names]
     return [short if last.count(short) == 1 else name for short, name in zip(last, names, strict=True)]
+
+
+def print_lengths(found: Preview | Extended) -> None:
+    """Say which new trials go on from where shorter ones end, and why others do not."""
+    if found.continued:
+        out.print(f"{found.continued} go on from where shorter trials end")
+    for why, count in found.from_zero.items():
+        out.print(f"{count} longer ones train from zero: {why}", markup=False)
 
 
 def print_error(message: str) -> None:

@@ -12,6 +12,7 @@ from service.cli.display import (
     experiments_table,
     out,
     print_json,
+    print_lengths,
     results_table,
     state,
     verdicts_table,
@@ -73,6 +74,7 @@ def _preview(client: Client, body: Grid, *, as_json: bool) -> None:
     out.print(f"about {duration(found.estimated_seconds)} of training on the trainers there are")
     for path, values in found.axes.items():
         out.print(f"  {path}: {', '.join(number(value) for value in values)}")
+    print_lengths(found)
     for path in found.ignored:
         out.print(f"  not read: {path}")
     for one in found.networks:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from service.cli.display import counts, out, print_json, print_warning
+from service.cli.display import counts, out, print_json, print_lengths, print_warning
 from service.cli.exits import Exit, Stop
 from service.cli.options import DEFAULT_URL, AsJson, Token, Url, connect
 from service.client import Client
@@ -51,19 +51,23 @@ def extend(
         typer.Option(metavar="PATH=VALUES", help="Further values, as training.weight_decay=0.3,0.4; may be repeated."),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Further seeds: n for 0 .. n-1, or a list as 10,11.")] = "0",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Train longer: so many steps, from where trials ended if they keep it.")
+    ] = None,
     url: Url = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add axis values and seeds to an experiment; only what is new runs."""
+    """Add axis values, seeds or steps to an experiment; only what is new runs."""
     axes = dict(_read_axis(one) for one in axis or [])
     with connect(url, token) as client:
-        submitted = client.extend(experiment, axes, _read_seeds(seeds))
+        submitted = client.extend(experiment, axes, _read_seeds(seeds), steps=steps)
     if as_json:
         print_json(submitted)
     else:
         trials = submitted.trials
         out.print(f"{submitted.id}: {trials.total} trials, {trials.new} new, {trials.reused} kept")
+        print_lengths(submitted)
         out.print(f"Next: nfa watch {submitted.id}")
 
 

@@ -26,7 +26,7 @@ from service.client.trial_calls import TrialCalls
 from service.questions.tables import long_table, table
 from service.schemas.catalogue import MetricDefinition, PresetBody, PresetDetail
 from service.schemas.cluster import Cluster
-from service.schemas.experiments import ExperimentBody, ExperimentDetail, Preview, Submitted, Thinned
+from service.schemas.experiments import ExperimentBody, ExperimentDetail, Extended, Preview, Submitted, Thinned
 from service.schemas.results import PoolingBody, VerdictBody
 from service.schemas.trials import TrialBody
 from service.states import ExperimentState
@@ -333,10 +333,19 @@ class Client(DatasetCalls, TrialCalls):
         experiment: str,
         axes: Mapping[str, Any] | None = None,
         seeds: Seeds = 0,
-    ) -> Submitted:
-        """Add axis values and seeds to its grid; only what is new runs. Seeds: n for 0 .. n-1, or a list."""
-        body = {"axes": dict(axes or {}), "seeds": seeds}
-        return Submitted.model_validate(self._send("POST", f"/experiments/{experiment}/extend", body))
+        *,
+        steps: int | None = None,
+    ) -> Extended:
+        """Add axis values and seeds to its grid, or a length; only what is new runs.
+
+        Args:
+            experiment: its id.
+            axes: path -> further values.
+            seeds: n for 0 .. n-1, or a list.
+            steps: train every point for so many steps too, from where it ended if its state is kept (training.keep).
+        """
+        body = {"axes": dict(axes or {}), "seeds": seeds} | ({} if steps is None else {"steps": steps})
+        return Extended.model_validate(self._send("POST", f"/experiments/{experiment}/extend", body))
 
     def thin(self, experiment: str, keep_every: int) -> Thinned:
         """Keep every n-th measured step of its ended trials, the first and the last; what goes is lost."""

@@ -6,23 +6,26 @@ kept). What was measured until there must hold all that the longer trial would h
 """
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 from nfa_kernels import names
 from service.grid import canonical
+from service.grid.building import Point
 from service.grid.measured_steps import measured_steps
 
 _WHEN: Final = frozenset({"points", "spacing", "every", "steps", "weights"})
 """Of `measure`: at which steps, which changes no number of those that both trials measure."""
+_OF_LENGTH: Final = frozenset({"steps", "schedule_steps"})
+"""Of `training`: the length, and what may follow from it."""
 NO_STATE: Final = "the shorter trials kept no state: write training.keep: state before they are trained"
 SCHEDULE: Final = "a schedule whose length follows from training.steps starts over"
 MEASURED: Final = (
     "the shorter trials are not measured at the same steps: measure.every, and measure.steps as a list or "
     "{log: [1, 100000, 60]}, do not follow from training.steps as measure.points does"
 )
-FLOW: Final = "gradient_flow has a horizon and no steps"
 
 
 def beginning(settings: Mapping[str, Any]) -> str | None:
@@ -46,6 +49,41 @@ def beginning(settings: Mapping[str, Any]) -> str | None:
             }
         )
     )
+
+
+def hindrance(shorter: Mapping[str, Any], longer: Mapping[str, Any]) -> str | None:
+    """Why a trial cannot go on from one that differs from it in length, or in what follows from that; None if it can.
+
+    Args:
+        shorter: canonical settings of the trial with fewer steps.
+        longer: of the other one.
+    """
+    own = beginning(longer)
+    if own is None or beginning(shorter) != own:
+        return SCHEDULE
+    return MEASURED if copied_steps(shorter, longer) is None else None
+
+
+def shorter_ones(points: Sequence[Point]) -> dict[int, list[int]]:
+    """Place of a point -> places of those that differ from it in length, or when they are measured, and are shorter.
+
+    The longest first; points without a shorter one are left out.
+    """
+    alike = defaultdict[str, list[tuple[int, int]]](list)
+    for place, point in enumerate(points):
+        data, network, init, training, measure = point.forms
+        steps = training.settings.get("steps")
+        if steps is not None:
+            moved = canonical.compact({k: v for k, v in training.settings.items() if k not in _OF_LENGTH})
+            seen = canonical.compact({k: v for k, v in measure.settings.items() if k not in _WHEN})
+            alike["|".join((data.text, network.text, init.text, moved, seen))].append((-steps, place))
+    found = {}
+    for group in alike.values():
+        order = sorted(group)
+        for number, (steps, place) in enumerate(order):
+            if before := [other for length, other in order[number + 1 :] if length > steps]:
+                found[place] = before
+    return found
 
 
 def of_seed(key: str, seed: int) -> str:

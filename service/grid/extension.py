@@ -1,12 +1,14 @@
 """Widens a grid: more values on its axes, more seeds; what it had stays in its place."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from service.errors import InvalidGrid
 from service.grid.axes import axis_values, read_factors
 from service.grid.problems import Problems
 from service.grid.sections import value_at
+
+STEPS: Final = "training.steps"
 
 
 def extended(document: Mapping[str, Any], axes: Mapping[str, Any], seeds: int | Sequence[int]) -> dict[str, Any]:
@@ -29,6 +31,31 @@ def extended(document: Mapping[str, Any], axes: Mapping[str, Any], seeds: int | 
         own_axes[path] = _union(own, list(axis_values(path, written)))
     problems.raise_as(InvalidGrid)
     return {**document, "axes": own_axes, "seeds": _compact(_union(_listed(document.get("seeds")), _listed(seeds)))}
+
+
+def lengthened(
+    document: Mapping[str, Any], axes: Mapping[str, Any], seeds: int | Sequence[int], steps: int
+) -> dict[str, Any]:
+    """The same with a further value of `training.steps`, which has to be more than the grid has.
+
+    Raises:
+        InvalidGrid: with one entry per wrong field.
+    """
+    problems = Problems()
+    if STEPS in axes:
+        problems.add(f"axes.{STEPS}", "is given under steps as well: give one of them")
+        problems.raise_as(InvalidGrid)
+    own = _own_values(document, STEPS, problems)
+    problems.raise_as(InvalidGrid)
+    if not all(isinstance(value, int | float) for value in own):
+        problems.add("steps", f"{STEPS} follows from other settings in this grid: submit one with other steps")
+        problems.raise_as(InvalidGrid)
+    longest = int(max(own))
+    if steps <= longest:
+        told = f"trials of this experiment have {longest} steps: give more, or submit a grid with fewer"
+        problems.add("steps", told, received=steps)
+        problems.raise_as(InvalidGrid)
+    return extended(document, {**axes, STEPS: [steps]}, seeds)
 
 
 def _listed(seeds: int | Sequence[int] | None) -> list[int]:

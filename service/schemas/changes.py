@@ -27,6 +27,13 @@ class Extension(Request):
     seeds: Annotated[int, Field(ge=0, le=1_000_000)] | Annotated[list[Seed], Field(max_length=1_000_000)] = Field(
         0, description="Further seeds; n for 0 .. n-1, or a list."
     )
+    steps: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="Train longer: every point for so many steps too, more than it has, from where it ended if its "
+        "state is kept (training.keep).",
+    )
 
 
 class NewClaims(Request):

@@ -26,6 +26,15 @@ class Submitted(Body):
     trials: TrialCounts
 
 
+class Extended(Submitted):
+    """A widened experiment."""
+
+    continued: int = Field(0, description="New trials that go on from where a shorter one ends.")
+    from_zero: dict[str, int] = Field(
+        {}, description="New trials that are longer than others and begin at the beginning: why -> how many."
+    )
+
+
 class PreviewedLayer(Body):
     """A layer that can be measured."""
 
@@ -54,6 +63,14 @@ class Preview(Body):
     reused: int
     stacks: int = Field(description="Sets of trials trained together, on the trainers there are now.")
     estimated_seconds: float = Field(description="From counted operations and a nominal speed; rough.")
+    continued: int = Field(
+        0,
+        description="New trials that go on from where a shorter one ends (training.keep); the seconds are those from "
+        "the beginning.",
+    )
+    from_zero: dict[str, int] = Field(
+        {}, description="New trials that are longer than others and begin at the beginning: why -> how many."
+    )
     axes: dict[str, list[Any]] = Field(description="Varying path -> its values.")
     ignored: list[str] = Field(description="Settings given that no trial reads, and exclusions that match nothing.")
     networks: list[PreviewedNetwork] = Field(

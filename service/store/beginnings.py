@@ -36,8 +36,8 @@ _AT_ONCE = 4_096
 """Trials that are let go on in one transaction."""
 
 
-class _Waiting(NamedTuple):
-    """A trial of the queue that may share its beginning."""
+class Wish(NamedTuple):
+    """A trial that has yet to begin, and may share its beginning."""
 
     id: int
     beginning: str
@@ -76,13 +76,13 @@ def follow(connection: Connection, number: int) -> int:
     links = select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number)
     fresh = (trial.c.state == TrialState.QUEUED, trial.c.checkpoint_step < 0, trial.c.beginning.is_not(None))
     query = select(trial.c.id, trial.c.beginning, trial.c.settings_id).where(trial.c.id.in_(links), *fresh)
-    waiting = [_Waiting(*row) for row in connection.execute(query.order_by(trial.c.id))]
+    waiting = [Wish(*row) for row in connection.execute(query.order_by(trial.c.id))]
     return sum(_follow(connection, waiting[start : start + _CHUNK]) for start in range(0, len(waiting), _CHUNK))
 
 
-def _follow(connection: Connection, waiting: Sequence[_Waiting]) -> int:
+def _follow(connection: Connection, waiting: Sequence[Wish]) -> int:
     """Note for each of these trials which one it follows, or that it follows none; answers how many do."""
-    chosen = _choose(connection, waiting)
+    chosen = choose(connection, waiting)
     rows = [{"key": one.id, "shorter": chosen.get(one.id)} for one in waiting]
     if rows:
         # a dispatcher may have leased it in this moment
@@ -91,10 +91,17 @@ def _follow(connection: Connection, waiting: Sequence[_Waiting]) -> int:
     return len(chosen)
 
 
-def _choose(connection: Connection, waiting: Sequence[_Waiting]) -> dict[int, int]:
+def choose(
+    connection: Connection, waiting: Sequence[Wish], given: Mapping[int, Mapping[str, Any]] | None = None
+) -> dict[int, int]:
     """Trial -> the longest shorter one that has kept its state, or will, and was measured where it would have been.
 
     One that has yet to run is waited for only where one experiment wants both: the turn of others may come late.
+
+    Args:
+        connection: to the store.
+        waiting: the trials; of many a few thousand at a time.
+        given: settings by those of their numbers that the store does not know.
     """
     has_state = select(1).where(kept_state.c.trial_id == trial.c.id).exists()
     will_have = and_(trial.c.state.not_in(ENDED), trial.c.keeps == literal(True), _may_run(trial))
@@ -103,16 +110,17 @@ def _choose(connection: Connection, waiting: Sequence[_Waiting]) -> dict[int, in
     query = select(trial.c.id, trial.c.beginning, trial.c.settings_id, trial.c.state).where(
         among_words(connection, trial.c.beginning, keys), trial.c.beginning.is_not(None), is_one
     )
-    alike, queued = defaultdict[str, list[_Waiting]](list), set[int]()
+    alike, queued = defaultdict[str, list[Wish]](list), set[int]()
     for row in connection.execute(query):
-        alike[row.beginning].append(_Waiting(*row[:3]))
+        alike[row.beginning].append(Wish(*row[:3]))
         if row.state == TrialState.QUEUED:
             queued.add(row.id)
     if not alike:
         return {}
     shared = [one for one in waiting if one.beginning in alike]
     others = [other for some in alike.values() for other in some]
-    documents = _documents(connection, {one.settings_id for one in (*shared, *others)})
+    wanted = {one.settings_id for one in (*shared, *others)} - (given or {}).keys()
+    documents = _documents(connection, wanted) | dict(given or {})
     holders = _holders(connection, queued.union(one.id for one in shared)) if queued else {}
     found = {}
     for one in shared:
@@ -145,7 +153,7 @@ def _documents(connection: Connection, keys: Collection[int]) -> dict[int, Mappi
     return {row.id: row.document for row in connection.execute(query)}
 
 
-def _longest(one: _Waiting, alike: Iterable[_Waiting], documents: Mapping[int, Mapping[str, Any]]) -> int | None:
+def _longest(one: Wish, alike: Iterable[Wish], documents: Mapping[int, Mapping[str, Any]]) -> int | None:
     """The trial that ends last before this one does, of those whose measurements can be its own."""
     own = documents[one.settings_id]
     lengths = {other: documents[other.settings_id]["training"]["steps"] for other in alike}
@@ -176,7 +184,7 @@ def go_on(connection: Connection) -> int:
     begun = _continue(connection, keys)
     left = [key for key in keys if key not in begun]
     query = select(trial.c.id, trial.c.beginning, trial.c.settings_id).where(among(connection, trial.c.id, left))
-    _follow(connection, [_Waiting(*row) for row in connection.execute(query)])
+    _follow(connection, [Wish(*row) for row in connection.execute(query)])
     settle_trials(connection, keys)
     return len(keys)
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.errors import InvalidGrid
 from service.grid import cost, stacking
 from service.grid.data_shapes import DataShape
 from service.grid.expansion import Expansion
-from service.grid.extension import extended
+from service.grid.extension import extended, lengthened
 from service.grid.fitting import Limits
 from service.grid.outline import dataset_ids
 from service.grid.points import Point
@@ -16,6 +17,7 @@ from service.questions.claimed_grids import read_claimed
 from service.store import cluster, submissions
 from service.store.datasets import dataset_shapes
 from service.store.experiments import get_experiment
+from service.store.lengths import Lengths, lengths_of
 from service.store.session import Store
 
 
@@ -33,6 +35,10 @@ class Cost:
     reused: int
     stacks: int
     estimated_seconds: float
+    continued: int
+    """New trials that go on from where a shorter one ends; the seconds count them from the beginning."""
+    from_zero: Mapping[str, int]
+    """New trials that are longer than others and begin at the beginning: why -> how many."""
 
 
 def cost_of(store: Store, expansion: Expansion) -> Cost:
@@ -42,8 +48,9 @@ def cost_of(store: Store, expansion: Expansion) -> Cost:
     new = [sum(one not in known for one in prints[start : start + seeds]) for start in range(0, len(prints), seeds)]
     slots = cluster.live_slots(store) or os.cpu_count() or 1
     estimate = stacking.estimate(_alike(expansion.points, new), slots)
-    total = len(expansion)
-    return Cost(total, sum(new), total - sum(new), estimate.stacks, round(estimate.seconds, 3))
+    total, shared = len(expansion), lengths_of(store, expansion, known)
+    counts = total, sum(new), total - sum(new)
+    return Cost(*counts, estimate.stacks, round(estimate.seconds, 3), shared.continued, shared.from_zero)
 
 
 def _alike(points: Sequence[Point], new: Sequence[int]) -> Iterator[tuple[Mapping[str, Any], str, DataShape, int]]:
@@ -67,13 +74,25 @@ def widen_experiment(
     seeds: int | Sequence[int],
     limits: Limits,
     max_queued: int | None,
-) -> submissions.Created:
+    *,
+    steps: int | None = None,
+) -> tuple[submissions.Created, Lengths]:
     """Widen an experiment's grid to the union of its own and the given values and seeds; only what is new is run.
+
+    With `steps`, more than it has, each point is trained for so many too, from where it ended if its state is kept.
+
+    Returns:
+        What was made, and what becomes of the new trials that are longer than others.
 
     Raises:
         NotFound, InvalidGrid, Conflict, TooMany.
     """
     before = get_experiment(store, public_id).grid
-    document = extended(before, axes, seeds)
+    document = extended(before, axes, seeds) if steps is None else lengthened(before, axes, seeds, steps)
     expansion = expanded(store, document, limits)
-    return submissions.extend_experiment(store, public_id, expansion, before, document, max_queued)
+    if steps is not None and not any("steps" in point.settings["training"] for point in expansion.points):
+        told = "gradient_flow has a horizon and no steps: extend the axis training.horizon"
+        raise InvalidGrid(f"steps: {told}", errors=[{"path": "steps", "message": told, "received": steps}])
+    prints = [fingerprint for *_, fingerprint in expansion.trials()]
+    shared = lengths_of(store, expansion, submissions.known_fingerprints(store, prints))
+    return submissions.extend_experiment(store, public_id, expansion, before, document, max_queued), shared

@@ -46,8 +46,12 @@ def _extend(experiment: str, form: dict[str, str], store: Store, settings: Setti
     seeds = form.get("seeds", "").strip() or "0"
     if not seeds.isdecimal() or len(seeds) > 7:
         raise InvalidRequest(f"seeds: received {seeds[:50]!r}; give a number n for the seeds 0 .. n-1")
+    steps = form.get("steps", "").strip()
+    if steps and (not steps.isdecimal() or len(steps) > 10 or not int(steps)):
+        raise InvalidRequest(f"steps: received {steps[:50]!r}; give how many steps to train, more than so far")
     axes = {path: parse_document(f"values: [{written}]".encode())["values"]} if path and written else {}
-    return widen_experiment(store, experiment, axes, int(seeds), settings.limits, settings.max_queued)
+    limits, longer = (settings.limits, settings.max_queued), int(steps) if steps else None
+    return widen_experiment(store, experiment, axes, int(seeds), *limits, steps=longer)
 
 
 _ACTIONS = {

@@ -174,6 +174,8 @@ function previewed(area) {
     if (number !== asked) return;
     cost.textContent = answer.ok
       ? `${found.trials} trials, ${found.new} new, ${found.stacks} stacks, about ${Math.max(1, Math.round(found.estimated_seconds))} s`
+        + (found.continued ? `; ${found.continued} go on from where shorter ones end` : "")
+        + Object.entries(found.from_zero).map(([why, n]) => `; ${n} longer ones train from zero: ${why}`).join("")
       : found.detail;
   };
   area.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(ask, 300); });

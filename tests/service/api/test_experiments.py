@@ -123,6 +123,12 @@ def test_extending_along_a_setting_that_did_not_vary_keeps_its_value_first(api, 
 @pytest.mark.parametrize(
     ("body", "told"),
     [
+        ({"steps": 20}, "trials of this experiment have 20 steps: give more"),
+        ({"steps": 0}, "steps"),
+        ({"steps": 30.5}, "steps"),
+        ({"steps": 2_000_000_000}, "steps"),
+        ({"steps": 100_000_000}, "training.steps"),
+        ({"steps": 30, "axes": {"training.steps": [40]}}, "is given under steps as well"),
         ({"axes": {"network.dept": [3]}}, "network.depth"),
         ({"axes": {"training.weight_decay": [-1]}}, "training.weight_decay"),
         ({"axes": {"training.weight_decay": []}}, "at least one value"),

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from service.errors import InvalidGrid
 from service.grid.expansion import expand
-from service.grid.extension import extended
+from service.grid.extension import extended, lengthened
 
 GRID = {"trial": {"network": {"width": 4}}, "axes": {"training.weight_decay": {"linear": [0, 0.2, 3]}}, "seeds": [5, 1]}
 
@@ -35,3 +35,33 @@ def test_every_trial_of_the_grid_is_in_the_wider_one(values, seeds):
     narrow = {prints for *_, prints in expand(GRID).trials()}
     wide = {prints for *_, prints in expand(extended(GRID, {"training.weight_decay": values}, seeds)).trials()}
     assert narrow <= wide
+
+
+@pytest.mark.parametrize(
+    ("more", "lengths"),
+    [
+        ({}, [6000, 9000]),
+        ({"trial": {"training": {"steps": 10}}}, [10, 9000]),
+        ({"axes": {"training.steps": [20, 4000, 30]}}, [20, 4000, 30, 9000]),
+        ({"axes": {"training.steps": {"log": [10, 1000, 3]}}}, [10, 100, 1000, 9000]),
+    ],
+)
+def test_a_length_goes_behind_those_that_a_grid_has(more, lengths):
+    wide = lengthened({**GRID, **more}, {"network.depth": [5]}, 3, 9000)
+    assert wide["axes"]["training.steps"] == lengths
+    assert wide["axes"]["network.depth"] == [3, 5] and wide["seeds"] == [5, 1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("more", "axes", "told"),
+    [
+        ({}, {}, "have 6000 steps"),
+        ({"axes": {"training.steps": [20, 7000]}}, {}, "have 7000 steps"),
+        ({"axes": {"training.steps": ["= 3 * network.depth"]}}, {}, "follows from other settings"),
+        ({}, {"training.steps": [7000]}, "give one of them"),
+        ({"zip": [{"training.steps": [3, 4], "network.width": [1, 2]}]}, {}, "zip group"),
+    ],
+)
+def test_a_length_that_is_none_is_refused(more, axes, told):
+    with pytest.raises(InvalidGrid, match=told):
+        lengthened({**GRID, **more}, axes, 0, 6000)

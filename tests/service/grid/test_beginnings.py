@@ -1,0 +1,75 @@
+"""Which trials begin alike, and what a longer one can take over of what a shorter one measured."""
+
+import pytest
+
+from service.grid.beginnings import MEASURED, SCHEDULE, beginning, copied_steps, hindrance
+from service.grid.canonical import canonical
+from service.grid.trial_settings import TrialSettings
+
+
+def _settings(steps, measure=None, **training):
+    return canonical(
+        TrialSettings.model_validate({"training": {"steps": steps, **training}, "measure": measure or {"every": 10}})
+    )
+
+
+@pytest.mark.parametrize(
+    ("measure", "longer", "copied"),
+    [
+        ({"every": 10}, {"every": 10}, [0, 10, 20, 30]),
+        ({"every": 10}, {"every": 20}, [0, 20]),
+        ({"every": 10}, {"every": 5}, None),
+        ({"every": 10}, {"points": 4, "spacing": "linear"}, [0, 20]),
+        ({"points": 60}, {"points": 60}, None),
+        ({"steps": {"log": [1, 1000, 4]}}, {"steps": {"log": [1, 1000, 4]}}, [1, 10]),
+        ({"steps": [5]}, {"steps": [50]}, []),
+        ({"every": 10}, {"every": 10, "weights": [50]}, [0, 10, 20, 30]),
+        ({"every": 10}, {"every": 10, "weights": [35, 50]}, None),
+        ({"every": 10}, {"every": 10, "weights": [20]}, None),
+        ({"every": 10, "weights": [20, 30]}, {"every": 10, "weights": [20]}, [0, 10, 20, 30]),
+    ],
+)
+def test_what_was_measured_holds_all_that_the_longer_one_measures(measure, longer, copied):
+    shorter, own = _settings(35, measure), _settings(60, longer)
+    assert beginning(shorter) == beginning(own) is not None
+    assert copied_steps(shorter, own) == copied
+    assert hindrance(shorter, own) == (MEASURED if copied is None else None)
+
+
+def test_one_that_may_stop_is_measured_at_its_every_step():
+    stop = {"stop": {"loss_below": 0.1}}
+    assert copied_steps(_settings(30, **stop), _settings(60, **stop)) == [0, 10, 20, 30]
+    assert copied_steps(_settings(35, **stop), _settings(60, **stop)) is None
+    assert copied_steps(_settings(30, **stop), _settings(60, {"every": 30}, **stop)) is None
+
+
+@pytest.mark.parametrize(
+    ("training", "is_shared"),
+    [
+        ({}, True),
+        ({"schedule": "cosine"}, False),
+        ({"schedule": "step"}, False),
+        ({"schedule": "step", "schedule_steps": 10}, True),
+        ({"schedule": "warmup"}, False),
+        ({"schedule": "warmup", "schedule_steps": 10}, True),
+        ({"optimizer": "adam", "dtype": "float32"}, True),
+        # the longer it decays by stages, the wider its weights have to be kept
+        ({"schedule": "step", "schedule_steps": 30, "weight_decay": 0.5, "dtype": "float32"}, False),
+    ],
+)
+def test_a_schedule_that_follows_from_the_length_starts_over(training, is_shared):
+    shorter, longer = _settings(30, **training), _settings(3000, **training)
+    assert (hindrance(shorter, longer) is None) == is_shared
+    if not is_shared:
+        assert hindrance(shorter, longer) == SCHEDULE
+
+
+@pytest.mark.parametrize("more", [{"learning_rate": 0.1}, {"loss": "mse"}, {"batch_size": 5, "optimizer": "sgd"}])
+def test_what_changes_a_number_is_another_beginning(more):
+    assert beginning(_settings(30)) != beginning(_settings(30, **more))
+    assert beginning(_settings(30)) != beginning(_settings(30, {"every": 10, "layers": "all"}))
+
+
+def test_gradient_flow_has_no_beginning():
+    flow = {"optimizer": "gradient_flow", "horizon": 1.0}
+    assert beginning(canonical(TrialSettings.model_validate({"training": flow}))) is None
