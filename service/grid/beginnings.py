@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from nfa_kernels import names
 from service.grid import canonical
-from service.grid.building import Point
 from service.grid.measured_steps import measured_steps
+from service.grid.points import Point
 
 _WHEN: Final = frozenset({"points", "spacing", "every", "steps", "weights"})
 """Of `measure`: at which steps, which changes no number of those that both trials measure."""
@@ -71,12 +71,12 @@ def shorter_ones(points: Sequence[Point]) -> dict[int, list[int]]:
     """
     alike = defaultdict[str, list[tuple[int, int]]](list)
     for place, point in enumerate(points):
-        data, network, init, training, measure = point.forms
-        steps = training.settings.get("steps")
-        if steps is not None:
-            moved = canonical.compact({k: v for k, v in training.settings.items() if k not in _OF_LENGTH})
-            seen = canonical.compact({k: v for k, v in measure.settings.items() if k not in _WHEN})
-            alike["|".join((data.text, network.text, init.text, moved, seen))].append((-steps, place))
+        training = point.part("training")
+        if "steps" in training:
+            moved = canonical.compact({k: v for k, v in training.items() if k not in _OF_LENGTH})
+            seen = canonical.compact({k: v for k, v in point.part("measure").items() if k not in _WHEN})
+            around = [point.part_text(name) for name in ("data", "network", "init")]
+            alike["|".join((*around, moved, seen))].append((-training["steps"], place))
     found = {}
     for group in alike.values():
         order = sorted(group)
