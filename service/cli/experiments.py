@@ -78,10 +78,14 @@ def _preview(client: Client, body: Grid, *, as_json: bool) -> None:
     for path in found.ignored:
         out.print(f"  not read: {path}")
     for one in found.networks:
-        out.print(f"\n{one.kind}, {one.parameters:,} parameters: {_in_words(one.layers)}", markup=False)
+        scaled = one.settings.get("parameterization", "standard")
+        kind = one.kind if scaled == "standard" else f"{one.kind}, {scaled}"
+        out.print(f"\n{kind}, {one.parameters:,} parameters: {_in_words(one.layers)}", markup=False)
         for layer in one.measured:
             times = f" at {layer.positions} positions" if layer.positions > 1 else ""
-            out.print(f"  layer {layer.number} {layer.name}: {layer.outputs} x {layer.inputs}{times}", markup=False)
+            role = f", {layer.role}" if layer.role else ""
+            told = f"  layer {layer.number} {layer.name}: {layer.outputs} x {layer.inputs}{times}{role}"
+            out.print(told, markup=False)
 
 
 def _in_words(layers: Sequence[Any]) -> str:

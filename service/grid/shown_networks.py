@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from nfa_kernels.graphs import cost
+from nfa_kernels.graphs.roles import Role, roles
 from service.grid.data_shapes import DataShape
 from service.grid.networks import graph_of, written_layers
 
@@ -21,6 +22,8 @@ class ShownLayer:
     inputs: int
     positions: int
     """At how many places of a sample its matrix (outputs, inputs) is applied."""
+    role: Role | None
+    """Which of its widths grow; None where the parameterisation does not ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,13 @@ def shown_networks(points: Iterable[tuple[Mapping[str, Any], DataShape]]) -> lis
             continue
         key = repr((network, shape.form, shape.vocabulary, shape.outputs))
         if key not in found:
+            own_roles = roles(graph) if network["parameterization"] == "mup" else None
             measured = [
-                ShownLayer(one.number, one.name, one.outputs, one.inputs, one.positions) for one in graph.measured
+                ShownLayer(
+                    *(one.number, one.name, one.outputs, one.inputs, one.positions),
+                    role=own_roles[one.parameter] if own_roles else None,
+                )
+                for one in graph.measured
             ]
             own = {name: value for name, value in network.items() if name not in ("kind", "layers")}
             found[key] = ShownNetwork(

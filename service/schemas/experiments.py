@@ -43,6 +43,7 @@ class PreviewedLayer(Body):
     outputs: int = Field(description="Rows of its matrix W.")
     inputs: int = Field(description="Columns of W.")
     positions: int = Field(description="At how many places of a sample W is applied: tokens, or places on an image.")
+    role: str | None = Field(None, description="Under mup: input, hidden, output or direct, by which widths grow.")
 
 
 class PreviewedNetwork(Body):

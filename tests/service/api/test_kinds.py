@@ -16,10 +16,18 @@ GRID: dict[str, Any] = {
 def test_a_preview_shows_the_graph(api):
     (network,) = api.post("/api/v1/experiments/preview", json=GRID).json()["networks"]
     assert (network["kind"], network["parameters"]) == ("convnet", 2 * 9 + 2 * 10)
-    assert network["measured"][0] == {"number": 1, "name": "conv1", "outputs": 2, "inputs": 9, "positions": 64}
+    sizes = {"outputs": 2, "inputs": 9, "positions": 64}
+    assert network["measured"][0] == {"number": 1, "name": "conv1", **sizes, "role": None}
     again = GRID | {"trial": GRID["trial"] | {"network": {"kind": "graph", "layers": network["layers"]}}}
     (same,) = api.post("/api/v1/experiments/preview", json=again).json()["networks"]
     assert same["measured"] == network["measured"]
+
+
+def test_a_preview_says_which_widths_grow_under_mup(api):
+    trial = GRID["trial"] | {"network": GRID["trial"]["network"] | {"depth": 3, "parameterization": "mup"}}
+    (network,) = api.post("/api/v1/experiments/preview", json=GRID | {"trial": trial}).json()["networks"]
+    assert [layer["role"] for layer in network["measured"]] == ["input", "hidden", "output"]
+    assert network["settings"]["parameterization"] == "mup"
 
 
 def test_every_question_takes_a_layer_by_name(api, train_queue):
