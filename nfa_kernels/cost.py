@@ -113,31 +113,68 @@ class Taped:
     """That leave the layers."""
     gradient_flops: int
     """Of the gradient on all samples."""
+    outputs: int
+    kernel_width: int = 0
+    """Of a fully connected network: the sum of its widths, over which its tangent kernel sums; else 0."""
+
+
+KERNEL_ROWS = 512
+"""Outputs of samples that tangent kernels are of: the first samples whose outputs are no more, one at the least."""
+KERNEL_ELEMENTS = 1 << 24
+"""Numbers of the Jacobians in parameters that are held at once, unless one sample's are more."""
+_KERNELS = {"ntk_alignment": 1, "ntk_movement": 2}
+"""Tangent kernels that a metric takes."""
+
+
+def kernel_samples(samples: int, outputs: int) -> int:
+    """How many of the first samples tangent kernels are of."""
+    return max(1, min(samples, KERNEL_ROWS // outputs))
+
+
+def samples_in_kernel(samples: int, outputs: int, parameters: int) -> int:
+    """Samples whose Jacobians in parameters are taken at once: what the network alone decides."""
+    return max(1, min(samples, KERNEL_ELEMENTS // (outputs * parameters)))
 
 
 def named_flops(metrics: Collection[str], network: Taped) -> int:
     """Operations of one measurement of the metrics that are measured where they are named alone.
 
-    A product with the Hessian costs about two gradients, and is made orthogonal to those before it.
+    A product with the Hessian costs about two gradients, and is made orthogonal to those before it. A tangent kernel
+    is a way back for each output of its samples and a product of Jacobians; of a fully connected network of what is
+    smaller.
     """
-    if "sharpness" not in metrics:
-        return 0
-    held = min(_PRODUCTS, basis_vectors(network.parameters))
-    return _PRODUCTS * (2 * network.gradient_flops + 4 * held * network.parameters)
+    found = 0
+    if "sharpness" in metrics:
+        held = min(_PRODUCTS, basis_vectors(network.parameters))
+        found += _PRODUCTS * (2 * network.gradient_flops + 4 * held * network.parameters)
+    kernels = max((_KERNELS.get(metric, 0) for metric in metrics), default=0)
+    if kernels:
+        samples = kernel_samples(network.samples, network.outputs)
+        rows = samples * network.outputs
+        passes = rows * network.gradient_flops // network.samples
+        found += kernels * (passes + 2 * rows**2 * (network.kernel_width or network.parameters))
+    return found
 
 
-def named_calls(metrics: Collection[str]) -> int:
+def named_calls(metrics: Collection[str], network: Taped) -> int:
     """About how many times such a measurement goes through all layers, whatever their size."""
-    return 4 * _PRODUCTS if "sharpness" in metrics else 0
+    kernels = max((_KERNELS.get(metric, 0) for metric in metrics), default=0)
+    return (4 * _PRODUCTS if "sharpness" in metrics else 0) + kernels * (network.outputs + 2)
 
 
 def named_bytes(metrics: Collection[str], network: Taped) -> int:
-    """Memory of one network that such a measurement takes: the vectors of Lanczos, and a tape.
+    """Memory of one network that such a measurement takes: the vectors of Lanczos and a tape, or Jacobians.
 
     A stack takes no more than its largest parts: networks are measured a few at a time.
     """
-    if "sharpness" not in metrics:
-        return 0
-    at_once = samples_curved_at_once(network.samples, network.numbers_per_sample)
-    basis = (min(network.parameters, basis_vectors(network.parameters)) + 6) * network.parameters
-    return 8 * (basis + _TAPED_COPIES * at_once * network.numbers_per_sample)
+    found = 0
+    if "sharpness" in metrics:
+        at_once = samples_curved_at_once(network.samples, network.numbers_per_sample)
+        basis = (min(network.parameters, basis_vectors(network.parameters)) + 6) * network.parameters
+        found = 8 * (basis + _TAPED_COPIES * at_once * network.numbers_per_sample)
+    if not {*_KERNELS}.isdisjoint(metrics):
+        samples = kernel_samples(network.samples, network.outputs)
+        rows, at_once = samples * network.outputs, samples_in_kernel(samples, network.outputs, network.parameters)
+        jacobians = rows * network.kernel_width or 4 * at_once * network.outputs * network.parameters
+        found = max(found, 8 * (6 * rows**2 + jacobians))
+    return found

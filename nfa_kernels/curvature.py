@@ -16,11 +16,10 @@ from nfa_kernels.cost import BASIS_ELEMENTS, CURVATURE_ELEMENTS, basis_vectors, 
 from nfa_kernels.lanczos import largest_eigenvalue
 from nfa_kernels.losses import Loss
 from nfa_kernels.random_streams import normal, stream
-from nfa_kernels.scaling import largest_entry
-from nfa_kernels.taped import Taped, fresh
+from nfa_kernels.taped import SAFE, Taped, fresh, log_span
 
-_SAFE, _LEAST = 140 * math.log(10), 1e-140
-"""Log of how far from one products of the layers' sizes may be in any case, and the sharpness that is told beyond."""
+_LEAST = math.exp(-SAFE)
+"""The sharpness that is told where products of the layers' sizes are further from one than that."""
 
 
 def sharpness(taped: Taped, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
@@ -80,7 +79,6 @@ def _product(taped: Taped, x: Tensor, y: Tensor, loss: Loss, size: int) -> Calla
 
 def _told(found: Tensor, taped: Taped, x: Tensor) -> Tensor:
     """Without what may have been rounded on its way: products of layers so small or large that digits are lost."""
-    sizes = torch.stack([largest_entry(array.to(torch.float64)) for array in (*taped.params, x)]).log()
-    span = torch.where(sizes.isfinite(), sizes.abs(), 0.0).sum(0)
-    right = (span < _SAFE) | ((span < 2 * _SAFE) & (found.abs() >= _LEAST))
+    span = log_span((*taped.params, x))
+    right = (span < SAFE) | ((span < 2 * SAFE) & (found.abs() >= _LEAST))
     return torch.where(right & found.isfinite(), found, torch.nan)

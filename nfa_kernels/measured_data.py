@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.classification import names_classes
+from nfa_kernels.cost import kernel_samples
 from nfa_kernels.linear import LOSS_FACTORS, compressed
 from nfa_kernels.losses import check_targets, loss_of, loss_targets
 from nfa_kernels.networks import Architecture, samples_last
@@ -27,6 +28,10 @@ class MeasuredData(NamedTuple):
     classified_x: Tensor
     classified_y: Tensor
     """The samples themselves, for accuracy; no rows where no network's targets name classes."""
+    first_x: Tensor
+    first_y: Tensor
+    """The first samples themselves, with targets as they were given, in float64, for tangent kernels; no rows where
+    none was announced."""
 
     def select(self, lanes: Tensor | slice) -> "MeasuredData":
         """The same for some lanes of the stack."""
@@ -43,6 +48,7 @@ def measured_data(
     *,
     loss_numbers: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype = torch.float64,
+    kernels: bool = True,
 ) -> MeasuredData:
     """Prepare a stack's data for measuring.
 
@@ -55,6 +61,7 @@ def measured_data(
         loss: name of the training loss.
         loss_numbers: (K,) by name, what the loss reads beside the targets.
         dtype: of the passes over the samples. Products of matrices have no such passes and stay float64.
+        kernels: whether a metric will be measured that `needs_kernels` names.
     Raises:
         ValueError: a shape that does not fit, no samples, a number that is not finite, an unknown loss, or
             targets that it cannot read.
@@ -62,8 +69,8 @@ def measured_data(
     inputs, outputs = architecture.widths[:1], architecture.widths[-1]
     checked(inputs, outputs, x, y, "", at_least=1)
     checked(inputs, outputs, x_test, y_test, "_test", at_least=0)
-    data = prepared(x, y, x_test, y_test, loss, loss_numbers)
-    x, y, x_test, y_test, zero_loss, classified_x, classified_y = data
+    data = prepared(x, y, x_test, y_test, loss, loss_numbers, kernels=kernels)
+    x, y, x_test, y_test, zero_loss, classified_x, classified_y, *first = data
     if architecture.is_product and loss in LOSS_FACTORS:
         x, y = compressed(x, y)
         if x_test.shape[1]:
@@ -71,11 +78,18 @@ def measured_data(
     elif not architecture.is_product:
         x, y, x_test, y_test = (samples_last(part) for part in (x, y, x_test, y_test))
         x, x_test, classified_x = (part.to(dtype) for part in (x, x_test, classified_x))
-    return MeasuredData(x, y, x_test, y_test, zero_loss, classified_x, classified_y)
+    return MeasuredData(x, y, x_test, y_test, zero_loss, classified_x, classified_y, *first)
 
 
 def prepared(
-    x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor, loss: str, loss_numbers: Mapping[str, Tensor] | None = None
+    x: Tensor,
+    y: Tensor,
+    x_test: Tensor,
+    y_test: Tensor,
+    loss: str,
+    loss_numbers: Mapping[str, Tensor] | None = None,
+    *,
+    kernels: bool = True,
 ) -> MeasuredData:
     """The data of any kind of network: in float64, targets as the loss reads them, and its value at zero outputs.
 
@@ -86,6 +100,7 @@ def prepared(
         y_test: (K, T, C).
         loss: name of the training loss.
         loss_numbers: (K,) by name, what the loss reads beside the targets.
+        kernels: as of `measured_data`.
     Raises:
         ValueError: an unknown loss, or targets that it cannot read.
     """
@@ -94,9 +109,13 @@ def prepared(
     x, y, x_test, y_test = (part.to(torch.float64) for part in (x, y, x_test, y_test))
     classified = slice(None) if bool(names_classes(y).any()) else slice(0)
     classified_x, classified_y = x[:, classified], y[:, classified]
+    # copies: a part of a large set would keep all of it
+    kept = kernel_samples(x.shape[1], y.shape[2]) if kernels else 0
+    first_x, first_y = x[:, :kept].clone(), y[:, :kept].clone()
     outputs = torch.zeros_like(y)
     y, y_test = (loss_targets(loss, part, loss_numbers) for part in (y, y_test))
-    return MeasuredData(x, y, x_test, y_test, loss_of(loss).value(outputs, y), classified_x, classified_y)
+    zero_loss = loss_of(loss).value(outputs, y)
+    return MeasuredData(x, y, x_test, y_test, zero_loss, classified_x, classified_y, first_x, first_y)
 
 
 def checked(inputs: tuple[int, ...], outputs: int, x: Tensor, y: Tensor, suffix: str, at_least: int) -> None:

@@ -30,6 +30,8 @@ _RADHAKRISHNAN = "Radhakrishnan et al. 2024, doi:10.1126/science.adi5639"
 _CORRELATIONS = "arXiv:2402.05271"
 _FACT = "arXiv:2507.05644"
 _EDGE = "arXiv:2103.00065"
+_SILENT = "arXiv:2111.00034"
+_KERNEL_CHANGE = "arXiv:1906.08034"
 
 METRICS: Final[dict[str, MetricName]] = {
     # network level
@@ -87,6 +89,21 @@ METRICS: Final[dict[str, MetricName]] = {
         "network",
         _EDGE,
         "loss per weight^2",
+        only_named=True,
+    ),
+    "ntk_alignment": MetricName(
+        "y^T Theta y / (|Theta|_F |y|^2), not centred; Theta = J J^T, J = df/dtheta on the first training samples, as "
+        "many as have 512 outputs together, y their targets as given; null where Theta or y is 0",
+        "network",
+        _SILENT,
+        range="[0, 1]",
+        only_named=True,
+    ),
+    "ntk_movement": MetricName(
+        "|Theta - Theta_0|_F / |Theta_0|_F, Theta as in ntk_alignment, Theta_0 at step 0",
+        "network",
+        _KERNEL_CHANGE,
+        range=">= 0",
         only_named=True,
     ),
     # layer level

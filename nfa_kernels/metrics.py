@@ -20,6 +20,7 @@ from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.networks import Architecture, Params, check_stack
 from nfa_kernels.scaling import in_reach, jointly_scaled
 from nfa_kernels.similarity import pearson, pearson_offdiagonal
+from nfa_kernels.tangent_kernel import ntk_movement
 from nfa_kernels.views import LayerView, Needs, NetworkView
 
 
@@ -102,7 +103,12 @@ def measured(request: Request, network: NetworkView, layer_view: Callable[[int],
 
 def needs_initial(metrics: tuple[str, ...]) -> bool:
     """Whether some of these metrics read the weights at step 0."""
-    return not {"nfa_dnfa", "nfa_agopfl", "c_nfa"}.isdisjoint(metrics)
+    return not {"nfa_dnfa", "nfa_agopfl", "c_nfa", "ntk_movement"}.isdisjoint(metrics)
+
+
+def needs_kernels(metrics: tuple[str, ...]) -> bool:
+    """Whether some of these metrics read tangent kernels, for which data are prepared with the first samples."""
+    return not {"ntk_alignment", "ntk_movement"}.isdisjoint(metrics)
 
 
 def needs(request: Request) -> Needs:
@@ -169,6 +175,8 @@ METRICS: dict[str, Callable[[NetworkView], Tensor]] = {
     "modes": lambda network: network.modes,
     "generalisation_gap": lambda network: network.test_loss - network.train_loss,
     "sharpness": lambda network: network.sharpness,
+    "ntk_alignment": lambda network: network.ntk_alignment,
+    "ntk_movement": lambda network: ntk_movement(network.tangent_kernel, network.initial_tangent_kernel),
 }
 """Network metrics: name -> (K,) float64."""
 

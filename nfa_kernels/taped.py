@@ -1,6 +1,7 @@
 """Networks on torch's tape so that they can be differentiated twice, with the derivatives that this package gives."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from nfa_kernels.activations import Activation
 from nfa_kernels.networks import Architecture, Params
+from nfa_kernels.scaling import largest_entry
 
 
 class Taped(NamedTuple):
@@ -62,6 +64,21 @@ def twice_differentiable(z: Tensor, phi: Activation) -> Tensor:
 def fresh(array: Tensor) -> Tensor:
     """The same numbers for the tape, which takes no tensors that were made in inference mode."""
     return array.clone() if array.is_inference() else array.detach()
+
+
+SAFE = 140 * math.log(10)
+"""Log of how far from one the sizes of layers may multiply to, so that no product of them has lost digits."""
+
+
+def log_span(arrays: Sequence[Tensor]) -> Tensor:
+    """(K,) log of how far from one the largest entries of arrays (K, ..) can multiply to, whichever are taken."""
+    sizes = torch.stack([largest_entry(array.to(torch.float64)) for array in arrays]).log()
+    return torch.where(sizes.isfinite(), sizes.abs(), 0.0).sum(0)
+
+
+def digits_are_kept(arrays: Sequence[Tensor]) -> Tensor:
+    """(K,) whether no product of layers under- or overflows, squares of such products scaled apart."""
+    return log_span(arrays) < 2 * SAFE
 
 
 class _Value(torch.autograd.Function):

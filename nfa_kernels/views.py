@@ -19,6 +19,7 @@ from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.networks import Architecture, Params, forward, gradients_and_loss
 from nfa_kernels.scaling import are_within, is_rounded, largest_entry, layers_scaled, smallest_exact, unit_scaled
 from nfa_kernels.spectra import Spectrum
+from nfa_kernels.tangent_kernel import Kernel, fully_connected_kernel, ntk_alignment
 from nfa_kernels.taped import Taped, taped
 
 _ORDINARY_POWERS = {torch.float64: 300, torch.float32: 60}
@@ -50,7 +51,7 @@ class NetworkView:
         weight_decay: Tensor | None,
         needs: Needs,
     ) -> None:
-        self.architecture, self._passed, self._all = architecture, passed, weights
+        self.architecture, self._passed, self._all, self._all_initial = architecture, passed, weights, initial
         self._begin(architecture.weights(weights), data, loss, layers, initial, weight_decay, needs)
 
     def _begin(
@@ -186,6 +187,38 @@ class NetworkView:
         """(K,) the largest eigenvalue of the Hessian of the training loss, in float64 whatever the passes are in."""
         return sharpness(self.taped, self.data.x.to(torch.float64), self.data.y, self.loss)
 
+    @cached_property
+    def tangent_kernel(self) -> Kernel:
+        """Of the first samples, in all parameters."""
+        return self._tangent_kernel(self._all)
+
+    @cached_property
+    def initial_tangent_kernel(self) -> Kernel:
+        """The same at step 0."""
+        return self._tangent_kernel(self._given_initial(self._all_initial))
+
+    def _tangent_kernel(self, params: Params) -> Kernel:
+        doubles = tuple(array.to(torch.float64) for array in params)
+        if len(doubles) < len(self._all):
+            doubles = (*doubles, *self.architecture.zero_biases(doubles))
+        return fully_connected_kernel(self.architecture, doubles, self._first_x)
+
+    @property
+    def _first_x(self) -> Tensor:
+        """(K, n, ..) the samples that tangent kernels are of.
+
+        Raises:
+            ValueError: the data were prepared without them.
+        """
+        if self.data.first_x.shape[1] == 0:
+            raise ValueError("data: prepared with kernels=False, needed is kernels=True for the metrics asked for")
+        return self.data.first_x
+
+    @property
+    def ntk_alignment(self) -> Tensor:
+        """(K,) of the tangent kernel with the targets as they were given."""
+        return ntk_alignment(self.tangent_kernel, self.data.first_y)
+
     @property
     def relative_loss(self) -> Tensor:
         """(K,) over the loss of the zero function."""
@@ -243,9 +276,13 @@ class NetworkView:
         Raises:
             ValueError: the caller gave none.
         """
-        if self._initial is None:
+        return self._given_initial(self._initial)
+
+    @staticmethod
+    def _given_initial(initial: Params | None) -> Params:
+        if initial is None:
             raise ValueError("initial: received None, needed are the weights at step 0 for the metrics asked for")
-        return self._initial
+        return initial
 
     @property
     def weight_decay(self) -> Tensor:

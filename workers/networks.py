@@ -56,6 +56,8 @@ class Network(Protocol):
         loss: str,
         loss_numbers: Mapping[str, Tensor],
         dtype: torch.dtype,
+        *,
+        kernels: bool = True,
     ) -> MeasuredData:
         """x, y, x_test and y_test prepared for measuring."""
         ...
@@ -154,9 +156,11 @@ class FullyConnected:
         loss: str,
         loss_numbers: Mapping[str, Tensor],
         dtype: torch.dtype,
+        *,
+        kernels: bool = True,
     ) -> MeasuredData:
         """x, y, x_test and y_test prepared for measuring."""
-        return measured_data(self.architecture, *sets, loss, loss_numbers=loss_numbers, dtype=dtype)
+        return measured_data(self.architecture, *sets, loss, loss_numbers=loss_numbers, dtype=dtype, kernels=kernels)
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
         """Outputs (K, N, C)."""
@@ -222,9 +226,11 @@ class OfGraph:
         loss: str,
         loss_numbers: Mapping[str, Tensor],
         dtype: torch.dtype,
+        *,
+        kernels: bool = True,
     ) -> MeasuredData:
         """x, y, x_test and y_test prepared for measuring."""
-        return program_data(self.program, *sets, loss, loss_numbers=loss_numbers, dtype=dtype)
+        return program_data(self.program, *sets, loss, loss_numbers=loss_numbers, dtype=dtype, kernels=kernels)
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
         """Outputs (K, N, C)."""

@@ -18,7 +18,7 @@ from nfa_kernels.collapse import has_collapsed
 from nfa_kernels.data import Data as Samples
 from nfa_kernels.data import make_data
 from nfa_kernels.losses import loss_of, loss_targets
-from nfa_kernels.metrics import Measured, Request, needs_initial
+from nfa_kernels.metrics import Measured, Request, needs_initial, needs_kernels
 from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP, LOSS_BELOW, STUCK, Block, Lane, LaneEnd, Stack
 from workers.checkpoints import MOST_KEPT_BYTES, CheckpointError, pack, unpack
 from workers.kept_weights import KeptWeights, kept_weights
@@ -89,7 +89,8 @@ class _Run:
         passes = getattr(torch, measured.get("dtype", "float64"))
         trainings = [lane.settings["training"] for lane in stack.lanes]
         numbers = loss_numbers(trainings, y.device)
-        self.data = self.network.measured_data((x, y, x_test, y_test), self.loss_name, numbers, passes)
+        kernels = needs_kernels(tuple(measured["metrics"]))
+        self.data = self.network.measured_data((x, y, x_test, y_test), self.loss_name, numbers, passes, kernels=kernels)
         seeds = [lane.seed for lane in stack.lanes]
         y = loss_targets(self.loss_name, y, numbers)
         samples = self.network.training_data(x, y, training, seeds, dtype)

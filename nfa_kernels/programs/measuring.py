@@ -22,6 +22,7 @@ def program_data(
     *,
     loss_numbers: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype = torch.float64,
+    kernels: bool = True,
 ) -> MeasuredData:
     """Prepare a stack's data for measuring; arguments as in `measured_data`, inputs (K, N, ..) of the graph's shape.
 
@@ -36,7 +37,7 @@ def program_data(
         checked(graph.input.shape, graph.outputs, some, targets, suffix, at_least)
         if graph.input.vocabulary and not _are_tokens(some, graph.input.vocabulary):
             raise ValueError(f"x{suffix}: received other than whole numbers 0..{graph.input.vocabulary - 1}")
-    data = prepared(x, y, x_test, y_test, loss, loss_numbers)
+    data = prepared(x, y, x_test, y_test, loss, loss_numbers, kernels=kernels)
     x, x_test, classified_x = (part.to(dtype) for part in (data.x, data.x_test, data.classified_x))
     return data._replace(x=x, x_test=x_test, classified_x=classified_x)
 

@@ -17,6 +17,7 @@ from nfa_kernels.programs.graph_program import GraphProgram
 from nfa_kernels.programs.program import Params, Tapped
 from nfa_kernels.scaling import largest_entry
 from nfa_kernels.spectra import Spectrum, spectrum
+from nfa_kernels.tangent_kernel import Kernel, kernel_of
 from nfa_kernels.taped import Taped
 from nfa_kernels.views import LayerView, Needs, NetworkView
 
@@ -35,7 +36,7 @@ class ProgramView(NetworkView):
         weight_decay: Tensor | None,
         needs: Needs,
     ) -> None:
-        self.program, self._all = program, params
+        self.program, self._all, self._all_initial = program, params, initial
         self._params = tuple(array.to(data.x.dtype) for array in params)
         weights = self._of_maps(params)
         first = None if initial is None else self._of_maps(initial)
@@ -130,6 +131,9 @@ class ProgramView(NetworkView):
     def taped(self) -> Taped:
         """The stack as a function of all its parameters."""
         return self.program.taped(self._all)
+
+    def _tangent_kernel(self, params: Params) -> Kernel:
+        return kernel_of(self.program.taped(params), self._first_x)
 
     @property
     def _gains(self) -> Tensor:

@@ -161,7 +161,8 @@ class FullyConnected:
     def taped(self, samples: int) -> cost.Taped:
         """Of linear networks a few equivalent samples."""
         rows = min(samples, self.widths[0] + self.widths[-1]) if self.is_linear else samples
-        return cost.Taped(self.parameters, rows, 2 * sum(self.widths), 6 * rows * cost.parameters(self.widths))
+        numbers, flops = sum(self.widths), 6 * rows * cost.parameters(self.widths)
+        return cost.Taped(self.parameters, rows, 2 * numbers, flops, self.widths[-1], numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,4 +215,5 @@ class OfGraph:
     def taped(self, samples: int) -> cost.Taped:
         """As a step on all samples."""
         flops = graph_cost.step_flops(self.graph, samples, "gd")
-        return cost.Taped(self.parameters, samples, graph_cost.numbers_per_sample(self.graph), flops)
+        numbers = graph_cost.numbers_per_sample(self.graph)
+        return cost.Taped(self.parameters, samples, numbers, flops, self.graph.outputs)

@@ -84,8 +84,9 @@ def stack_seconds(
     network, steps_made = built(settings["network"], shape), steps_of(settings, shape)
     metrics = settings["measure"]["metrics"]
     flops = network.measurement_flops(steps_made, layers, shape.samples)
-    flops += kernel_cost.named_flops(metrics, network.taped(shape.samples))
-    calls = kernel_cost.named_calls(metrics) * network.calls * LAYER_SECONDS
+    taped = network.taped(shape.samples)
+    flops += kernel_cost.named_flops(metrics, taped)
+    calls = kernel_cost.named_calls(metrics, taped) * network.calls * LAYER_SECONDS
     measuring = len(layers) * MEASUREMENT_SECONDS + calls + lanes * flops / FLOPS_PER_SECOND
     start = START_SECONDS + lanes * LANE_START_SECONDS
     return start + steps * step_seconds(settings, shape, running) + measured * measuring

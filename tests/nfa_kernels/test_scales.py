@@ -15,7 +15,7 @@ OF_LAYERS = (
     *("pearson", "pearson_offdiagonal", "nfa_dnfa", "nfa_agopfl", "uc_nfa", "c_nfa", "fact_alignment"),
     *("gram_stable_rank", "agop_stable_rank"),
 )
-OF_NETWORK = ("imbalance_relative",)
+OF_NETWORK = ("imbalance_relative", "ntk_alignment", "ntk_movement")
 HOMOGENEOUS = ("linear", "relu", "leaky_relu")
 
 
