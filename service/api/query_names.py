@@ -51,6 +51,19 @@ def known_paths(text: str, parameter: str = "group_by") -> list[str]:
     return chosen
 
 
+def known_variable(text: str, parameter: str) -> str:
+    """A path of what a trial has: a setting, seed, or final.METRIC[layer] that is a number; or nothing."""
+    final = filters.split_final(text)
+    if final is None:
+        if len(known_paths(text, parameter)) > 1 or text == "state":
+            raise InvalidRequest(
+                f"{parameter}: received {text[:100]!r}; name one setting, seed, or final.METRIC[layer]"
+            )
+        return text
+    numeric_metrics(final[0])
+    return text
+
+
 def known_aggregates(text: str) -> list[str]:
     """Aggregates out of a comma-separated list."""
     chosen, problems = _split(text), Problems()

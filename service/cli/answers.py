@@ -1,5 +1,6 @@
 """Commands that ask questions: results and plot."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +12,6 @@ from service.cli.exits import Exit, Stop
 from service.cli.options import DEFAULT_URL, AsJson, ExperimentId, Token, Url, connect, newest
 from service.grid.axes import moving_together
 from service.questions.layers import read_layer
-from service.questions.telling_apart import told_apart
 
 GroupBy = Annotated[str | None, typer.Option(help="Comma-separated settings; default: the axes.", metavar="PATHS")]
 Where = Annotated[
@@ -67,6 +67,11 @@ class Figure(StrEnum):
     EXPONENT = "exponent"
     PROFILE = "profile"
     SPECTRA = "spectra"
+    SCATTER = "scatter"
+    DISTRIBUTION = "distribution"
+    DIFFERENCE = "difference"
+    PARALLEL = "parallel"
+    MULTIPLES = "multiples"
 
 
 def plot(
@@ -88,6 +93,11 @@ def plot(
     layer: Layer = "1",
     against: Annotated[Literal["step", "time"], typer.Option(help="What curves run along.")] = "step",
     complement: Annotated[bool, typer.Option("--complement", help="Draw 1 - metric, on a log axis.")] = False,
+    x: Annotated[
+        str, typer.Option(help="Along the horizontal axis of trials: a setting or final.METRIC[layer].", metavar="PATH")
+    ] = "",
+    y: Annotated[str, typer.Option(help="Along the vertical one; default: final.METRIC.", metavar="PATH")] = "",
+    baseline: Annotated[str, typer.Option(help="Value of --x that others are compared with; default: the first.")] = "",
     title: Annotated[str | None, typer.Option(help="Default: the experiment's name.")] = None,
     is_dark: Annotated[bool, typer.Option("--dark", help="On a dark ground, as for slides.")] = False,
     where: Where = None,
@@ -96,7 +106,8 @@ def plot(
     as_json: AsJson = False,
 ) -> None:
     """Draw an experiment: curves, imbalance, phase (colour by panel), exponent by depth, profile (alignment
-    by exponent), or spectra."""
+    by exponent), spectra; trials as scatter, distribution over seeds, difference to a baseline, parallel
+    coordinates; or multiples, curves in rows and columns of panels."""
     # Altair takes half a second to import, which only the commands that draw should wait for
     from service.web import figures  # noqa: PLC0415
 
@@ -107,10 +118,11 @@ def plot(
 
     with connect(url, token) as client:
         one = client.experiment(newest(client, experiment))
-        told = told_apart(one.axes, one.grid, color, dash, facet)
+        told = drawing.channels_of(str(figure), one.axes, one.grid, color=color, dash=dash, facet=facet, x=x)
         panel = ",".join(told.facets) or None
         asked = (str(figure), told.color, panel, metric, number_or_name, against, complement)
-        wish = drawing.Wish(*asked, title or one.name, where or "", told.dash)
+        wish = drawing.Wish(*asked, title or one.name, where or "", told.dash, x=x, y=y, axes=tuple(one.axes))
+        wish = replace(wish, baseline=baseline)
         try:
             chart = drawing.draw(wish, drawing.ClientSource(client, one.id, one.grid))
         except drawing.NothingToDraw as nothing:

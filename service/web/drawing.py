@@ -4,9 +4,8 @@ The command line asks the service over REST, the web page asks the store: both t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import polars as pl
 
@@ -17,75 +16,17 @@ from service.questions.layers import Layer
 from service.questions.pooling import Pooling
 from service.web import figures
 from service.web.figures.curves import EDGE, CurveLook
+from service.web.per_trial import difference, distribution, parallel, scatter
+from service.web.wishes import BANDS, DEPTH, FIGURES, KINDS, NothingToDraw, Source, Wish, channels_of
 
-FIGURES = ("curves", "imbalance", "phase", "exponent", "profile", "spectra")
-BANDS = ("median", "min", "max", "count")
-DEPTH = "network.depth"
-
-
-class NothingToDraw(Exception):
-    """There is no completed trial with what was asked for, or too few settings vary."""
-
-
-@dataclass(frozen=True)
-class Wish:
-    """Which figure, and its choices."""
-
-    figure: str = "curves"
-    color: str = "seed"
-    facet: str | None = None
-    """Paths separated by commas: a panel for every combination of their values."""
-    metric: str = "alignment"
-    layer: Layer = 1
-    against: Literal["step", "time"] = "step"
-    complement: bool = False
-    title: str = ""
-    where: str = ""
-    dash: str | None = None
-    room: int = 0
-    """Width in pixels that the figure may take; 0 in print."""
-
-    @property
-    def keys(self) -> list[str]:
-        """Paths that are told apart."""
-        facets = self.facet.split(",") if self.facet else []
-        return list(dict.fromkeys([self.color, *([self.dash] if self.dash else []), *facets]))
-
-
-class Source(Protocol):
-    """Where a figure's data come from."""
-
-    grid: Mapping[str, Any]
-
-    def curves(self, metric: str, group_by: Sequence[str], layer: Layer, where: str) -> pl.DataFrame:
-        """One row per group and step, with METRIC_median, _min, _max, _count."""
-        ...
-
-    def results(self, metrics: Sequence[str], group_by: Sequence[str], layer: Layer, where: str) -> pl.DataFrame:
-        """One row per group, with METRIC_median, _min, _max, _count of final values."""
-        ...
-
-    def phase(self, x: str, y: str, metric: str, layer: Layer, where: str) -> Mapping[str, Any]:
-        """The matrix of a metric over two settings."""
-        ...
-
-    def recorded(self) -> list[str]:
-        """Metrics with a parameter that were recorded beside the usual ones, by their parameter."""
-        ...
-
-    def pooling(self, group_by: Sequence[str], where: str, *, with_running: bool) -> Pooling:
-        """What is pooled in groups by some paths."""
-        ...
-
-    @property
-    def order(self) -> ValueOrder:
-        """Of the values of the axes."""
-        ...
+__all__ = ["BANDS", "FIGURES", "KINDS", "ClientSource", "NothingToDraw", "Source", "Wish"]
+__all__ += ["channels_of", "draw", "recorded_members"]
 
 
 def draw(wish: Wish, source: Source) -> Any:
     """The chart of a wish. Raises NothingToDraw, with what is missing."""
     drawn = {"phase": _phase, "exponent": _exponent, "profile": _profile, "spectra": _spectra}
+    drawn |= {"scatter": scatter, "distribution": distribution, "difference": difference, "parallel": parallel}
     return drawn.get(wish.figure, _curves)(wish, source)
 
 
@@ -100,7 +41,10 @@ def _curves(wish: Wish, source: Source) -> Any:
         pooling=source.pooling(wish.keys, wish.where, with_running=True),
         order=source.order,
         room=wish.room,
+        in_rows=wish.figure == "multiples",
     )
+    if look.in_rows and len(look.facets) != 2:
+        raise NothingToDraw("fewer than two settings that vary: rows and columns of panels need two, for --facet a,b")
     return figures.metric_curves(table, metric, look)
 
 

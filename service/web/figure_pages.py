@@ -6,16 +6,16 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.api.deps import StoreDep, Where
-from service.api.query_names import known_paths, numeric_metrics
+from service.api.query_names import known_paths, known_variable, numeric_metrics
 from service.errors import InvalidRequest, NotFound
 from service.questions.layers import LayerText
-from service.questions.telling_apart import told_apart
 from service.store import trials
 from service.store.experiments import Experiment, get_experiment
 from service.web import charting, figures
-from service.web.drawing import NothingToDraw, Wish, draw
+from service.web.drawing import draw
 from service.web.page_route import HEADERS
 from service.web.store_source import StoreSource
+from service.web.wishes import NothingToDraw, Wish, channels_of
 
 router = APIRouter(include_in_schema=False)
 _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -32,8 +32,12 @@ SHOWN_METRICS = (
 Room = Annotated[int, Query(ge=0, le=8000, description="Width in pixels that the figure may take; 0 in print.")]
 
 
+Kind = Literal["curves", "imbalance", "phase", "exponent", "profile", "spectra"]
+KindOfTrials = Literal["scatter", "distribution", "difference", "parallel", "multiples"]
+
+
 def choices(
-    figure: Annotated[Literal["curves", "imbalance", "phase", "exponent", "profile", "spectra"], Query()] = "curves",
+    figure: Annotated[Kind | KindOfTrials, Query()] = "curves",
     color: Annotated[str, Query(max_length=200)] = "",
     facet: Annotated[str, Query(max_length=1000)] = "",
     dash: Annotated[str, Query(max_length=200)] = "",
@@ -43,6 +47,9 @@ def choices(
     complement: bool = False,
     where: Where = "",
     room: Room = 0,
+    x: Annotated[str, Query(max_length=200)] = "",
+    y: Annotated[str, Query(max_length=200)] = "",
+    baseline: Annotated[str, Query(max_length=200)] = "",
 ) -> dict[str, Any]:
     """A figure's choices, as they stand in an address."""
     return {
@@ -56,6 +63,9 @@ def choices(
         "complement": complement,
         "where": where,
         "room": room,
+        "x": x,
+        "y": y,
+        "baseline": baseline,
     }
 
 
@@ -65,12 +75,16 @@ Dark = Annotated[bool, Query(description="On a dark ground.")]
 
 def wish_of(one: Experiment, chosen: dict[str, Any]) -> Wish:
     """The choices with what was left open filled in from the axes, and names checked."""
-    told = told_apart(one.axes, one.grid, chosen["color"] or None, chosen["dash"] or None, chosen["facet"] or None)
+    open_or_named = {name: chosen[name] or None for name in ("color", "dash", "facet")}
+    told = channels_of(chosen["figure"], one.axes, one.grid, **open_or_named, x=chosen["x"])
     known_paths(",".join([told.color, *([told.dash] if told.dash else []), *told.facets]), "color, dash or facet")
+    for name in ("x", "y"):
+        known_variable(chosen[name], name)
     if len(numeric_metrics(chosen["metric"])) != 1:
         raise InvalidRequest("metric: name one")
     facet = ",".join(told.facets) or None
     named: dict[str, Any] = chosen | {"color": told.color, "dash": told.dash, "facet": facet, "title": one.name}
+    named["axes"] = tuple(one.axes)
     return Wish(**named)
 
 

@@ -35,10 +35,10 @@ from service.store.verdicts import judged
 from service.store.versions import version_of
 from service.tokens import Actor
 from service.web import charting
-from service.web.drawing import FIGURES
 from service.web.figure_pages import SHOWN_METRICS, Choices, wish_of
 from service.web.page_route import HEADERS, PageRoute, form_of, render
 from service.web.result_tables import OFFERED_AGGREGATES, TableAsked, question_of, shown_table
+from service.web.wishes import KINDS, PER_TRIAL
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _ROWS = 50
@@ -112,7 +112,8 @@ def experiment(
         chosen=chosen,
         wish=wish_of(one, chosen),
         layers=layers_of(store, experiment_id),
-        figures=FIGURES,
+        figures=KINDS,
+        per_trial=PER_TRIAL,
         metrics=list(dict.fromkeys((*SHOWN_METRICS, chosen["metric"]))),
         table=shown_table(groups, question, shown, ValueOrder(lambda: [one.grid]), _MOST_GROUPS),
         question=question,

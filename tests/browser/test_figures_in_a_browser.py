@@ -5,6 +5,7 @@ from typing import Any, Literal
 import pytest
 from contexts import context_of
 from playwright.sync_api import Browser, Page, expect
+from scenes import marks
 
 from service.client import Client
 
@@ -20,19 +21,6 @@ GRID = {
     "seeds": 2,
 }
 VIEW = "document.getElementById('figure').view"
-# (x, y, datum) of every mark of a kind, in pixels of the window
-MARKS = """(kind) => {
-  const view = document.getElementById("figure").view, found = [];
-  const ground = view.container().querySelector("canvas").getBoundingClientRect();
-  const [x, y] = view.origin(), around = view.padding();
-  const walk = (one, left, top) => (one.items || []).forEach((item) => {
-    const x = left + (item.x || 0), y = top + (item.y || 0);
-    if (one.marktype === kind) found.push([x, y, item.datum, item.opacity ?? 1, one.role]);
-    walk(item, x, y);
-  });
-  walk(view.scenegraph().root, ground.left + around.left + x, ground.top + around.top + y);
-  return found;
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +39,7 @@ def _open(page: Page, address: str) -> None:
 
 
 def _marks(page: Page, kind: str, role: str = "mark") -> list[Any]:
-    return [one for one in page.evaluate(MARKS, kind) if one[4] == role]
+    return [one for one in marks(page, kind) if one[4] == role]
 
 
 def _domain(page: Page, scale: str) -> list[float]:

@@ -2,9 +2,12 @@
 
 from service.web.figures.curves import alignment_curves, metric_curves
 from service.web.figures.exponent import exponent_by_depth
+from service.web.figures.parallel import parallel
 from service.web.figures.phase import phase_diagram
 from service.web.figures.profile import exponent_profile
+from service.web.figures.scatter import scatter
 from service.web.figures.spectra import spectra
+from service.web.figures.spread import spread
 from service.web.figures.style import FORMATS, dark, save
 from service.web.figures.trial import trial_panels
 
@@ -15,8 +18,11 @@ __all__ = [
     "exponent_by_depth",
     "exponent_profile",
     "metric_curves",
+    "parallel",
     "phase_diagram",
     "save",
+    "scatter",
     "spectra",
+    "spread",
     "trial_panels",
 ]

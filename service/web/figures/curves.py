@@ -24,6 +24,7 @@ from service.web.figures.style import (
     label,
     metric_label,
     panels,
+    panels_in_rows,
     rule_color,
     styled,
     told,
@@ -58,6 +59,8 @@ class CurveLook:
     order: ValueOrder = UNWRITTEN
     room: int = PRINTED
     """Width in pixels that the figure may take."""
+    in_rows: bool = False
+    """Of two facets, the first is a row of panels and the second a column."""
 
     @property
     def facets(self) -> list[str]:
@@ -96,10 +99,13 @@ def metric_curves(curves: pl.DataFrame, metric: str, look: CurveLook) -> Any:
         told(curves, paths, name, look.order)
         for paths, name in (([look.color], "color"), ([look.dash] if look.dash else [], "dash"), (look.facets, "facet"))
     )
-    frame = _prepared(curves.with_columns(color.labels, dash.labels, facet.labels), metric, look)
-    place = layout(look.room, len(facet.order), last=_fastest(curves, look))
+    sides = [told(curves, [path], "facet", look.order) for path in look.facets] if look.in_rows else []
+    named = [side.labels.alias(name) for side, name in zip(sides, ("row", "column"), strict=False)]
+    frame = _prepared(curves.with_columns(color.labels, dash.labels, facet.labels, *named), metric, look)
+    place = layout(look.room, len(facet.order), last=_fastest(curves, look), in_rows=look.in_rows)
     is_log = look.complement or metric in LOGARITHMIC
-    y_title = f"1 − {metric_label(metric)}" if look.complement else metric_label(metric)
+    name = metric.replace("_", " ") if look.in_rows else metric_label(metric)
+    y_title = f"1 − {name}" if look.complement else name
     y, boxes = _y(_in_rows(y_title, place.height), is_log, metric, frame)
     shown = [shown_by_legend("color"), *([shown_by_legend("dash")] if look.dash else [])]
     hues = hue(color.order, label(look.color), is_below=place.legend_below)
@@ -120,7 +126,12 @@ def metric_curves(curves: pl.DataFrame, metric: str, look: CurveLook) -> Any:
     )
     subtitle = f"layer {look.layer}, " if metric.startswith(("align", "best", "resid", "fact")) else ""
     subtitle += f"median of {behind(curves[f'{metric}_count'], look.pooling, 'band from least to largest')}{note}"
-    whole = panels(chart, facet.order, place.columns, place.width).add_params(*boxes)
+    paneled = (
+        panels_in_rows(chart, sides[0].order, sides[1].order, place.width)
+        if sides
+        else panels(chart, facet.order, place.columns, place.width)
+    )
+    whole = paneled.add_params(*boxes)
     return styled(whole, look.title or metric_label(metric), subtitle, place.line).properties(
         usermeta=followed(curves, look.keys, [color.labels, dash.labels, facet.labels], _names(look))
     )
@@ -207,7 +218,7 @@ def _prepared(curves: pl.DataFrame, metric: str, look: CurveLook) -> pl.DataFram
         high.alias("high"),
         pl.col("step"),
         pl.col(f"{metric}_count").alias("count"),
-        *map(pl.col, ("color", "dash", "facet")),
+        *map(pl.col, ("color", "dash", "facet", *(("row", "column") if look.in_rows else ()))),
     ]
     columns += _theory_values(curves, metric, look)
     found = curves.select(columns).sort("x").drop_nulls("x")

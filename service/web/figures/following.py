@@ -10,7 +10,12 @@ _MOST_GROUPS: Final = 2_000
 
 
 def followed(
-    table: pl.DataFrame, paths: Sequence[str], labels: Sequence[pl.Series], said: Mapping[str, str] | None = None
+    table: pl.DataFrame,
+    paths: Sequence[str],
+    labels: Sequence[pl.Series],
+    said: Mapping[str, str] | None = None,
+    fields: Sequence[str] = (),
+    brush: Mapping[str, Any] | None = None,
 ) -> Mapping[str, Any]:
     """What a figure carries for whoever follows a click: the `where` of a group by the labels of its marks.
 
@@ -18,6 +23,8 @@ def followed(
         table: the settings of the groups, a column for each path.
         paths: of the settings.
         labels: what marks are told apart by, in order: a group's key are its labels as a JSON list.
+        fields: of a mark that are its labels, where they are not those of lines and cells.
+        brush: what a marked range is a range of, by channel.
         said: title -> field of words in tooltips, which Vega-Lite looks for in the wrong place of the nearest point.
     """
     columns = {f"_{place}": series for place, series in enumerate(labels)}
@@ -29,7 +36,7 @@ def followed(
         )
         for row in rows.head(_MOST_GROUPS).to_dicts()
     }
-    return {"nfa": {"where": found, "said": dict(said or {})}}
+    return {"nfa": {"where": found, "said": dict(said or {}), "fields": list(fields), "brush": dict(brush or {})}}
 
 
 def where_of(values: Mapping[str, Any]) -> str:

@@ -11,6 +11,8 @@ import altair as alt
 PICKED: Final = "picked"
 """The parameter that a page listens to: what was clicked."""
 WHOLE: Final = "whole"
+BRUSH: Final = "brush"
+"""The parameter that holds the range that was marked."""
 _FADED: Final = 0.06
 _NEAREST_AMONG: Final = 12_000
 """Points among which the nearest is sought: more would make every move of the pointer slow."""
@@ -19,6 +21,30 @@ _NEAREST_AMONG: Final = 12_000
 def zooming() -> Any:
     """Drag to move, Shift and wheel to zoom, double click for the whole again; a wheel alone scrolls the page."""
     return alt.selection_interval(name="zoom", bind="scales", zoom="wheel![event.shiftKey]", clear="dblclick")
+
+
+def brushing(encodings: Sequence[Any] = ("x", "y"), *, is_zoomed: bool = False) -> list[Any]:
+    """Drag to mark a range, which a page can narrow to; what is zoomed too moves with Shift and a drag.
+
+    Args:
+        encodings: whose ranges are marked.
+        is_zoomed: whether both axes are of numbers, which alone can be zoomed.
+    """
+    shift = "[pointerdown[event.shiftKey], window:pointerup] > window:pointermove!"
+    marked = alt.selection_interval(
+        name=BRUSH,
+        encodings=list(encodings),
+        on="[pointerdown[!event.shiftKey], window:pointerup] > window:pointermove!",
+        translate="[pointerdown[!event.shiftKey], window:pointerup] > window:pointermove!",
+        zoom=False,
+        clear="dblclick",
+    )
+    if not is_zoomed:
+        return [marked]
+    moved = alt.selection_interval(
+        name="zoom", bind="scales", on=shift, translate=shift, zoom="wheel![event.shiftKey]", clear="dblclick"
+    )
+    return [moved, marked]
 
 
 def shown_by_legend(field: str) -> Any:

@@ -23,7 +23,13 @@ class Layout:
 
 
 def layout(
-    room: int, count: int, *, last: int = 1, printed: tuple[int, int] = (250, 230), has_legend: bool = True
+    room: int,
+    count: int,
+    *,
+    last: int = 1,
+    printed: tuple[int, int] = (250, 230),
+    has_legend: bool = True,
+    in_rows: bool = False,
 ) -> Layout:
     """The layout of some panels.
 
@@ -33,16 +39,19 @@ def layout(
         last: values of the setting that varies fastest from panel to panel: rows hold all of them where they fit.
         printed: width and height of a panel in print.
         has_legend: whether room is kept for one.
+        in_rows: rows have `last` panels each, however narrow they become.
     """
+    if room == PRINTED and in_rows:
+        return Layout(last, 150, 130, legend_below=False, line=120)
     if room == PRINTED:
         columns = last if 1 < last <= 4 and count > 3 else min(count, 3)
         return Layout(columns, *printed, legend_below=False, line=120)
     is_narrow = room < _NARROW
     free = room - _EDGE - _AXIS - (0 if is_narrow or not has_legend else _LEGEND)
     fit = max(1, (free + _GAP) // (_LEAST_PANEL + _GAP))
-    columns = min(count, fit)
+    columns = last if in_rows else min(count, fit)
     if 1 < last <= fit and count > last:
         columns = last
-    width = max(120, (free - _GAP * (columns - 1)) // columns)
-    height = min(max(round(0.62 * width), 150), 380)
+    width = max(60 if in_rows else 120, (free - _GAP * (columns - 1)) // columns)
+    height = min(max(round(0.62 * width), 110 if in_rows else 150), 380)
     return Layout(columns, width, height, is_narrow, line=max(30, int(room / 6.4)))

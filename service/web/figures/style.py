@@ -45,9 +45,11 @@ _DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [14, 4])
 _STOPS = ("#482878", "#3e4f8a", "#31688e", "#26828e", "#1f9e89", "#35b779", "#8fbe2d")
 _GREY = "#767676"
 _SOFT, _FRAME, _GRID = "#555555", "#bbbbbb", "#e8e8e8"
+HALO: Final = "#ffffff"
+"""Around words that stand on lines: the colour of the ground."""
 _INK_ON_DARK, _GROUND_DARK = "#e6e8eb", "#15181c"
 _ON_DARK = dict(zip(_STOPS, ("#2a788e", "#21918c", "#22a884", "#44bf70", "#7ad151", "#bddf26", "#fde725"), strict=True))
-_ON_DARK |= {_SOFT: "#a9b1bc", _FRAME: "#4a525d", _GRID: "#2a3038", _GREY: "#8f97a3"}
+_ON_DARK |= {HALO: _GROUND_DARK, _SOFT: "#a9b1bc", _FRAME: "#4a525d", _GRID: "#2a3038", _GREY: "#8f97a3"}
 POWERS = "datum.value === 1 ? '1' : replace(datum.label, 'e+', 'e')"
 """Labels of a logarithmic axis: 1e2, 1, 1e-2."""
 
@@ -125,12 +127,12 @@ def hues(count: int) -> list[str]:
     return [_STOPS[round(place * (len(_STOPS) - 1) / (count - 1))] for place in range(count)]
 
 
-def hue(order: Sequence[str], title: str, *, is_below: bool = False) -> Any:
-    """Colour by the column `color`, in the order of its values, also in the legend."""
+def hue(order: Sequence[str], title: str, *, is_below: bool = False, symbol: str = "stroke") -> Any:
+    """Colour by the column `color`, in the order of its values, also in the legend, whose entries are strokes."""
     order = list(order)
     scale = alt.Scale(domain=order, range=hues(len(order)))
     looks: dict[str, Any] = {
-        "symbolType": "stroke",
+        "symbolType": symbol,
         "symbolOpacity": 1,
         "labelLimit": 220,
         "titleLimit": 220,
@@ -165,6 +167,18 @@ def panels(chart: Any, order: Sequence[str], columns: int = 3, width: int = 240)
         looks["labelExpr"] = "split(datum.label, ', ')"
     header = alt.Header(title=None, **looks)
     return chart.facet(facet=alt.Facet("facet:N", sort=order, header=header), columns=columns, spacing=22)
+
+
+def panels_in_rows(chart: Any, rows: Sequence[str], columns: Sequence[str], width: int = 240) -> Any:
+    """A panel for every pair of values of the columns `row` and `column`, the first from the top down."""
+    looks: dict[str, Any] = {"title": None, "labelFontSize": 12, "labelFontWeight": "bold"}
+    if any(7 * len(name) > width for name in columns):
+        looks |= {"labelExpr": "split(datum.label, ' = ')", "labelFontSize": 10, "labelLimit": width + 12}
+    return chart.facet(
+        row=alt.Row("row:N", sort=list(rows), header=alt.Header(**looks)),
+        column=alt.Column("column:N", sort=list(columns), header=alt.Header(**looks)),
+        spacing=14,
+    )
 
 
 def styled(chart: Any, title: str, subtitle: str, line: int = _LINE) -> Any:
@@ -227,6 +241,11 @@ def dark(chart: Any) -> Any:
 def rule_color() -> str:
     """A grey that stands off white and black alike."""
     return _GREY
+
+
+def soft_color() -> str:
+    """Of words that are not the first to be read."""
+    return _SOFT
 
 
 def behind(counts: pl.Series, pooling: Pooling | None, band: str) -> str:

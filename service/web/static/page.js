@@ -1,4 +1,5 @@
 // What pages do beyond plain HTML: live parts, the figure, the preview of a grid. Without it everything still works by reloading.
+import { brushed } from "./brush.js";
 import "./parts.js";
 
 const LEAST_MS = 1500, POLL_MS = 2000, STREAMS = 2;
@@ -47,6 +48,7 @@ async function draw() {
   place.dataset.drawn = "yes";
   place.dataset.width = inside;
   followed(place, made.view, spec);
+  brushed(made.view, spec.usermeta && spec.usermeta.nfa && spec.usermeta.nfa.brush);
   const again = document.getElementById("again");
   if (again) again.hidden = !(spec.params || []).length;
 }
@@ -74,7 +76,7 @@ function tooltip(_handler, event, item, value) {
 const NEAR = 14;
 
 function followed(place, view, spec) {
-  const where = spec.usermeta && spec.usermeta.nfa && spec.usermeta.nfa.where;
+  const { where, fields = [] } = (spec.usermeta && spec.usermeta.nfa) || {};
   if (!where || place.dataset.trials === undefined) return;
   let from = null;
   view.container().addEventListener("pointerdown", (event) => { from = [event.clientX, event.clientY]; }, { capture: true });
@@ -83,7 +85,7 @@ function followed(place, view, spec) {
     if (!near || !from || Math.hypot(event.clientX - from[0], event.clientY - from[1]) > 4) return;
     if (near.datum && distance(view, near, event) > NEAR) return;
     const mark = near.datum || near;
-    for (const names of [["color", "dash", "facet"], ["x", "y"], ["facet"]]) {
+    for (const names of fields.length ? [fields] : [["color", "dash", "facet"], ["x", "y"], ["facet"]]) {
       const found = where[JSON.stringify(names.map((name) => mark[name]))];
       if (found === undefined) continue;
       const target = new URL(location.href), asked = target.searchParams.get("where");
