@@ -18,6 +18,7 @@ from service.api import (
     events,
     experiments,
     exports,
+    fits,
     health,
     metrics,
     results,
@@ -98,8 +99,9 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     add_request_log(app)
     app.add_middleware(Slashes)
     app.add_middleware(Forwarding, settings=settings)
-    for module in (experiments, control, events, trials, results, exports, catalogue, datasets, cluster, bundle_routes):
+    for module in (experiments, control, events, trials, results, fits, exports, catalogue, datasets, cluster):
         app.include_router(module.router, prefix="/api/v1")
+    app.include_router(bundle_routes.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(metrics.router)
     for module in (compare_pages, figure_pages, pages, steering):

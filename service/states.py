@@ -47,13 +47,13 @@ def may_move(source: TrialState, target: TrialState) -> bool:
     return target in MOVES[source]
 
 
-def experiment_state(counts: Mapping[TrialState, int], paused: bool) -> ExperimentState:
-    """State of an experiment whose linked trials are counted by state."""
+def experiment_state(counts: Mapping[TrialState, int], paused: bool, *, searching: bool = False) -> ExperimentState:
+    """State of an experiment by its linked trials; one that searches goes on when they have ended."""
     total = sum(counts.values())
     ended = sum(counts.get(state, 0) for state in ENDED)
     if paused:
         return ExperimentState.PAUSED
-    if ended == total:
+    if ended == total and not searching:
         if counts.get(TrialState.FAILED, 0):
             return ExperimentState.FAILED
         if total and counts.get(TrialState.CANCELLED, 0) == total:

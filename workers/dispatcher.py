@@ -26,6 +26,7 @@ from workers.blocks import Block, Lane, LaneEnd, Stack
 from workers.pool import Pool, Seat, TrainerDied
 from workers.recovery import INTERRUPTIONS, after_failure, backoff_seconds
 from workers.running import Running, named
+from workers.searches import Searches
 from workers.settings import WorkerSettings
 from workers.sizing import MAY_HAVE, wanted_trainers
 from workers.tally import Tally
@@ -54,6 +55,9 @@ class Dispatcher:
     beaten: float = -1e9
     swept: float = -1e9
 
+    def __post_init__(self) -> None:
+        self.searches = Searches(self.store, self.settings)
+
     def run(self) -> None:
         """Work until stopped."""
         try:
@@ -65,7 +69,7 @@ class Dispatcher:
 
     def _turn(self) -> None:
         self._beat()
-        started = self._fill()
+        started = self._fill() or (self.searches.turn() and self._fill())
         self._kill_overdue()
         if not self.pool.busy():
             if not started:

@@ -10,11 +10,13 @@ from service.api.access import ActorDep
 from service.api.deps import Cursor, Limit, SettingsDep, StoreDep, encode_cursor, number_cursor
 from service.api.grid_bodies import OPENAPI_BODY, BodyDep, GridDep
 from service.grid.shown_networks import shown_networks
+from service.planning.planner import bound
 from service.schemas.bodies import Page
 from service.schemas.experiments import ExperimentBody, ExperimentDetail, Preview, Submitted, TrialCounts
 from service.states import ExperimentState
 from service.store import experiments, submissions
 from service.store.expansions import cost_of
+from service.store.rounds import plan_of
 from service.store.session import Store
 from service.store.step_counts import count_steps
 
@@ -63,13 +65,16 @@ def submitted(created: submissions.Created) -> Submitted:
 
 
 @router.post("/preview", summary="What a grid would cost", response_model=Preview, openapi_extra=OPENAPI_BODY)
-def preview(grid: GridDep, store: StoreDep) -> Preview:
+def preview(grid: GridDep, store: StoreDep, settings: SettingsDep) -> Preview:
     """Count trials, stacks and seconds of a grid; nothing is stored."""
-    expansion, _ = grid
+    expansion, document = grid
+    plan = plan_of(store, document, settings.limits)
+    search = asdict(bound(plan, len(expansion), settings.max_trials)) if plan else None
     axes = {path: list(values) for path, values in expansion.axes.items()}
     networks = [asdict(one) for one in shown_networks((point.settings, point.shape) for point in expansion.points)]
     ignored = list(expansion.ignored)
-    return Preview(**asdict(cost_of(store, expansion)), axes=axes, ignored=ignored, networks=networks)
+    cost = asdict(cost_of(store, expansion))
+    return Preview.model_validate({**cost, "axes": axes, "ignored": ignored, "networks": networks, "search": search})
 
 
 @router.get("", summary="List experiments, newest first", response_model=Page[ExperimentBody])

@@ -17,6 +17,7 @@ from service.cli.display import (
     state,
     verdicts_table,
 )
+from service.cli.found import print_found_by
 from service.cli.options import (
     DEFAULT_URL,
     AsJson,
@@ -72,6 +73,9 @@ def _preview(client: Client, body: Grid, *, as_json: bool) -> None:
         return
     out.print(f"{found.trials} trials: {found.new} new, {found.reused} reused; {found.stacks} stacks")
     out.print(f"about {duration(found.estimated_seconds)} of training on the trainers there are")
+    if found.search is not None:
+        rounds = f", in at most {found.search.rounds} rounds more" if found.search.rounds else ""
+        out.print(f"the first round; its searches may add to {found.search.at_most} trials{rounds}")
     for path, values in found.axes.items():
         out.print(f"  {path}: {', '.join(number(value) for value in values)}")
     print_lengths(found)
@@ -131,6 +135,7 @@ def show(experiment: ExperimentId = None, url: Url = DEFAULT_URL, token: Token =
         if verdicts:
             out.print()
             out.print(verdicts_table(verdicts))
+        print_found_by(client, one.id, one.grid)
 
 
 def _head(client: Client, one: ExperimentDetail) -> None:

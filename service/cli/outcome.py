@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from service.cli.display import counts, out, print_json, results_table, verdicts_table
 from service.cli.exits import Exit
+from service.cli.found import print_found_by
 from service.client import Client
 from service.grid.axes import moving_together
 from service.schemas.experiments import ExperimentDetail
@@ -23,6 +24,7 @@ def report(client: Client, experiment: ExperimentDetail, *, as_json: bool) -> Ex
         if verdicts:
             out.print()
             out.print(verdicts_table(verdicts))
+        print_found_by(client, experiment.id, experiment.grid)
     return exit_code(experiment, verdicts)
 
 

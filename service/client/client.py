@@ -27,6 +27,7 @@ from service.questions.tables import long_table, table
 from service.schemas.catalogue import MetricDefinition, PresetBody, PresetDetail
 from service.schemas.cluster import Cluster
 from service.schemas.experiments import ExperimentBody, ExperimentDetail, Extended, Preview, Submitted, Thinned
+from service.schemas.fits import Fits, RoundBody
 from service.schemas.results import PoolingBody, VerdictBody
 from service.schemas.trials import TrialBody
 from service.states import ExperimentState
@@ -268,6 +269,15 @@ class Client(DatasetCalls, TrialCalls):
         """Each claim of the experiment, judged."""
         found = self._call("GET", f"/experiments/{experiment}/verdicts")
         return [VerdictBody.model_validate(item) for item in found["items"]]
+
+    def fits(self, experiment: str) -> Fits:
+        """What was found so far: boundaries with brackets, intervals of seeds, slopes and rates of claims."""
+        return Fits.model_validate(self._call("GET", f"/experiments/{experiment}/fits"))
+
+    def rounds(self, experiment: str) -> list[RoundBody]:
+        """What searches added to the grid, the first round first."""
+        found = self._call("GET", f"/experiments/{experiment}/rounds")
+        return [RoundBody.model_validate(item) for item in found["items"]]
 
     def add_claims(self, experiment: str, claims: Sequence[Mapping[str, Any]]) -> list[VerdictBody]:
         """Add statements, as under a grid's `claims`, also when everything has ended; answers all verdicts."""

@@ -16,6 +16,8 @@ MAX_CLAIMS: Final = 200
 MAX_SEED: Final = 2**63 - 1
 ENUMERATED_PER_TRIAL: Final = 10
 """Points looked at before `exclude` drops some, as a multiple of the trials an experiment may have."""
+FEWEST_SEEDS: Final = 5
+"""Seeds of the first round where more are added until an interval is narrow enough."""
 _DATASET_KEYS: Final = ("dataset_id", "weights_id")
 _CONTAINERS: Final = (dict, list, tuple)
 
@@ -37,7 +39,10 @@ class Grid(BaseModel):
     zip: list[Any] = Field([], max_length=64, description="Groups of axes that move together.")
     exclude: list[Any] = Field([], max_length=1000, description="Drops the points that match all keys of an entry.")
     include: list[Any] = Field([], max_length=10_000, description="Adds a point: the trial block plus these keys.")
-    seeds: int | Annotated[list[Seed], Field(fail_fast=True)] = Field(1, description="n for 0 .. n-1, or a list.")
+    seeds: int | Annotated[list[Seed], Field(fail_fast=True)] | dict[str, Any] = Field(
+        1, description="n for 0 .. n-1, a list, or {until: ..}, which adds some until an interval is narrow."
+    )
+    refine: list[Any] | dict[str, Any] = Field([], description="Statements whose boundaries are to be found.")
     claims: list[Any] = Field([], max_length=MAX_CLAIMS, description="Statements with thresholds that are judged.")
 
 
@@ -63,8 +68,12 @@ def _grid_path(location: Sequence[int | str]) -> str:
     return str(location[0]) + "".join(f"[{part}]" for part in location[1:] if isinstance(part, int))
 
 
-def read_seeds(written: int | list[int], limits: Limits, problems: Problems) -> tuple[int, ...]:
-    """The seeds, in order; none after noting what is wrong."""
+def read_seeds(written: int | list[int] | Mapping[str, Any], limits: Limits, problems: Problems) -> tuple[int, ...]:
+    """The seeds to begin with, in order; none after noting what is wrong."""
+    if isinstance(written, Mapping):
+        fewest = written.get("at_least", FEWEST_SEEDS)
+        # whatever else is wrong with it is told by who reads the rule
+        written = fewest if isinstance(fewest, int) and fewest >= 1 else FEWEST_SEEDS
     if isinstance(written, int):
         if not written >= 1:
             problems.add("seeds", "at least one seed is needed", received=written, allowed=">= 1, or a list")

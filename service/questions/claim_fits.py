@@ -43,10 +43,20 @@ def log_log_slope(pairs: Iterable[tuple[Any, float | None]], transform: str = "x
     points = list(pairs)
     if len({x for x, _ in points}) < 2:
         return None
-    values = [(x, None if y is None else 1.0 - y if transform == "1-x" else y) for x, y in points]
-    if any(y is None or y <= 0 or not isinstance(x, int | float) or x <= 0 for x, y in values):
+    found = log_points(points, transform)
+    if len(found) < len(points):
         return None
-    return _slope(np.log([float(x) for x, _ in values]), np.log([y for _, y in values if y is not None]))
+    return _slope(*np.array(found, dtype=float).T)
+
+
+def log_points(pairs: Iterable[tuple[Any, float | None]], transform: str = "x") -> list[tuple[float, float]]:
+    """(log x, log y) of those pairs of which both exist, y = value or 1 - value."""
+    values = [(x, None if y is None else 1.0 - y if transform == "1-x" else y) for x, y in pairs]
+    return [
+        (math.log(x), math.log(y))
+        for x, y in values
+        if y is not None and y > 0 and isinstance(x, int | float) and x > 0
+    ]
 
 
 def parse_product(text: str) -> Callable[[filters.Lookup], float]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.questions import filters
-from service.questions.claim_fits import decay_rate, log_log_slope, parse_product
+from service.questions.claim_fits import decay_rate, log_log_slope, log_points, parse_product
 from service.questions.claim_forms import Claim, RateFit, SlopeFit, parse_claims, parse_condition, read_claims
 from service.questions.layers import Layer
 from service.states import TrialState
@@ -65,6 +65,26 @@ class _Judged:
     value: float | None
     trial: str | None
     group: Mapping[str, Any] | None = None
+
+
+def fit_points(claim: Claim, rows: Sequence[Row]) -> Iterator[tuple[dict[str, Any], list[tuple[float, float]]]]:
+    """Of a claim about a slope: each group, and the logarithms that its line is fitted to; those that exist."""
+    assert isinstance(claim.fit, SlopeFit)
+    for key, pairs in _pairs(claim.fit, _speaking(claim, rows)):
+        yield key, log_points(pairs, claim.fit.transform)
+
+
+def fitted_rates(claim: Claim, rows: Sequence[Row]) -> list[float | None]:
+    """Of a claim about a rate: that of each trial and layer."""
+    assert isinstance(claim.fit, RateFit)
+    return [one.value for one in _rates(claim.fit, _speaking(claim, rows))]
+
+
+def _speaking(claim: Claim, rows: Sequence[Row]) -> list[tuple[Row, list[Layer]]]:
+    """Completed trials that the claim is about, with the layers that its gate lets through."""
+    where = filters.parse(claim.where)
+    finished = [row for row in rows if row.state == TrialState.COMPLETED and filters.matches(where, row.lookup)]
+    return [(row, layers) for row in finished if (layers := _open_layers(claim, row))]
 
 
 def judge(claim: Claim, rows: Sequence[Row]) -> Verdict:
@@ -149,10 +169,18 @@ def _rates(fit: RateFit, rows: Sequence[tuple[Row, list[Layer]]]) -> Iterator[_J
 
 
 def _slopes(fit: SlopeFit, rows: Sequence[tuple[Row, list[Layer]]]) -> Iterator[_Judged]:
+    for key, pairs in _pairs(fit, rows):
+        yield _Judged(log_log_slope(pairs, fit.transform), None, key)
+
+
+def _pairs(
+    fit: SlopeFit, rows: Sequence[tuple[Row, list[Layer]]]
+) -> Iterator[tuple[dict[str, Any], list[tuple[Any, float | None]]]]:
+    """Each group, once per layer, with the setting and the value of every trial."""
     for key, members in _grouped(fit.by, rows):
         for layer in sorted({layer for _, layers in members for layer in layers}, key=str):
             pairs = [(row.lookup(fit.x), _defined(row.values.get(layer))) for row, layers in members if layer in layers]
-            yield _Judged(log_log_slope(pairs, fit.transform), None, key)
+            yield key, pairs
 
 
 def _grouped(

@@ -56,10 +56,17 @@ class PreviewedNetwork(Body):
     parameters: int
 
 
+class PreviewedSearch(Body):
+    """How far a grid that asks for something to be found may grow."""
+
+    rounds: int | None = Field(description="Rounds that may follow the first; null where only seeds are added.")
+    at_most: int = Field(description="Trials that there may be in the end.")
+
+
 class Preview(Body):
     """What a grid would cost; nothing is stored."""
 
-    trials: int = Field(description="Points times seeds.")
+    trials: int = Field(description="Points times seeds; of a grid that searches, its first round.")
     new: int
     reused: int
     stacks: int = Field(description="Sets of trials trained together, on the trainers there are now.")
@@ -74,6 +81,7 @@ class Preview(Body):
     )
     axes: dict[str, list[Any]] = Field(description="Varying path -> its values.")
     ignored: list[str] = Field(description="Settings given that no trial reads, and exclusions that match nothing.")
+    search: PreviewedSearch | None = Field(None, description="Of a grid with refine or seeds: {until: ..}.")
     networks: list[PreviewedNetwork] = Field(
         [], description="The different networks that are not fully connected, at most twenty."
     )

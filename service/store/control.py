@@ -16,10 +16,12 @@ from service.store.models import (
     final,
     idempotency,
     kept_state,
+    search_round,
     settings,
     trial,
 )
 from service.store.session import Store
+from service.store.submissions import searches
 from service.store.wanting import AS_NEW, one_at_a_time, refuse_long_queue, settle
 
 
@@ -40,7 +42,8 @@ def pause_experiment(store: Store, public_id: str) -> Experiment:
     """
     with store.write() as connection:
         number = _begin(connection, public_id)
-        if is_unfinished(count_states(connection, [number])[number]):
+        searching = connection.scalar(select(experiment.c.searching).where(experiment.c.id == number))
+        if searching or is_unfinished(count_states(connection, [number])[number]):
             connection.execute(update(experiment).where(experiment.c.id == number).values(paused=True))
             settle(connection, number)
     return get_experiment(store, public_id)
@@ -88,8 +91,11 @@ def retry_experiment(
         connection.execute(update(trial).where(trial.c.id.in_(again)).values(**AS_NEW))
         follow(connection, number)
         settle(connection, number)
-        owner = connection.execute(select(experiment.c.owner).where(experiment.c.id == number)).scalar_one()
-        refuse_long_queue(connection, owner, max_queued)
+        one = connection.execute(select(experiment.c.owner, experiment.c.grid).where(experiment.c.id == number)).one()
+        # what is trained again may move a boundary
+        again_searching = {"searching": searches(one.grid), "stopped": None}
+        connection.execute(update(experiment).where(experiment.c.id == number).values(**again_searching))
+        refuse_long_queue(connection, one.owner, max_queued)
     return get_experiment(store, public_id)
 
 
@@ -104,6 +110,7 @@ def delete_experiment(store: Store, public_id: str) -> None:
         orphans = list(connection.scalars(select(trial.c.id).where(trial.c.id.in_(links), ~is_held.exists())))
         connection.execute(delete(experiment_trial).where(experiment_trial.c.experiment_id == number))
         connection.execute(delete(idempotency).where(idempotency.c.experiment_id == number))
+        connection.execute(delete(search_round).where(search_round.c.experiment_id == number))
         connection.execute(delete(experiment).where(experiment.c.id == number))
         for start in range(0, len(orphans), _CHUNK):
             delete_trials(connection, orphans[start : start + _CHUNK])
@@ -137,6 +144,7 @@ def _cancel(connection: Connection, number: int) -> None:
         .where(experiment_trial.c.experiment_id == number, experiment_trial.c.trial_id.in_(unfinished))
         .values(wanted=False)
     )
+    connection.execute(update(experiment).where(experiment.c.id == number).values(searching=False))
     settle(connection, number)
 
 

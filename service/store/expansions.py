@@ -13,6 +13,8 @@ from service.grid.extension import extended, lengthened
 from service.grid.fitting import Limits
 from service.grid.outline import dataset_ids
 from service.grid.points import Point
+from service.grid.problems import Problems
+from service.planning.reading import read_plan
 from service.questions.claimed_grids import read_claimed
 from service.store import cluster, submissions
 from service.store.datasets import dataset_shapes
@@ -23,7 +25,11 @@ from service.store.session import Store
 
 def expanded(store: Store, document: Mapping[str, Any], limits: Limits) -> Expansion:
     """The trials of a document. Raises InvalidGrid."""
-    return read_claimed(document, limits, dataset_shapes(store, dataset_ids(document))).expansion
+    claimed = read_claimed(document, limits, dataset_shapes(store, dataset_ids(document)))
+    problems = Problems()
+    read_plan(document, claimed.expansion, claimed.claims, problems)
+    problems.raise_as(InvalidGrid)
+    return claimed.expansion
 
 
 @dataclass(frozen=True, slots=True)

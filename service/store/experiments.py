@@ -45,6 +45,7 @@ class Experiment(Summary):
     claims: list[dict[str, Any]]
 
 
+_BEFORE_THE_END: Final = 0.99
 _OF_SUMMARY: Final = [column for column in experiment.c if column.name not in ("grid", "claims")]
 
 
@@ -205,8 +206,11 @@ def _tally(connection: Connection, numbers: Sequence[int]) -> dict[int, _Tally]:
 
 def _standing(connection: Connection, row: Any, tally: _Tally) -> dict[str, Any]:
     """Fields of a summary."""
-    counts = tally.counts
+    counts, searching = tally.counts, bool(row["searching"])
     progress, eta = _advance(connection, row, tally)
+    if searching:
+        # a further round may come
+        progress, eta = min(progress, _BEFORE_THE_END), None
     return {
         "id": experiment_id(row["id"]),
         "name": row["name"],
@@ -216,7 +220,9 @@ def _standing(connection: Connection, row: Any, tally: _Tally) -> dict[str, Any]
         "priority": row["priority"],
         "axes": row["axes"],
         "created_at": row["created_at"],
-        "state": experiment_state(counts, bool(row["paused"]) and is_unfinished(counts)),
+        "state": experiment_state(
+            counts, bool(row["paused"]) and (is_unfinished(counts) or searching), searching=searching
+        ),
         "counts": counts,
         "progress": progress,
         "eta_seconds": eta,

@@ -146,6 +146,10 @@ experiment = _table(
     Column("created_at", UtcTime, nullable=False),
     # when a dispatcher last leased on its behalf, for taking turns
     Column("leased_at", UtcTime),
+    # whether a dispatcher looks, once its trials have ended, for what to train next
+    Column("searching", Flag, nullable=False, server_default=text("false")),
+    # place of a search -> why it ended before it was done
+    Column("stopped", Json),
     sqlite_autoincrement=True,
 )
 
@@ -156,6 +160,19 @@ experiment_trial = _table(
     Column("trial_id", Key, ForeignKey("trial.id"), nullable=False, index=True),
     Column("wanted", Flag, nullable=False),
     UniqueConstraint("experiment_id", "trial_id"),
+)
+
+search_round = _table(
+    "search_round",
+    # what dispatchers added to a grid that asks for something to be found; the first round is the grid itself
+    Column("experiment_id", Key, ForeignKey("experiment.id"), primary_key=True, autoincrement=False),
+    Column("number", Key, primary_key=True, autoincrement=False),
+    # points with their seeds
+    Column("additions", Json, nullable=False),
+    # place of a search -> trials that were added for it
+    Column("added", Json, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 attempt = _table(

@@ -69,29 +69,24 @@ def create_experiment(
             before = _replayed(connection, owner, idempotency_key, body_digest)
             if before is not None:
                 return before
-        require_datasets(connection, (point.settings for point in expansion.points))
         number = insert_experiment(connection, expansion, owner, document)
-        setting_ids = insert_settings(connection, expansion.points)
-        keys = beginnings_of(connection, expansion.points)
-        new = _insert_trials(connection, number, trials, expansion.grid.priority, setting_ids, keys)
-        _insert_links(connection, number, trials)
-        revived = _revive_cancelled(connection, number)
-        if keys:
-            follow(connection, number)
-        settle(connection, number)
+        total, new = add_trials(connection, number, expansion.points, trials, expansion.grid.priority)
         refuse_long_queue(connection, owner, max_queued)
-        total = len(expansion)
         created = Created(
             experiment_id(number),
             expansion.grid.name,
-            experiment_state(count_states(connection, [number]).get(number, {}), paused=False),
+            experiment_state(
+                count_states(connection, [number]).get(number, {}),
+                paused=False,
+                searching=searches(grid_of(expansion, document)),
+            ),
             total,
-            new + revived,
-            total - new - revived,
+            new,
+            total - new,
         )
         if idempotency_key is not None:
             _remember(connection, owner, idempotency_key, body_digest, number, created)
-    _tell_planner(store, new)
+    tell_planner(store, new)
     return created
 
 
@@ -124,31 +119,50 @@ def extend_experiment(
         row = connection.execute(select(experiment).where(experiment.c.id == number)).mappings().one()
         if row["grid"] != before:
             raise Conflict("the experiment was extended by somebody else at the same moment: look, and try again")
-        require_datasets(connection, (point.settings for point in expansion.points))
-        setting_ids = insert_settings(connection, expansion.points)
-        keys = beginnings_of(connection, expansion.points)
-        new = _insert_trials(connection, number, trials, expansion.grid.priority, setting_ids, keys)
-        _insert_links(connection, number, trials)
-        total = int(
-            connection.scalar(
-                select(func.count()).select_from(experiment_trial).where(experiment_trial.c.experiment_id == number)
-            )
-            or 0
-        )
-        changed = {"grid": dict(document), "axes": list(expansion.axes), "trials": total}
+        changed = {"grid": dict(document), "axes": list(expansion.axes), "searching": searches(document)}
         connection.execute(update(experiment).where(experiment.c.id == number).values(**changed))
-        revived = _revive_cancelled(connection, number)
-        if keys:
-            follow(connection, number)
-        settle(connection, number)
+        total, new = add_trials(connection, number, expansion.points, trials, expansion.grid.priority)
         refuse_long_queue(connection, row["owner"], max_queued)
         counts = count_states(connection, [number])[number]
-        state = experiment_state(counts, paused=bool(row["paused"]) and is_unfinished(counts))
-    _tell_planner(store, new)
-    return Created(public_id, row["name"], state, total, new + revived, total - new - revived)
+        goes_on = is_unfinished(counts) or searches(document)
+        state = experiment_state(counts, bool(row["paused"]) and goes_on, searching=searches(document))
+    tell_planner(store, new)
+    return Created(public_id, row["name"], state, total, new, total - new)
 
 
-def _tell_planner(store: Store, new: int) -> None:
+def add_trials(
+    connection: Connection, number: int, points: Sequence[Point], trials: Sequence[Placed], priority: int
+) -> tuple[int, int]:
+    """Link those trials that an experiment has not; answers how many it has now, and how many are new or revived.
+
+    Args:
+        connection: a writing transaction in which nobody else changes who wants what.
+        number: the experiment's key.
+        points: whose trials they are.
+        trials: in the order in which they are linked.
+        priority: with which they wait.
+    """
+    require_datasets(connection, (point.settings for point in points))
+    setting_ids = insert_settings(connection, points)
+    keys = beginnings_of(connection, points)
+    new = _insert_trials(connection, number, trials, priority, setting_ids, keys)
+    _insert_links(connection, number, trials)
+    own = experiment_trial.c.experiment_id == number
+    total = int(connection.scalar(select(func.count()).select_from(experiment_trial).where(own)) or 0)
+    connection.execute(update(experiment).where(experiment.c.id == number).values(trials=total))
+    revived = _revive_cancelled(connection, number)
+    if keys:
+        follow(connection, number)
+    settle(connection, number)
+    return total, new + revived
+
+
+def searches(document: Mapping[str, Any]) -> bool:
+    """Whether a grid asks for something to be found, so that dispatchers add to it."""
+    return bool(document.get("refine")) or isinstance(document.get("seeds"), Mapping)
+
+
+def tell_planner(store: Store, new: int) -> None:
     """Let PostgreSQL count many new rows now: until it does by itself, a minute later, questions take thrice as long.
 
     No submission waits for it or fails with it.
@@ -187,7 +201,7 @@ def insert_experiment(
     document: Mapping[str, Any] | None,
 ) -> int:
     """Insert an experiment without trials; answers its key."""
-    grid = expansion.grid
+    grid, written = expansion.grid, grid_of(expansion, document)
     result = connection.execute(
         insert(experiment).values(
             name=grid.name,
@@ -196,7 +210,8 @@ def insert_experiment(
             tags=list(grid.tags),
             priority=grid.priority,
             paused=False,
-            grid=dict(document) if document is not None else grid.model_dump(mode="json"),
+            grid=written,
+            searching=searches(written),
             axes=list(expansion.axes),
             claims=list(grid.claims),
             trials=len(expansion),
@@ -205,6 +220,11 @@ def insert_experiment(
     )
     assert result.inserted_primary_key is not None
     return int(result.inserted_primary_key[0])
+
+
+def grid_of(expansion: Expansion, document: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The grid as it is kept: as it was submitted."""
+    return dict(document) if document is not None else expansion.grid.model_dump(mode="json")
 
 
 def insert_settings(connection: Connection, points: Iterable[Point]) -> dict[str, int]:

@@ -33,8 +33,9 @@ def version_of(
         numbers = [require(connection, one) for one in experiments]
         parts = [str(incarnation.life_of(connection))]
         for number in numbers:
-            about = select(experiment.c.claims, experiment.c.axes, experiment.c.trials).where(experiment.c.id == number)
-            claims, axes, trials = connection.execute(about).one()
+            kept = experiment.c
+            about = select(kept.claims, kept.axes, kept.trials, kept.searching, kept.stopped).where(kept.id == number)
+            claims, axes, trials, searching, stopped = connection.execute(about).one()
             if most_trials is not None and trials > most_trials:
                 return None
             row = connection.execute(
@@ -52,7 +53,7 @@ def version_of(
             ).one()
             if row[1] and not while_running:
                 return None
-            digest = hashlib.sha256(json.dumps([claims, axes]).encode()).hexdigest()[:16]
+            digest = hashlib.sha256(json.dumps([claims, axes, bool(searching), stopped]).encode()).hexdigest()[:16]
             parts.append(f"{number}:{row[0]}:{row[2]}:{row[3]}:{row[4]}:{row[5]}:{row[1]}:{row[6]}:{digest}")
     return " ".join(parts)
 

@@ -27,9 +27,11 @@ from service.states import ExperimentState, TrialState
 from service.store import attempts, experiments, results, submissions, trials
 from service.store import cluster as cluster_store
 from service.store.expansions import cost_of, expanded
+from service.store.found import asks_for_something, found_by
 from service.store.incarnation import present_life
 from service.store.layer_names import layers_of
 from service.store.neighbours import neighbours
+from service.store.rounds import searched
 from service.store.session import Store
 from service.store.verdicts import judged
 from service.store.versions import version_of
@@ -103,9 +105,14 @@ def experiment(
     verdicts: list[Any] | None = []
     if one.claims:
         verdicts = kept.soon((life, experiment_id, "verdicts"), version, lambda: judged(store, one), _JUDGED_SECONDS)
+    found = None
+    if asks_for_something(one.grid):
+        found = kept.get((life, experiment_id, "found"), version, lambda: found_by(store, experiment_id))
     return render(
         "experiment.html",
         one=one,
+        found=found,
+        rounds=searched(store, experiment_id).rounds if found and found["rounds"] else [],
         fixed=_fixed(one.grid, one.axes),
         varied=_varied(one.grid, one.axes),
         vega=charting.VERSION,

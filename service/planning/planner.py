@@ -1,0 +1,291 @@
+"""From what has finished to the points of the next round: the searches of a grid and its seeds. Pure.
+
+A plan has no memory of its own: what has been tried is read off the trials, so that any dispatcher can plan the next
+round, and one that was killed in the middle leaves nothing behind.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.planning.brackets import Axis, Line, follow
+from service.planning.cells import Curve, follow_curve
+from service.planning.intervals import Interval, mean_interval, share_interval
+from service.questions import filters
+from service.questions.claim_forms import Claim, parse_condition
+from service.questions.judging import Row, judge
+from service.states import TrialState
+
+Group = Mapping[str, Any]
+"""Path -> value of what a boundary is looked for at, or of a point."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A `refine` entry, held against its grid."""
+
+    place: str
+    paths: tuple[str, ...]
+    axes: tuple[Axis, ...]
+    bases: tuple[tuple[float, ...], ...]
+    """Values of each axis in the grid as it was submitted, increasing."""
+    per: tuple[str, ...]
+    asks: Claim
+    """The claim that is judged at every value; for `where`, one that carries its filter."""
+    is_where: bool
+    share: float
+    rounds: int
+    at_most: int
+
+    @property
+    def statement(self) -> str:
+        """What is looked for, in the words of the grid."""
+        return self.asks.where if self.is_where else self.asks.id
+
+
+@dataclass(frozen=True, slots=True)
+class Certainty:
+    """`seeds: {until: ..}`, held against its grid."""
+
+    asks: Claim
+    """Carries metric, layer and reduction; for a share, the condition."""
+    is_share: bool
+    half_width: float
+    at_least: int
+    at_most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a grid asks to be found."""
+
+    searches: tuple[Search, ...]
+    certainty: Certainty | None
+    varied: tuple[str, ...]
+    """Paths of single settings that the grid assigns: together they say which point a trial belongs to."""
+    seeds: tuple[int, ...]
+    """Of the first round, and of every point that is added."""
+
+    @property
+    def asks(self) -> list[Claim]:
+        """What has to be read of the trials, one claim per search and one for the seeds."""
+        return [one.asks for one in self.searches] + ([self.certainty.asks] if self.certainty else [])
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """What is known of one search at one place of the axes that it does not follow."""
+
+    place: str
+    statement: str
+    paths: tuple[str, ...]
+    group: Group
+    found: Line | Curve
+    seen: Mapping[Any, bool | None]
+    """Value, or pair of values, -> verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A point's interval, and how many seeds it rests on."""
+
+    group: Group
+    interval: Interval
+    seeds: int
+    is_certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """Seeds of a point, new or not."""
+
+    point: Group
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What is trained next, and on whose behalf."""
+
+    additions: tuple[Addition, ...]
+    added: Mapping[str, int] = field(default_factory=dict)
+    """Place of a search, or `seeds`, -> trials."""
+    stopped: Mapping[str, str] = field(default_factory=dict)
+    """Place -> why it adds nothing although it is not done."""
+
+
+def boundaries(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> list[Boundary]:
+    """What is known of every search in every group, in order of appearance.
+
+    Args:
+        plan: what is looked for.
+        rows: id of each of `plan.asks` -> every trial of the experiment.
+    """
+    return [_boundary(search, group, members) for search, group, members in _searched(plan, rows)]
+
+
+def estimates(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> list[Estimate]:
+    """The interval of every point, in order of appearance; none where seeds are not added."""
+    if plan.certainty is None:
+        return []
+    found = []
+    for group, members in _grouped(rows[plan.certainty.asks.id], plan.varied):
+        values = _numbers(plan.certainty.asks, members)
+        interval = _interval(plan.certainty, values)
+        certain = len(members) >= plan.certainty.at_least and interval.half_width <= plan.certainty.half_width
+        found.append(Estimate(group, interval, len({row.lookup("seed") for row in members}), certain))
+    return found
+
+
+def next_round(plan: Plan, rows: Mapping[str, Sequence[Row]], rounds: int, added: Mapping[str, int]) -> Round:
+    """The points and seeds to add, none when everything is found or may not be looked for any further.
+
+    Args:
+        plan: what is looked for.
+        rows: id of each of `plan.asks` -> every trial of the experiment, all ended.
+        rounds: how many were added before.
+        added: place -> trials that were added for it before.
+    """
+    wanted: dict[str, tuple[Group, set[int]]] = {}
+    counts: dict[str, int] = {}
+    stopped: dict[str, str] = {}
+    for search, group, members in _searched(plan, rows):
+        further = _further(search, group, members, plan)
+        if not further:
+            continue
+        trials = len(further) * len(plan.seeds)
+        if rounds >= search.rounds:
+            stopped[search.place] = f"all of its {search.rounds} rounds have been used"
+        elif added.get(search.place, 0) + counts.get(search.place, 0) + trials > search.at_most:
+            stopped[search.place] = f"more than at_most {search.at_most} trials would have been added"
+        else:
+            counts[search.place] = counts.get(search.place, 0) + trials
+            for point in further:
+                wanted.setdefault(_key(point), (point, set()))[1].update(plan.seeds)
+    for point, seeds in _more_seeds(plan, rows):
+        counts["seeds"] = counts.get("seeds", 0) + len(seeds)
+        wanted.setdefault(_key(point), (point, set()))[1].update(seeds)
+    additions = tuple(Addition(point, tuple(sorted(seeds))) for point, seeds in wanted.values())
+    return Round(additions, counts, stopped)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How far a plan may grow."""
+
+    rounds: int | None
+    """Rounds that may follow the first; None where only seeds are added."""
+    at_most: int
+    """Trials in the end."""
+
+
+def bound(plan: Plan, first: int, most: int) -> Bound:
+    """What a plan may come to, at the worst.
+
+    Args:
+        plan: what is looked for.
+        first: trials of the first round.
+        most: trials that an experiment may have.
+    """
+    trials = first + sum(search.at_most for search in plan.searches)
+    if plan.certainty is not None:
+        trials = trials // len(plan.seeds) * plan.certainty.at_most
+    return Bound(max((search.rounds for search in plan.searches), default=None), min(trials, most))
+
+
+def _searched(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> Iterator[tuple[Search, Group, list[Row]]]:
+    for search in plan.searches:
+        for group, members in _grouped(rows[search.asks.id], search.per):
+            yield search, group, members
+
+
+def _boundary(search: Search, group: Group, members: Sequence[Row]) -> Boundary:
+    places: dict[Any, list[Row]] = {}
+    for row in members:
+        values = tuple(row.lookup(path) for path in search.paths)
+        if all(isinstance(value, int | float) for value in values):
+            places.setdefault(tuple(map(float, values)), []).append(row)
+    seen: dict[Any, bool | None] = {place: _verdict(search, some) for place, some in places.items()}
+    if len(search.paths) == 1:
+        line = {place[0]: verdict for place, verdict in seen.items()}
+        return Boundary(search.place, search.statement, search.paths, group, follow(line, search.axes[0]), line)
+    curve = follow_curve(seen, search.bases[0], search.bases[1], (search.axes[0], search.axes[1]))
+    return Boundary(search.place, search.statement, search.paths, group, curve, seen)
+
+
+def _verdict(search: Search, rows: Sequence[Row]) -> bool | None:
+    """Whether the statement holds at one place; None where no trial can tell."""
+    if not search.is_where:
+        ended = [row for row in rows if row.state in (TrialState.COMPLETED, TrialState.DIVERGED)]
+        return judge(search.asks, ended).holds
+    tree = filters.parse(search.asks.where)
+    told = [row for row in rows if row.state in (TrialState.COMPLETED, TrialState.DIVERGED)]
+    if not told:
+        return None
+    return sum(filters.matches(tree, row.lookup) for row in told) >= search.share * len(told)
+
+
+def _further(search: Search, group: Group, members: Sequence[Row], plan: Plan) -> list[Group]:
+    """Points that a search wants to see next in one group: each new place, at all values of what it pools."""
+    found = _boundary(search, group, members).found
+    places = [(value,) for value in found.add] if isinstance(found, Line) else list(found.add)
+    others = [path for path in plan.varied if path not in search.paths]
+    rests = [rest for rest, _ in _grouped(members, others)]
+    return [
+        rest | {path: _written(value, axis) for path, value, axis in zip(search.paths, place, search.axes, strict=True)}
+        for place in places
+        for rest in rests
+    ]
+
+
+def _written(value: float, axis: Axis) -> float | int:
+    return int(value) if axis.is_whole else value
+
+
+def _more_seeds(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> Iterator[tuple[Group, list[int]]]:
+    """Further seeds of every point whose interval is too wide: as many as its width asks for, at most as many again."""
+    certainty = plan.certainty
+    if certainty is None:
+        return
+    for one in estimates(plan, rows):
+        if one.is_certain or one.seeds >= certainty.at_most:
+            continue
+        ratio = one.interval.half_width / certainty.half_width
+        wanted = min(2 * one.seeds, math.ceil(one.seeds * ratio**2) if ratio < 2 else 2 * one.seeds)
+        wanted = min(max(wanted, one.seeds + 1, certainty.at_least), certainty.at_most)
+        used = {row.lookup("seed") for row in _members(rows[certainty.asks.id], plan.varied, one.group)}
+        free = (seed for seed in range(len(used) + wanted) if seed not in used)
+        yield one.group, [next(free) for _ in range(wanted - one.seeds)]
+
+
+def _interval(certainty: Certainty, values: Sequence[float]) -> Interval:
+    if not certainty.is_share:
+        return mean_interval(values)
+    condition = parse_condition(certainty.asks.threshold)
+    return share_interval(sum(map(condition.holds, values)), len(values))
+
+
+def _numbers(asks: Claim, rows: Iterable[Row]) -> list[float]:
+    """The metric of each trial that has one."""
+    layer = 0 if asks.layers == "network" else asks.layers
+    values = (row.values.get(layer) for row in rows if row.state == TrialState.COMPLETED)
+    return [float(value) for value in values if value is not None and not math.isnan(value)]
+
+
+def _grouped(rows: Iterable[Row], paths: Sequence[str]) -> list[tuple[dict[str, Any], list[Row]]]:
+    """Trials that agree in the paths, in order of appearance; a setting that a trial does not read is left out."""
+    groups: dict[str, tuple[dict[str, Any], list[Row]]] = {}
+    for row in rows:
+        group = {path: value for path in paths if (value := row.lookup(path)) is not None}
+        groups.setdefault(_key(group), (group, []))[1].append(row)
+    return list(groups.values())
+
+
+def _members(rows: Iterable[Row], paths: Sequence[str], group: Group) -> list[Row]:
+    return next((members for found, members in _grouped(rows, paths) if found == group), [])
+
+
+def _key(group: Group) -> str:
+    return json.dumps(group, sort_keys=True, default=list)

@@ -1,0 +1,173 @@
+"""A grid's `refine` and `seeds: {until: ..}` held against what the grid varies, measures and claims. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from nfa_kernels import names
+from service.grid.axes import Assignment, is_mapping, read_factors, read_point
+from service.grid.expansion import Expansion
+from service.grid.problems import Problems
+from service.grid.reading import setting
+from service.planning.brackets import Axis, Tolerance
+from service.planning.forms import Absolute, Refine, Until, read_refines, read_seeds_until
+from service.planning.planner import Certainty, Plan, Search
+from service.questions import filters
+from service.questions.claim_forms import Claim, SlopeFit
+
+
+def read_plan(
+    document: Mapping[str, Any], expansion: Expansion, claims: Sequence[Claim], problems: Problems
+) -> Plan | None:
+    """What a grid asks to be found; None where it asks for nothing, or after noting what is wrong.
+
+    Args:
+        document: the grid as it was submitted.
+        expansion: of it, its first round.
+        claims: of it, read.
+        problems: to note what is wrong in.
+    """
+    forms = read_refines(document.get("refine"), problems)
+    until = read_seeds_until(document.get("seeds"), problems)
+    measured = {name for point in expansion.points for name in point.settings["measure"]["metrics"]}
+    measured |= {
+        names.alignment_id(a) for point in expansion.points for a in point.settings["measure"].get("exponents", ())
+    }
+    varied = _varied(document)
+    searches = [_search(place, form, expansion, claims, varied, measured, problems) for place, form in forms]
+    certainty = None
+    if until is not None:
+        _require_measured("seeds.until.metric", until.until.metric, measured, problems)
+        certainty = Certainty(
+            _asked(until.until), until.until.agg == "share", until.until.ci95, until.at_least, until.at_most
+        )
+    found = tuple(search for search in searches if search is not None)
+    if problems or not (found or certainty):
+        return None
+    return Plan(found, certainty, varied, expansion.seeds)
+
+
+def _search(
+    place: str,
+    form: Refine,
+    expansion: Expansion,
+    claims: Sequence[Claim],
+    varied: tuple[str, ...],
+    measured: set[str],
+    problems: Problems,
+) -> Search | None:
+    paths = form.axes
+    bases = [_base(place, path, expansion, problems) for path in paths]
+    if len(set(paths)) < len(paths):
+        problems.add(f"{place}.axis", "names the same axis twice", received=list(paths), allowed=list(expansion.axes))
+    per = form.per if form.per is not None else [path for path in varied if path not in paths]
+    for path in per:
+        if path in paths:
+            problems.add(f"{place}.per", "is the axis that is followed", received=path, allowed=list(varied))
+        elif path not in varied and path != "seed":
+            problems.add(f"{place}.per", "is not varied by this grid", received=path, allowed=[*varied, "seed"])
+    asks = _statement(place, form, claims, measured, problems)
+    axes = [_axis(place, form, path, base, expansion, problems) for path, base in zip(paths, bases, strict=True)]
+    if asks is None or any(base is None for base in bases):
+        return None
+    return Search(
+        place=place,
+        paths=paths,
+        axes=tuple(axes),
+        bases=tuple(tuple(sorted(base or ())) for base in bases),
+        per=tuple(per),
+        asks=asks,
+        is_where=form.where is not None,
+        share=form.share,
+        rounds=form.rounds,
+        at_most=form.at_most,
+    )
+
+
+def _base(place: str, path: str, expansion: Expansion, problems: Problems) -> list[float] | None:
+    """The values of an axis to begin with."""
+    if path not in expansion.axes:
+        problems.add(f"{place}.axis", "is no axis of this grid", received=path, allowed=list(expansion.axes))
+        return None
+    values = expansion.axes[path]
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        message = "has values that are no numbers: between words there is nothing to try"
+        problems.add(f"{place}.axis", message, received=path, allowed="an axis of numbers")
+        return None
+    if len(values) < 2:
+        problems.add(f"{place}.axis", "has one value: give two, between which the boundary lies", received=path)
+        return None
+    return [float(value) for value in values]
+
+
+def _axis(
+    place: str, form: Refine, path: str, base: list[float] | None, expansion: Expansion, problems: Problems
+) -> Axis:
+    lowest = min(base or [1.0])
+    if form.scale == "log" and lowest < 0:
+        problems.add(f"{place}.scale", f"log needs values that are not negative; {path} has {lowest:g}", received="log")
+    size, is_relative = form.tolerance, True
+    if isinstance(size, Absolute):
+        size, is_relative = size.absolute, False
+    values = [setting(point.settings, path) for point in expansion.points]
+    is_whole = all(isinstance(value, int) for value in values if value is not None)
+    return Axis(form.scale or ("log" if lowest > 0 else "linear"), Tolerance(size, is_relative), is_whole)
+
+
+def _statement(
+    place: str, form: Refine, claims: Sequence[Claim], measured: set[str], problems: Problems
+) -> Claim | None:
+    """The claim that is judged at every value."""
+    if form.claim is not None:
+        known = {claim.id: claim for claim in claims if not isinstance(claim.fit, SlopeFit)}
+        if form.claim not in known:
+            message = "is no claim of this grid that one value of the axis can decide"
+            problems.add(f"{place}.claim", message, received=form.claim, allowed=list(known))
+        return known.get(form.claim)
+    for path in sorted(filters.paths(filters.parse(form.where or ""))):
+        final = filters.split_final(path)
+        if final is not None:
+            _require_measured(f"{place}.where", final[0], measured, problems)
+    return Claim.model_validate(
+        {"id": f"where of {place}", "where": form.where, "metric": "train_loss", "every_trial": ">= 0", "gate": "none"}
+    )
+
+
+def _asked(until: Until) -> Claim:
+    """A claim that reads the metric of every trial."""
+    return Claim.model_validate(
+        {
+            "id": "until of seeds",
+            "metric": until.metric,
+            "layer": until.layer,
+            "reduce": until.reduce,
+            "every_trial": until.condition or ">= 0",
+            "gate": "none",
+        }
+    )
+
+
+def _require_measured(place: str, metric: str, measured: set[str], problems: Problems) -> None:
+    if measured and metric not in measured:
+        problems.add(
+            place, f"{metric} is not measured: add it to measure.metrics", received=metric, allowed=sorted(measured)
+        )
+
+
+def _varied(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Paths of every single setting that axes, zip groups and included points assign."""
+    quiet = Problems()
+    factors = read_factors(document.get("axes") or {}, document.get("zip") or (), quiet)
+    included = [read_point(entry, "include", quiet) for entry in document.get("include") or ()]
+    choices = [choice for factor in factors for choice in factor.choices] + included
+    return tuple(dict.fromkeys(path for choice in choices for part in choice for path in _leaves(part)))
+
+
+def _leaves(part: Assignment) -> Iterator[str]:
+    """A path to one setting, or those below a mapping that is merged."""
+    waiting: list[tuple[str, Any]] = [(part.path, part.value)]
+    while waiting:
+        path, value = waiting.pop(0)
+        if is_mapping(path) and isinstance(value, Mapping):
+            waiting += [(f"{path}.{key}", inner) for key, inner in value.items()]
+        else:
+            yield path

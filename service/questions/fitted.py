@@ -1,0 +1,70 @@
+"""What claims fit, as answers: slopes of power laws and rates of decays, with intervals. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from scipy import stats
+
+from service.questions.claim_forms import Claim, RateFit, SlopeFit
+from service.questions.judging import Row, fit_points, fitted_rates
+
+LEVEL: Final = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """One fitted number."""
+
+    claim: str
+    kind: str
+    group: Mapping[str, Any]
+    """Path -> value of the trials that it was fitted to."""
+    value: float | None
+    low: float | None
+    high: float | None
+    points: int
+    """What it rests on: pairs of a slope, trials of a rate."""
+
+
+def fitted(claim: Claim, rows: Sequence[Row]) -> list[Fitted]:
+    """The fits behind a claim; none for a claim that fits nothing.
+
+    Ends are those of the 95 % interval of least squares (a slope) or of the mean over trials (a rate), from Student's
+    t; null where there are too few points for one.
+    """
+    if isinstance(claim.fit, SlopeFit):
+        return [_slope(claim.id, key, pairs) for key, pairs in fit_points(claim, rows)]
+    if isinstance(claim.fit, RateFit):
+        rates = [rate for rate in fitted_rates(claim, rows) if rate is not None]
+        return [_mean(claim.id, rates)]
+    return []
+
+
+def _slope(claim: str, group: Mapping[str, Any], pairs: Sequence[tuple[float, float]]) -> Fitted:
+    """Slope of y against x, both logarithms already."""
+    n = len(pairs)
+    if len({x for x, _ in pairs}) < 2:
+        return Fitted(claim, "log_log_slope", group, None, None, None, n)
+    x, y = np.array(pairs, dtype=float).T
+    line = stats.linregress(x, y)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 2)) * float(line.stderr) if n > 2 else math.nan
+    return _told(claim, "log_log_slope", group, float(line.slope), half, n)
+
+
+def _mean(claim: str, values: Sequence[float]) -> Fitted:
+    n = len(values)
+    if not n:
+        return Fitted(claim, "rate", {}, None, None, None, 0)
+    half = (
+        float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    )
+    return _told(claim, "rate", {}, math.fsum(values) / n, half, n)
+
+
+def _told(claim: str, kind: str, group: Mapping[str, Any], value: float, half: float, points: int) -> Fitted:
+    if math.isnan(half):
+        return Fitted(claim, kind, group, value, None, None, points)
+    return Fitted(claim, kind, group, value, value - half, value + half, points)

@@ -1,0 +1,79 @@
+"""What an experiment has found: boundaries, intervals and fits, from what its trials measured."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from service.planning.cells import Curve
+from service.planning.planner import Boundary, Estimate, boundaries, estimates
+from service.questions.claim_forms import parse_claims
+from service.questions.fitted import fitted
+from service.store.experiments import get_experiment
+from service.store.rounds import searched
+from service.store.session import Store
+from service.store.submissions import searches
+from service.store.verdicts import claim_rows
+
+
+def asks_for_something(grid: Mapping[str, Any]) -> bool:
+    """Whether a grid has something to find: a boundary, an interval or a fit."""
+    return searches(grid) or any("fit" in claim for claim in grid.get("claims") or () if isinstance(claim, Mapping))
+
+
+def found_by(store: Store, public_id: str) -> dict[str, Any]:
+    """All that an experiment has found so far, as `schemas.fits.Fits` has it. Raises NotFound."""
+    one, search = get_experiment(store, public_id), searched(store, public_id)
+    claims = [claim for claim in parse_claims(one.claims) if claim.fit is not None]
+    rows = claim_rows(store, public_id, claims)
+    plan = search.plan
+    return {
+        "searching": search.is_open,
+        "rounds": len(search.rounds),
+        "stopped": dict(search.stopped),
+        "boundaries": [_boundary(found) for found in boundaries(plan, search.rows)] if plan else [],
+        "estimates": [_estimate(found) for found in estimates(plan, search.rows)] if plan else [],
+        "fits": [
+            {name: getattr(fit, name) for name in ("claim", "kind", "group", "value", "low", "high", "points")}
+            for claim in claims
+            for fit in fitted(claim, rows[claim.id])
+        ],
+    }
+
+
+def _boundary(one: Boundary) -> dict[str, Any]:
+    found = one.found
+    told: dict[str, Any] = {
+        "refine": one.place,
+        "statement": one.statement,
+        "axes": list(one.paths),
+        "group": dict(one.group),
+        "tried": sum(verdict is not None for verdict in one.seen.values()),
+        "undefined": list(found.undefined),
+        "brackets": [],
+        "cells": [],
+    }
+    if isinstance(found, Curve):
+        cells = [{"low": cell.low, "high": cell.high} for cell in found.crossed]
+        return told | {"cells": cells, "is_monotone": None, "is_found": found.is_found}
+    brackets = [
+        {name: getattr(bracket, name) for name in ("low", "high", "value", "holds_below", "is_found")}
+        for bracket in found.brackets
+    ]
+    is_found = all(bracket.is_found for bracket in found.brackets)
+    return told | {"brackets": brackets, "is_monotone": found.is_monotone, "is_found": is_found}
+
+
+def _estimate(one: Estimate) -> dict[str, Any]:
+    interval = one.interval
+    return {
+        "group": dict(one.group),
+        "estimate": _finite(interval.estimate),
+        "low": _finite(interval.low),
+        "high": _finite(interval.high),
+        "seeds": one.seeds,
+        "is_certain": one.is_certain,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,223 @@
+"""The rounds of experiments that search: what is known, and the points that the next round adds, exactly once.
+
+Any dispatcher may notice that an experiment's trials have ended. What to add is worked out from one moment of the
+store without any lock, and added in one transaction that first looks whether that moment still holds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, func, insert, literal, select, update
+
+from service.errors import InvalidGrid
+from service.grid.expansion import Expansion, expand
+from service.grid.fitting import Limits
+from service.grid.outline import dataset_ids
+from service.grid.points import Point
+from service.grid.problems import Problems
+from service.planning.planner import Addition, Plan, Round, next_round
+from service.planning.reading import read_plan
+from service.questions.claimed_grids import read_claimed
+from service.questions.judging import Row
+from service.store.datasets import dataset_shapes
+from service.store.experiments import get_experiment, require
+from service.store.ids import experiment_id
+from service.store.models import experiment, experiment_trial, search_round, trial
+from service.store.session import Store, utc_now
+from service.store.submissions import Placed, add_trials, tell_planner
+from service.store.verdicts import claim_rows
+from service.store.wanting import one_at_a_time, refuse_long_queue
+
+_UNFINISHED = ("queued", "running")
+
+
+class Past(NamedTuple):
+    """The rounds that were added to an experiment."""
+
+    number: int
+    added: Mapping[str, int]
+    """Place of a search, or `seeds`, -> trials."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRound:
+    """A round that was added."""
+
+    number: int
+    created_at: datetime
+    additions: list[dict[str, Any]]
+    added: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What an experiment asks to be found, and what is known about it."""
+
+    plan: Plan | None
+    rows: Mapping[str, Sequence[Row]]
+    rounds: list[KeptRound]
+    is_open: bool
+    """A further round may come."""
+    stopped: Mapping[str, str]
+    """Place of a search -> why it ended before it was done."""
+
+
+def searched(store: Store, public_id: str) -> Searched:
+    """How far the searches of an experiment have come. Raises NotFound."""
+    one = get_experiment(store, public_id)
+    with store.read() as connection:
+        number = require(connection, public_id)
+        row = connection.execute(
+            select(experiment.c.searching, experiment.c.stopped).where(experiment.c.id == number)
+        ).one()
+        rounds = [
+            KeptRound(kept.number, kept.created_at, kept.additions, kept.added)
+            for kept in connection.execute(
+                select(search_round).where(search_round.c.experiment_id == number).order_by(search_round.c.number)
+            )
+        ]
+    plan = plan_of(store, one.grid)
+    rows = claim_rows(store, public_id, plan.asks) if plan else {}
+    return Searched(plan, rows, rounds, bool(row.searching), row.stopped or {})
+
+
+def plan_of(store: Store, document: Mapping[str, Any], limits: Limits | None = None) -> Plan | None:
+    """What a grid asks to be found; None where it asks for nothing. Raises InvalidGrid."""
+    if not document.get("refine") and not isinstance(document.get("seeds"), Mapping):
+        return None
+    claimed = read_claimed(document, limits or Limits(), dataset_shapes(store, dataset_ids(document)))
+    problems = Problems()
+    plan = read_plan(document, claimed.expansion, claimed.claims, problems)
+    problems.raise_as(InvalidGrid)
+    return plan
+
+
+def add_rounds(store: Store, limits: Limits, max_queued: int | None = None) -> int:
+    """Add the next round of every experiment that searches and whose trials have all ended; answers the trials added.
+
+    Raises:
+        TooMany: its owner would have more than `max_queued` unfinished trials; nothing was added to it.
+    """
+    with store.read() as connection:
+        due = [number for number in _searching(connection) if _has_ended(connection, number)]
+    return sum(_advance(store, number, limits, max_queued) for number in due)
+
+
+def _searching(connection: Connection) -> list[int]:
+    query = select(experiment.c.id).where(
+        experiment.c.searching == literal(True), experiment.c.paused == literal(False)
+    )
+    return list(connection.scalars(query.order_by(experiment.c.id)))
+
+
+def _has_ended(connection: Connection, number: int) -> bool:
+    links = select(experiment_trial.c.trial_id).where(
+        experiment_trial.c.experiment_id == number, experiment_trial.c.wanted == literal(True)
+    )
+    unfinished = select(trial.c.id).where(trial.c.id.in_(links), trial.c.state.in_(_UNFINISHED))
+    return connection.scalar(unfinished.limit(1)) is None
+
+
+def _advance(store: Store, number: int, limits: Limits, max_queued: int | None) -> int:
+    """Add an experiment's next round, or note that there is none to add."""
+    public_id = experiment_id(number)
+    one = get_experiment(store, public_id)
+    with store.read() as connection:
+        past = _past(connection, number)
+    plan = plan_of(store, one.grid, limits)
+    asked = Round(()) if plan is None else next_round(plan, claim_rows(store, public_id, plan.asks), *past)
+    try:
+        points, trials = _expanded(store, one.grid, asked.additions, limits)
+    except InvalidGrid as error:
+        return _end(store, number, one.grid, past, {**asked.stopped, "grid": error.detail})
+    if not trials:
+        return _end(store, number, one.grid, past, asked.stopped)
+    with store.write() as connection:
+        if not _still(connection, number, one.grid, past):
+            return 0
+        before = _count(connection, number)
+        total, new = add_trials(connection, number, points, trials, one.priority)
+        refuse_long_queue(connection, one.owner, max_queued)
+        if total == before:
+            # it asked for what has been tried
+            connection.execute(update(experiment).where(experiment.c.id == number).values(searching=False))
+            return 0
+        row = {
+            "experiment_id": number,
+            "number": past.number + 1,
+            "additions": [{"point": dict(part.point), "seeds": list(part.seeds)} for part in asked.additions],
+            "added": dict(asked.added),
+            "created_at": utc_now(),
+        }
+        connection.execute(insert(search_round).values(**row))
+        connection.execute(
+            update(experiment).where(experiment.c.id == number).values(stopped=dict(asked.stopped) or None)
+        )
+    tell_planner(store, new)
+    return total - before
+
+
+def _expanded(
+    store: Store, grid: Mapping[str, Any], additions: Sequence[Addition], limits: Limits
+) -> tuple[list[Point], list[Placed]]:
+    """Points and trials of a round: the grid's trial block with what each point assigns."""
+    by_seeds: dict[tuple[int, ...], list[Addition]] = {}
+    for part in additions:
+        by_seeds.setdefault(part.seeds, []).append(part)
+    points: list[Point] = []
+    trials: list[Placed] = []
+    for seeds, parts in by_seeds.items():
+        found = _round_grid(store, grid, parts, seeds, limits)
+        points += found.points
+        trials += found.trials()
+    return points, trials
+
+
+def _round_grid(
+    store: Store, grid: Mapping[str, Any], parts: Sequence[Addition], seeds: Sequence[int], limits: Limits
+) -> Expansion:
+    # without axes the trial block alone would be a point; one that is included is in its place
+    first, *others = [dict(part.point) for part in parts]
+    document = {
+        "trial": grid.get("trial") or {},
+        "axes": {path: [value] for path, value in first.items()},
+        "include": others,
+        "seeds": list(seeds),
+    }
+    return expand(document, limits, dataset_shapes(store, dataset_ids(document)))
+
+
+def _past(connection: Connection, number: int) -> Past:
+    added: dict[str, int] = {}
+    rounds = 0
+    query = select(search_round.c.added).where(search_round.c.experiment_id == number)
+    for one in connection.scalars(query):
+        rounds += 1
+        for place, count in one.items():
+            added[place] = added.get(place, 0) + count
+    return Past(rounds, added)
+
+
+def _still(connection: Connection, number: int, grid: Mapping[str, Any], past: Past) -> bool:
+    """Whether an experiment is as it was when its round was worked out; it stays so until the transaction ends."""
+    one_at_a_time(connection)
+    query = select(experiment.c.grid, experiment.c.searching, experiment.c.paused).where(experiment.c.id == number)
+    row = connection.execute(query.with_for_update()).one_or_none()
+    if row is None or not row.searching or row.paused or row.grid != grid:
+        return False
+    return _past(connection, number) == past and _has_ended(connection, number)
+
+
+def _end(store: Store, number: int, grid: Mapping[str, Any], past: Past, stopped: Mapping[str, str]) -> int:
+    with store.write() as connection:
+        if _still(connection, number, grid, past):
+            values = {"searching": False, "stopped": dict(stopped) or None}
+            connection.execute(update(experiment).where(experiment.c.id == number).values(**values))
+    return 0
+
+
+def _count(connection: Connection, number: int) -> int:
+    own = experiment_trial.c.experiment_id == number
+    return int(connection.scalar(select(func.count()).select_from(experiment_trial).where(own)) or 0)

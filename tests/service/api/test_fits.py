@@ -1,0 +1,80 @@
+"""What an experiment has found, asked through REST, client and page; and what its searches may come to."""
+
+import pytest
+
+from service.grid.fitting import Limits
+from service.store import rounds
+
+ROOT = "/api/v1/experiments"
+SEARCH = {
+    "axes": {"training.weight_decay": [0.01, 1.0]},
+    "refine": {"axis": "training.weight_decay", "where": "training.weight_decay < 0.3", "tolerance": 0.05},
+}
+
+
+@pytest.fixture
+def search(store, train_queue):
+    """Trains and plans until nothing is added."""
+
+    def run():
+        train_queue()
+        while rounds.add_rounds(store, Limits()):
+            train_queue()
+
+    return run
+
+
+def test_a_search_is_previewed_run_and_told(api, submit, search, tiny_grid):
+    preview = api.post(f"{ROOT}/preview", json=tiny_grid(**SEARCH, seeds=2)).json()
+    assert (preview["trials"], preview["search"]) == (4, {"rounds": 30, "at_most": 2_000})
+    made = submit(**SEARCH, seeds=2)["id"]
+    fits = api.get(f"{ROOT}/{made}/fits").json()
+    assert (fits["searching"], fits["rounds"], fits["boundaries"][0]["brackets"]) == (True, 0, [])
+    search()
+    assert api.get(f"{ROOT}/{made}").json()["state"] == "completed"
+    answer = api.get(f"{ROOT}/{made}/fits")
+    (boundary,) = answer.json()["boundaries"]
+    (bracket,) = boundary["brackets"]
+    assert bracket["low"] < 0.3 <= bracket["high"] <= bracket["low"] / 0.95 and bracket["holds_below"]
+    assert (boundary["is_found"], boundary["is_monotone"], boundary["statement"]) == (
+        *(True, True),
+        "training.weight_decay < 0.3",
+    )
+    told = api.get(f"{ROOT}/{made}/rounds").json()["items"]
+    assert [one["number"] for one in told] == list(range(1, answer.json()["rounds"] + 1))
+    assert sum(one["added"]["refine"] for one in told) == sum(len(p["seeds"]) for one in told for p in one["additions"])
+    assert api.get(f"{ROOT}/{made}/fits", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    page = api.get(f"/experiments/{made}").text
+    assert 'id="found"' in page and "rounds were added" in page
+
+
+def test_seeds_until_and_slopes_are_told_with_intervals(api, submit, search):
+    slope = {"kind": "log_log_slope", "x": "training.learning_rate", "by": [], "between": [-10, 10]}
+    made = submit(
+        axes={"training.learning_rate": [0.001, 0.002, 0.004]},
+        seeds={"until": {"metric": "train_loss", "ci95": 0.5}, "at_most": 6},
+        claims=[{"id": "slope", "metric": "train_loss", "fit": slope, "gate": "none"}],
+    )["id"]
+    search()
+    fits = api.get(f"{ROOT}/{made}/fits").json()
+    assert len(fits["estimates"]) == 3 and not fits["searching"]
+    for one in fits["estimates"]:
+        assert one["low"] <= one["estimate"] <= one["high"] and 5 <= one["seeds"] <= 6
+    (fit,) = fits["fits"]
+    assert fit["low"] < fit["value"] < fit["high"] and fit["points"] >= 15
+
+
+def test_an_experiment_that_asks_for_nothing_has_found_nothing(api, submit):
+    made = submit()["id"]
+    told = api.get(f"{ROOT}/{made}/fits").json()
+    assert told == {"searching": False, "rounds": 0, "stopped": {}, "boundaries": [], "estimates": [], "fits": []}
+    assert api.get(f"{ROOT}/{made}/rounds").json()["items"] == []
+    assert 'id="found"' not in api.get(f"/experiments/{made}").text
+    assert api.get(f"{ROOT}/e99/fits").status_code == api.get(f"{ROOT}/e99/rounds").status_code == 404
+
+
+def test_a_search_that_cannot_be_is_refused_when_it_is_submitted(api, tiny_grid):
+    grid = tiny_grid(axes={"training.weight_decay": [0.1]}, refine=SEARCH["refine"])
+    for path in (ROOT, f"{ROOT}/preview"):
+        refused = api.post(path, json=grid)
+        assert refused.status_code == 422 and refused.json()["errors"][0]["path"] == "refine.axis"

@@ -1,0 +1,161 @@
+"""Rounds of a search: what is added, by whom, and that it is added exactly once. On both databases."""
+
+import threading
+
+import pytest
+
+from service.errors import TooMany
+from service.grid.fitting import Limits
+from service.planning.brackets import Line
+from service.planning.planner import boundaries, estimates
+from service.states import ExperimentState
+from service.store import control, experiments, rounds, submissions
+from service.store.expansions import expanded, widen_experiment
+
+LIMITS = Limits()
+SMALL = {
+    "data": {"samples": 8, "inputs": 3, "outputs": 2, "spectrum": [1.0]},
+    "network": {"width": 3, "depth": 2},
+    "training": {"steps": 0},
+    "measure": {"metrics": ["train_loss"]},
+}
+REFINE = {
+    "axis": "training.weight_decay",
+    "where": "training.weight_decay < 0.3 and network.depth == 2 or training.weight_decay < 0.05",
+    "tolerance": 0.05,
+}
+GRID = {
+    "trial": SMALL,
+    "axes": {"network.depth": [2, 3], "training.weight_decay": [0.01, 1.0]},
+    "seeds": 2,
+    # a statement whose boundary is known: 0.3 at depth 2, 0.05 at depth 3
+    "refine": REFINE,
+}
+
+
+def _submit(store, grid):
+    return submissions.create_experiment(store, expanded(store, grid, LIMITS), document=grid).id
+
+
+def _search(store, experiment, train_queue, most=40):
+    added = []
+    for _ in range(most):
+        train_queue()
+        added.append(rounds.add_rounds(store, LIMITS))
+        if not added[-1]:
+            return added[:-1]
+    raise AssertionError(f"still searching after {added}")
+
+
+def test_boundaries_are_found_at_every_depth_and_the_experiment_ends(store, train_queue):
+    experiment = _submit(store, GRID)
+    train_queue()
+    assert experiments.get_experiment(store, experiment).state == ExperimentState.RUNNING
+    added = _search(store, experiment, train_queue)
+    one = experiments.get_experiment(store, experiment)
+    assert (one.state, one.progress) == (ExperimentState.COMPLETED, 1.0)
+    found = rounds.searched(store, experiment)
+    assert [len(kept.additions) * 2 for kept in found.rounds] == added
+    assert sum(added) + 8 == sum(one.counts.values())
+    assert found.plan is not None
+    for boundary, truth in zip(boundaries(found.plan, found.rows), [0.3, 0.05], strict=True):
+        assert isinstance(boundary.found, Line)
+        (bracket,) = boundary.found.brackets
+        assert bracket.is_found and bracket.low < truth <= bracket.high <= bracket.low / 0.95
+    # far fewer than a uniform grid of the same resolution: ln(100) / 0.05 values at each depth
+    assert sum(added) < 2 * 2 * 92 / 4
+
+
+def test_two_dispatchers_that_notice_at_once_add_a_round_once(store, train_queue):
+    experiment = _submit(store, GRID)
+    train_queue()
+    start, answers = threading.Barrier(4), []
+
+    def plan():
+        start.wait()
+        answers.append(rounds.add_rounds(store, LIMITS))
+
+    threads = [threading.Thread(target=plan) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [0, 0, 0, 4]
+    assert len(rounds.searched(store, experiment).rounds) == 1
+
+
+def test_a_round_that_cannot_be_written_to_its_end_leaves_nothing(store, train_queue, monkeypatch):
+    experiment = _submit(store, GRID)
+    train_queue()
+
+    def fail():
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as patch:
+        # the last thing that is asked for before the round itself is written, after its trials
+        patch.setattr(rounds, "utc_now", fail)
+        with pytest.raises(ConnectionError):
+            rounds.add_rounds(store, LIMITS)
+    assert sum(experiments.get_experiment(store, experiment).counts.values()) == 8
+    assert rounds.add_rounds(store, LIMITS) == 4
+
+
+def test_what_was_cancelled_searches_no_more_and_what_is_paused_waits(store, train_queue):
+    first, second = _submit(store, GRID), _submit(store, {**GRID, "seeds": [5, 6]})
+    train_queue()
+    assert control.pause_experiment(store, first).state == ExperimentState.PAUSED
+    assert control.cancel_experiment(store, second).state == ExperimentState.COMPLETED
+    assert rounds.add_rounds(store, LIMITS) == 0
+    assert control.resume_experiment(store, first).state == ExperimentState.RUNNING
+    assert rounds.add_rounds(store, LIMITS) == 4
+
+
+def test_a_wider_grid_and_a_retry_search_again(store, train_queue):
+    experiment = _submit(store, GRID)
+    _search(store, experiment, train_queue)
+    widened, _ = widen_experiment(store, experiment, {"network.depth": [4]}, 2, LIMITS, None)
+    assert widened.state == ExperimentState.RUNNING
+    assert _search(store, experiment, train_queue)
+    assert control.retry_experiment(store, experiment, "failed").state == ExperimentState.RUNNING
+    assert _search(store, experiment, train_queue) == []
+    assert experiments.get_experiment(store, experiment).state == ExperimentState.COMPLETED
+
+
+def test_a_round_over_the_owners_quota_adds_nothing_until_there_is_room(store, train_queue):
+    experiment = _submit(store, GRID)
+    train_queue()
+    with pytest.raises(TooMany):
+        rounds.add_rounds(store, LIMITS, max_queued=3)
+    assert sum(experiments.get_experiment(store, experiment).counts.values()) == 8
+    assert rounds.add_rounds(store, LIMITS, max_queued=4) == 4
+
+
+@pytest.mark.parametrize(("bound", "told"), [({"rounds": 2}, "rounds"), ({"at_most": 8}, "at_most")])
+def test_a_search_that_may_not_go_on_says_why(store, train_queue, bound, told):
+    experiment = _submit(store, {**GRID, "refine": {**REFINE, **bound}})
+    assert sum(_search(store, experiment, train_queue)) == 8
+    found = rounds.searched(store, experiment)
+    assert told in found.stopped["refine"] and not found.is_open
+
+
+def test_seeds_are_added_to_each_point_until_its_interval_is_narrow(store, train_queue):
+    grid = {
+        "trial": SMALL,
+        "axes": {"init.scale": [0.001, 1.0]},
+        "seeds": {"until": {"metric": "train_loss", "ci95": 0.2}, "at_least": 5, "at_most": 60},
+    }
+    experiment = _submit(store, grid)
+    added = _search(store, experiment, train_queue)
+    found = rounds.searched(store, experiment)
+    assert found.plan is not None
+    small, large = estimates(found.plan, found.rows)
+    assert added and small.is_certain and small.seeds < large.seeds
+    assert large.is_certain or large.seeds == 60
+    assert sum(experiments.get_experiment(store, experiment).counts.values()) == small.seeds + large.seeds
+
+
+def test_a_deleted_experiment_takes_its_rounds_with_it(store, train_queue):
+    experiment = _submit(store, GRID)
+    _search(store, experiment, train_queue)
+    control.delete_experiment(store, experiment)
+    assert rounds.add_rounds(store, LIMITS) == 0

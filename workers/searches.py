@@ -1,0 +1,39 @@
+"""Lets experiments that search go on: when an idle trainer finds nothing that waits, their next rounds are added."""
+
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from service.errors import TooMany
+from service.grid.fitting import Limits
+from service.store import rounds
+from service.store.session import Store
+from workers.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Searches:
+    """Looks for what to add, as often as an idle dispatcher looks for work."""
+
+    store: Store
+    settings: WorkerSettings
+    looked: float = -1e9
+
+    def turn(self) -> bool:
+        """Add the next round of every experiment whose trials have ended; whether there was any."""
+        now = time.monotonic()
+        if now - self.looked < self.settings.idle_poll_seconds:
+            return False
+        self.looked = now
+        limits = Limits(trials_per_experiment=self.settings.max_trials)
+        try:
+            added = rounds.add_rounds(self.store, limits, self.settings.max_queued)
+        except TooMany as error:
+            log.warning("round_waits", reason=error.detail)
+            return False
+        if added:
+            log.info("round_added", trials=added)
+        return added > 0
