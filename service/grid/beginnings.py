@@ -20,6 +20,8 @@ _WHEN: Final = frozenset({"points", "spacing", "every", "steps", "weights"})
 """Of `measure`: at which steps, which changes no number of those that both trials measure."""
 _OF_LENGTH: Final = frozenset({"steps", "schedule_steps"})
 """Of `training`: the length, and what may follow from it."""
+MOST_LOOKED_AT: Final = 32
+"""Shorter trials that a longer one is held against, the longest first."""
 NO_STATE: Final = "the shorter trials kept no state: write training.keep: state before they are trained"
 SCHEDULE: Final = "a schedule whose length follows from training.steps starts over"
 MEASURED: Final = (
@@ -81,7 +83,8 @@ def shorter_ones(points: Sequence[Point]) -> dict[int, list[int]]:
     for group in alike.values():
         order = sorted(group)
         for number, (steps, place) in enumerate(order):
-            if before := [other for length, other in order[number + 1 :] if length > steps]:
+            near = order[number + 1 : number + 1 + MOST_LOOKED_AT]
+            if before := [other for length, other in near if length > steps]:
                 found[place] = before
     return found
 

@@ -6,6 +6,7 @@ interrupted there: leases, fences and reports know nothing of all this. Where th
 at the beginning.
 """
 
+import heapq
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Table, and_, bindparam, delete, insert, literal, or_, select, update
 from sqlalchemy.sql import ColumnElement, FromClause
 
-from service.grid.beginnings import beginning, copied_steps, of_seed
+from service.grid.beginnings import MOST_LOOKED_AT, beginning, copied_steps, of_seed
 from service.grid.points import Point
 from service.states import ENDED, TrialState
 from service.store.ids import trial_id
@@ -156,9 +157,10 @@ def _documents(connection: Connection, keys: Collection[int]) -> dict[int, Mappi
 def _longest(one: Wish, alike: Iterable[Wish], documents: Mapping[int, Mapping[str, Any]]) -> int | None:
     """The trial that ends last before this one does, of those whose measurements can be its own."""
     own = documents[one.settings_id]
-    lengths = {other: documents[other.settings_id]["training"]["steps"] for other in alike}
-    for other in sorted(lengths, key=lambda other: (-lengths[other], other.id)):
-        if lengths[other] < own["training"]["steps"] and copied_steps(documents[other.settings_id], own) is not None:
+    lengths = [(documents[other.settings_id]["training"]["steps"], other) for other in alike]
+    shorter = [(steps, -other.id, other) for steps, other in lengths if steps < own["training"]["steps"]]
+    for _, _, other in heapq.nlargest(MOST_LOOKED_AT, shorter):
+        if copied_steps(documents[other.settings_id], own) is not None:
             return other.id
     return None
 

@@ -1,15 +1,18 @@
 """Trials that differ in length alone: the longer one goes on from where the shorter one ended, on both databases."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from reports import lease, report
 from sqlalchemy import select
 from training_here import train_everything
 
-from service.errors import TooMany
+from service.errors import StoreReplaced, TooMany
 from service.grid.expansion import expand
-from service.store import control, reports, submissions
+from service.store import backups, control, kept_states, leases, reports, submissions
 from service.store.models import MEASUREMENT_TABLES, experiment_trial, final, kept_state, trial
+from service.store.thinning import thin_experiment
 
 EVERY = {"every": 16, "metrics": ["train_loss", "alignment", "nfa_dnfa"], "exponents": [0.3], "weights": [0, 32]}
 
@@ -50,6 +53,12 @@ def _origins(store):
         (row.provenance["from_step"], row.provenance.get("continued_from", {}).get("trial"))
         for row in _trials(store, trial.c.provenance)
     ]
+
+
+def _train(store, leased):
+    """Train trials that are leased, to their end."""
+    leases.release(store, [(one.trial_id, one.attempt) for one in leased])
+    train_everything(store, once=True)
 
 
 @pytest.mark.parametrize("training", [{}, {"optimizer": "sgd", "batch_size": 7}])
@@ -165,3 +174,65 @@ def test_a_trial_that_was_given_its_beginning_and_cancelled_is_run_again_without
 def test_trials_that_wait_for_shorter_ones_count_in_the_queue_of_their_owner(store, grid):
     with pytest.raises(TooMany, match="4 unfinished trials, and may have 3"):
         submissions.create_experiment(store, expand(grid([64, 128])), max_queued=3)
+
+
+def test_a_backup_restored_while_a_trial_goes_on_lets_it_go_on_once_more(store, grid, tmp_path):
+    _submit(store, grid([64, 128], seeds=1))
+    (shorter,) = lease(store)
+    _train(store, [shorter])
+    (longer,) = lease(store, owner="before")
+    assert longer.checkpoint_step == 64
+    backups.back_up(store, tmp_path / "backup")
+    reports.record(store, replace(report([longer], [80]), is_first=True, resumed_step=64), 30.0)
+    backups.restore(store, tmp_path / "backup", replace=True)
+    with pytest.raises(StoreReplaced):
+        reports.record(store, report([longer], [96], first=False), 30.0)
+    store.incarnation = None
+    assert leases.sweep(store) == 1
+    (again,) = lease(store, owner="after")
+    assert (again.checkpoint_step, again.continued_from) == (64, longer.continued_from)
+    leases.release(store, [(again.trial_id, again.attempt)])
+    train_everything(store)
+    assert _origins(store)[1] == (64, "t1")
+    assert [row[0] for row in _measured(store, 2)["measurement"]] == [*range(0, 129, 16)]
+
+
+def test_a_state_that_cannot_be_read_costs_the_beginning_and_nothing_else(store, grid):
+    _submit(store, grid([64], seeds=1))
+    train_everything(store)
+    _submit(store, grid([128], seeds=1))
+    (longer,) = lease(store)
+    held = [(longer.trial_id, longer.attempt)]
+    leases.restart(store, held, 30.0, charge=False, error="cannot be read", afresh=True)
+    leases.release(store, [(longer.trial_id, longer.attempt + 1)])
+    train_everything(store)
+    assert _origins(store)[1] == (-1, None)
+    assert [row[0] for row in _measured(store, 2)["measurement"]] == [*range(0, 129, 16)]
+
+
+def test_states_are_bounded_and_the_oldest_that_nobody_waits_for_go(store, grid):
+    def kept():
+        with store.read() as connection:
+            return connection.execute(select(kept_state.c.trial_id, kept_state.c.bytes)).all()
+
+    for steps in (64, 80, 96):
+        _submit(store, grid([steps], seeds=1, measure={**EVERY, "weights": []}))
+        train_everything(store)
+    size = max(row.bytes for row in kept())
+    assert kept_states.bound_states(store, 3 * size) == 0
+    _submit(store, grid([70], keep=None, seeds=1, measure={**EVERY, "weights": []}))
+    assert kept_states.bound_states(store, size) == 2
+    assert [row.trial_id for row in kept()] == [1]
+    train_everything(store)
+    assert _origins(store)[3] == (64, "t1")
+    assert kept_states.bound_states(store, 0) == 1
+    assert kept() == []
+
+
+def test_a_thinned_trial_is_gone_on_from_no_more(store, grid):
+    _submit(store, grid([64], seeds=1))
+    train_everything(store)
+    thin_experiment(store, "e1", 2)
+    _submit(store, grid([128], seeds=1))
+    train_everything(store)
+    assert _origins(store)[1] == (-1, None)

@@ -10,8 +10,8 @@ from workers.blocks import Lane, Stack
 from workers.training import train
 
 
-def train_everything(store: Store) -> None:
-    """Lease, train and record until nothing waits."""
+def train_everything(store: Store, *, once: bool = False) -> None:
+    """Lease, train and record until nothing waits; or one stack."""
     while leased := leases.lease_stack(store, "here", lease_seconds=600.0, choose=lambda s, waiting: waiting.trials):
         saved = checkpoints.checkpoints_of(store, [one.trial_id for one in leased])
         lanes = tuple(Lane(one.settings, one.seed, saved.get(one.trial_id), one.keeps) for one in leased)
@@ -35,6 +35,8 @@ def train_everything(store: Store) -> None:
             )
             assert reports.record(store, report, 600.0) == frozenset()
             is_first = False
+        if once:
+            return
 
 
 def _provenance(one: leases.Leased) -> dict[str, Any]:
