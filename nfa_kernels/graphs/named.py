@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nfa_kernels import names
+from nfa_kernels.graphs.errors import GraphError
 from nfa_kernels.graphs.graph import Graph, Input, graph
 from nfa_kernels.graphs.limits import MAX_LAYERS
 from nfa_kernels.graphs.reading import Settings
@@ -83,6 +84,9 @@ def transformer(settings: Mapping[str, Any], data: Input) -> Layers:
     arXiv:2002.04745 (normalisation before the maps).
     """
     read = Settings("network", settings, names.NETWORK_KINDS["transformer"])
+    if len(data.shape) != (1 if data.vocabulary else 2):
+        told = f"takes tokens (t, d), or numbers of tokens (t,), received are samples of shape {data.shape}"
+        raise GraphError("network", f"{told}; of uploads data.vocabulary says that they are tokens")
     width, bias, norm = read.whole("width"), read.flag("bias", False), _norm(read, "layer")
     mlp_width = read.whole("mlp_width", 4 * width)
     attention = {"heads": read.whole("heads", 1), "causal": read.flag("causal", False), "bias": bias}

@@ -14,6 +14,7 @@ from service.bundles.opening import Opened
 from service.datasets.limits import MAX_NUMBERS, check_numbers
 from service.datasets.npz_files import find_arrays, read_array
 from service.datasets.targets import classification_losses
+from service.datasets.tokens import token_count
 from service.errors import InvalidBundle, ServiceError
 from service.store.datasets import add_dataset
 from service.store.session import Store
@@ -44,6 +45,7 @@ def _import(store: Store, bundle: Opened, name: str) -> None:
     arrays = read_arrays(bundle, layout.dataset_files(known.sha256)[0])
     told = {key: value for key, value in (known.facts or {}).items() if key in _FACTS}
     told["losses"] = classification_losses({key: arrays[key] for key in ("y", "y_test") if key in arrays})
+    told["tokens"] = token_count(arrays)
     told["notes"] = [*(told.get("notes") or ()), f"imported from bundle {bundle.digest}"]
     add_dataset(store, known.sha256, known.name, arrays, told)
 

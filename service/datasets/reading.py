@@ -23,6 +23,7 @@ from service.datasets.roles import ROLES, Picked, pick_arrays, pick_columns
 from service.datasets.safetensors_files import SafetensorsFile
 from service.datasets.tables import split, without_empty_end
 from service.datasets.targets import Targets, classification_losses, read_targets
+from service.datasets.tokens import token_count
 from service.errors import InvalidDataset, UnsupportedMedia
 
 NPZ: Final = "application/x-npz"
@@ -72,10 +73,13 @@ class Upload:
     notes: list[str]
     losses: list[str]
     """Losses over classes that can read the targets."""
+    tokens: int | None
+    """How many numbers of tokens there are, if x may be tokens."""
 
     def facts(self) -> dict[str, Any]:
         """What is kept beside the arrays, as plain values."""
-        return {"columns": self.columns, "left_out": self.left_out, "notes": self.notes, "losses": self.losses}
+        kept = {"columns": self.columns, "left_out": self.left_out, "notes": self.notes}
+        return kept | {"losses": self.losses, "tokens": self.tokens}
 
 
 def read_upload(content: bytes, media: str, wish: Wish = NOTHING, max_numbers: int = MAX_NUMBERS) -> Upload:
@@ -231,7 +235,7 @@ def _upload(arrays: Mapping[str, np.ndarray], picked: Picked, names: Sequence[st
     left_out = [shown(names[place]) for place in picked.left_out[:_LEFT_OUT]]
     if len(picked.left_out) > _LEFT_OUT:
         left_out.append(f"and {len(picked.left_out) - _LEFT_OUT} more")
-    return Upload(arrays, picked.told(names), left_out, notes, classification_losses(targets))
+    return Upload(arrays, picked.told(names), left_out, notes, classification_losses(targets), token_count(arrays))
 
 
 def _other(content: bytes, kind: str) -> str:

@@ -13,11 +13,17 @@ Arrays = Mapping[str, tuple[int, ...]]
 
 
 class Uploaded(dict[str, tuple[int, ...]]):
-    """Shapes of the arrays of a dataset, and the losses over classes that can read its targets."""
+    """Shapes of the arrays of a dataset, and what can read its values.
 
-    def __init__(self, shapes: Arrays, losses: Collection[str]) -> None:
+    Args:
+        shapes: of the arrays by name.
+        losses: over classes that can read the targets.
+        tokens: how many numbers of tokens x has; None where x is other than whole numbers (n, t).
+    """
+
+    def __init__(self, shapes: Arrays, losses: Collection[str], tokens: int | None) -> None:
         super().__init__(shapes)
-        self.losses = losses
+        self.losses, self.tokens = losses, tokens
 
 
 class Misfit(NamedTuple):
@@ -107,7 +113,17 @@ def data_shape(data: DataSettings, datasets: Mapping[str, Arrays]) -> DataShape 
         return Misfit("data.dataset_id", f"needs arrays {needed}, with at least one row; it has {told}")
     if data.vocabulary is not None and len(shape.form) != 1:
         return Misfit("data.vocabulary", f"says that x is tokens (n, t), which are two axes; the dataset has {told}")
+    tokens = arrays.tokens if isinstance(arrays, Uploaded) else 0
+    if data.vocabulary is not None and (tokens is None or tokens > data.vocabulary):
+        return Misfit("data.vocabulary", _no_tokens(tokens))
     return _split(replace(shape, vocabulary=data.vocabulary), data, "x_test" in arrays)
+
+
+def _no_tokens(tokens: int | None) -> str:
+    """Why a vocabulary is not that of x, which has so many numbers of tokens, or none."""
+    if tokens is None:
+        return "says that x is tokens, whole numbers from 0; the dataset's x has others"
+    return f"x holds the token {tokens - 1}, and tokens are below the vocabulary: give {tokens} or more"
 
 
 def _of_arrays(arrays: Arrays) -> DataShape | None:

@@ -22,4 +22,7 @@ class DatasetBody(Body):
     losses: list[str] | None = Field(
         None, description="Losses over classes that can read the targets; null: none was looked for."
     )
+    tokens: int | None = Field(
+        None, description="x may be tokens, whole numbers below this, as data.vocabulary says; null: it is not."
+    )
     created_at: datetime

@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import Connection, Text, cast, delete, select
 
 from service.datasets.targets import classification_losses
+from service.datasets.tokens import token_count
 from service.errors import Conflict, NotFound
 from service.grid.data_shapes import Uploaded
 from service.store.ids import experiment_id
@@ -123,7 +124,7 @@ def dataset_ids(forms: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def dataset_shapes(store: Store, ids: Collection[str]) -> dict[str, Uploaded]:
-    """Shapes of the arrays of those of these datasets that exist, and the losses that can read their targets."""
+    """Shapes of the arrays of those of these datasets that exist, and what can read their values."""
     if not ids:
         return {}
     with store.read() as connection:
@@ -131,17 +132,22 @@ def dataset_shapes(store: Store, ids: Collection[str]) -> dict[str, Uploaded]:
         return {
             row.sha256: Uploaded(
                 {name: tuple(shape) for name, shape in row.arrays.items()},
-                row.facts["losses"] if row.facts else _losses(connection, row.sha256),
+                *_read_by(connection, row),
             )
             for row in rows
         }
 
 
-def _losses(connection: Connection, sha256: str) -> list[str]:
-    """What nobody noted when the dataset was uploaded: its values say it."""
-    content = connection.scalar(select(dataset.c.content).where(dataset.c.sha256 == sha256))
-    arrays = np.load(io.BytesIO(content or b""), allow_pickle=False)
-    return classification_losses({name: arrays[name] for name in ("y", "y_test") if name in arrays})
+def _read_by(connection: Connection, row: Any) -> tuple[list[str], int | None]:
+    """Losses over classes that can read the targets, and how many tokens there are; values say what nobody noted."""
+    facts = row.facts or {}
+    if "losses" in facts and "tokens" in facts:
+        return facts["losses"], facts["tokens"]
+    content = connection.scalar(select(dataset.c.content).where(dataset.c.sha256 == row.sha256))
+    found = np.load(io.BytesIO(content or b""), allow_pickle=False)
+    arrays = {name: found[name] for name in ("x", "y", "x_test", "y_test") if name in found}
+    targets = {name: array for name, array in arrays.items() if name[0] == "y"}
+    return classification_losses(targets), token_count(arrays)
 
 
 def arrays_for(store: Store, settings_: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:

@@ -54,6 +54,29 @@ def test_the_answer_says_what_became_what_and_keeps_saying_it(api, upload):
     assert api.get(ROOT).json()["items"] == [first]
 
 
+def test_numbers_that_are_no_tokens_of_the_vocabulary_are_refused_before_they_train(upload, preview):
+    network = {"kind": "transformer", "depth": 1, "width": 4}
+
+    def refused(rows, vocabulary):
+        table = "x0,x1,y0\n" + "\n".join(f"{row},1" for row in rows) + "\n"
+        one = upload(table, "text/csv").json()
+        data = {"kind": "uploaded", "dataset_id": one["id"], "vocabulary": vocabulary}
+        answer = preview(one["id"], data=data, network=network).json()
+        return one["tokens"], answer.get("errors", [{}])[0].get("message", "")
+
+    assert refused(["0,4", "2,1"], 5) == (5, "")
+    assert refused(["0,4", "2,1"], 4) == (5, "x holds the token 4, and tokens are below the vocabulary: give 5 or more")
+    for rows in (["0,4", "2,1.5"], ["0,4", "-1,2"]):
+        assert refused(rows, 9) == (
+            None,
+            "says that x is tokens, whole numbers from 0; the dataset's x has others",
+        )
+    one = upload("x0,x1,y0\n1,2,3\n", "text/csv").json()
+    told = preview(one["id"], network=network).json()["errors"][0]
+    assert told["path"] == "trial.network.kind"
+    assert "received are samples of shape (2,); of uploads data.vocabulary says" in told["message"]
+
+
 def test_a_mapping_is_part_of_what_a_dataset_is(upload):
     table = "a,b,year\n1,2,3\n4,5,6\n"
     refused = upload(table, "text/csv")

@@ -8,7 +8,7 @@ from nfa_kernels.data import make_data
 from service.errors import InvalidGrid
 from service.grid.canonical import canonical
 from service.grid.cost import shape_of
-from service.grid.data_shapes import DataShape
+from service.grid.data_shapes import DataShape, Uploaded
 from service.grid.expansion import expand
 from service.grid.trial_settings import TrialSettings
 
@@ -61,11 +61,14 @@ def test_an_upload_keeps_its_shape_and_may_be_split() -> None:
     assert (shape(dataset_id="image").inputs, shape(dataset_id="rows").inputs) == (16, 5)
 
 
+TABLE = {"x": (9, 2), "y": (9, 1)}
 TESTED = {"x": (9, 2), "y": (9, 1), "x_test": (3, 2), "y_test": (3, 1)}
 WRONG: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
     ({"kind": "modular_addition", "encoding": "tokens"}, {}, "data.encoding", "use encoding one_hot, or network.kind"),
     ({"vocabulary": 5}, {"x": (9, 2), "y": (9, 1)}, "data.vocabulary", "2 tokens below 5: upload one-hot rows"),
     ({"vocabulary": 5}, {"x": (9, 2, 3), "y": (9, 1)}, "data.vocabulary", "two axes; the dataset has x (9, 2, 3)"),
+    ({"vocabulary": 5}, Uploaded(TABLE, [], 6), "data.vocabulary", "x holds the token 5, and tokens are"),
+    ({"vocabulary": 5}, Uploaded(TABLE, [], None), "data.vocabulary", "the dataset's x has others"),
     ({"test_fraction": 0.5}, TESTED, "data.test_fraction", "has its own 3 rows x_test"),
     ({"test_fraction": 0.01}, {"x": (9, 2), "y": (9, 1)}, "data.test_fraction", "0.01 of 9 rows leaves none"),
     ({}, TESTED | {"x_test": (3, 3)}, "data.dataset_id", "x_test and y_test like them"),
