@@ -1,7 +1,7 @@
-"""A stack of networks that are a graph of layers: derivatives by torch's tape over operations that are batched over K.
+"""A stack of networks that are a graph of layers: forward and back through operations that are batched over K.
 
-The sum of the losses of all networks is differentiated: no network's loss depends on another's parameters, so one way
-back gives every network its own gradients. Memory is bounded by taking a few networks, or a few samples, at a time.
+Each kind of layer has its way back written out (`operations`), so nothing is recorded and what is no longer read is
+written over. Memory is bounded by taking a few networks, or a few samples, at a time.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,9 +19,11 @@ from nfa_kernels.graphs.roles import roles
 from nfa_kernels.losses import Loss
 from nfa_kernels.parameterizations import Role, Scaling, attention_power, scaling
 from nfa_kernels.programs import initial as initial_parameters
-from nfa_kernels.programs.operations import Pass
+from nfa_kernels.programs.operations import OPERATIONS
+from nfa_kernels.programs.passing import Backward, Flow, Forward, Kept, entering, wanted
 from nfa_kernels.programs.program import Params, Tapped
-from nfa_kernels.taped import Taped, fresh
+from nfa_kernels.programs.recorded import Pass
+from nfa_kernels.taped import Taped
 
 
 class GraphProgram:
@@ -77,10 +79,6 @@ class GraphProgram:
             return params
         return tuple(one if c == 1 else one * c for one, c in zip(params, self.multipliers, strict=True))
 
-    def _pass(self, params: Params, tapped: Collection[int] = (), *, is_twice: bool = False) -> Pass:
-        """A pass with these parameters, not yet scaled."""
-        return Pass(self.effective(params), tapped, attention_power(self.parameterization), is_twice=is_twice)
-
     def weight(self, params: Params, layer: int) -> Tensor:
         """(K, out, in) W of a measured layer; a kernel as (out, c k k)."""
         self._check_layers((layer,))
@@ -116,7 +114,8 @@ class GraphProgram:
         """The stack as a function of its parameters that can be differentiated twice."""
 
         def outputs(params: Params, x: Tensor) -> Tensor:
-            return self._pass(params, is_twice=True).through(self.graph.nodes, x)
+            run = Pass(self.effective(params), (), attention_power(self.parameterization))
+            return run.through(self.graph.nodes, x)
 
         return Taped(outputs, tuple(array.to(torch.float64) for array in params), self._elements)
 
@@ -125,8 +124,8 @@ class GraphProgram:
         size = cost.samples_at_once(self.graph, x.shape[1])
         with torch.no_grad():
             parts = [
-                torch.cat([self._pass(some).through(self.graph.nodes, part) for part in of_some.split(size, 1)], 1)
-                for some, of_some in self._lanes(params, x, size * self._elements)
+                torch.cat([self._passed(some, part, keeps=False)[0] for part in of_some.split(size, 1)], 1)
+                for some, of_some in self._lanes(self.effective(params), x, size * self._elements)
             ]
         return torch.cat(parts)
 
@@ -146,12 +145,12 @@ class GraphProgram:
         size = cost.samples_at_once(self.graph, x.shape[1])
         found: list[Params] = []
         values, at = [], 0
-        with torch.inference_mode(False), torch.enable_grad():
-            for some, of_some in self._lanes(params, x, size * self._elements):
+        with torch.no_grad():
+            for some, of_some in self._lanes(self.effective(params), x, size * self._elements):
                 targets = y[at : at + len(of_some)]
                 at += len(of_some)
                 gradients, value = self._of_samples(some, of_some.split(size, 1), targets.split(size, 1), loss)
-                found.append(gradients)
+                found.append(self.effective(gradients))
                 values.append(value)
         if len(found) == 1:
             return found[0], values[0]
@@ -160,26 +159,31 @@ class GraphProgram:
     def _of_samples(
         self, params: Params, x: Sequence[Tensor], y: Sequence[Tensor], loss: Loss
     ) -> tuple[Params, Tensor]:
-        """Gradients and loss of a few networks, summed over parts of the samples; a tape is kept of one part."""
-        leaves = tuple(fresh(array).requires_grad_() for array in params)
+        """Gradients and loss of a few networks, summed over parts of the samples; what is kept is of one part."""
         samples = sum(part.shape[1] for part in x)
         found: list[Tensor] = []
         total = torch.zeros(())
         for some, targets in zip(x, y, strict=True):
-            outputs, share = self._pass(leaves).through(self.graph.nodes, fresh(some)), some.shape[1] / samples
-            with torch.no_grad():
-                value, of_outputs = loss.value(outputs, targets), loss.gradient(outputs, targets)
-                if share != 1:
-                    value, of_outputs = value * share, of_outputs * share
-            gradients = torch.autograd.grad(outputs, leaves, of_outputs)
+            (outputs, kept), share = self._passed(params, some, keeps=True), some.shape[1] / samples
+            value, of_outputs = loss.value(outputs, targets), loss.gradient(outputs, targets)
+            if share != 1:
+                value, of_outputs = value * share, of_outputs * share
+            back = Backward(OPERATIONS, params, self._power, self._trained)
+            back.through(self.graph.nodes, kept, Flow(of_outputs, is_free=True), needed=False)
+            gradients = [back.gradients[place] for place in range(len(params))]
             if not found:
-                found, total = [*gradients], value
+                found, total = gradients, value
                 continue
             total = total + value
-            with torch.no_grad():
-                for one, more in zip(found, gradients, strict=True):
-                    one.add_(more)
+            for one, more in zip(found, gradients, strict=True):
+                one.add_(more)
         return tuple(found), total
+
+    def _passed(self, params: Params, x: Tensor, *, keeps: bool) -> tuple[Tensor, Kept]:
+        """Outputs of a few networks for inputs (K, N, ..), and what the way back reads."""
+        forward = Forward(OPERATIONS, params, self._power, keeps=keeps)
+        outputs, kept = forward.through(self.graph.nodes, entering(self.graph, x))
+        return outputs.values, kept
 
     def tapped(
         self, params: Params, x: Tensor, layers: Collection[int], block_elements: int = cost.JACOBIAN_ELEMENTS
@@ -195,13 +199,13 @@ class GraphProgram:
             ValueError: a layer number that no measured layer has.
         """
         self._check_layers(layers)
-        per_output = sum(one.positions * one.outputs for one in (self.measured[layer - 1] for layer in layers))
         size = max(1, min(x.shape[1], block_elements // self._elements))
         # what the network alone decides, as the rounding of factors follows from it
-        outputs = max(1, min(self.graph.outputs, block_elements // max(1, size * per_output)))
+        outputs = max(1, min(self.graph.outputs, block_elements // (size * self._elements)))
+        per_lane, scaled = size * (1 + outputs) * self._elements, self.effective(params)
         parts = [
             self._tapped(some, of_some.split(size, 1), layers, outputs)
-            for some, of_some in self._lanes(params, x, size * (self._elements + outputs * per_output), block_elements)
+            for some, of_some in self._lanes(scaled, x, per_lane, block_elements)
         ]
         return Tapped(
             torch.cat([part.outputs for part in parts]),
@@ -210,20 +214,20 @@ class GraphProgram:
 
     def _tapped(self, params: Params, blocks: Sequence[Tensor], layers: Collection[int], at_once: int) -> Tapped:
         """The same of a few networks, folded block by block over the samples and so many outputs."""
-        outputs: list[Tensor] = []
+        found: list[Tensor] = []
         factors: dict[int, Tensor] = {}
-        scale = sum(block.shape[1] for block in blocks) ** -0.5
-        with torch.inference_mode(False), torch.enable_grad():
-            params = tuple(fresh(array) for array in params)
+        scale, reached = sum(block.shape[1] for block in blocks) ** -0.5, wanted(self.graph, layers)
+        with torch.no_grad():
             for block in blocks:
-                run = self._pass(params, frozenset(layers))
-                found = run.through(self.graph.nodes, fresh(block))
-                outputs.append(found.detach())
-                for first in range(0, found.shape[2] if layers else 0, at_once):
-                    some = range(first, min(first + at_once, found.shape[2]))
-                    for layer, rows in _jacobians(run.taps, found, some, scale).items():
+                outputs, kept = self._passed(params, block, keeps=bool(layers))
+                found.append(outputs)
+                for first in range(0, outputs.shape[2] if layers else 0, at_once):
+                    some = range(first, min(first + at_once, outputs.shape[2]))
+                    back = Backward(OPERATIONS, params, self._power, reached, layers)
+                    back.through(self.graph.nodes, kept, Flow(_of_outputs(outputs, some, scale)), needed=False)
+                    for layer, rows in back.taps.items():
                         factors[layer] = folded(factors.get(layer), rows)
-        return Tapped(torch.cat(outputs, 1), factors)
+        return Tapped(torch.cat(found, 1), factors)
 
     def _lanes(
         self, params: Params, x: Tensor, per_lane: int, elements: int = cost.TAPE_ELEMENTS
@@ -239,6 +243,16 @@ class GraphProgram:
         """Numbers that leave the layers for one sample."""
         return cost.numbers_per_sample(self.graph)
 
+    @cached_property
+    def _trained(self) -> frozenset[str]:
+        """Paths of the layers that gradients reach."""
+        return wanted(self.graph)
+
+    @property
+    def _power(self) -> float:
+        """Of a head's width, by which scores are divided."""
+        return attention_power(self.parameterization)
+
     def _check_layers(self, layers: Collection[int]) -> None:
         if not all(1 <= layer <= len(self.measured) for layer in layers):
             raise ValueError(f"layers: received {[*layers]}, allowed are 1..{len(self.measured)}")
@@ -250,15 +264,9 @@ def _fans(one: Parameter, role: Role) -> tuple[int, int]:
     return (1, columns) if role == "table" else (columns, rows)
 
 
-def _jacobians(taps: Mapping[int, Tensor], outputs: Tensor, some: range, scale: float) -> dict[int, Tensor]:
-    """(K, R, out) Jacobians of some of the outputs (K, N, C) with respect to z, times a factor; R = len(some) N P."""
-    found: dict[int, list[Tensor]] = {layer: [] for layer in taps}
-    for output in some:
-        of_output = torch.zeros_like(outputs[:1, :1])
-        of_output[..., output] = scale
-        back = torch.autograd.grad(outputs, tuple(taps.values()), of_output.expand_as(outputs), retain_graph=True)
-        for layer, jacobian in zip(taps, back, strict=True):
-            # an image's features lie before its positions, a token's behind
-            last = jacobian.movedim(2, -1) if jacobian.ndim == 5 else jacobian
-            found[layer].append(last.flatten(1, -2))
-    return {layer: torch.cat(rows, 1) if len(rows) > 1 else rows[0] for layer, rows in found.items()}
+def _of_outputs(outputs: Tensor, some: range, scale: float) -> Tensor:
+    """(K, R N, C) a number at one of R outputs and zeros elsewhere, for each of them and every sample of (K, N, C)."""
+    stack, samples, width = outputs.shape
+    found = outputs.new_zeros(len(some), width)
+    found[range(len(some)), some] = scale
+    return found[None, :, None].expand(stack, -1, samples, -1).flatten(1, 2)

@@ -1,17 +1,11 @@
-"""What each layer of a graph computes, for all networks of a stack at once.
+"""What each kind of layer computes, forward and back, for all networks of a stack at once; see `passing`."""
 
-What flows is (K, N, ..) with a sample's shape behind: every product is batched over K, every other operation acts on
-single numbers, tokens or samples. So no network's numbers depend on its neighbours'.
-"""
-
-from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from nfa_kernels.activations import Activation, activation
+from nfa_kernels.activations import activation
 from nfa_kernels.graphs.nodes import (
     Activated,
     Attention,
@@ -19,199 +13,72 @@ from nfa_kernels.graphs.nodes import (
     Embedding,
     Flatten,
     Linear,
-    Node,
     Norm,
     Pool,
     Positions,
     Readout,
     Residual,
 )
-from nfa_kernels.programs.program import Params
-from nfa_kernels.taped import twice_differentiable
+from nfa_kernels.programs.attending import Attending
+from nfa_kernels.programs.maps import Convolution, LinearMap
+from nfa_kernels.programs.normalising import Normalising
+from nfa_kernels.programs.passing import Backward, Flow, Forward, Operations, times
+from nfa_kernels.programs.shaping import Embedded, Flattening, Placed, Pooling, ReadingOut
 
 
-class Pass:
-    """One pass through a graph: the parameters, and the pre-activations z = W h that are asked for.
+class Bending:
+    """An activation with the derivative that this package gives it, also at kinks and where formulas overflow."""
 
-    Args:
-        params: of the stack, as the network computes with them.
-        tapped: numbers of the measured layers whose z is asked for.
-        attention_power: scores are divided by this power of a head's width.
-        is_twice: whether it is to be differentiated twice.
-    """
+    def forward(self, way: Forward, node: Activated, h: Flow) -> tuple[Flow, Tensor | None]:
+        """Keeps the derivative, which shares work with the value; or the value, where it says the derivative."""
+        phi = activation(node.activation, node.slope)
+        if phi.overwriting is not None:
+            value = phi.overwriting(h.values) if h.is_free else phi.function(h.values)
+            return Flow(value), value
+        if not way.keeps:
+            return Flow(phi.function(h.values)), None
+        value, derivative = phi.with_derivative(h.values)
+        return Flow(value), derivative
 
-    def __init__(
-        self,
-        params: Params,
-        tapped: Collection[int] = (),
-        attention_power: float = 0.5,
-        *,
-        is_twice: bool = False,
-    ) -> None:
-        self._params, self._tapped, self.attention_power = params, tapped, attention_power
-        self.is_twice = is_twice
-        self.taps: dict[int, Tensor] = {}
-        """Number of a measured layer -> its z, a tensor of the graph of derivatives."""
-
-    def through(self, nodes: tuple[Node, ...], x: Tensor) -> Tensor:
-        """The output of the last of these layers."""
-        for node in nodes:
-            x = OPERATIONS[type(node)](self, node, x)
-        return x
-
-    def parameter(self, node: Node, index: int) -> Tensor:
-        """(K, rows, columns) the index-th parameter of a layer."""
-        return self._params[node.parameters[index]]
-
-    def tap(self, number: int, z: Tensor) -> Tensor:
-        """Keep z for derivatives if its layer is asked for; derivatives begin at the first that is."""
-        if number not in self._tapped:
-            return z
-        if not z.requires_grad:
-            z = z.detach().requires_grad_()
-        self.taps[number] = z
-        return z
+    def backward(self, way: Backward, node: Activated, kept: Tensor, delta: Flow, *, needed: bool) -> Flow | None:
+        """Times the derivative."""
+        phi, is_image = activation(node.activation, node.slope), len(node.inputs) == 3
+        if phi.overwriting is None:
+            return Flow(times(delta, kept, is_image=is_image), is_free=True)
+        if phi.fused is not None and delta.is_free and delta.values.shape == kept.shape:
+            return Flow(phi.fused(delta.values, kept), is_free=True)
+        return Flow(times(delta, phi.derivative(kept), is_image=is_image), is_free=True)
 
 
-class _Elementwise(torch.autograd.Function):
-    """An activation with the derivative that this package gives it, also at kinks and where formulas overflow.
+class Adding:
+    """x + layers(x)."""
 
-    The derivative is kept in place of z: it shares work with the value, and Jacobians go back once for each output.
-    """
+    def forward(self, way: Forward, node: Residual, h: Flow) -> tuple[Flow, list[Any]]:
+        """Keeps what its layers keep."""
+        inner, kept = way.through(node.layers, Flow(h.values))
+        out = inner.values.add_(h.values) if inner.is_free else h.values + inner.values
+        return Flow(out, is_free=True), kept
 
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, phi: Activation) -> Tensor:
-        value, derivative = phi.with_derivative(z)
-        ctx.save_for_backward(derivative)
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, *deltas: Tensor) -> tuple[Tensor, None]:
-        (derivative,) = ctx.saved_tensors
-        return deltas[0] * derivative, None
-
-
-def _per_feature(vector: Tensor, x: Tensor, axis: int) -> Tensor:
-    """A stack of vectors (K, d, 1) in the shape that acts on axis `axis` of x (K, N, ..)."""
-    shape = [1] * x.ndim
-    shape[0], shape[axis] = vector.shape[:2]
-    return vector.reshape(shape)
+    def backward(self, way: Backward, node: Residual, kept: list[Any], delta: Flow, *, needed: bool) -> Flow | None:
+        """What comes back through its layers, added to what it is given."""
+        inner = way.through(node.layers, kept, Flow(delta.values), needed=needed)
+        if inner is None:
+            return None
+        out = inner.values.add_(delta.values) if inner.is_free else torch.add(delta.values, inner.values)
+        return Flow(out, is_free=True)
 
 
-def _mapped(weight: Tensor, h: Tensor) -> Tensor:
-    """h W^T (K, N, .., out) of h (K, N, .., in) and W (K, out, in), at every position."""
-    return torch.bmm(h.flatten(1, -2), weight.mT).unflatten(1, h.shape[1:-1])
-
-
-def _linear(run: Pass, node: Linear, h: Tensor) -> Tensor:
-    z = run.tap(node.measured[0], _mapped(run.parameter(node, 0), h))
-    return z + _per_feature(run.parameter(node, 1), z, -1) if node.bias else z
-
-
-def _conv(run: Pass, node: Conv, h: Tensor) -> Tensor:
-    z = run.tap(node.measured[0], convolved(node, run.parameter(node, 0), h))
-    return z + _per_feature(run.parameter(node, 1), z, 2) if node.bias else z
-
-
-def convolved(node: Conv, weight: Tensor, h: Tensor) -> Tensor:
-    """W at every patch: (K, N, out, h', w') of h (K, N, c, h, w) and W (K, out, c k k).
-
-    One convolution with a group for each network. Forward and back on one core it takes 0.3 to 0.5 of the time of
-    unfolded patches times W in float64 and 0.03 to 0.7 in float32; only two wide networks in float64 are a quarter
-    slower. A kernel of a single pixel is a product, with nothing to unfold.
-    """
-    if node.kernel == node.stride == 1:
-        return _mapped(weight, h.movedim(2, -1)).movedim(-1, 2)
-    stack, channels = len(weight), node.inputs[0]
-    if node.before or node.after:
-        h = functional.pad(h, (node.before, node.after, node.before, node.after))
-    grouped = h.transpose(0, 1).flatten(1, 2)
-    kernels = weight.reshape(-1, channels, node.kernel, node.kernel)
-    z = functional.conv2d(grouped, kernels, stride=node.stride, groups=stack)
-    return z.unflatten(1, (stack, -1)).transpose(0, 1)
-
-
-def _activated(run: Pass, node: Activated, h: Tensor) -> Tensor:
-    phi = activation(node.activation, node.slope)
-    if run.is_twice:
-        return twice_differentiable(h, phi)
-    return _Elementwise.apply(h, phi) if h.requires_grad else phi.function(h)
-
-
-def _norm(run: Pass, node: Norm, h: Tensor) -> Tensor:
-    axis = 2 if len(node.inputs) == 3 else -1
-    # groups of the features of an image with all its pixels, of a token or vector with its features alone
-    grouped = h.unflatten(axis, (node.groups, -1))
-    grouped = grouped.flatten(3) if axis == 2 else grouped
-    if node.kind == "rms":
-        scaled = grouped * torch.rsqrt(grouped.square().mean(-1, keepdim=True) + node.epsilon)
-    else:
-        scaled = functional.layer_norm(grouped, grouped.shape[-1:], eps=node.epsilon)
-    scaled = scaled.reshape(h.shape) * _per_feature(run.parameter(node, 0), h, axis)
-    return scaled if node.kind == "rms" else scaled + _per_feature(run.parameter(node, 1), h, axis)
-
-
-def _pool(run: Pass, node: Pool, h: Tensor) -> Tensor:
-    if node.size is None:
-        pixels = h.flatten(3)
-        return pixels.mean(-1) if node.kind == "average" else pixels.max(-1).values
-    pooled = functional.avg_pool2d if node.kind == "average" else functional.max_pool2d
-    return pooled(h.flatten(0, 1), node.size).unflatten(0, h.shape[:2])
-
-
-def _flatten(run: Pass, node: Flatten, h: Tensor) -> Tensor:
-    return h.flatten(2)
-
-
-def _residual(run: Pass, node: Residual, h: Tensor) -> Tensor:
-    return h + run.through(node.layers, h)
-
-
-def _attention(run: Pass, node: Attention, h: Tensor) -> Tensor:
-    tokens, width = node.inputs
-    step = 2 if node.bias else 1
-
-    def of(index: int, h: Tensor) -> Tensor:
-        z = run.tap(node.measured[index], _mapped(run.parameter(node, step * index), h))
-        return z + _per_feature(run.parameter(node, step * index + 1), z, -1) if node.bias else z
-
-    query, key, value = (of(index, h).unflatten(-1, (node.heads, -1)).transpose(2, 3) for index in range(3))
-    # scaled before the product: queries are fewer than scores
-    scores = (query * (width // node.heads) ** -run.attention_power) @ key.mT
-    if node.causal:
-        later = torch.ones(tokens, tokens, dtype=torch.bool, device=h.device).triu(1)
-        scores = scores.masked_fill(later, -torch.inf)
-    return of(3, (scores.softmax(-1) @ value).transpose(2, 3).flatten(3))
-
-
-def _embedding(run: Pass, node: Embedding, h: Tensor) -> Tensor:
-    table = run.parameter(node, 0)
-    # gather, unlike an index into all tables laid end to end, cannot read another network's
-    rows = h.long().flatten(1).unsqueeze(-1).expand(-1, -1, table.shape[2])
-    return table.gather(1, rows).unflatten(1, h.shape[1:])
-
-
-def _positions(run: Pass, node: Positions, h: Tensor) -> Tensor:
-    return h + run.parameter(node, 0).unsqueeze(1)
-
-
-def _readout(run: Pass, node: Readout, h: Tensor) -> Tensor:
-    if node.kind == "flatten":
-        return h.flatten(2)
-    return h.mean(2) if node.kind == "mean" else h[:, :, -1]
-
-
-OPERATIONS: dict[type[Node], Callable[[Pass, Any, Tensor], Tensor]] = {
-    Linear: _linear,
-    Conv: _conv,
-    Activated: _activated,
-    Norm: _norm,
-    Pool: _pool,
-    Flatten: _flatten,
-    Residual: _residual,
-    Attention: _attention,
-    Embedding: _embedding,
-    Positions: _positions,
-    Readout: _readout,
+OPERATIONS: Operations = {
+    Linear: LinearMap(),
+    Conv: Convolution(),
+    Activated: Bending(),
+    Norm: Normalising(),
+    Pool: Pooling(),
+    Flatten: Flattening(),
+    Residual: Adding(),
+    Attention: Attending(),
+    Embedding: Embedded(),
+    Positions: Placed(),
+    Readout: ReadingOut(),
 }
-"""Kind of a layer -> (the pass, the layer, what enters it) -> what leaves it."""
+"""Kind of a layer -> what it computes."""

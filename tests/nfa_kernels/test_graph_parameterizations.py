@@ -15,8 +15,8 @@ from nfa_kernels.optimizers import OPTIMIZERS
 from nfa_kernels.optimizers.groups import grouped, init, step
 from nfa_kernels.parameterizations import attention_power
 from nfa_kernels.programs.graph_program import GraphProgram
-from nfa_kernels.programs.operations import Pass
 from nfa_kernels.programs.program import Params
+from nfa_kernels.programs.recorded import Pass
 
 IMAGES, TOKENS, VECTORS = Input((2, 5, 5)), Input((3,), 7), Input((6,))
 RATES = {"gradient": 0.3, "sign": 0.02, "orthogonal": 0.05}

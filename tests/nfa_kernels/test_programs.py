@@ -268,6 +268,19 @@ def test_samples_and_outputs_taken_in_parts_give_the_numbers_of_all_at_once(kind
         torch.testing.assert_close(one, other, **EXACT)
 
 
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_what_second_derivatives_are_taken_of_has_the_same_outputs_and_gradients(kind):
+    of, layers = EVERY_KIND[kind]
+    program = GraphProgram(graph(layers, of, 3))
+    x, params, y = _inputs(of, 2, 5), _params(program, 2), torch.ones(2, 5, 3, dtype=torch.float64)
+    leaves = tuple(part.clone().requires_grad_() for part in params)
+    outputs = program.taped(params).outputs(leaves, x)
+    torch.testing.assert_close(outputs.detach(), program.forward(params, x), **EXACT)
+    recorded = torch.autograd.grad((outputs - y).square().sum() / 10, leaves)
+    for one, other in zip(program.gradients(params, x, y, loss_of("half")), recorded, strict=True):
+        torch.testing.assert_close(one, other, **EXACT)
+
+
 @pytest.mark.parametrize("lanes", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("kind", EVERY_KIND)

@@ -1,0 +1,172 @@
+"""Ways through a graph for all networks of a stack at once: forward, and back from the outputs.
+
+What flows is (K, N, ..) with a sample's shape behind; an image's samples stand last, (K, c, h, w, N), so that patches
+are copied in long runs. On the way back R >= 1 derivatives per sample go together, as R N samples. Every product is
+batched over K, every other operation acts on single numbers, tokens or samples: no network's numbers depend on its
+neighbours'.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+from nfa_kernels.graphs.graph import Graph
+from nfa_kernels.graphs.nodes import Node, Residual
+from nfa_kernels.programs.program import Params
+
+
+class Flow(NamedTuple):
+    """What flows between two layers."""
+
+    values: Tensor
+    is_free: bool = False
+    """Whether nobody else reads it, so that the next layer may write over it."""
+
+
+class Operation(Protocol):
+    """What a kind of layer computes. A layer is `node`; what its `forward` keeps, its `backward` is given."""
+
+    def forward(self, way: "Forward", node: Any, h: Flow) -> tuple[Flow, Any]:
+        """What leaves the layer, and what its way back reads."""
+        ...
+
+    def backward(self, way: "Backward", node: Any, kept: Any, delta: Flow, *, needed: bool) -> Flow | None:
+        """The derivative with respect to what enters the layer, if it is needed; those of its parameters are told."""
+        ...
+
+
+Operations = Mapping[type[Node], Operation]
+Kept = list[Any]
+"""What each of some layers keeps."""
+
+
+class Way:
+    """The parameters, and what every kind of layer computes."""
+
+    def __init__(self, operations: Operations, params: Params, attention_power: float) -> None:
+        self.operations, self.params = operations, params
+        self.attention_power = attention_power
+        """Scores are divided by this power of a head's width."""
+
+    def parameter(self, node: Node, index: int) -> Tensor:
+        """(K, rows, columns) the index-th parameter of a layer."""
+        return self.params[node.parameters[index]]
+
+
+class Forward(Way):
+    """One pass forward."""
+
+    def __init__(self, operations: Operations, params: Params, attention_power: float, *, keeps: bool) -> None:
+        super().__init__(operations, params, attention_power)
+        self.keeps = keeps
+        """Whether a way back follows."""
+
+    def through(self, nodes: tuple[Node, ...], h: Flow) -> tuple[Flow, Kept]:
+        """The output of the last of these layers, and what each of them keeps."""
+        kept: Kept = []
+        for node in nodes:
+            h, own = self.operations[type(node)].forward(self, node, h)
+            if self.keeps:
+                kept.append(own)
+        return h, kept
+
+
+class Backward(Way):
+    """One pass back from derivatives with respect to the outputs."""
+
+    def __init__(
+        self,
+        operations: Operations,
+        params: Params,
+        attention_power: float,
+        wanted: Collection[str],
+        tapped: Collection[int] = (),
+    ) -> None:
+        super().__init__(operations, params, attention_power)
+        self._wanted, self._tapped = wanted, tapped
+        self.is_training = not tapped
+        self.gradients: dict[int, Tensor] = {}
+        """Place of a parameter -> the gradient with respect to it; none where layers are tapped."""
+        self.taps: dict[int, Tensor] = {}
+        """Number of a tapped layer -> derivatives (K, R N P, out) with respect to its z = W h."""
+
+    def through(self, nodes: tuple[Node, ...], kept: Kept, delta: Flow, *, needed: bool) -> Flow | None:
+        """The derivative with respect to what enters the first of these layers, if it is needed.
+
+        While training, what is kept is let go of as soon as it has been read.
+        """
+        is_needed, below = [], needed
+        for node in nodes:
+            is_needed.append(below)
+            below = below or node.path in self._wanted
+        for place in range(len(nodes) - 1, -1, -1):
+            node, own = nodes[place], kept[place]
+            if not is_needed[place] and node.path not in self._wanted:
+                return None
+            if self.is_training:
+                kept[place] = None
+            found = self.operations[type(node)].backward(self, node, own, delta, needed=is_needed[place])
+            if found is None:
+                return None
+            delta = found
+        return delta
+
+    def told(self, node: Node, index: int, gradient: Tensor) -> None:
+        """The gradient with respect to the index-th parameter of a layer."""
+        self.gradients[node.parameters[index]] = gradient
+
+    def tap(self, number: int, delta: Tensor) -> None:
+        """Keep derivatives (K, R N P, out) with respect to a measured layer's z if they are asked for."""
+        if number in self._tapped:
+            self.taps[number] = delta
+
+
+def wanted(graph: Graph, tapped: Collection[int] | None = None) -> frozenset[str]:
+    """Paths of the layers that a way back must reach: with parameters, or with a tapped map in them."""
+    found: set[str] = set()
+
+    def visit(nodes: tuple[Node, ...]) -> bool:
+        reached = False
+        for node in nodes:
+            own = bool(node.parameters) if tapped is None else not set(node.measured).isdisjoint(tapped)
+            inner = isinstance(node, Residual) and visit(node.layers)
+            if own or inner:
+                found.add(node.path)
+                reached = True
+        return reached
+
+    visit(graph.nodes)
+    return frozenset(found)
+
+
+def entering(graph: Graph, x: Tensor) -> Flow:
+    """Inputs (K, N, ..) as they flow."""
+    return Flow(x.movedim(1, -1).contiguous() if len(graph.input.shape) == 3 else x)
+
+
+def times(delta: Flow, kept: Tensor, *, is_image: bool) -> Tensor:
+    """Derivatives of R N samples times a number of each of N samples, written over them where they are free."""
+    values = delta.values
+    if values.shape == kept.shape:
+        return values.mul_(kept) if delta.is_free else values * kept
+    if is_image:
+        return (values.unflatten(-1, (-1, kept.shape[-1])) * kept.unsqueeze(-2)).flatten(-2)
+    return (values.unflatten(1, (-1, kept.shape[1])) * kept.unsqueeze(1)).flatten(1, 2)
+
+
+def rows_of(values: Tensor) -> Tensor:
+    """(K, N P, d) vectors at all positions of all samples, of (K, N, .., d)."""
+    return values.flatten(1, -2)
+
+
+def per_feature(vector: Tensor, values: Tensor, *, is_image: bool) -> Tensor:
+    """A stack of vectors (K, d, 1) in the shape that acts on the features of what flows."""
+    if is_image:
+        return vector.unsqueeze(-1).unsqueeze(-1)
+    return vector.mT.reshape(len(vector), *[1] * (values.ndim - 2), vector.shape[1])
+
+
+def summed(values: Tensor, *, is_image: bool) -> Tensor:
+    """(K, d, 1) sums over all but the features."""
+    return values.sum((2, 3, 4)).unsqueeze(-1) if is_image else rows_of(values).sum(1).unsqueeze(-1)
