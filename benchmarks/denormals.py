@@ -12,7 +12,8 @@ import torch
 from service.grid.canonical import canonical
 from service.grid.trial_settings import TrialSettings
 from workers.blocks import Lane, Stack
-from workers.training import _flushed_denormals, _Run
+from workers.preparing import flushed_denormals
+from workers.training import _Run
 
 LANES, STEPS, TURNS = 64, 10, 8
 
@@ -44,7 +45,7 @@ def main() -> None:
         ("relu", "float32", 1e-20),
     ):
         runs = {"healthy": stack(activation, dtype, 1.0), "one denormal": stack(activation, dtype, scale)}
-        for told, guard in (("as they are", contextlib.nullcontext), ("flushed", _flushed_denormals)):
+        for told, guard in (("as they are", contextlib.nullcontext), ("flushed", flushed_denormals)):
             seconds = dict.fromkeys(runs, math.inf)
             with torch.inference_mode(), guard():
                 for _ in range(TURNS):

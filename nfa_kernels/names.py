@@ -17,6 +17,7 @@ from nfa_kernels.metric_names import (  # noqa: F401 - the one door to every nam
     FamilyMember,
     MetricName,
     alignment_id,
+    definition_of,
     family_member,
 )
 

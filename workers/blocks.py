@@ -18,6 +18,19 @@ class Lane:
     """Where to go on; lanes of a stack all have one, of the same step, or none has."""
     keeps: bool = False
     """Whether its state at its last step is wanted, for a longer trial to go on from."""
+    kept: tuple[tuple[int, bytes], ...] = ()
+    """(step, file) of weights to measure again."""
+    unmeasured: frozenset[int] = frozenset()
+    """Of these steps those at which nothing was measured so far."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """What to measure of weights that were kept."""
+
+    metrics: tuple[str, ...]
+    layers: tuple[int, ...]
+    exponents: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -26,6 +39,8 @@ class Stack:
 
     lanes: tuple[Lane, ...]
     arrays: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    again: Again | None = None
+    """What to measure of the lanes' kept weights, without training."""
 
 
 LAST_STEP, LOSS_BELOW, COLLAPSED, EXPLODED, STUCK = "last_step", "loss_below", "collapsed", "exploded", "stuck"

@@ -14,7 +14,6 @@ from typing import Any
 import ray
 import structlog
 
-from nfa_kernels import names
 from service.errors import StoreUnavailable
 from service.grid.stacking import lanes_per_stack, stack_key
 from service.store import checkpoints, cluster, datasets, ids, kept_states, leases, reports
@@ -23,7 +22,9 @@ from service.store.leases import Leased, Waiting
 from service.store.reports import End, Report
 from service.store.session import Store
 from workers.blocks import Block, Lane, LaneEnd, Stack
+from workers.measuring_again import Measuring, MeasuringAgain
 from workers.pool import Pool, Seat, TrainerDied
+from workers.provenance import provenance_of
 from workers.recovery import INTERRUPTIONS, after_failure, backoff_seconds
 from workers.running import Running, named
 from workers.searches import Searches
@@ -54,8 +55,10 @@ class Dispatcher:
     tally: Tally = field(default_factory=Tally)
     beaten: float = -1e9
     swept: float = -1e9
+    again: MeasuringAgain = field(init=False)
 
     def __post_init__(self) -> None:
+        self.again = MeasuringAgain(self.store, self.pool, self.settings, self.identity, self.watchdog, self.stop)
         self.searches = Searches(self.store, self.settings)
 
     def run(self) -> None:
@@ -95,7 +98,8 @@ class Dispatcher:
             self.pool.replace_dead()
             self._follow()
             cluster.beat(self.store, self.identity, len(self.pool.up()), self._resources())
-            held = [pair for seat in self.pool.busy() for pair in seat.payload.held]
+            self.again.beat()
+            held = [pair for seat in self._training() for pair in seat.payload.held]
             held += [(t.trial_id, t.attempt) for _, trials in self.retries for t in trials]
             self._drop(leases.renew(self.store, held, self.settings.lease_seconds) if held else frozenset())
             self.beaten = now
@@ -105,6 +109,7 @@ class Dispatcher:
                 log.warning("leases_expired", trials=requeued)
             if dropped := kept_states.bound_states(self.store, self.settings.kept_state_bytes):
                 log.info("states_dropped", trials=dropped, next="longer trials of these begin at the beginning")
+            self.again.sweep()
             self.swept = now
 
     def _follow(self) -> None:
@@ -138,7 +143,7 @@ class Dispatcher:
         """Stop every lane of these trials, wherever it is."""
         if not trials:
             return
-        for seat in self.pool.busy():
+        for seat in self._training():
             running: Running = seat.payload
             lanes = running.lanes_of(trials)
             if lanes:
@@ -148,26 +153,37 @@ class Dispatcher:
         self.retries = [(due, tuple(t for t in part if t.trial_id not in trials)) for due, part in self.retries]
         self.retries = [(due, part) for due, part in self.retries if part]
 
+    def _training(self) -> list[Seat]:
+        """Seats that train."""
+        return [seat for seat in self.pool.busy() if isinstance(seat.payload, Running)]
+
     def _fill(self) -> bool:
-        """Give every idle trainer a stack; whether any got one."""
+        """Give every idle trainer a stack, of trials and of kept weights by turns; whether any got one."""
         given, empty = False, set[str]()
         for seat in self.pool.idle():
             if seat.device in empty:
                 continue
-            trials = self._due_retry(seat) or leases.lease_stack(
-                self.store,
-                self.identity,
-                lease_seconds=self.settings.lease_seconds,
-                choose=functools.partial(self._lanes, seat),
-                devices=MAY_HAVE[seat.device],
-                place=_place(seat),
-            )
-            if trials:
-                self._start(seat, tuple(trials))
+            turns = (self._lease, self.again.start) if self.again.was_last else (self.again.start, self._lease)
+            if any(turn(seat) for turn in turns):
                 given = True
             else:
                 empty.add(seat.device)
         return given
+
+    def _lease(self, seat: Seat) -> bool:
+        """Give an idle trainer trials; whether any wait."""
+        trials = self._due_retry(seat) or leases.lease_stack(
+            self.store,
+            self.identity,
+            lease_seconds=self.settings.lease_seconds,
+            choose=functools.partial(self._lanes, seat),
+            devices=MAY_HAVE[seat.device],
+            place=_place(seat),
+        )
+        if trials:
+            self._start(seat, tuple(trials))
+            self.again.was_last = False
+        return bool(trials)
 
     def _due_retry(self, seat: Seat) -> tuple[Leased, ...]:
         now = time.monotonic()
@@ -221,7 +237,10 @@ class Dispatcher:
             else:
                 self._failed(running, item.error, is_final=item.is_final)
             return
-        self._record(seat, item)
+        if isinstance(seat.payload, Measuring):
+            self.again.received(seat, item)
+        else:
+            self._record(seat, item)
 
     def _record(self, seat: Seat, block: Block) -> None:
         """Commit a block under its attempts' numbers; keep trying while the store is away."""
@@ -230,7 +249,7 @@ class Dispatcher:
         self.tally.steps += block.lane_steps
         self.tally.training_seconds += block.training_seconds
         self.tally.measuring_seconds += block.measuring_seconds
-        provenance = self._provenance(seat, running)
+        provenance = self.provenance | provenance_of(running, seat.about or {})
         ends = tuple(
             End(trial.trial_id, end.state, end.step, end.error, provenance | _reached(trial, end))
             for end in block.ended
@@ -281,22 +300,6 @@ class Dispatcher:
                     log.error("stack_dropped", trials=len(report.open), next="its leases run out, then it starts over")
                     return frozenset(report.trials[lane][0] for lane in report.open)
 
-    def _provenance(self, seat: Seat, running: Running) -> dict[str, Any]:
-        """Where and how these trials were trained."""
-        settings, about = running.trials[0].settings, seat.about or {}
-        return {
-            **self.provenance,
-            "kernels": names.NUMERICAL_VERSION,
-            "streams": names.STREAM_VERSION,
-            "torch": about.get("torch"),
-            "device": about.get("device"),
-            "dtype": settings["training"]["dtype"],
-            "host": about.get("host"),
-            "node": about.get("node"),
-            "stack_lanes": len(running.trials),
-            **running.spent(),
-        }
-
     # -- failures ---------------------------------------------------------------------------------------------------
 
     def _kill_overdue(self) -> None:
@@ -307,8 +310,10 @@ class Dispatcher:
             self.tally.trainers_replaced += 1
             self._failed(running, "the trainer stopped answering", is_final=False)
 
-    def _failed(self, running: Running, error: str, *, is_final: bool) -> None:
+    def _failed(self, running: Running | Measuring, error: str, *, is_final: bool) -> None:
         """Split what was running, or judge the trial that was alone."""
+        if isinstance(running, Measuring):
+            return self.again.failed(running, error, is_final=is_final)
         lanes = sorted(running.open)
         if not lanes:
             return
@@ -326,8 +331,10 @@ class Dispatcher:
                 self.tally.stacks_retried += 1
                 self.retries.append((time.monotonic() + delay, again))
 
-    def _interrupted(self, running: Running, error: str) -> None:
+    def _interrupted(self, running: Running | Measuring, error: str) -> None:
         """Try a stack again whose node was lost: whole, later, charged to nobody."""
+        if isinstance(running, Measuring):
+            return self.again.failed(running, error, charge=False)
         again = [trial for trial in running.still if trial.interruptions < INTERRUPTIONS]
         for trial in running.still:
             if trial not in again:
@@ -364,9 +371,10 @@ class Dispatcher:
 
     def _hand_back(self) -> None:
         """Requeue whatever is unfinished, uncharged."""
-        held = [pair for seat in self.pool.busy() for pair in seat.payload.held]
+        held = [pair for seat in self._training() for pair in seat.payload.held]
         held += [(trial.trial_id, trial.attempt) for _, trials in self.retries for trial in trials]
         try:
+            self.again.hand_back()
             if held:
                 leases.release(self.store, held)
                 log.info("handed_back", trials=len(held))

@@ -20,8 +20,8 @@ from nfa_kernels.programs.graph_program import GraphProgram
 from nfa_kernels.programs.measuring import measure_program, program_data
 from service.grid.data_shapes import known_shape
 from workers.motion import Data
-from workers.program_data import ProgramData
-from workers.updates import Owner, weight_decays
+from workers.program_data import ProgramData, program_owners
+from workers.updates import Owner, owners, weight_decays
 
 Arrays = Mapping[str, Any]
 """Arrays of an upload by name; empty where a trial has none."""
@@ -92,6 +92,18 @@ class Network(Protocol):
 
     def named(self, params: Params) -> dict[str, Tensor]:
         """Every parameter (K, ..) by the name and in the shape in which it is kept and can be given."""
+        ...
+
+    def parameters(self, named: Mapping[str, Tensor]) -> Params:
+        """What `named` took apart.
+
+        Raises:
+            ValueError: these are not the network's parameters.
+        """
+        ...
+
+    def owners(self, optimizer: str) -> list[Owner]:
+        """Of every parameter."""
         ...
 
 
@@ -196,6 +208,18 @@ class FullyConnected:
         named = {f"w{layer}": weight for layer, weight in enumerate(weights, 1)}
         return named | {f"b{layer}": bias.squeeze(-1) for layer, bias in enumerate(biases, 1)}
 
+    def parameters(self, named: Mapping[str, Tensor]) -> Params:
+        """Weights, then biases (K, d_l, 1) where the architecture has them."""
+        depth = self.architecture.depth
+        weights = [f"w{layer}" for layer in range(1, depth + 1)]
+        biases = [f"b{layer}" for layer in range(1, depth + 1)] if self.architecture.bias else []
+        _refuse_others(named, [*weights, *biases])
+        return (*(named[name] for name in weights), *(named[name].unsqueeze(-1) for name in biases))
+
+    def owners(self, optimizer: str) -> list[Owner]:
+        """Of every parameter."""
+        return owners(self.architecture, optimizer)
+
 
 class OfGraph:
     """Networks of one graph of layers."""
@@ -269,3 +293,18 @@ class OfGraph:
     def named(self, params: Params) -> dict[str, Tensor]:
         """Every parameter by its layer's name, in torch's own shape."""
         return self.program.named(params)
+
+    def parameters(self, named: Mapping[str, Tensor]) -> Params:
+        """Every parameter as the matrix that the program reads."""
+        _refuse_others(named, [one.name for one in self.program.parameters])
+        return tuple(named[one.name].reshape(-1, *one.matrix) for one in self.program.parameters)
+
+    def owners(self, optimizer: str) -> list[Owner]:
+        """Of every parameter."""
+        return program_owners(self.program, optimizer)
+
+
+def _refuse_others(named: Mapping[str, Tensor], needed: Sequence[str]) -> None:
+    """Refuse parameters that are not the network's."""
+    if set(named) != set(needed):
+        raise ValueError(f"weights: received {', '.join(named)}, needed are {', '.join(needed)}")

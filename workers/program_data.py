@@ -30,7 +30,7 @@ class ProgramData(Data):
     ) -> None:
         self._program, self._loss, self._form = program, loss_of(training["loss"]), x.shape[2:]
         self._x, self._y, self._moments = x.flatten(2).to(dtype), y.to(dtype), None
-        self.parameterization, self.owners = program.parameterization, _owners(program, training["optimizer"])
+        self.parameterization, self.owners = program.parameterization, program_owners(program, training["optimizer"])
         is_batched = "batch_size" in training
         self._batches = (
             Batches(seeds, x.shape[1], training["batch_size"], training["batch_order"]) if is_batched else None
@@ -47,7 +47,7 @@ class ProgramData(Data):
         return self._program.gradients(params, x.unflatten(2, self._form), y, self._loss)
 
 
-def _owners(program: GraphProgram, optimizer: str) -> list[Owner]:
+def program_owners(program: GraphProgram, optimizer: str) -> list[Owner]:
     """Of every parameter: its layer's number, if it is measured, and name; an attention's maps have the whole's too."""
     numbers = {one.name: str(one.number) for one in program.measured}
     found = []

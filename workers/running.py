@@ -7,6 +7,7 @@ from typing import Any
 
 from service.store import ids
 from service.store.leases import Leased
+from service.store.remeasurement_leases import LeasedWeights
 from workers.blocks import Block
 
 _NAMED = 64
@@ -69,7 +70,7 @@ class Running:
         }
 
 
-def named(trials: Sequence[Leased]) -> dict[str, Any]:
+def named(trials: Sequence[Leased] | Sequence[LeasedWeights]) -> dict[str, Any]:
     """What a log line says of trials of one stack: a few by name, for searching, and how many there are."""
     return {
         "experiment": sorted({ids.experiment_id(trial.queued_for) for trial in trials}),

@@ -57,12 +57,16 @@ class Trainer:
         self._stopped: frozenset[int] = frozenset()
 
     def train(self, stack: Stack, block_seconds: float, checkpoint_seconds: float) -> Iterator[Block | Broken]:
-        """Train a stack to its end; the last item is a block with `last` set, or Broken."""
+        """Train a stack to its end, or measure its kept weights; the last item is a block with `last`, or Broken."""
         from workers.checkpoints import CheckpointError  # noqa: PLC0415
+        from workers.remeasuring import remeasure  # noqa: PLC0415
         from workers.training import train  # noqa: PLC0415
 
         self._stopped = frozenset()
         try:
+            if stack.again is not None:
+                yield from remeasure(stack, self._device, stopped=lambda: self._stopped)
+                return
             yield from train(
                 stack,
                 self._device,

@@ -4,26 +4,22 @@ Numbers do not depend on what a trial is stacked with: each lane has its own ran
 data, and divergence and collapse are looked for at fixed steps (measured ones and multiples of 64).
 """
 
-import contextlib
 import math
 import struct
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from nfa_kernels.collapse import has_collapsed
-from nfa_kernels.data import Data as Samples
-from nfa_kernels.data import make_data
 from nfa_kernels.losses import loss_of, loss_targets
-from nfa_kernels.metrics import Measured, Request, needs_initial, needs_kernels
-from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP, LOSS_BELOW, STUCK, Block, Lane, LaneEnd, Stack
+from nfa_kernels.metrics import Measured, Request, needs_initial
+from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP, LOSS_BELOW, STUCK, Block, LaneEnd, Stack
 from workers.checkpoints import MOST_KEPT_BYTES, CheckpointError, pack, unpack
 from workers.kept_weights import KeptWeights, kept_weights
-from workers.motion import CHECK_STEPS, loss_numbers, motion
-from workers.networks import Network, network_of
+from workers.motion import CHECK_STEPS, motion
+from workers.preparing import flushed_denormals, initial_weights, prepared
 from workers.rows import Rows
 
 EXPLODES_TIMES = 1e6
@@ -77,20 +73,10 @@ class _Run:
         self.lanes = list(range(len(stack.lanes)))
         self.block_seconds, self.checkpoint_seconds, self.stopped = block_seconds, checkpoint_seconds, stopped
         dtype = getattr(torch, training["dtype"])
-        data = [_data(lane, stack.arrays) for lane in stack.lanes]
-        x, y, x_test, y_test = (torch.stack(parts).to(device) for parts in zip(*data, strict=True))
-        del data
-        self.network = network_of(settings, x.shape[2:], y.shape[-1])
-        x, x_test = self.network.inputs(x), self.network.inputs(x_test)
-        initial = [_parameters(lane, self.network, stack.arrays) for lane in stack.lanes]
-        weights = tuple(torch.stack(array).to(device) for array in zip(*initial, strict=True))
+        self.network, x, y, numbers, self.data = prepared(stack, device, settings["measure"]["metrics"])
+        weights = initial_weights(stack, self.network, device)
         self.loss_name, self.loss = training["loss"], loss_of(training["loss"])
-        measured = settings["measure"]
-        passes = getattr(torch, measured.get("dtype", "float64"))
-        trainings = [lane.settings["training"] for lane in stack.lanes]
-        numbers = loss_numbers(trainings, y.device)
-        kernels = needs_kernels(tuple(measured["metrics"]))
-        self.data = self.network.measured_data((x, y, x_test, y_test), self.loss_name, numbers, passes, kernels=kernels)
+        measured, trainings = settings["measure"], [lane.settings["training"] for lane in stack.lanes]
         seeds = [lane.seed for lane in stack.lanes]
         y = loss_targets(self.loss_name, y, numbers)
         samples = self.network.training_data(x, y, training, seeds, dtype)
@@ -161,7 +147,7 @@ class _Run:
     def _advance(self, number: int) -> None:
         """Move towards a measured point; return early to look for divergence, to be listened to or to yield a block."""
         started = time.monotonic()
-        with _flushed_denormals():
+        with flushed_denormals():
             while not self.motion.reached(number):
                 self.lane_steps += self.motion.advance(number)
                 now = time.monotonic()
@@ -198,7 +184,7 @@ class _Run:
     def _measure(self, places: Sequence[int], number: int) -> None:
         """Measure the lanes at these places at a point, and end those that are where they end."""
         started, index = time.monotonic(), self._index(places)
-        with _flushed_denormals():
+        with flushed_denormals():
             measured = self._measured(index)
         self.rows.add([self.lanes[place] for place in places], self.motion.step, self.motion.time[index], measured)
         self.measuring_seconds += time.monotonic() - started
@@ -332,28 +318,3 @@ class _Run:
         )
         self._reset()
         return block
-
-
-def _data(lane: Lane, arrays: Mapping[str, Mapping[str, Any]]) -> Samples:
-    settings = dict(lane.settings["data"])
-    if "dataset_id" in settings:
-        settings["arrays"] = arrays[settings.pop("dataset_id")]
-    kind, fixed = settings.pop("kind"), settings.pop("seed", None)
-    return make_data(kind, lane.seed if fixed is None else fixed, **settings)
-
-
-def _parameters(lane: Lane, network: Network, arrays: Mapping[str, Mapping[str, Any]]) -> list[Tensor]:
-    """Parameters of one trial before its first step."""
-    settings = dict(lane.settings["init"])
-    given = arrays[settings.pop("weights_id")] if "weights_id" in settings else {}
-    return network.initial(settings, lane.seed, given)
-
-
-@contextlib.contextmanager
-def _flushed_denormals() -> Generator[None]:
-    """Count denormal numbers as zeros: one network that collapses would slow down its whole stack many times."""
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)

@@ -1,4 +1,4 @@
-"""Cancel, pause, resume, retry, extend, change and delete experiments; add claims to them."""
+"""Cancel, pause, resume, retry, extend, measure, change and delete experiments; add claims to them."""
 
 from dataclasses import asdict
 from typing import Any
@@ -12,13 +12,14 @@ from service.errors import InvalidClaims
 from service.grid.problems import Problems
 from service.questions.claimed_grids import check_claims
 from service.questions.judging import parse_claims
-from service.schemas.changes import Changes, Extension, NewClaims, Retry, Thinning
-from service.schemas.experiments import ExperimentDetail, Extended, Thinned
+from service.schemas.changes import Changes, Extension, Measuring, NewClaims, Retry, Thinning
+from service.schemas.experiments import ExperimentDetail, Extended, RemeasurementBody, Thinned
 from service.schemas.results import Verdicts
 from service.store import claims as claim_store
 from service.store import control
 from service.store.expansions import widen_experiment
 from service.store.experiments import owner_of
+from service.store.remeasurements import measure_again
 from service.store.thinning import thin_experiment
 from service.store.verdicts import judged
 
@@ -70,6 +71,12 @@ def extend(experiment_id: str, body: Extension, store: StoreDep, settings: Setti
     limits = settings.limits, settings.max_queued
     created, shared = widen_experiment(store, experiment_id, body.axes, body.seeds, *limits, steps=body.steps)
     return submitted(created).model_dump() | asdict(shared)
+
+
+@router.post("/measure", summary="Measure kept weights again", response_model=RemeasurementBody)
+def measure(experiment_id: str, body: Measuring, store: StoreDep, settings: SettingsDep) -> dict[str, Any]:
+    """Queue the weights that its ended trials have kept to be measured, without training; a repeat adds nothing."""
+    return asdict(measure_again(store, experiment_id, body.asked(), settings.max_queued))
 
 
 @router.post("/claims", summary="Add claims", response_model=Verdicts)

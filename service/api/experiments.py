@@ -12,10 +12,18 @@ from service.api.grid_bodies import OPENAPI_BODY, BodyDep, GridDep
 from service.grid.shown_networks import shown_networks
 from service.planning.planner import bound
 from service.schemas.bodies import Page
-from service.schemas.experiments import ExperimentBody, ExperimentDetail, Preview, Submitted, TrialCounts
+from service.schemas.experiments import (
+    ExperimentBody,
+    ExperimentDetail,
+    Preview,
+    Remeasurements,
+    Submitted,
+    TrialCounts,
+)
 from service.states import ExperimentState
 from service.store import experiments, submissions
 from service.store.expansions import cost_of
+from service.store.remeasurements import list_remeasurements
 from service.store.rounds import plan_of
 from service.store.session import Store
 from service.store.step_counts import count_steps
@@ -96,6 +104,12 @@ def list_experiments(
 def get_experiment(experiment_id: str, store: StoreDep) -> dict[str, Any]:
     """An experiment with its grid, counts and progress."""
     return detail(store, experiments.get_experiment(store, experiment_id))
+
+
+@router.get("/{experiment_id}/measure", summary="What was asked of kept weights", response_model=Remeasurements)
+def list_measured_again(experiment_id: str, store: StoreDep) -> dict[str, Any]:
+    """Every request to measure its kept weights again, with how far it is."""
+    return {"items": [asdict(one) for one in list_remeasurements(store, experiment_id)]}
 
 
 def detail(store: Store, one: experiments.Experiment) -> dict[str, Any]:

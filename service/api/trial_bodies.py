@@ -67,8 +67,10 @@ def _after(kind: str, cursor: str | None) -> trials.After | None:
 
 def detail_of(store: Store, public_id: str) -> dict[str, Any]:
     """A trial as the API answers it. Raises NotFound."""
-    one = _body(trials.get_trial(store, public_id))
-    return one | {"attempts": [record._asdict() for record in attempts.list_attempts(store, public_id)]}
+    one = trials.get_trial(store, public_id)
+    with_layers = {"layers": {str(number): name for number, name in one.measured_layers.items()}}
+    made = {"attempts": [record._asdict() for record in attempts.list_attempts(store, public_id)]}
+    return _body(one) | with_layers | {"definitions": one.definitions} | made
 
 
 def _body(one: trials.Trial) -> dict[str, Any]:

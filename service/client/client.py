@@ -21,6 +21,7 @@ import polars as pl
 from service.client.calls import joined
 from service.client.datasets import DatasetCalls
 from service.client.grids import Grid, Seeds, body_of
+from service.client.measuring_calls import MeasuringCalls
 from service.client.transport import DEFAULT_URL, Transport, Unreachable
 from service.client.trial_calls import TrialCalls
 from service.questions.tables import long_table, table
@@ -45,7 +46,7 @@ def until_next_look(waited: float, poll_seconds: float) -> float:
     return max(poll_seconds, min(waited / 50, _RARELY_SECONDS))
 
 
-class Client(DatasetCalls, TrialCalls):
+class Client(DatasetCalls, MeasuringCalls, TrialCalls):
     """A service and what can be asked of it.
 
     Args:

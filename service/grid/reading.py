@@ -1,6 +1,6 @@
 """What canonical settings have under a path, also where canonical form leaves it out because it is as it always was."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 LAYERS: Final = "layers"
@@ -81,7 +81,8 @@ def layer_number(document: Mapping[str, Any], layer: int | str) -> int | None:
     return layer if 1 <= layer <= count else None
 
 
-def measured_names(document: Mapping[str, Any]) -> dict[int, str | None]:
-    """Number of each measured layer -> its name."""
+def measured_names(document: Mapping[str, Any], further: Collection[int] = ()) -> dict[int, str | None]:
+    """Number of each measured layer -> its name; of further ones too."""
     named = layer_names(document)
-    return {number: named[number - 1] if named else None for number in document["measure"]["layers"]}
+    numbers = sorted({*document["measure"]["layers"], *further})
+    return {number: named[number - 1] if named else None for number in numbers}

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from service.grid.outline import Seed, Tag
+from service.grid.remeasurement import Remeasuring, read_remeasuring
 from service.schemas.bodies import Request
 
 
@@ -34,6 +35,17 @@ class Extension(Request):
         description="Train longer: every point for so many steps too, more than it has, from where it ended if its "
         "state is kept (training.keep).",
     )
+
+
+class Measuring(Remeasuring, Request):
+    """What to measure of weights that were kept."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _readable(cls, written: Any) -> Any:
+        """What is wrong is told as in grids, with what is allowed."""
+        read_remeasuring(written)
+        return written
 
 
 class NewClaims(Request):

@@ -114,6 +114,41 @@ class Thinned(Body):
     rows: int = Field(description="Rows deleted.")
 
 
+class LeftOutTrials(Body):
+    """Trials that are not measured again, for one reason."""
+
+    count: int
+    trials: list[str] = Field(description="Which; at most a thousand.")
+
+
+class RemeasurementBody(Body):
+    """A request to measure kept weights again, and how far it is."""
+
+    id: str | None = Field(description="null where there was nothing to measure: nothing is stored then.")
+    experiment: str
+    metrics: list[str] = Field(description="Ids under which the numbers are stored.")
+    layers: Any = Field(description="As asked; null: those that each trial measures.")
+    at: Any = Field(description="As asked: all, final, or steps.")
+    definitions: dict[str, int] = Field(description="Metric -> version of the definition that its numbers have.")
+    trials: int = Field(description="Whose kept weights are measured.")
+    counts: dict[str, int] = Field(description="Of these by state: queued, running, completed, failed, cancelled.")
+    left_out: dict[str, LeftOutTrials] = Field(
+        description="Other trials of the experiment: without_weights (they keep none of these steps), without_layers, "
+        "unfinished (not completed or diverged), already (measured, or about to be, for another request)."
+    )
+    replaced: list[str] = Field(
+        description="Metrics whose numbers by an older definition gave way; any other number that is there stays."
+    )
+    errors: list[str] = Field(description="Of trials that failed or were trained again meanwhile; at most twenty.")
+    created_at: datetime | None
+
+
+class Remeasurements(Body):
+    """The requests of an experiment, the oldest first."""
+
+    items: list[RemeasurementBody]
+
+
 class StepCountsBody(Body):
     """Optimiser steps of an experiment's trials."""
 

@@ -52,4 +52,7 @@ class AttemptBody(Body):
 class TrialDetail(TrialBody):
     """A trial with the history of its attempts."""
 
+    definitions: dict[str, int] = Field(
+        {}, description="Metric -> version of the definition that its numbers were measured by last."
+    )
     attempts: list[AttemptBody]

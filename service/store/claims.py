@@ -10,6 +10,7 @@ from service.grid.reading import LAYERS
 from service.store.experiments import Experiment, get_experiment, require
 from service.store.known_settings import settings_of
 from service.store.models import experiment
+from service.store.remeasured import remeasured_in
 from service.store.session import Store
 from service.store.wanting import one_at_a_time
 
@@ -19,9 +20,18 @@ MAX_CLAIMS: Final = 200
 def measured_in(store: Store, public_id: str) -> list[Mapping[str, Any]]:
     """What the trials of an experiment measure, and the names of their layers, once per settings. Raises NotFound."""
     with store.read() as connection:
-        known = settings_of(connection, require(connection, public_id))
+        number = require(connection, public_id)
+        known = settings_of(connection, number)
         columns = [known.column(connection, path) for path in ("measure", LAYERS)]
-    return [{"measure": measure, LAYERS: layers} for measure, layers in zip(*columns, strict=True)]
+        again = remeasured_in(connection, number)
+    found: list[Mapping[str, Any]] = [
+        {"measure": measure, LAYERS: layers} for measure, layers in zip(*columns, strict=True)
+    ]
+    # which of the trials have it, a claim tells by what it is judged on
+    for named in {tuple(layers or ()) for layers in columns[1]} if again.metrics else ():
+        layers = [layer for layer in sorted(again.layers) if not named or layer <= len(named)]
+        found.append({"measure": {"metrics": sorted(again.metrics), "layers": layers}, LAYERS: named})
+    return found
 
 
 def add_claims(store: Store, public_id: str, claims: Sequence[Mapping[str, Any]]) -> Experiment:

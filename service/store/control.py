@@ -20,6 +20,7 @@ from service.store.models import (
     settings,
     trial,
 )
+from service.store.remeasurements import cancel_open, delete_of_trials, forget_experiment
 from service.store.session import Store
 from service.store.submissions import searches
 from service.store.wanting import AS_NEW, one_at_a_time, refuse_long_queue, settle
@@ -28,10 +29,12 @@ from service.store.wanting import AS_NEW, one_at_a_time, refuse_long_queue, sett
 def cancel_experiment(store: Store, public_id: str) -> Experiment:
     """Stop wanting every unfinished trial; those that nobody else wants are cancelled, running ones too.
 
-    What was measured is kept. Raises NotFound.
+    So is the measuring of kept weights for it. What was measured is kept. Raises NotFound.
     """
     with store.write() as connection:
-        _cancel(connection, _begin(connection, public_id))
+        number = _begin(connection, public_id)
+        _cancel(connection, number)
+        cancel_open(connection, number)
     return get_experiment(store, public_id)
 
 
@@ -111,6 +114,7 @@ def delete_experiment(store: Store, public_id: str) -> None:
         connection.execute(delete(experiment_trial).where(experiment_trial.c.experiment_id == number))
         connection.execute(delete(idempotency).where(idempotency.c.experiment_id == number))
         connection.execute(delete(search_round).where(search_round.c.experiment_id == number))
+        forget_experiment(connection, number)
         connection.execute(delete(experiment).where(experiment.c.id == number))
         for start in range(0, len(orphans), _CHUNK):
             delete_trials(connection, orphans[start : start + _CHUNK])
@@ -126,6 +130,7 @@ def delete_trials(connection: Connection, keys: list[int]) -> None:
     of_them = set(connection.scalars(locked))
     for table in (*MEASUREMENT_TABLES, final, attempt, checkpoint, kept_state):
         connection.execute(delete(table).where(table.c.trial_id.in_(keys)))
+    delete_of_trials(connection, keys)
     connection.execute(delete(trial).where(trial.c.id.in_(keys)))
     is_used = select(trial.c.id).where(trial.c.settings_id == settings.c.id).exists()
     connection.execute(delete(settings).where(settings.c.id.in_(of_them), ~is_used))

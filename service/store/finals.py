@@ -19,6 +19,7 @@ from service.store.models import (
     parametrised_measurement,
     trial,
 )
+from service.store.remeasured import remeasured
 
 
 def final_lookup(connection: Connection, members: Select[Any], path: str) -> Mapping[int, Any]:
@@ -99,10 +100,11 @@ def finals_of(connection: Connection, members: Select[Any]) -> dict[int, dict[st
     documents = documents_of(connection, {row.settings_id for row in rows})
     asked = {key: frozenset(document["measure"]["metrics"]) for key, document in documents.items()}
     columns = [*NETWORK_COLUMNS, *LAYER_COLUMNS]
+    again = remeasured(connection, members)
     for row in rows:
-        values = row._mapping
-        measured[row.trial_id] = asked[row.settings_id]
-        found[row.trial_id] = {name: word_of(name, values[name]) for name in columns if name in asked[row.settings_id]}
+        values, own = row._mapping, asked[row.settings_id]
+        measured[row.trial_id] = own = own | again[row.trial_id].metrics if row.trial_id in again else own
+        found[row.trial_id] = {name: word_of(name, values[name]) for name in columns if name in own}
     last = and_(layer_measurement.c.trial_id == trial.c.id, layer_measurement.c.step == trial.c.last_step)
     layers = (
         select(layer_measurement).join(trial, last).where(trial.c.id.in_(members)).order_by(layer_measurement.c.layer)

@@ -1,4 +1,4 @@
-"""Public ids: `e12` for experiments and `t345` for trials, opaque to clients, integers inside."""
+"""Public ids: `e12` for experiments, `t345` for trials, `m6` for requests to measure again; opaque, integers inside."""
 
 import re
 
@@ -15,6 +15,11 @@ def experiment_id(number: int) -> str:
 def trial_id(number: int) -> str:
     """The public id of a trial."""
     return f"t{number}"
+
+
+def remeasurement_id(number: int) -> str:
+    """The public id of a request to measure kept weights again."""
+    return f"m{number}"
 
 
 def experiment_number(public: str) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from sqlalchemy import Connection, delete, insert, select, update
 
 from service.errors import StoreReplaced
-from service.store.models import dispatcher, incarnation, runs, trial
+from service.store.models import dispatcher, incarnation, remeasured_trial, runs, trial
 from service.store.session import Store
 
 
@@ -61,3 +61,5 @@ def begin(connection: Connection) -> None:
     connection.execute(delete(dispatcher))
     # by any dispatcher's next sweep they are queued again
     connection.execute(update(trial).where(runs).values(lease_until=-1.0))
+    measuring = remeasured_trial.c.state == "running"
+    connection.execute(update(remeasured_trial).where(measuring).values(lease_until=-1.0))

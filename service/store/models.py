@@ -56,6 +56,7 @@ def _metric_columns(metrics: tuple[str, ...]) -> list[Column[Any]]:
 
 _WAITS, _RUNS = text("state = 'queued' AND queued_for IS NOT NULL"), text("state = 'running'")
 _BEGINS, _FOLLOWS = text("beginning IS NOT NULL"), text("follows IS NOT NULL")
+_QUEUED = text("state = 'queued'")
 
 settings = _table(
     "settings",
@@ -247,6 +248,55 @@ kept_state = _table(
     # of the content: summed without reading it
     Column("bytes", Key, nullable=False),
     Column("content", LargeBinary, nullable=False),
+)
+
+remeasurement = _table(
+    "remeasurement",
+    Column("id", Key, primary_key=True),
+    # null once the experiment is deleted: what was measured for it stays with trials of other experiments
+    Column("experiment_id", Key, ForeignKey("experiment.id"), index=True),
+    # metrics, layers, exponents, at, and what it left out
+    Column("asked", Json, nullable=False),
+    # of everything equal in it nothing is measured twice
+    Column("digest", Text, nullable=False, index=True),
+    # metric -> version of its definition, which every number measured for it has
+    Column("definitions", Json, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("leased_at", UtcTime),
+    sqlite_autoincrement=True,
+)
+
+remeasured_trial = _table(
+    "remeasured_trial",
+    Column("id", Key, primary_key=True),
+    Column("remeasurement_id", Key, ForeignKey("remeasurement.id"), nullable=False),
+    Column("trial_id", Key, ForeignKey("trial.id"), nullable=False, index=True),
+    # of the trial, when it was asked for: one that was trained again since is another one
+    Column("trial_attempt", Key, nullable=False),
+    Column("steps", Json, nullable=False),
+    Column("stack_key", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    # the fence, as of a trial
+    Column("attempt", Key, nullable=False, server_default=text("0")),
+    Column("failures", Key, nullable=False, server_default=text("0")),
+    Column("stack_limit", Key, nullable=False, server_default=text("0")),
+    Column("owner", Text),
+    Column("lease_until", Real),
+    Column("lease_clock", Text),
+    # metrics whose numbers by an older definition were replaced
+    Column("replaced", Json),
+    Column("error", Text),
+    Column("ended_at", UtcTime),
+    UniqueConstraint("remeasurement_id", "trial_id"),
+    Index(
+        "ix_remeasured_trial_queue",
+        *("remeasurement_id", "stack_key", "id"),
+        sqlite_where=_QUEUED,
+        postgresql_where=_QUEUED,
+    ),
+    Index("ix_remeasured_trial_running", "id", sqlite_where=_RUNS, postgresql_where=_RUNS),
+    sqlite_autoincrement=True,
 )
 
 MEASUREMENT_TABLES = (measurement, layer_measurement, parametrised_measurement, kept_weights)

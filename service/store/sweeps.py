@@ -32,6 +32,7 @@ from service.store.models import (
     measurement,
     parametrised_measurement,
 )
+from service.store.remeasured import remeasured_in
 from service.store.session import Store
 
 Level = Literal["layer", "network"]
@@ -75,8 +76,9 @@ def open_sweep(store: Store, public_id: str, level: Level) -> Sweep:
     with store.read() as connection:
         number = require(connection, public_id)
         axes = connection.scalar(select(experiment.c.axes).where(experiment.c.id == number)) or []
+        again = remeasured_in(connection, number)
     values: dict[str, dict[str, Any]] = {path: {} for path in axes}
-    measured: set[str] = set()
+    measured: set[str] = set(again.metrics)
     is_layer, has_layer_names = level == "layer", False
     for _, documents in _pieces(store, number, _PIECE_TRIALS, None):
         for document in documents.values():

@@ -1,7 +1,7 @@
 """Trials: lists with filter and order, one trial, one trial's series."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import and_, null, or_, select
@@ -30,6 +30,7 @@ from service.store.models import (
     trial,
 )
 from service.store.models import experiment as experiment_table
+from service.store.remeasured import NOTHING, Remeasured, definitions_in, remeasured_of
 from service.store.session import Store
 from service.store.trial_rows import TrialRow, trial_by_key, trials_by_key
 
@@ -43,6 +44,15 @@ class Trial:
 
     row: TrialRow
     final: Mapping[str, Any]
+    definitions: Mapping[str, int] = field(default_factory=dict)
+    """Metric -> version of the definition that its numbers were measured by last; of one trial alone."""
+    again: Remeasured = NOTHING
+    """What was measured again on kept weights; of one trial alone."""
+
+    @property
+    def measured_layers(self) -> dict[int, str | None]:
+        """Number of each measured layer -> its name."""
+        return measured_names(self.row.settings, self.again.layers)
 
 
 class After(NamedTuple):
@@ -123,7 +133,8 @@ def get_trial(store: Store, public_id: str) -> Trial:
         row = trial_by_key(connection, key)
         if row is None:
             raise NotFound(f"no trial {public_id}: GET /experiments/ID/trials lists an experiment's")
-        return Trial(row, finals_of(connection, listed(connection, [key])).get(key, {}))
+        finals = finals_of(connection, listed(connection, [key])).get(key, {})
+        return Trial(row, finals, definitions_in(connection, key), remeasured_of(connection, key))
 
 
 def trial_series(
@@ -139,8 +150,8 @@ def trial_series(
         max_points: thin to so many rows, evenly spread, first and last kept; None for all.
     """
     one = get_trial(store, public_id)
-    number = None if layer is None else _measured_layer(one.row, layer)
-    measured = one.row.settings["measure"]["metrics"]
+    number = None if layer is None else _measured_layer(one, layer)
+    measured = dict.fromkeys([*one.row.settings["measure"]["metrics"], *sorted(one.again.metrics)])
     chosen = [name for name in (metrics or measured) if name in names.METRICS]
     network = [name for name in NETWORK_COLUMNS if name in chosen]
     layered = [name for name in LAYER_COLUMNS if name in chosen] if layer is not None else []
@@ -159,11 +170,11 @@ def trial_series(
     return {name: [values[place] for place in kept] for name, values in columns.items()}
 
 
-def _measured_layer(row: TrialRow, layer: Layer) -> int:
+def _measured_layer(one: Trial, layer: Layer) -> int:
     """The number of a measured layer. Raises NotFound for one that is not."""
-    number = layer_number(row.settings, layer)
-    if number is None or number not in row.settings["measure"]["layers"]:
-        told = ", ".join(f"{one} ({name})" if name else str(one) for one, name in measured_names(row.settings).items())
+    number = layer_number(one.row.settings, layer)
+    if number is None or number not in one.measured_layers:
+        told = ", ".join(f"{at} ({name})" if name else str(at) for at, name in one.measured_layers.items())
         raise NotFound(f"layer {layer} was not measured: {told} were, as the trial's settings say under measure.layers")
     return number
 

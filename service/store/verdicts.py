@@ -1,6 +1,6 @@
 """The verdicts on an experiment's claims, and the rows they are judged on."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +17,7 @@ from service.store.ids import trial_id
 from service.store.keys import listed
 from service.store.layer_names import Layer
 from service.store.members import keys_of
+from service.store.remeasured import remeasured
 from service.store.series import reduced_values, series_of, times_of
 from service.store.session import Store
 from service.store.trial_rows import TrialRow, lookup_of, trials_of
@@ -52,6 +53,7 @@ def _each(store: Store, experiment: str, claims: Sequence[Claim]) -> Iterator[tu
         if not claims:
             return
         rows = trials_of(connection, number)
+        again = {key: one.layers for key, one in remeasured(connection, keys_of([number])).items()}
         finals = _finals(connection, rows, claims)
         numeric = {
             key: {name: value for name, value in values.items() if not isinstance(value, str)}
@@ -60,7 +62,7 @@ def _each(store: Store, experiment: str, claims: Sequence[Claim]) -> Iterator[tu
         needs_times = any(claim.needs_series for claim in claims)
         clock = _clock_of(times_of(connection, keys_of([number]))) if needs_times else None
         for claim in claims:
-            yield claim, _rows_for(connection, number, claim, rows, finals, numeric, clock)
+            yield claim, _rows_for(connection, number, claim, rows, finals, numeric, clock, again)
 
 
 def _finals(connection: Connection, rows: Sequence[TrialRow], claims: Sequence[Claim]) -> dict[int, dict[str, Any]]:
@@ -82,8 +84,9 @@ def _rows_for(
     finals: Mapping[int, Mapping[str, Any]],
     numeric: Mapping[int, Mapping[str, Any]],
     clock: _Clock | None,
+    again: Mapping[int, Collection[int]],
 ) -> list[Row]:
-    layers = _layers_of(claim, rows)
+    layers = _layers_of(claim, rows, again)
     values: dict[int, dict[Layer, float | None]] = {row.id: {} for row in rows}
     series: dict[int, dict[Layer, Series]] = {row.id: {} for row in rows}
     for layer in layers:
@@ -100,7 +103,7 @@ def _rows_for(
             state=row.state,
             lookup=lookup_of(row, finals.get(row.id, {})),
             final=_called(claim, row, numeric.get(row.id, {})),
-            values={layer: values[row.id].get(layer) for layer in _measured(claim, row, layers)},
+            values={layer: values[row.id].get(layer) for layer in _measured(row, layers, again.get(row.id, ()))},
             series=series[row.id],
         )
         for row in rows
@@ -132,16 +135,17 @@ def _timed(frame: pl.DataFrame, clock: _Clock) -> Iterator[tuple[int, Series]]:
         yield int(keys[start]), Series(*(column[start:end] for column in columns))
 
 
-def _layers_of(claim: Claim, rows: Sequence[TrialRow]) -> list[Layer]:
+def _layers_of(claim: Claim, rows: Sequence[TrialRow], again: Mapping[int, Collection[int]]) -> list[Layer]:
+    """Layers that a claim is about; all that some trial measured, or that were measured again, where it says so."""
     if claim.metric in names.NETWORK_METRICS:
         return [0]
     if claim.layer != "all":
         return [claim.layer]
-    return sorted({layer for row in rows for layer in row.settings["measure"]["layers"]})
+    return sorted({layer for row in rows for layer in (*row.settings["measure"]["layers"], *again.get(row.id, ()))})
 
 
-def _measured(claim: Claim, row: TrialRow, layers: Sequence[Layer]) -> list[Layer]:
-    known = row.settings["measure"]["layers"]
+def _measured(row: TrialRow, layers: Sequence[Layer], again: Collection[int]) -> list[Layer]:
+    known = (*row.settings["measure"]["layers"], *again)
     return [layer for layer in layers if layer == 0 or layer_number(row.settings, layer) in known]
 
 

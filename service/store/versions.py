@@ -9,7 +9,8 @@ from sqlalchemy import Integer, and_, cast, func, literal, select
 from service.states import TrialState
 from service.store import incarnation
 from service.store.experiments import require
-from service.store.models import experiment, experiment_trial, trial
+from service.store.models import experiment, experiment_trial, remeasured_trial, trial
+from service.store.remeasured import DONE
 from service.store.session import Store
 from service.store.trial_rows import trial_by_key
 
@@ -53,8 +54,14 @@ def version_of(
             ).one()
             if row[1] and not while_running:
                 return None
+            again = connection.scalar(
+                select(func.count())
+                .select_from(remeasured_trial)
+                .join(experiment_trial, link.trial_id == remeasured_trial.c.trial_id)
+                .where(link.experiment_id == number, remeasured_trial.c.state == DONE)
+            )
             digest = hashlib.sha256(json.dumps([claims, axes, bool(searching), stopped]).encode()).hexdigest()[:16]
-            parts.append(f"{number}:{row[0]}:{row[2]}:{row[3]}:{row[4]}:{row[5]}:{row[1]}:{row[6]}:{digest}")
+            parts.append(f"{number}:{row[0]}:{row[2]}:{row[3]}:{row[4]}:{row[5]}:{row[1]}:{row[6]}:{again}:{digest}")
     return " ".join(parts)
 
 
@@ -62,6 +69,8 @@ def trial_version(store: Store, key: int) -> str | None:
     """The version of what was measured of a trial; None while it is unfinished or where there is none."""
     with store.read() as connection:
         row, life = trial_by_key(connection, key), incarnation.life_of(connection)
+        mine = (remeasured_trial.c.trial_id == key) & (remeasured_trial.c.state == DONE)
+        again = connection.scalar(select(func.count()).select_from(remeasured_trial).where(mine))
     if row is None or row.state in _UNFINISHED:
         return None
-    return f"{life} {key}:{row.attempt}:{row.ended_at}:{row.kept_every}"
+    return f"{life} {key}:{row.attempt}:{row.ended_at}:{row.kept_every}:{again}"

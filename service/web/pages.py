@@ -31,6 +31,7 @@ from service.store.found import asks_for_something, found_by
 from service.store.incarnation import present_life
 from service.store.layer_names import layers_of
 from service.store.neighbours import neighbours
+from service.store.remeasurements import keeps_weights, list_remeasurements
 from service.store.rounds import searched
 from service.store.session import Store
 from service.store.verdicts import judged
@@ -119,6 +120,9 @@ def experiment(
         chosen=chosen,
         wish=wish_of(one, chosen),
         layers=layers_of(store, experiment_id),
+        again=list_remeasurements(store, experiment_id),
+        keeps_weights=keeps_weights(store, experiment_id),
+        measurable=[*names.METRICS],
         figures=KINDS,
         per_trial=PER_TRIAL,
         metrics=list(dict.fromkeys((*SHOWN_METRICS, chosen["metric"]))),

@@ -10,10 +10,12 @@ from service.api.access import ActorDep, require_change
 from service.api.deps import SettingsDep, StoreDep
 from service.errors import InvalidRequest
 from service.grid.document import parse_document
+from service.grid.remeasurement import read_remeasuring
 from service.settings import Settings
 from service.store import control
 from service.store.expansions import widen_experiment
 from service.store.experiments import owner_of
+from service.store.remeasurements import measure_again
 from service.store.session import Store
 from service.web.page_route import PageRoute, form_of
 from service.web.pages import known_action
@@ -25,7 +27,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 async def steer(
     experiment_id: str, action: str, request: Request, store: StoreDep, actor: ActorDep, settings: SettingsDep
 ) -> Response:
-    """Cancel, pause, resume, retry or extend; back to the experiment's page."""
+    """Cancel, pause, resume, retry, extend or measure; back to the experiment's page."""
     form = await form_of(request)
     chosen = known_action(action, _ACTIONS)
     owner = await run_in_threadpool(owner_of, store, experiment_id)
@@ -54,6 +56,24 @@ def _extend(experiment: str, form: dict[str, str], store: Store, settings: Setti
     return widen_experiment(store, experiment, axes, int(seeds), *limits, steps=longer)
 
 
+def _measure(experiment: str, form: dict[str, str], store: Store, settings: Settings) -> Any:
+    written = {name: form.get(name, "").strip() for name in ("metrics", "layers", "at")}
+    body: dict[str, Any] = {"metrics": _listed(written["metrics"]), "at": written["at"] or "all"}
+    if written["layers"]:
+        body["layers"] = _listed(written["layers"])
+    if body["at"] not in ("all", "final"):
+        body["at"] = _listed(body["at"])
+    return measure_again(store, experiment, read_remeasuring(body).asked(), settings.max_queued)
+
+
+def _listed(text: str) -> Any:
+    """A word that stands alone as it is, else a list of names and whole numbers."""
+    if text in ("default", "all", "first"):
+        return text
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    return [int(part) if part.isdecimal() and len(part) < 10 else part for part in parts]
+
+
 _ACTIONS = {
     "cancel": lambda experiment, _form, store, _settings: control.cancel_experiment(store, experiment),
     "pause": lambda experiment, _form, store, _settings: control.pause_experiment(store, experiment),
@@ -62,4 +82,5 @@ _ACTIONS = {
     ),
     "retry": _retry,
     "extend": _extend,
+    "measure": _measure,
 }

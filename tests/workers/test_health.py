@@ -21,7 +21,8 @@ from service.grid.trial_settings import TrialSettings
 from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP, LOSS_BELOW, Lane, Stack
 from workers.kept_weights import decoded
 from workers.motion import Stepping
-from workers.training import _flushed_denormals, _Run, train
+from workers.preparing import flushed_denormals
+from workers.training import _Run, train
 
 DATA = {"samples": 20, "inputs": 5, "outputs": 2, "spectrum": [2, 1]}
 
@@ -168,7 +169,7 @@ def test_no_denormal_number_is_formed_while_a_stack_moves(activation, dtype, sca
             return sum(int(((gradient != 0) & (gradient.abs() < tiny)).sum()) for gradient in found)
 
         assert denormals() > 0, "otherwise this test shows nothing"
-        with _flushed_denormals():
+        with flushed_denormals():
             flushed = denormals()
         assert flushed == 0
         assert denormals() > 0, "and the thread's other work is left alone"

@@ -22,7 +22,10 @@ RULES = {
     OPEN: {"GET /healthz", "GET /readyz", "GET /login", "POST /login", "MOUNT /static/docs", "MOUNT /static/web"},
     SUBMIT: {f"POST {V1}/experiments", f"POST {V1}/datasets", f"DELETE {V1}/datasets/{{dataset_id}}", "POST /submit"},
     OWNER: {
-        *(f"POST {ONE}/{verb}" for verb in ("cancel", "pause", "resume", "retry", "thin", "extend", "claims")),
+        *(
+            f"POST {ONE}/{verb}"
+            for verb in ("cancel", "pause", "resume", "retry", "thin", "extend", "claims", "measure")
+        ),
         f"PATCH {ONE}",
         f"DELETE {ONE}",
         "POST /experiments/{experiment_id}/{action}",
@@ -36,7 +39,9 @@ ALLOWED = {
     SUBMIT: {"other", "owner", "admin"},
     OWNER: {"owner", "admin"},
 }
-BODIES = {"retry": {"which": "failed"}, "thin": {"keep_every": 2}, "extend": {"seeds": 1}, "claims": {"claims": []}}
+BODIES = {"retry": {"which": "failed"}, "thin": {"keep_every": 2}, "extend": {"seeds": 1}, "claims": {"claims": []}} | {
+    "measure": {"metrics": ["pearson"]}
+}
 
 
 def documented(application: Any) -> Iterator[str]:

@@ -1,0 +1,122 @@
+"""POST /experiments/{id}/measure, the client's and the command line's words for it, and its part of the page."""
+
+import pytest
+from nfa_command import nfa
+
+from service.client import Client
+
+TRIAL = {
+    "data": {"samples": 20, "inputs": 4, "outputs": 2, "spectrum": [2, 1]},
+    "network": {"depth": 2, "width": 4},
+    "training": {"steps": 10},
+    "measure": {"points": 3, "weights": [0, 10]},
+}
+GRID = {"name": "kept", "trial": TRIAL, "seeds": 2}
+
+
+@pytest.fixture
+def measure_queue(store):
+    from training_here import measure_everything
+
+    return lambda: measure_everything(store)
+
+
+@pytest.fixture
+def experiment(api, train_queue):
+    one = api.post("/api/v1/experiments", json=GRID).json()["id"]
+    train_queue()
+    return one
+
+
+def test_new_metrics_are_queued_measured_and_answered(api, experiment, measure_queue):
+    asked = {"metrics": ["pearson"], "layers": "all", "at": "final"}
+    answer = api.post(f"/api/v1/experiments/{experiment}/measure", json=asked)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["id"], body["metrics"], body["trials"], body["counts"]["queued"]) == ("m1", ["pearson"], 2, 2)
+    assert body["definitions"] == {"pearson": 1}
+    results = f"/api/v1/experiments/{experiment}/results?metric=pearson&layer=2&agg=count"
+    before = api.get(results)
+    assert before.json()["items"][0]["pearson_count"] == 0
+    measure_queue()
+    after = api.get(results, headers={"If-None-Match": before.headers["ETag"]})
+    assert (after.status_code, after.json()["items"][0]["pearson_count"]) == (200, 2)
+    [listed] = api.get(f"/api/v1/experiments/{experiment}/measure").json()["items"]
+    assert listed["counts"] == {"queued": 0, "running": 0, "completed": 2, "failed": 0, "cancelled": 0}
+    again = api.post(f"/api/v1/experiments/{experiment}/measure", json=asked).json()
+    assert (again["id"], again["left_out"]["already"]) == (None, {"count": 2, "trials": ["t1", "t2"]})
+    trial = api.get("/api/v1/trials/t1").json()
+    assert trial["definitions"]["pearson"] == 1 and set(trial["layers"]) == {"1", "2"}
+    assert "pearson[2]" in trial["final"]
+    assert api.get(f"/api/v1/experiments/{experiment}").json()["state"] == "completed"
+
+
+def test_trials_without_kept_weights_are_listed(api, train_queue):
+    bare = {**GRID, "trial": {**TRIAL, "measure": {"points": 3}}}
+    one = api.post("/api/v1/experiments", json=bare).json()["id"]
+    unfinished = api.post(f"/api/v1/experiments/{one}/measure", json={"metrics": ["pearson"]}).json()
+    assert (unfinished["id"], unfinished["left_out"]["unfinished"]["trials"]) == (None, ["t1", "t2"])
+    train_queue()
+    found = api.post(f"/api/v1/experiments/{one}/measure", json={"metrics": ["pearson"], "at": [10]}).json()
+    assert (found["trials"], found["left_out"]["without_weights"]) == (0, {"count": 2, "trials": ["t1", "t2"]})
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "told"),
+    [
+        ({}, "metrics", "name at least one metric"),
+        ({"metrics": ["pearsn"]}, "metrics[0]", "did you mean pearson?"),
+        ({"metrics": ["pearson"], "at": "last"}, "at", "'all' or 'final'"),
+        ({"metrics": ["pearson"], "at": [3]}, "at", "kept are those of steps 0, 10"),
+        ({"metrics": ["pearson"], "at": [-1]}, "at[0]", "greater than or equal to 0"),
+        ({"metrics": ["pearson"], "layers": [3]}, "layers", "layers 1 to 2"),
+        ({"metrics": ["pearson"], "layers": "last"}, "layers", "'first' or 'all'"),
+        ({"exponents": [-1]}, "exponents[0]", "greater than 0"),
+        ({"metric": ["pearson"]}, "metric", "did you mean metrics?"),
+        ([], "metrics", "valid dictionary"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_what_is_allowed(api, experiment, body, path, told):
+    answer = api.post(f"/api/v1/experiments/{experiment}/measure", json=body)
+    assert answer.status_code == 422
+    problem = answer.json()
+    assert told in problem["detail"]
+    assert problem["errors"][0]["path"] == path
+
+
+def test_an_experiment_that_is_not_there_is_not_found(api):
+    assert api.post("/api/v1/experiments/e9/measure", json={"metrics": ["pearson"]}).status_code == 404
+    assert api.get("/api/v1/experiments/e9/measure").status_code == 404
+
+
+def test_the_client_and_the_command_line_ask_and_wait(port, experiment, measure_queue):
+    address = f"http://127.0.0.1:{port}"
+    with Client(address) as client:
+        done = client.measure(experiment, "pearson", layers=[2], at="final")
+        assert (done.trials, done.left_out["already"].count) == (2, 0)
+        with pytest.raises(TimeoutError, match="are still measured"):
+            client.wait_measured(experiment, timeout_seconds=0.0)
+        measure_queue()
+        assert [one.counts["completed"] for one in client.wait_measured(experiment)] == [2]
+        assert client.measurements("t1", ["pearson"], layer=2)["pearson"].null_count() == 2
+        assert client.results(experiment, metric="pearson", layer=2, agg=["count"])["pearson_count"].to_list() == [2]
+    told = nfa("measure", experiment, "--metric", "gram_norm,alignment@0.3", "--layers", "all", "--url", address)
+    assert told.returncode == 0 and "m2: gram_norm, alignment@0.3 of 2 trials" in told.stdout
+    measure_queue()
+    repeated = nfa("measure", experiment, "--metric", "gram_norm,alignment@0.3", "--layers", "all", "--url", address)
+    assert "2 trials were measured so" in repeated.stdout + repeated.stderr
+    assert "nothing to measure" in repeated.stdout
+    wrong = nfa("measure", experiment, "--metric", "pearsn", "--url", address)
+    assert wrong.returncode == 2 and "pearson" in wrong.stderr
+
+
+def test_the_page_has_a_form_that_measures_and_says_what_was_measured(api, experiment, measure_queue):
+    assert f"{experiment}/measure" in api.get(f"/experiments/{experiment}").text
+    form = {"metrics": "pearson, gram_norm", "layers": "1, 2", "at": "0, 10"}
+    answer = api.post(f"/experiments/{experiment}/measure", data=form, follow_redirects=False)
+    assert answer.status_code == 303
+    measure_queue()
+    page = api.get(f"/experiments/{experiment}").text
+    assert "Measured again" in page and "pearson, gram_norm" in page
+    wrong = api.post(f"/experiments/{experiment}/measure", data={"metrics": "pearsn"})
+    assert wrong.status_code == 422 and "did you mean pearson?" in wrong.text

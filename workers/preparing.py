@@ -1,0 +1,79 @@
+"""What a stack needs before it is trained, or its kept weights are measured: data, networks and initial weights."""
+
+import contextlib
+from collections.abc import Generator, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nfa_kernels.data import Data as Samples
+from nfa_kernels.data import make_data
+from nfa_kernels.measured_data import MeasuredData
+from nfa_kernels.metrics import needs_kernels
+from nfa_kernels.networks import Params
+from workers.blocks import Lane, Stack
+from workers.motion import loss_numbers
+from workers.networks import Network, network_of
+
+
+class Prepared(NamedTuple):
+    """A stack's networks and data, on its device."""
+
+    network: Network
+    x: Tensor
+    """(K, N, ..) inputs to train on, as the network reads them."""
+    y: Tensor
+    """(K, N, C) targets, as the data have them."""
+    loss_numbers: Mapping[str, Tensor]
+    """(K,) by name, what the loss reads beside the targets."""
+    data: MeasuredData
+
+
+def prepared(stack: Stack, device: torch.device, metrics: Iterable[str]) -> Prepared:
+    """The networks and data of a stack, and what these metrics read of them.
+
+    Raises:
+        ValueError: settings that the kernels refuse.
+    """
+    settings = stack.lanes[0].settings
+    samples = [_samples(lane, stack.arrays) for lane in stack.lanes]
+    x, y, x_test, y_test = (torch.stack(parts).to(device) for parts in zip(*samples, strict=True))
+    network = network_of(settings, x.shape[2:], y.shape[-1])
+    x, x_test = network.inputs(x), network.inputs(x_test)
+    passes = getattr(torch, settings["measure"].get("dtype", "float64"))
+    numbers = loss_numbers([lane.settings["training"] for lane in stack.lanes], y.device)
+    kernels, loss = needs_kernels(tuple(metrics)), settings["training"]["loss"]
+    data = network.measured_data((x, y, x_test, y_test), loss, numbers, passes, kernels=kernels)
+    return Prepared(network, x, y, numbers, data)
+
+
+def initial_weights(stack: Stack, network: Network, device: torch.device) -> Params:
+    """Parameters before the first step, each (K, rows, columns) in float64."""
+    initial = [_parameters(lane, network, stack.arrays) for lane in stack.lanes]
+    return tuple(torch.stack(array).to(device) for array in zip(*initial, strict=True))
+
+
+def _samples(lane: Lane, arrays: Mapping[str, Mapping[str, Any]]) -> Samples:
+    settings = dict(lane.settings["data"])
+    if "dataset_id" in settings:
+        settings["arrays"] = arrays[settings.pop("dataset_id")]
+    kind, fixed = settings.pop("kind"), settings.pop("seed", None)
+    return make_data(kind, lane.seed if fixed is None else fixed, **settings)
+
+
+def _parameters(lane: Lane, network: Network, arrays: Mapping[str, Mapping[str, Any]]) -> list[Tensor]:
+    """Parameters of one trial before its first step."""
+    settings = dict(lane.settings["init"])
+    given = arrays[settings.pop("weights_id")] if "weights_id" in settings else {}
+    return network.initial(settings, lane.seed, given)
+
+
+@contextlib.contextmanager
+def flushed_denormals() -> Generator[None]:
+    """Count denormal numbers as zeros: one network that collapses would slow down its whole stack many times."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)

@@ -1,0 +1,31 @@
+"""Where and how trials were trained, as it is kept with them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nfa_kernels import names
+from service.grid.remeasurement import newer_definitions
+from workers.running import Running
+
+
+def provenance_of(running: Running, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a stack's trials.
+
+    Args:
+        running: the stack.
+        about: what its trainer says of itself.
+    """
+    settings = running.trials[0].settings
+    newer = newer_definitions(settings["measure"])
+    return {
+        "kernels": names.NUMERICAL_VERSION,
+        "streams": names.STREAM_VERSION,
+        "torch": about.get("torch"),
+        "device": about.get("device"),
+        "dtype": settings["training"]["dtype"],
+        "host": about.get("host"),
+        "node": about.get("node"),
+        "stack_lanes": len(running.trials),
+        **running.spent(),
+        **({"definitions": newer} if newer else {}),
+    }
