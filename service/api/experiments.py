@@ -80,9 +80,11 @@ def preview(grid: GridDep, store: StoreDep, settings: SettingsDep) -> Preview:
     search = asdict(bound(plan, len(expansion), settings.max_trials)) if plan else None
     axes = {path: list(values) for path, values in expansion.axes.items()}
     networks = [asdict(one) for one in shown_networks((point.settings, point.shape) for point in expansion.points)]
+    derived = {path: list(values) for path, values in expansion.derived.items()}
     ignored = list(expansion.ignored)
     cost = asdict(cost_of(store, expansion))
-    return Preview.model_validate({**cost, "axes": axes, "ignored": ignored, "networks": networks, "search": search})
+    body = {**cost, "axes": axes, "derived": derived, "ignored": ignored, "networks": networks, "search": search}
+    return Preview.model_validate(body)
 
 
 @router.get("", summary="List experiments, newest first", response_model=Page[ExperimentBody])

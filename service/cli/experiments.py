@@ -79,6 +79,8 @@ def _preview(client: Client, body: Grid, *, as_json: bool) -> None:
     for path, values in found.axes.items():
         out.print(f"  {path}: {', '.join(number(value) for value in values)}")
     print_lengths(found)
+    for path, values in found.derived.items():
+        out.print(f"  {path} follows: {', '.join(number(value) for value in values)}")
     for path in found.ignored:
         out.print(f"  not read: {path}")
     for one in found.networks:

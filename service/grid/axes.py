@@ -1,7 +1,7 @@
 """What a grid varies: axes, zip groups and included points, as choices of assignments to dotted paths."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from types import UnionType
@@ -79,11 +79,14 @@ class Table(Sequence[Choice]):
     Args:
         columns: path -> a value for each choice.
         origins: path -> the list in the document that its values came from, and what leads to them in its items.
+        length: how many choices, where no column says it.
     """
 
-    def __init__(self, columns: Mapping[str, Sequence[Any]], origins: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(
+        self, columns: Mapping[str, Sequence[Any]], origins: Mapping[str, tuple[str, str]], length: int = 0
+    ) -> None:
         self.columns, self._origins = columns, origins
-        self._length = len(next(iter(columns.values())))
+        self._length = len(next(iter(columns.values()))) if columns else length
 
     def __len__(self) -> int:
         return self._length
@@ -99,6 +102,11 @@ class Table(Sequence[Choice]):
             raise IndexError(index)
         at = index % self._length
         return tuple([Assignment(path, values[at], self.origin(path, at)) for path, values in self.columns.items()])
+
+    def without(self, paths: Container[str]) -> "Table":
+        """As many choices, which do not set these paths."""
+        left = {path: values for path, values in self.columns.items() if path not in paths}
+        return Table(left, self._origins, self._length)
 
     def origin(self, path: str, index: int) -> str:
         """The place in the document of the value of a choice."""

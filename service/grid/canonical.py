@@ -153,7 +153,7 @@ def _pick(section: Section, fields: tuple[str, ...]) -> dict[str, Any]:
 
 @cache
 def _float_fields(section: type[Section]) -> frozenset[str]:
-    return frozenset(name for name, field in section.model_fields.items() if _holds_float(field.annotation))
+    return frozenset(name for name, field in section.model_fields.items() if holds_float(field.annotation))
 
 
 def plain_numbers(section: type[Section], name: str, values: Sequence[Any]) -> list[Any]:
@@ -164,9 +164,9 @@ def plain_numbers(section: type[Section], name: str, values: Sequence[Any]) -> l
     return list(values)
 
 
-def _holds_float(annotation: Any) -> bool:
+def holds_float(annotation: Any) -> bool:
     """Whether a field's type mentions float anywhere, as in float | None or list[float]."""
-    return annotation is float or any(_holds_float(part) for part in getattr(annotation, "__args__", ()))
+    return annotation is float or any(holds_float(part) for part in getattr(annotation, "__args__", ()))
 
 
 def _plain(value: Any, is_float: bool) -> Any:

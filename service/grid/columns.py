@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from service.grid.axes import Assignment, Factor, Table
-from service.grid.exclusions import token
 from service.grid.fitting import Limits
-from service.grid.free_settings import NONE, UNSAID, Numbers, free_numbers
+from service.grid.free_settings import NONE, Numbers, free_numbers
+from service.grid.tokens import UNSAID, token
 
 
 class Column:

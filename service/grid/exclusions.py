@@ -14,10 +14,12 @@ import numpy as np
 
 from service.errors import InvalidGrid
 from service.grid.axes import Assignment, Choice, Factor, overlap
+from service.grid.derived import Derived
 from service.grid.fields import REFUSED, checked, field_alone
 from service.grid.problems import Problems
 from service.grid.sections import merge_section, value_at
 from service.grid.setting_types import MOST_MADE, expanded
+from service.grid.tokens import token
 
 MAX_LISTED: Final = 1_000_000
 MAX_COMBINED: Final = 100_000
@@ -58,23 +60,27 @@ class Exclusions:
     def __bool__(self) -> bool:
         return self._all != 0
 
-    def dropped(self, blocks: Blocks, factors: Sequence[Factor], problems: Problems) -> np.ndarray:
+    def dropped(self, blocks: Blocks, factors: Sequence[Factor], problems: Problems, derived: Derived) -> np.ndarray:
         """Which points of the product are dropped, (points,) in its order; invalid values that are asked for are noted.
 
         Args:
             blocks: the trial block by section.
             factors: of the product.
             problems: where it is noted.
+            derived: settings that follow from those of factors.
         """
         found = _Found(self._all)
         paths = [factor.paths for factor in factors]
         by_factors: dict[tuple[int, ...], list[str]] = {}
         for path in self._asking:
-            deciding = tuple(index for index, own in enumerate(paths) if any(overlap(one, path) for one in own))
-            by_factors.setdefault(deciding, []).append(path)
+            deciding = {index for index, own in enumerate(paths) if any(overlap(one, path) for one in own)}
+            deciding.update(itertools.chain(*(own for one, own in derived.deciding.items() if overlap(one, path))))
+            by_factors.setdefault(tuple(sorted(deciding)), []).append(path)
         found.narrow(self._left(blocks, [()], by_factors.pop((), ()), problems)[0])
         for index, factor in enumerate(factors):
             asked, choices = by_factors.pop((index,), ()), factor.choices
+            if asked:
+                choices = _following(choices, asked, derived, {index: np.arange(len(choices))})
             found.multiply(self._left(blocks, choices, asked, problems) if asked else None, len(choices))
         lengths = [len(factor.choices) for factor in factors]
         for deciding, asked in by_factors.items():
@@ -83,7 +89,10 @@ class Exclusions:
                 problems.add("exclude", f"{told}: exclude by what these axes set, or take fewer values")
                 problems.raise_as(InvalidGrid)
             together = itertools.product(*(factors[index].choices for index in deciding))
-            left = self._left(blocks, [tuple(itertools.chain(*parts)) for parts in together], asked, problems)
+            every = [tuple(itertools.chain(*parts)) for parts in together]
+            indices = np.unravel_index(np.arange(len(every)), [lengths[index] for index in deciding])
+            every = _following(every, asked, derived, dict(zip(deciding, indices, strict=True)))
+            left = self._left(blocks, every, asked, problems)
             found.select(left, lengths, deciding)
         self.unused.difference_update(found.first_entries())
         return found.is_dropped()
@@ -178,6 +187,21 @@ class _Found:
         return np.array([one != 0 for one in self._sets])[self._numbers]
 
 
+def _following(
+    choices: Sequence[Choice], asked: Iterable[str], derived: Derived, rows: Mapping[int, np.ndarray]
+) -> Sequence[Choice]:
+    """Choices of factors with what follows from them at the paths that are asked for."""
+    own = [
+        path
+        for path, deciding in derived.deciding.items()
+        if deciding and set(deciding) <= set(rows) and any(overlap(path, one) for one in asked)
+    ]
+    if not own:
+        return choices
+    table = derived.table(own, rows, len(choices))
+    return [(*choice, *table[row]) for row, choice in enumerate(choices)]
+
+
 def _numbered(sets: Sequence[int]) -> tuple[np.ndarray, list[int]]:
     """Places of sets among the distinct ones, and these."""
     known: dict[int, int] = {}
@@ -221,14 +245,3 @@ def _meant(value: Any) -> Any:
     with contextlib.suppress(ValueError):
         return expanded(value)
     return value
-
-
-def token(value: Any) -> Hashable:
-    """Equal for settings that are the same: 0 is 0.0, but true is not 1; a mapping is the same as nothing else."""
-    if isinstance(value, bool):
-        return "bool", value
-    if isinstance(value, list | tuple):
-        return "list", tuple(token(one) for one in value)
-    if value is None or isinstance(value, int | float | str):
-        return "plain", value
-    return object()

@@ -6,14 +6,15 @@ once (`building`) and all else a column at a time, so that 100,000 points cost 1
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from service.errors import InvalidGrid
 from service.grid import canonical
-from service.grid.axes import read_factors, read_point, set_paths
+from service.grid.axes import Factor, read_factors, read_point, set_paths
 from service.grid.building import Build
 from service.grid.data_shapes import Arrays
+from service.grid.derived import Derived
 from service.grid.exclusions import Exclusions
 from service.grid.fitting import Limits
 from service.grid.free_settings import free_beside
@@ -40,6 +41,8 @@ class Expansion:
     """Varying path -> its values in order of appearance."""
     ignored: tuple[str, ...]
     """Paths that are set although no point reads them, and `exclude` entries that match nothing."""
+    derived: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Path on no axis that follows from other settings -> its values in order of appearance."""
 
     def __len__(self) -> int:
         return len(self.points) * len(self.seeds)
@@ -78,16 +81,24 @@ def expand(
     factors = read_factors(grid.axes, grid.zip, problems)
     excluded = [read_point(entry, f"exclude[{index}]", problems) for index, entry in enumerate(grid.exclude)]
     included = [read_point(entry, f"include[{index}]", problems) for index, entry in enumerate(grid.include)]
+    varied = [*(factor.paths for factor in factors), list(dict.fromkeys(path for one in included for path, *_ in one))]
+    derived = Derived(blocks, factors, problems)
+    excluded = [derived.constants(choice) for choice in excluded]
+    if included:
+        included = Derived(blocks, [Factor(included)], problems).resolved(included)
+    blocks, factors = derived.without()
     if problems:
         note_sections(blocks, factors, included, problems)
     problems.raise_as(InvalidGrid)
     check_count(factors, len(included), bool(excluded), len(seeds), limits)
     exclusions = Exclusions(excluded)
-    kept = ~exclusions.dropped(blocks, factors, problems) if exclusions else None
+    kept = ~exclusions.dropped(blocks, factors, problems, derived) if exclusions else None
     if kept is not None and (count := int(kept.sum())) > limits.trials_per_experiment:
         too_many(count * len(seeds), limits, problems)
         problems.raise_as(InvalidGrid)
-    product = Product(factors, included, kept, free_beside(set_paths(blocks, factors, included)), limits)
+    free = free_beside({*set_paths(blocks, factors, included), *derived.reads})
+    product = Product(factors, included, derived, varied, kept, free, limits)
+    problems.raise_as(InvalidGrid)
     _check_looks(product.looks(), problems)
     build = Build(blocks, limits, datasets or {}, len(seeds), problems)
     with no_search_for_garbage():
@@ -96,7 +107,9 @@ def expand(
         too_many(len(points) * len(seeds), limits, problems)
     problems.raise_as(InvalidGrid)
     unused = tuple(f"exclude[{index}]" for index in sorted(exclusions.unused))
-    return Expansion(grid, tuple(points.values()), seeds, product.axes(points), _ignored(build) + unused)
+    return Expansion(
+        grid, tuple(points.values()), seeds, product.axes(points), _ignored(build) + unused, product.derived(points)
+    )
 
 
 def _check_looks(looks: int, problems: Problems) -> None:

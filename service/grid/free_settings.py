@@ -14,11 +14,11 @@ import numpy as np
 
 from service.grid.axes import SECTIONS
 from service.grid.canonical import plain_numbers
-from service.grid.exclusions import token
 from service.grid.fields import REFUSED, checked
 from service.grid.fitting import Limits
 from service.grid.network_settings import NetworkSettings
 from service.grid.setting_types import Section
+from service.grid.tokens import UNSAID, token
 from service.grid.trial_settings import TrainingSettings
 
 FREE: Final = frozenset(
@@ -37,8 +37,6 @@ FREE: Final = frozenset(
 
 NONE: Final = 2
 """In the place of the sign of a value that is no free number."""
-UNSAID: Final = object()
-"""In the place of a value where none is given."""
 
 
 class Numbers(NamedTuple):

@@ -80,6 +80,9 @@ class Preview(Body):
         {}, description="New trials that are longer than others and begin at the beginning: why -> how many."
     )
     axes: dict[str, list[Any]] = Field(description="Varying path -> its values.")
+    derived: dict[str, list[Any]] = Field(
+        {}, description="Settings on no axis that follow from others by a formula -> the values they come to."
+    )
     ignored: list[str] = Field(description="Settings given that no trial reads, and exclusions that match nothing.")
     search: PreviewedSearch | None = Field(None, description="Of a grid with refine or seeds: {until: ..}.")
     networks: list[PreviewedNetwork] = Field(

@@ -13,12 +13,12 @@ from nfa_kernels import names
 from service.grid import canonical
 from service.grid.axes import SECTIONS, Assignment, read_factors, read_point
 from service.grid.data_shapes import DataShape, Misfit, data_shape
-from service.grid.exclusions import token
 from service.grid.fitting import Limits, misfits
 from service.grid.problems import Problems
 from service.grid.sections import merge_section, value_at
 from service.grid.setting_types import expanded
 from service.grid.stacking import PER_LANE
+from service.grid.tokens import token
 from service.grid.trial_settings import TrialSettings
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from service.errors import InvalidGrid
 from service.grid.document import JSON_TYPES, MAX_VALUES, YAML_TYPES, parse_document
-from service.grid.exclusions import token
 from service.grid.expansion import expand
 from service.grid.outline import dataset_ids
+from service.grid.tokens import token
 from service.questions.claimed_grids import read_claimed
 
 SECONDS = 2.0
