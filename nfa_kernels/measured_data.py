@@ -32,6 +32,9 @@ class MeasuredData(NamedTuple):
     first_y: Tensor
     """The first samples themselves, with targets as they were given, in float64, for tangent kernels; no rows where
     none was announced."""
+    teacher: Tensor
+    """(K, D, R) orthonormal directions that the teacher's targets depend on, of inputs or of patches, for
+    teacher_overlap; (K, 0, 0) where there is none. See `nfa_kernels.data.teachers`."""
 
     def select(self, lanes: Tensor | slice) -> "MeasuredData":
         """The same for some lanes of the stack."""
@@ -115,7 +118,9 @@ def prepared(
     outputs = torch.zeros_like(y)
     y, y_test = (loss_targets(loss, part, loss_numbers) for part in (y, y_test))
     zero_loss = loss_of(loss).value(outputs, y)
-    return MeasuredData(x, y, x_test, y_test, zero_loss, classified_x, classified_y, first_x, first_y)
+    return MeasuredData(
+        x, y, x_test, y_test, zero_loss, classified_x, classified_y, first_x, first_y, x.new_zeros(len(x), 0, 0)
+    )
 
 
 def checked(inputs: tuple[int, ...], outputs: int, x: Tensor, y: Tensor, suffix: str, at_least: int) -> None:

@@ -17,7 +17,7 @@ class MetricName:
     default: bool = False
     """Measured when `measure.metrics` is `default`; part of the fingerprints of grids that say nothing else."""
     only_named: bool = False
-    """Measured where it is named alone: neither `default` nor `all` asks for what costs more than all others."""
+    """Measured where it is named alone: `all` goes on meaning, and costing, what it does in grids that say so."""
     parametrised: bool = False
     """True for families `name@parameter`, which are stored by name instead of in a column of their own."""
     words: tuple[str, ...] = ()
@@ -28,6 +28,8 @@ class MetricName:
 _NFA = "arXiv:2510.15563"
 _RADHAKRISHNAN = "Radhakrishnan et al. 2024, doi:10.1126/science.adi5639"
 _CORRELATIONS = "arXiv:2402.05271"
+_GROKKING = "arXiv:2407.20199, nmallinar/rfm-grokking"
+_INDEX_MODELS = "arXiv:2202.08658"
 _FACT = "arXiv:2507.05644"
 _EDGE = "arXiv:2103.00065"
 _SILENT = "arXiv:2111.00034"
@@ -157,6 +159,21 @@ METRICS: Final[dict[str, MetricName]] = {
     "pearson_offdiagonal": MetricName(
         "rho over the off-diagonal entries of W_l^T W_l and G_l^a, a = 1/(L-l+1)", "layer", range="[-1, 1]"
     ),
+    "pearson_half": MetricName(
+        "rho(W_l^T W_l, G_l^(1/2)); of layer 1 nfa_corr of the source",
+        "layer",
+        _GROKKING,
+        range="[-1, 1]",
+        only_named=True,
+    ),
+    "pearson_half_zero_diagonal": MetricName(
+        "rho(W_l^T W_l, G_l^(1/2)) after setting both diagonals to 0, which stay among the entries; of layer 1 "
+        "nfa_no_diag_corr of the source",
+        "layer",
+        _GROKKING,
+        range="[-1, 1]",
+        only_named=True,
+    ),
     "nfa_dnfa": MetricName(
         "cos(dW^T dW, G_l), dW = W_l - W_l at step 0; null before the first update",
         "layer",
@@ -213,14 +230,34 @@ METRIC_FAMILIES: Final[dict[str, MetricName]] = {
         range=">= 0",
         parametrised=True,
     ),
+    "gram_agop_subspace@r": MetricName(
+        "|U^T V|_F^2 / r, U and V the eigenvectors of the r largest eigenvalues of W_l^T W_l and G_l, as "
+        "gram_agop_subspace@2; null where one has no such r: a smaller rank, or a tie of the r-th and the next",
+        "layer",
+        range="[0, 1]",
+        parametrised=True,
+    ),
+    "teacher_overlap@r": MetricName(
+        "|V^T T|_F^2 / min(r, R), V as in gram_agop_subspace@r, T (d, R) an orthonormal basis of what the teacher's "
+        "targets depend on: inputs of linear_teacher, single_index, multi_index and sparse_parity, patches of "
+        "conv_teacher; null elsewhere, above the first layer, and where it reads other inputs or patches",
+        "layer",
+        _INDEX_MODELS,
+        range="[0, 1]",
+        parametrised=True,
+    ),
 }
 """Families of metrics by the form of their members' ids; a member is stored by its id."""
 
-_FAMILY_MEMBER = re.compile(r"agop_singular_value@([1-9][0-9]{0,5})|alignment@([0-9.]+(?:e[+-]?[0-9]+)?)")
+COUNTED_FAMILIES: Final = ("agop_singular_value", "gram_agop_subspace", "teacher_overlap")
+"""Families whose parameter is a whole number from 1."""
+_FAMILY_MEMBER = re.compile(
+    rf"(?:{'|'.join(COUNTED_FAMILIES)})@([1-9][0-9]{{0,5}})|alignment@([0-9.]+(?:e[+-]?[0-9]+)?)"
+)
 
 
 class FamilyMember(NamedTuple):
-    """A metric out of a family: `agop_singular_value` with a whole number, or `alignment` with an exponent."""
+    """A metric out of a family: one of `COUNTED_FAMILIES` with a whole number, or `alignment` with an exponent."""
 
     family: str
     parameter: float

@@ -19,7 +19,8 @@ from nfa_kernels.gram import gram_norm, gram_stable_rank
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.networks import Architecture, Params, check_stack
 from nfa_kernels.scaling import in_reach, jointly_scaled
-from nfa_kernels.similarity import pearson, pearson_offdiagonal
+from nfa_kernels.similarity import pearson, pearson_offdiagonal, pearson_zero_diagonal
+from nfa_kernels.subspaces import gram_agop_subspace, teacher_overlap
 from nfa_kernels.tangent_kernel import ntk_movement
 from nfa_kernels.views import LayerView, Needs, NetworkView
 
@@ -111,6 +112,11 @@ def needs_kernels(metrics: tuple[str, ...]) -> bool:
     return not {"ntk_alignment", "ntk_movement"}.isdisjoint(metrics)
 
 
+def needs_teacher(metrics: tuple[str, ...]) -> bool:
+    """Whether some of these metrics read what the teacher's targets depend on."""
+    return any(name.startswith("teacher_overlap@") for name in metrics)
+
+
 def needs(request: Request) -> Needs:
     """What the asked metrics read; none of a layer's without layers.
 
@@ -163,6 +169,12 @@ def _decay_of(layer: LayerView) -> Tensor:
     return decay if decay.ndim == 1 else decay[:, layer.layer - 1]
 
 
+def _overlap_of(layer: LayerView, r: int) -> Tensor:
+    """(K,) with the teacher; NaN of layers that do not read the inputs."""
+    found = teacher_overlap(layer.agop, layer.network.data.teacher, r)
+    return found if layer.reads_inputs else torch.full_like(found, torch.nan)
+
+
 METRICS: dict[str, Callable[[NetworkView], Tensor]] = {
     "train_loss": lambda network: network.train_loss,
     "test_loss": lambda network: network.test_loss,
@@ -193,6 +205,8 @@ LAYER_METRICS: dict[str, Callable[[LayerView], Tensor]] = {
     "agop_rank": lambda layer: layer.agop_rank,
     "pearson": lambda layer: pearson(layer.gram, layer.theory_power),
     "pearson_offdiagonal": lambda layer: pearson_offdiagonal(layer.gram, layer.theory_power),
+    "pearson_half": lambda layer: pearson(layer.gram, layer.root),
+    "pearson_half_zero_diagonal": lambda layer: pearson_zero_diagonal(layer.gram, layer.root),
     "nfa_dnfa": lambda layer: literature.nfa_dnfa(layer.change, layer.agop),
     "nfa_agopfl": lambda layer: literature.nfa_agopfl(layer.change, layer.agop),
     "uc_nfa": lambda layer: literature.uc_nfa(layer.weight, layer.preactivation_factor),
@@ -214,5 +228,7 @@ LAYER_METRICS: dict[str, Callable[[LayerView], Tensor]] = {
 FAMILIES: dict[str, Callable[[LayerView, float], Tensor]] = {
     "alignment": lambda layer, exponent: pair_alignment(layer.pair, exponent),
     "agop_singular_value": lambda layer, index: layer.agop.singular_value(int(index)),
+    "gram_agop_subspace": lambda layer, r: gram_agop_subspace(layer.gram_spectrum, layer.agop, int(r)),
+    "teacher_overlap": lambda layer, r: _overlap_of(layer, int(r)),
 }
 """Families of layer metrics: name before the @ -> (K,) float64 at a parameter."""

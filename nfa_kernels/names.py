@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
 from nfa_kernels.metric_names import (  # noqa: F401 - the one door to every name
+    COUNTED_FAMILIES,
     DEFAULT_METRICS,
     LAYER_METRICS,
     METRIC_FAMILIES,

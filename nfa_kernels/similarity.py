@@ -39,6 +39,20 @@ def pearson_offdiagonal(left: Tensor, right: Tensor) -> Tensor:
     return _correlation(left[:, off], right[:, off])
 
 
+def pearson_zero_diagonal(left: Tensor, right: Tensor) -> Tensor:
+    """`pearson` after setting both diagonals to 0, which stay among the entries, (K,). Source: nmallinar/rfm-grokking.
+
+    Raises:
+        ValueError: the shapes differ, or are not stacks of matrices.
+    """
+    _check(left, right)
+    on = torch.eye(left.shape[-2], left.shape[-1], dtype=torch.bool, device=left.device)
+    # a diagonal that is no number is one of a lane that is none
+    numbers = (left + right).diagonal(dim1=1, dim2=2).isfinite().all(-1)
+    found = pearson(left.masked_fill(on, 0), right.masked_fill(on, 0))
+    return torch.where(numbers, found, torch.nan)
+
+
 def _correlation(left: Tensor, right: Tensor) -> Tensor:
     return _cosine(_centred(left), _centred(right))
 

@@ -18,7 +18,7 @@ from nfa_kernels.losses import loss_of
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.networks import Architecture, Params, forward, gradients_and_loss
 from nfa_kernels.scaling import are_within, is_rounded, largest_entry, layers_scaled, smallest_exact, unit_scaled
-from nfa_kernels.spectra import Spectrum
+from nfa_kernels.spectra import Spectrum, spectrum
 from nfa_kernels.tangent_kernel import Kernel, fully_connected_kernel, ntk_alignment
 from nfa_kernels.taped import Taped, taped
 
@@ -345,6 +345,21 @@ class LayerView:
     def theory_power(self) -> Tensor:
         """(K, D, D) G_l^a at the theory's exponent a = 1/(L-l+1), up to a factor."""
         return self.agop.relative_matrix(self.theory_exponent)
+
+    @cached_property
+    def root(self) -> Tensor:
+        """(K, D, D) G_l^(1/2), up to a factor."""
+        return self.agop.relative_matrix(0.5)
+
+    @cached_property
+    def gram_spectrum(self) -> Spectrum:
+        """Spectrum of W^T W."""
+        return spectrum(self.weight)
+
+    @property
+    def reads_inputs(self) -> bool:
+        """Whether what enters the layer is the network's input, or patches of it."""
+        return self.layer == 1
 
     @cached_property
     def change(self) -> Tensor:

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from nfa_kernels.data import Data as Samples
 from nfa_kernels.data import make_data
+from nfa_kernels.data.teachers import stacked_directions, teacher_directions
 from nfa_kernels.measured_data import MeasuredData
-from nfa_kernels.metrics import needs_kernels
+from nfa_kernels.metrics import needs_kernels, needs_teacher
 from nfa_kernels.networks import Params
 from workers.blocks import Lane, Stack
 from workers.motion import loss_numbers
@@ -36,15 +37,17 @@ def prepared(stack: Stack, device: torch.device, metrics: Iterable[str]) -> Prep
     Raises:
         ValueError: settings that the kernels refuse.
     """
-    settings = stack.lanes[0].settings
+    settings, metrics = stack.lanes[0].settings, tuple(metrics)
     samples = [_samples(lane, stack.arrays) for lane in stack.lanes]
     x, y, x_test, y_test = (torch.stack(parts).to(device) for parts in zip(*samples, strict=True))
     network = network_of(settings, x.shape[2:], y.shape[-1])
     x, x_test = network.inputs(x), network.inputs(x_test)
     passes = getattr(torch, settings["measure"].get("dtype", "float64"))
     numbers = loss_numbers([lane.settings["training"] for lane in stack.lanes], y.device)
-    kernels, loss = needs_kernels(tuple(metrics)), settings["training"]["loss"]
+    kernels, loss = needs_kernels(metrics), settings["training"]["loss"]
     data = network.measured_data((x, y, x_test, y_test), loss, numbers, passes, kernels=kernels)
+    if needs_teacher(metrics):
+        data = data._replace(teacher=stacked_directions([_directions(lane) for lane in stack.lanes]).to(device))
     return Prepared(network, x, y, numbers, data)
 
 
@@ -60,6 +63,13 @@ def _samples(lane: Lane, arrays: Mapping[str, Mapping[str, Any]]) -> Samples:
         settings["arrays"] = arrays[settings.pop("dataset_id")]
     kind, fixed = settings.pop("kind"), settings.pop("seed", None)
     return make_data(kind, lane.seed if fixed is None else fixed, **settings)
+
+
+def _directions(lane: Lane) -> Tensor:
+    """(D, R) what the targets of one trial depend on."""
+    settings = dict(lane.settings["data"])
+    kind, fixed = settings.pop("kind"), settings.pop("seed", None)
+    return teacher_directions(kind, lane.seed if fixed is None else fixed, **settings)
 
 
 def _parameters(lane: Lane, network: Network, arrays: Mapping[str, Mapping[str, Any]]) -> list[Tensor]:

@@ -31,7 +31,7 @@ def single_index(
     Raises:
         ValueError: no samples, or an unknown link.
     """
-    direction = haar_columns(inputs, 1, stream("teacher", seed))
+    direction = frame(inputs, 1, stream("teacher", seed))
     function = link_function(link)
     return _drawn(seed, samples, test_samples, inputs, noise, lambda x: function(x @ direction), 1)
 
@@ -52,11 +52,16 @@ def multi_index(
         ValueError: no samples, an unknown link, or more directions than inputs.
     """
     generator = stream("teacher", seed)
-    frame = haar_columns(inputs, directions, generator)
+    along = frame(inputs, directions, generator)
     mixing = normal((outputs, directions), generator) / directions**0.5
     return _drawn(
-        seed, samples, test_samples, inputs, noise, lambda x: link_function(link)(x @ frame) @ mixing.mT, outputs
+        seed, samples, test_samples, inputs, noise, lambda x: link_function(link)(x @ along) @ mixing.mT, outputs
     )
+
+
+def frame(inputs: int, directions: int, generator: torch.Generator) -> Tensor:
+    """U (D, r): the directions, the first that the stream `teacher` draws."""
+    return haar_columns(inputs, directions, generator)
 
 
 def _drawn(

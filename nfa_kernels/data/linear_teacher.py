@@ -35,8 +35,7 @@ def linear_teacher(
         raise ValueError(
             f"spectrum: received {len(spectrum)} values, at most min(inputs, outputs) = {min(inputs, outputs)}"
         )
-    generator = stream("teacher", seed)
-    u, v = haar_columns(outputs, len(spectrum), generator), haar_columns(inputs, len(spectrum), generator)
+    u, v = frames(seed, inputs, outputs, len(spectrum))
     teacher = u * torch.tensor(list(spectrum), dtype=torch.float64) @ v.mT
     x = _inputs(normal((samples, inputs), stream("data", seed)), covariance, whiten=True)
     y = x @ teacher.mT + noise * normal((samples, outputs), stream("noise", seed))
@@ -44,6 +43,12 @@ def linear_teacher(
     x_test = _inputs(normal((test_samples, inputs), generator), covariance, whiten=False)
     y_test = x_test @ teacher.mT + noise * normal((test_samples, outputs), generator)
     return Data(x, y, x_test, y_test)
+
+
+def frames(seed: int, inputs: int, outputs: int, rank: int) -> tuple[Tensor, Tensor]:
+    """U (C, R) and V (D, R): the teacher's singular vectors."""
+    generator = stream("teacher", seed)
+    return haar_columns(outputs, rank, generator), haar_columns(inputs, rank, generator)
 
 
 def _inputs(x: Tensor, covariance: str | Sequence[float], *, whiten: bool) -> Tensor:

@@ -21,9 +21,14 @@ def sparse_parity(seed: int, samples: int = 200, inputs: int = 10, order: int = 
         raise ValueError(f"samples: received {samples}, at least 1 is needed")
     if not 1 <= order <= inputs:
         raise ValueError(f"order: received {order}, allowed are 1 .. inputs = {inputs}")
-    chosen = torch.randperm(inputs, generator=stream("teacher", seed))[:order]
+    chosen = coordinates(seed, inputs, order)
     x, x_test = _signs(samples, inputs, "data", seed), _signs(test_samples, inputs, "test", seed)
     return Data(x, x[:, chosen].prod(1, keepdim=True), x_test, x_test[:, chosen].prod(1, keepdim=True))
+
+
+def coordinates(seed: int, inputs: int, order: int) -> Tensor:
+    """Which coordinates the target is a product of."""
+    return torch.randperm(inputs, generator=stream("teacher", seed))[:order]
 
 
 def _signs(rows: int, columns: int, purpose: str, seed: int) -> Tensor:

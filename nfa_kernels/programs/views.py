@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nfa_kernels.balance import Imbalance, imbalance, layer_imbalance
 from nfa_kernels.classification import log_gain, without_zeros
-from nfa_kernels.graphs.nodes import Activated
+from nfa_kernels.graphs.nodes import Activated, Conv, Linear
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.programs.graph_program import GraphProgram
 from nfa_kernels.programs.program import Params, Tapped
@@ -167,6 +167,7 @@ class ProgramLayerView(LayerView):
     """One measured layer of a stack of graphs at one step."""
 
     def __init__(self, network: ProgramView, layer: int) -> None:
+        self._begins = isinstance(network.program.graph.nodes[0], Linear | Conv)
         program = network.program
         self.measured = program.measured[layer - 1]
         exponent = 1 / self.measured.above
@@ -185,3 +186,8 @@ class ProgramLayerView(LayerView):
         reader, weight = self.measured.next, self.weight
         weights = (weight,) if reader is None else (weight, self.network.weight(reader))
         return layer_imbalance(weights, 1)
+
+    @property
+    def reads_inputs(self) -> bool:
+        """Of the first map where nothing stands before it."""
+        return self.layer == 1 and self._begins

@@ -162,8 +162,8 @@ class MeasureSettings(Section):
     )
     metrics: Literal["default", "all"] | Annotated[list[MetricId], Field(fail_fast=True)] = Field(
         "default",
-        description="default, all, or a list of ids; families as agop_singular_value@1. Costly ones, as sharpness, are "
-        "measured where they are named alone.",
+        description="default, all, or a list of ids; families as agop_singular_value@1. Some, as sharpness, which is "
+        "costly, are measured where they are named alone.",
     )
     exponents: Annotated[PositiveList, Ranges] = Field([], max_length=256, description="For alignment@a.")
     weights: Annotated[StepList, WholeRanges] = Field([], max_length=64, description="Steps whose weights to keep.")
@@ -187,10 +187,14 @@ class MeasureSettings(Section):
             return [name for name, metric in names.METRICS.items() if not metric.only_named]
         chosen = names.DEFAULT_METRICS if self.metrics == "default" else (*ALWAYS_MEASURED, *self.metrics)
         members = {member for name in self.metrics if (member := names.family_member(name))}
-        indices = sorted(int(index) for family, index in members if family == "agop_singular_value")
+        counted = sorted(
+            (names.COUNTED_FAMILIES.index(family), int(number))
+            for family, number in members
+            if family in names.COUNTED_FAMILIES
+        )
         return [
             *(name for name in names.METRICS if name in chosen),
-            *(f"agop_singular_value@{index}" for index in indices),
+            *(f"{names.COUNTED_FAMILIES[place]}@{number}" for place, number in counted),
         ]
 
     @property

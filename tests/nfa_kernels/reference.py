@@ -140,6 +140,9 @@ def further_layer_metrics(
     found = {
         "pearson": correlation(gram, root),
         "pearson_offdiagonal": correlation(gram[off], root[off]),
+        "pearson_half": correlation(gram, power(values, vectors, 0.5)),
+        "pearson_half_zero_diagonal": correlation(*(part * off for part in (gram, power(values, vectors, 0.5)))),
+        "gram_agop_subspace@2": subspace_overlap(gram, whole, 2),
         "nfa_dnfa": cosine(change.T @ change, whole),
         "nfa_agopfl": correlation(change.T @ change, power(values, vectors, 0.5)),
         "uc_nfa": correlation(gram, weight.T @ outer @ weight),
@@ -155,6 +158,19 @@ def further_layer_metrics(
     if layer < depth:
         found["layer_imbalance"] = float(np.linalg.norm(weights[layer].T @ weights[layer] - weight @ weight.T))
     return found
+
+
+def subspace_overlap(left: Array, right: Array, r: int) -> float:
+    """Mean squared cosine of the principal angles between the leading eigenspaces of two matrices."""
+    leading = [np.linalg.eigh(matrix)[1][:, -r:] for matrix in (left, right)]
+    cosines = np.linalg.svd(leading[0].T @ leading[1], compute_uv=False)
+    return float(np.mean(cosines**2))
+
+
+def subspace_overlap_with(matrix: Array, basis: Array, r: int) -> float:
+    """The same with the space of an orthonormal basis, over as many angles as the smaller space has."""
+    cosines = np.linalg.svd(np.linalg.eigh(matrix)[1][:, -r:].T @ basis, compute_uv=False)
+    return float(np.sum(cosines**2) / min(r, basis.shape[1]))
 
 
 def fact_per_sample(weights: Sequence[Array], xs: Array, ys: Array, activation: str, decay: float, layer: int) -> Array:

@@ -12,7 +12,8 @@ from nfa_kernels.measured_data import measured_data
 from nfa_kernels.metrics import FAMILIES, LAYER_METRICS, METRICS, Request, measure
 from nfa_kernels.networks import Architecture
 
-EVERYTHING = Request((*names.METRICS, "agop_singular_value@1", "agop_singular_value@2"), (1, 2, 3), (0.25, 2.0))
+FAMILIES_ASKED = ("agop_singular_value@1", "agop_singular_value@2", "gram_agop_subspace@2", "teacher_overlap@2")
+EVERYTHING = Request((*names.METRICS, *FAMILIES_ASKED), (1, 2, 3), (0.25, 2.0))
 
 
 def _prepared(architecture, x, y, loss="half"):

@@ -18,7 +18,7 @@ from nfa_kernels.networks import Architecture
 from nfa_kernels.programs.graph_program import GraphProgram
 from nfa_kernels.programs.measuring import measure_program, program_data
 
-EVERYTHING = (*names.METRICS, "agop_singular_value@2")
+EVERYTHING = (*names.METRICS, "agop_singular_value@2", "gram_agop_subspace@1")
 
 
 def _named(measured: Measured) -> dict[str, torch.Tensor]:

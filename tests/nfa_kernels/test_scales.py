@@ -13,7 +13,7 @@ SCALES = (1e-150, 1e-120, 1e-103, 1e-81, 1e-75, 1e-60, 1e60, 1e75, 1e81, 1e103, 
 OF_LAYERS = (
     *("alignment", "alignment_half", "alignment_one", "best_alignment", "best_exponent", "null_floor", "agop_rank"),
     *("pearson", "pearson_offdiagonal", "nfa_dnfa", "nfa_agopfl", "uc_nfa", "c_nfa", "fact_alignment"),
-    *("gram_stable_rank", "agop_stable_rank"),
+    *("gram_stable_rank", "agop_stable_rank", "pearson_half", "pearson_half_zero_diagonal"),
 )
 OF_NETWORK = ("imbalance_relative", "ntk_alignment", "ntk_movement")
 HOMOGENEOUS = ("linear", "relu", "leaky_relu")
