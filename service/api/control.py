@@ -62,14 +62,15 @@ def thin(experiment_id: str, body: Thinning, store: StoreDep) -> dict[str, Any]:
     return asdict(thin_experiment(store, experiment_id, body.keep_every))
 
 
-@router.post("/extend", summary="Add axis values, seeds or steps", response_model=Extended)
+@router.post("/extend", summary="Add axis values, seeds, sampled points or steps", response_model=Extended)
 def extend(experiment_id: str, body: Extension, store: StoreDep, settings: SettingsDep) -> dict[str, Any]:
     """Widen its grid to the union of its own and the given values, seeds and length; only what is new is run.
 
     Trials that are longer than others go on from where these end, if their state is kept.
     """
     limits = settings.limits, settings.max_queued
-    created, shared = widen_experiment(store, experiment_id, body.axes, body.seeds, *limits, steps=body.steps)
+    further = {"steps": body.steps, "sample": body.sample}
+    created, shared = widen_experiment(store, experiment_id, body.axes, body.seeds, *limits, **further)
     return submitted(created).model_dump() | asdict(shared)
 
 

@@ -14,7 +14,7 @@ from service.questions.tables import long_table, table
 from service.schemas.bodies import Page
 from service.schemas.results import Curve, Phase, PoolingBody, ResultRow, Verdicts
 from service.store import curves, phase, pooling, results
-from service.store.experiments import get_experiment, get_summary
+from service.store.experiments import get_experiment, grouping_axes
 from service.store.session import Store
 from service.store.verdicts import judged
 from service.store.versions import version_of
@@ -183,8 +183,8 @@ def _others(also: str | None) -> list[str]:
 
 
 def _axes(store: Store, experiments: list[str]) -> list[str]:
-    """The paths that vary in any of the experiments."""
-    return list(dict.fromkeys(path for one in experiments for path in get_summary(store, one).axes))
+    """The paths that vary in any of the experiments, but those whose values are drawn: each would be a group."""
+    return list(dict.fromkeys(path for one in experiments for path in grouping_axes(store, one)))
 
 
 def _one_path(given: str | None, name: str, axes: list[str]) -> str:

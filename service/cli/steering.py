@@ -54,14 +54,15 @@ def extend(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Train longer: so many steps, from where trials ended if they keep it.")
     ] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="So many sampled points, more than it has.")] = None,
     url: Url = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add axis values, seeds or steps to an experiment; only what is new runs."""
+    """Add axis values, seeds, sampled points or steps to an experiment; only what is new runs."""
     axes = dict(_read_axis(one) for one in axis or [])
     with connect(url, token) as client:
-        submitted = client.extend(experiment, axes, _read_seeds(seeds), steps=steps)
+        submitted = client.extend(experiment, axes, _read_seeds(seeds), steps=steps, sample=sample)
     if as_json:
         print_json(submitted)
     else:

@@ -346,16 +346,20 @@ class Client(DatasetCalls, MeasuringCalls, TrialCalls):
         seeds: Seeds = 0,
         *,
         steps: int | None = None,
+        sample: int | None = None,
     ) -> Extended:
-        """Add axis values and seeds to its grid, or a length; only what is new runs.
+        """Add axis values, seeds and sampled points to its grid, or a length; only what is new runs.
 
         Args:
             experiment: its id.
             axes: path -> further values.
             seeds: n for 0 .. n-1, or a list.
             steps: train every point for so many steps too, from where it ended if its state is kept (training.keep).
+            sample: so many sampled points, more than it has.
         """
-        body = {"axes": dict(axes or {}), "seeds": seeds} | ({} if steps is None else {"steps": steps})
+        further = {"steps": steps, "sample": sample}
+        body = {"axes": dict(axes or {}), "seeds": seeds}
+        body |= {name: value for name, value in further.items() if value is not None}
         return Extended.model_validate(self._send("POST", f"/experiments/{experiment}/extend", body))
 
     def thin(self, experiment: str, keep_every: int) -> Thinned:

@@ -153,7 +153,7 @@ def read_factors(axes: Mapping[str, Any], zips: Sequence[Any], problems: Problem
         factor = _read_group(group, f"zip[{number}]", problems)
         if factor is not None:
             factors.append(factor)
-    _check_once(factors, problems)
+    check_once(factors, problems)
     return factors
 
 
@@ -168,7 +168,7 @@ def read_point(written: Any, origin: str, problems: Problems) -> Choice:
         part
         for path, value in written.items()
         if not problems.full
-        if _check_path(path, f"{origin}.{path}", problems)
+        if check_axis_path(path, f"{origin}.{path}", problems)
         if _check_mapping(path, value, f"{origin}.{path}", problems)
         for part in flattened(path, value, f"{origin}.{path}")
     )
@@ -190,11 +190,11 @@ def axis_values(path: str, written: Any) -> Any:
         ValueError: a range that is none.
     """
     values = spaced(written)
-    return values if values is written or not _is_whole(path) else whole_numbers(values)
+    return values if values is written or not is_whole(path) else whole_numbers(values)
 
 
 @cache
-def _is_whole(path: str) -> bool:
+def is_whole(path: str) -> bool:
     """Whether a setting is a whole number, or null or a list in its place."""
     section, _, name = path.partition(".")
     field = SECTIONS[section].model_fields.get(name)
@@ -251,7 +251,7 @@ def _read_group(group: Any, origin: str, problems: Problems) -> Factor | None:
 
 def _choices(path: str, written: Any, origin: str, problems: Problems) -> Sequence[Choice]:
     """The values of one path, each as the assignments it makes; empty after noting what is wrong."""
-    if not _check_path(path, origin, problems):
+    if not check_axis_path(path, origin, problems):
         return []
     try:
         values = axis_values(path, written)
@@ -286,7 +286,7 @@ def _as_table(origin: str, choices: list[Choice]) -> Sequence[Choice]:
     return Table(columns, {part.path: (origin, part.origin[start:]) for part in choices[0]})
 
 
-def _check_path(path: str, origin: str, problems: Problems) -> bool:
+def check_axis_path(path: str, origin: str, problems: Problems) -> bool:
     """Whether the path leads into the settings of a trial."""
     if is_path(path):
         return True
@@ -302,7 +302,7 @@ def _check_mapping(path: str, value: Any, origin: str, problems: Problems) -> bo
     return True
 
 
-def _check_once(factors: Sequence[Factor], problems: Problems) -> None:
+def check_once(factors: Sequence[Factor], problems: Problems) -> None:
     """Refuse a path that two factors set, or that a factor sets beside the mapping it lies in."""
     seen: dict[str, str] = {}
     for factor in factors:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from service.errors import InvalidGrid
 from service.grid import canonical
-from service.grid.axes import Factor, read_factors, read_point, set_paths
+from service.grid.axes import Factor, check_once, read_factors, read_point, set_paths
 from service.grid.building import Build
 from service.grid.data_shapes import Arrays
 from service.grid.derived import Derived
@@ -24,6 +24,7 @@ from service.grid.partial import note_sections
 from service.grid.points import Point
 from service.grid.problems import Problems
 from service.grid.product import Product
+from service.grid.sampling import read_sample
 
 DEFAULT_LIMITS: Final = Limits()
 MAX_LOOKS: Final = 30_000
@@ -79,6 +80,9 @@ def expand(
     check_lengths(grid, limits)
     blocks = read_trial(grid.trial, problems)
     factors = read_factors(grid.axes, grid.zip, problems)
+    if (drawn := read_sample(grid.sample, problems)) is not None:
+        factors.append(drawn)
+        check_once(factors, problems)
     excluded = [read_point(entry, f"exclude[{index}]", problems) for index, entry in enumerate(grid.exclude)]
     included = [read_point(entry, f"include[{index}]", problems) for index, entry in enumerate(grid.include)]
     varied = [*(factor.paths for factor in factors), list(dict.fromkeys(path for one in included for path, *_ in one))]

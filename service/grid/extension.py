@@ -11,6 +11,22 @@ from service.grid.sections import value_at
 STEPS: Final = "training.steps"
 
 
+def redrawn(document: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """A grid's document with so many sampled points, the first of which are those it had.
+
+    Raises:
+        InvalidGrid: it samples none, or has as many.
+    """
+    sample, problems = document.get("sample"), Problems()
+    if not sample:
+        problems.add("sample", "this grid samples no points: extend its axes or seeds, or submit a grid with sample")
+    elif count <= sample["count"]:
+        told = f"this grid has {sample['count']} sampled points: give more"
+        problems.add("sample", told, received=count, allowed=f"> {sample['count']}")
+    problems.raise_as(InvalidGrid)
+    return {**document, "sample": {**document["sample"], "count": count}}
+
+
 def extended(document: Mapping[str, Any], axes: Mapping[str, Any], seeds: int | Sequence[int]) -> dict[str, Any]:
     """A grid's document with the union of its own and of further axis values and seeds, its own first.
 
@@ -77,6 +93,9 @@ def _own_values(document: Mapping[str, Any], path: str, problems: Problems) -> l
     zipped = [key for group in document.get("zip") or () for key in group]
     if path in zipped:
         problems.add(f"axes.{path}", "moves together with others in a zip group: submit the new points as a grid")
+        return []
+    if path in ((document.get("sample") or {}).get("ranges") or ()):
+        problems.add(f"axes.{path}", "is sampled: draw more points with sample")
         return []
     section = path.partition(".")[0]
     if path == section:

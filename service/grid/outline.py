@@ -37,6 +37,7 @@ class Grid(BaseModel):
     trial: dict[str, Any] = Field({}, description="Settings of every trial; the defaults where nothing is said.")
     axes: dict[str, Any] = Field({}, max_length=64, description="Dotted path -> values; the product is run.")
     zip: list[Any] = Field([], max_length=64, description="Groups of axes that move together.")
+    sample: dict[str, Any] | None = Field(None, description="Points drawn from ranges: count, method, seed, ranges.")
     exclude: list[Any] = Field([], max_length=1000, description="Drops the points that match all keys of an entry.")
     include: list[Any] = Field([], max_length=10_000, description="Adds a point: the trial block plus these keys.")
     seeds: int | Annotated[list[Seed], Field(fail_fast=True)] | dict[str, Any] = Field(

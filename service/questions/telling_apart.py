@@ -6,6 +6,7 @@ from math import prod
 from typing import Any, Final
 
 from service.grid.axes import moving_together
+from service.grid.sampling import sampled_paths
 from service.grid.value_order import written_values
 
 MOST_DASHES: Final = 5
@@ -43,7 +44,7 @@ def told_apart(
     """
     written, asked = written_values(grid), tuple(part.strip() for part in (facet or "").split(",") if part.strip())
     sizes = {path: len(written.get(path, ())) or 2 for path in axes}
-    hidden = (*moving_together(grid), color, dash, *asked)
+    hidden = (*moving_together(grid), *sampled_paths(grid), color, dash, *asked)
     free = [path for path in axes if path not in hidden and sizes[path] > 1]
     free.sort(key=lambda path: path.startswith("network."))
     color = color or (free.pop(0) if free else "seed")

@@ -28,6 +28,9 @@ class Extension(Request):
     seeds: Annotated[int, Field(ge=0, le=1_000_000)] | Annotated[list[Seed], Field(max_length=1_000_000)] = Field(
         0, description="Further seeds; n for 0 .. n-1, or a list."
     )
+    sample: int | None = Field(
+        None, ge=1, le=100_000, description="Sampled points, more than it has; those that it has stay."
+    )
     steps: int | None = Field(
         None,
         ge=1,

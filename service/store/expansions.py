@@ -9,7 +9,7 @@ from service.errors import InvalidGrid
 from service.grid import cost, stacking
 from service.grid.data_shapes import DataShape
 from service.grid.expansion import Expansion
-from service.grid.extension import extended, lengthened
+from service.grid.extension import extended, lengthened, redrawn
 from service.grid.fitting import Limits
 from service.grid.outline import dataset_ids
 from service.grid.points import Point
@@ -82,10 +82,12 @@ def widen_experiment(
     max_queued: int | None,
     *,
     steps: int | None = None,
+    sample: int | None = None,
 ) -> tuple[submissions.Created, Lengths]:
     """Widen an experiment's grid to the union of its own and the given values and seeds; only what is new is run.
 
-    With `steps`, more than it has, each point is trained for so many too, from where it ended if its state is kept.
+    With `sample`, more than it has, so many points are sampled. With `steps`, more than it has, each point is trained
+    for so many too, from where it ended if its state is kept.
 
     Returns:
         What was made, and what becomes of the new trials that are longer than others.
@@ -94,7 +96,8 @@ def widen_experiment(
         NotFound, InvalidGrid, Conflict, TooMany.
     """
     before = get_experiment(store, public_id).grid
-    document = extended(before, axes, seeds) if steps is None else lengthened(before, axes, seeds, steps)
+    wider = before if sample is None else redrawn(before, sample)
+    document = extended(wider, axes, seeds) if steps is None else lengthened(wider, axes, seeds, steps)
     expansion = expanded(store, document, limits)
     if steps is not None and not any("steps" in point.settings["training"] for point in expansion.points):
         told = "gradient_flow has a horizon and no steps: extend the axis training.horizon"

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from service.errors import NotFound
+from service.grid.sampling import grouping
 from service.grid.value_order import ValueOrder
 from service.states import ENDED, ExperimentState, TrialState, experiment_state
 from service.store.ids import experiment_id, experiment_number, trial_number
@@ -58,6 +59,14 @@ def get_experiment(store: Store, public_id: str) -> Experiment:
 def get_summary(store: Store, public_id: str) -> Summary:
     """Where one experiment stands, for whoever looks often. Raises NotFound."""
     return Summary(**_row(store, public_id, _OF_SUMMARY)[1])
+
+
+def grouping_axes(store: Store, public_id: str) -> list[str]:
+    """The axes of one experiment that questions group by where nobody says so. Raises NotFound."""
+    with store.read() as connection:
+        number = require(connection, public_id)
+        row = connection.execute(select(experiment.c.axes, experiment.c.grid).where(experiment.c.id == number)).one()
+    return grouping(row.axes, row.grid)
 
 
 def owner_of(store: Store, public_id: str) -> str:

@@ -18,6 +18,7 @@ from service.api.trial_bodies import detail_of, page_of
 from service.errors import InvalidRequest, ServiceError, Unauthorised
 from service.grid.document import parse_document
 from service.grid.help import settings_help
+from service.grid.sampling import grouping
 from service.grid.value_order import ValueOrder
 from service.presets import get_preset, list_presets
 from service.questions.layers import LayerText
@@ -97,7 +98,7 @@ def experiment(
         page = page_of(store, experiment_id, _ROWS, cursor, wanted, trials_where, sort or trials.AXES)
     except ServiceError as error:
         problem = error.detail
-    question = question_of(one.axes, shown, chosen)
+    question = question_of(grouping(one.axes, one.grid), shown, chosen)
     version, kept = version_of(store, [experiment_id]), request.app.state.kept_for_pages
     life = present_life(store)
     groups = kept.get(
