@@ -1,9 +1,9 @@
-"""Cancel, pause, resume, retry, extend, measure, change and delete experiments; add claims to them."""
+"""Cancel, pause, resume, retry, extend, measure, change and delete experiments; add claims and views to them."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Path
 
 from service.api.access import ActorDep, require_change
 from service.api.deps import SettingsDep, StoreDep
@@ -12,11 +12,11 @@ from service.errors import InvalidClaims
 from service.grid.problems import Problems
 from service.questions.claimed_grids import check_claims
 from service.questions.judging import parse_claims
-from service.schemas.changes import Changes, Extension, Measuring, NewClaims, Retry, Thinning
-from service.schemas.experiments import ExperimentDetail, Extended, RemeasurementBody, Thinned
+from service.schemas.changes import Changes, Extension, Measuring, NewClaims, NewView, Retry, Thinning
+from service.schemas.experiments import ExperimentDetail, Extended, RemeasurementBody, Thinned, ViewBody
 from service.schemas.results import Verdicts
 from service.store import claims as claim_store
-from service.store import control
+from service.store import control, views
 from service.store.expansions import widen_experiment
 from service.store.experiments import owner_of
 from service.store.remeasurements import measure_again
@@ -89,10 +89,22 @@ def add_claims(experiment_id: str, body: NewClaims, store: StoreDep) -> dict[str
     return {"items": judged(store, claim_store.add_claims(store, experiment_id, body.claims))}
 
 
-@router.patch("", summary="Change name, tags, notes or priority", response_model=ExperimentDetail)
+@router.patch("", summary="Change name, tags, notes, star or priority", response_model=ExperimentDetail)
 def change(experiment_id: str, body: Changes, store: StoreDep) -> dict[str, Any]:
     """A new priority holds for what still waits."""
     return detail(store, control.change_experiment(store, experiment_id, body.model_dump(exclude_none=True)))
+
+
+@router.post("/views", summary="Save a view of its page", response_model=ViewBody, status_code=201)
+def save_view(experiment_id: str, body: NewView, store: StoreDep) -> dict[str, Any]:
+    """Keep the parameters of its page's address under a name; a view of the same name is replaced."""
+    return asdict(views.save_view(store, experiment_id, body.name, body.parameters))
+
+
+@router.delete("/views/{view_id}", summary="Delete a saved view", status_code=204)
+def delete_view(experiment_id: str, view_id: Annotated[int, Path(ge=1, le=2**62)], store: StoreDep) -> None:
+    """Forget it; the experiment stays as it is."""
+    views.delete_view(store, experiment_id, view_id)
 
 
 @router.delete("", summary="Delete an experiment", status_code=204)

@@ -19,9 +19,10 @@ from service.schemas.experiments import (
     Remeasurements,
     Submitted,
     TrialCounts,
+    ViewBody,
 )
 from service.states import ExperimentState
-from service.store import experiments, submissions
+from service.store import experiments, submissions, views
 from service.store.expansions import cost_of
 from service.store.remeasurements import list_remeasurements
 from service.store.rounds import plan_of
@@ -94,12 +95,21 @@ def list_experiments(
     cursor: Cursor = None,
     state: ExperimentState | None = None,
     tag: Annotated[str | None, Query(max_length=100)] = None,
-    q: Annotated[str | None, Query(max_length=200, description="Part of the name, in any case.")] = None,
+    q: Annotated[str | None, Query(max_length=200, description="Part of name, notes or a tag, in any case.")] = None,
+    starred: Annotated[bool | None, Query(description="Only those with a star, or only those without.")] = None,
 ) -> dict[str, Any]:
     """Experiments with their counts and progress."""
     before = number_cursor("experiments", cursor)
-    found, following = experiments.list_experiments(store, state=state, tag=tag, q=q, limit=limit, before=before)
+    found, following = experiments.list_experiments(
+        store, state=state, tag=tag, q=q, starred=starred, limit=limit, before=before
+    )
     return {"items": [asdict(one) for one in found], "next_cursor": encode_cursor("experiments", following)}
+
+
+@router.get("/{experiment_id}/views", summary="Saved views", response_model=Page[ViewBody])
+def list_views(experiment_id: str, store: StoreDep) -> dict[str, Any]:
+    """Views of its page that were saved, by name."""
+    return {"items": [asdict(one) for one in views.list_views(store, experiment_id)], "next_cursor": None}
 
 
 @router.get("/{experiment_id}", summary="One experiment", response_model=ExperimentDetail)

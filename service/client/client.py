@@ -24,10 +24,11 @@ from service.client.grids import Grid, Seeds, body_of
 from service.client.measuring_calls import MeasuringCalls
 from service.client.transport import DEFAULT_URL, Transport, Unreachable
 from service.client.trial_calls import TrialCalls
+from service.client.view_calls import ViewCalls
 from service.questions.tables import long_table, table
 from service.schemas.catalogue import MetricDefinition, PresetBody, PresetDetail
 from service.schemas.cluster import Cluster
-from service.schemas.experiments import ExperimentBody, ExperimentDetail, Extended, Preview, Submitted, Thinned
+from service.schemas.experiments import ExperimentDetail, Extended, Preview, Submitted, Thinned
 from service.schemas.fits import Fits, RoundBody
 from service.schemas.results import PoolingBody, VerdictBody
 from service.schemas.trials import TrialBody
@@ -46,7 +47,7 @@ def until_next_look(waited: float, poll_seconds: float) -> float:
     return max(poll_seconds, min(waited / 50, _RARELY_SECONDS))
 
 
-class Client(DatasetCalls, MeasuringCalls, TrialCalls):
+class Client(DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
     """A service and what can be asked of it.
 
     Args:
@@ -106,13 +107,6 @@ class Client(DatasetCalls, MeasuringCalls, TrialCalls):
     def experiment(self, experiment: str) -> ExperimentDetail:
         """One experiment as it stands."""
         return ExperimentDetail.model_validate(self._call("GET", f"/experiments/{experiment}"))
-
-    def experiments(
-        self, *, state: str | None = None, tag: str | None = None, q: str | None = None
-    ) -> Iterator[ExperimentBody]:
-        """Experiments, newest first; pages are fetched as they are needed."""
-        for item in self._pages("/experiments", {"state": state, "tag": tag, "q": q}):
-            yield ExperimentBody.model_validate(item)
 
     def trials(
         self, experiment: str, *, state: str | None = None, where: str | None = None, sort: str | None = None
@@ -365,20 +359,6 @@ class Client(DatasetCalls, MeasuringCalls, TrialCalls):
     def thin(self, experiment: str, keep_every: int) -> Thinned:
         """Keep every n-th measured step of its ended trials, the first and the last; what goes is lost."""
         return Thinned.model_validate(self._send("POST", f"/experiments/{experiment}/thin", {"keep_every": keep_every}))
-
-    def change(
-        self,
-        experiment: str,
-        *,
-        name: str | None = None,
-        notes: str | None = None,
-        tags: Sequence[str] | None = None,
-        priority: int | None = None,
-    ) -> ExperimentDetail:
-        """Change what is given and leave the rest."""
-        given = {"name": name, "notes": notes, "tags": tags and list(tags), "priority": priority}
-        body = {key: value for key, value in given.items() if value is not None}
-        return ExperimentDetail.model_validate(self._send("PATCH", f"/experiments/{experiment}", body))
 
     def delete(self, experiment: str) -> None:
         """Delete it, and every trial that no other experiment holds."""

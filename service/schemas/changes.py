@@ -63,4 +63,14 @@ class Changes(Request):
     name: str | None = Field(None, min_length=1, max_length=200)
     notes: str | None = Field(None, max_length=20_000)
     tags: list[Tag] | None = Field(None, max_length=50)
+    starred: bool | None = Field(None, description="Mark it as worth coming back to.")
     priority: int | None = Field(None, ge=-1_000_000, le=1_000_000, description="Higher runs first.")
+
+
+class NewView(Request):
+    """A view of an experiment's page to save; one of the same name is replaced."""
+
+    name: str = Field(min_length=1, max_length=100)
+    parameters: dict[str, Annotated[str, Field(max_length=4_000)]] = Field(
+        max_length=60, description="Of the page's address: figure, metric, where, order .."
+    )

@@ -100,11 +100,21 @@ class ExperimentBody(Body):
     tags: list[str]
     notes: str
     priority: int
+    starred: bool = Field(False, description="Marked by somebody as worth coming back to.")
     axes: list[str] = Field(description="Paths that vary.")
     created_at: datetime
     counts: dict[TrialState, int] = Field(description="Its trials by state.")
     progress: float = Field(description="Share of its steps that are done, 0 to 1; 1 when every trial has ended.")
     eta_seconds: float | None = Field(description="Until it ends, at its rate so far; null before it has one.")
+
+
+class ViewBody(Body):
+    """What of an experiment's page was saved under a name."""
+
+    id: int
+    name: str
+    parameters: dict[str, str] = Field(description="Of the page's address.")
+    created_at: datetime
 
 
 class Thinned(Body):

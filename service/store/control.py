@@ -16,6 +16,7 @@ from service.store.models import (
     final,
     idempotency,
     kept_state,
+    saved_view,
     search_round,
     settings,
     trial,
@@ -63,8 +64,8 @@ def resume_experiment(store: Store, public_id: str, max_queued: int | None = Non
 
 
 def change_experiment(store: Store, public_id: str, changes: dict[str, Any]) -> Experiment:
-    """Change name, notes, tags or priority; a new priority holds for what still waits. Raises NotFound."""
-    unknown = set(changes) - {"name", "notes", "tags", "priority"}
+    """Change name, notes, tags, star or priority; a new priority holds for what still waits. Raises NotFound."""
+    unknown = set(changes) - {"name", "notes", "tags", "priority", "starred"}
     if unknown:
         raise ValueError(f"cannot change {sorted(unknown)}")
     return _change(store, public_id, changes)
@@ -113,6 +114,7 @@ def delete_experiment(store: Store, public_id: str) -> None:
         orphans = list(connection.scalars(select(trial.c.id).where(trial.c.id.in_(links), ~is_held.exists())))
         connection.execute(delete(experiment_trial).where(experiment_trial.c.experiment_id == number))
         connection.execute(delete(idempotency).where(idempotency.c.experiment_id == number))
+        connection.execute(delete(saved_view).where(saved_view.c.experiment_id == number))
         connection.execute(delete(search_round).where(search_round.c.experiment_id == number))
         forget_experiment(connection, number)
         connection.execute(delete(experiment).where(experiment.c.id == number))

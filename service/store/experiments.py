@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, func, literal, select
+from sqlalchemy import Connection, Select, Text, cast, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from service.errors import NotFound
@@ -28,6 +28,7 @@ class Summary:
     notes: str
     tags: list[str]
     priority: int
+    starred: bool
     axes: list[str]
     created_at: datetime
     state: ExperimentState
@@ -102,6 +103,7 @@ def list_experiments(
     state: str | None = None,
     tag: str | None = None,
     q: str | None = None,
+    starred: bool | None = None,
     limit: int,
     before: int | None,
 ) -> tuple[list[Summary], int | None]:
@@ -111,7 +113,8 @@ def list_experiments(
         store: where they are.
         state: only those in this state.
         tag: only those with this tag.
-        q: only those whose name contains this, in any case.
+        q: only those whose name, notes or tags contain this, in any case.
+        starred: only those with a star, or without.
         limit: at most so many.
         before: only those older than this key.
     """
@@ -121,6 +124,8 @@ def list_experiments(
             query = select(*_OF_SUMMARY).order_by(experiment.c.id.desc()).limit(limit + 1)
             if before is not None:
                 query = query.where(experiment.c.id < before)
+            if starred is not None:
+                query = query.where(experiment.c.starred == literal(starred))
             rows = connection.execute(_filtered(query, connection, tag, q)).mappings().all()
             tallies = _tally(connection, [row["id"] for row in rows])
             for row in rows:
@@ -159,13 +164,23 @@ def _filtered(
     query: Select[*tuple[Any, ...]], connection: Connection, tag: str | None, q: str | None
 ) -> Select[*tuple[Any, ...]]:
     if q:
-        query = query.where(experiment.c.name.icontains(q, autoescape=True))
+        written = (experiment.c.name.icontains(q, autoescape=True), experiment.c.notes.icontains(q, autoescape=True))
+        tags, one = _each_tag(connection)
+        has_tag = select(literal(1)).select_from(tags).where(one.icontains(q, autoescape=True)).exists()
+        query = query.where(or_(*written, has_tag))
     if tag is None:
         return query
     if connection.dialect.name == "postgresql":
         return query.where(experiment.c.tags.op("@>")(literal([tag], JSONB)))
-    each = func.json_each(experiment.c.tags).table_valued("value")
-    return query.where(select(literal(1)).select_from(each).where(each.c.value == tag).exists())
+    tags, one = _each_tag(connection)
+    return query.where(select(literal(1)).select_from(tags).where(one == tag).exists())
+
+
+def _each_tag(connection: Connection) -> tuple[Any, Any]:
+    """The tags of an experiment as rows, and their column."""
+    each = func.jsonb_array_elements_text if connection.dialect.name == "postgresql" else func.json_each
+    tags = each(experiment.c.tags).table_valued("value")
+    return tags, cast(tags.c.value, Text)
 
 
 class _Tally(NamedTuple):
@@ -227,6 +242,7 @@ def _standing(connection: Connection, row: Any, tally: _Tally) -> dict[str, Any]
         "notes": row["notes"],
         "tags": row["tags"],
         "priority": row["priority"],
+        "starred": bool(row["starred"]),
         "axes": row["axes"],
         "created_at": row["created_at"],
         "state": experiment_state(

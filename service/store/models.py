@@ -151,7 +151,19 @@ experiment = _table(
     Column("searching", Flag, nullable=False, server_default=text("false")),
     # place of a search -> why it ended before it was done
     Column("stopped", Json),
+    Column("starred", Flag, nullable=False, server_default=text("false")),
     sqlite_autoincrement=True,
+)
+
+saved_view = _table(
+    "saved_view",
+    Column("id", Key, primary_key=True),
+    Column("experiment_id", Key, ForeignKey("experiment.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    # of the address of the experiment's page
+    Column("parameters", Json, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    UniqueConstraint("experiment_id", "name"),
 )
 
 experiment_trial = _table(

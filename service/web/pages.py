@@ -25,7 +25,7 @@ from service.questions.layers import LayerText
 from service.questions.pooling import short_names
 from service.settings import Settings
 from service.states import ExperimentState, TrialState
-from service.store import attempts, experiments, results, submissions, trials
+from service.store import attempts, experiments, results, submissions, trials, views
 from service.store import cluster as cluster_store
 from service.store.expansions import cost_of, expanded
 from service.store.found import asks_for_something, found_by
@@ -58,13 +58,15 @@ def index(
     state: Annotated[str, Query(max_length=20)] = "",
     tag: Annotated[str, Query(max_length=100)] = "",
     q: Annotated[str, Query(max_length=200)] = "",
+    *,
+    starred: bool = False,
 ) -> Response:
     """Experiments, newest first."""
     charting.prepare()
     chosen = ExperimentState(state) if state in list(ExperimentState) else None
     before = number_cursor("experiments", cursor)
     found, following = experiments.list_experiments(
-        store, state=chosen, tag=tag or None, q=q or None, limit=_ROWS, before=before
+        store, state=chosen, tag=tag or None, q=q or None, starred=starred or None, limit=_ROWS, before=before
     )
     live = any(one.state in (ExperimentState.RUNNING, ExperimentState.QUEUED) for one in found)
     return render(
@@ -72,7 +74,7 @@ def index(
         found=found,
         next_cursor=encode_cursor("experiments", following),
         states=list(ExperimentState),
-        chosen={"state": state, "tag": tag, "q": q},
+        chosen={"state": state, "tag": tag, "q": q, "starred": "true" if starred else ""},
         live=live,
     )
 
@@ -135,6 +137,7 @@ def experiment(
         short=dict(zip(one.axes, short_names(one.axes), strict=True)),
         verdicts=verdicts,
         trials=page,
+        views=views.list_views(store, experiment_id),
         listed={"state": state, "trials_where": trials_where, "sort": sort},
         problem=problem,
         states=list(TrialState),

@@ -1,8 +1,10 @@
 """The buttons of an experiment's page: plain forms, so that they work without JavaScript."""
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request
+from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
@@ -11,8 +13,9 @@ from service.api.deps import SettingsDep, StoreDep
 from service.errors import InvalidRequest
 from service.grid.document import parse_document
 from service.grid.remeasurement import read_remeasuring
+from service.schemas.changes import Changes, NewView
 from service.settings import Settings
-from service.store import control
+from service.store import control, views
 from service.store.expansions import widen_experiment
 from service.store.experiments import owner_of
 from service.store.remeasurements import measure_again
@@ -33,7 +36,8 @@ async def steer(
     owner = await run_in_threadpool(owner_of, store, experiment_id)
     require_change(actor, owner)
     await run_in_threadpool(chosen, experiment_id, form, store, settings)
-    return RedirectResponse(f"../{experiment_id}", 303)
+    shown = form.get("shown", "") if action in ("save-view", "describe", "star") else ""
+    return RedirectResponse(f"../{experiment_id}{'?' if shown else ''}{shown}", 303)
 
 
 def _retry(experiment: str, form: dict[str, str], store: Store, settings: Settings) -> Any:
@@ -74,6 +78,36 @@ def _listed(text: str) -> Any:
     return [int(part) if part.isdecimal() and len(part) < 10 else part for part in parts]
 
 
+def _describe(experiment: str, form: dict[str, str], store: Store, _settings: Settings) -> Any:
+    tags = [part.strip() for part in form.get("tags", "").split(",") if part.strip()]
+    try:
+        changes = Changes(name=form.get("name", "").strip(), notes=form.get("notes", ""), tags=tags)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise InvalidRequest(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from error
+    return control.change_experiment(store, experiment, changes.model_dump(exclude_none=True))
+
+
+def _star(experiment: str, form: dict[str, str], store: Store, _settings: Settings) -> Any:
+    return control.change_experiment(store, experiment, {"starred": form.get("starred") == "true"})
+
+
+def _save_view(experiment: str, form: dict[str, str], store: Store, _settings: Settings) -> Any:
+    try:
+        parameters = dict(parse_qsl(form.get("shown", ""), max_num_fields=60))
+        view = NewView(name=form.get("view", "").strip(), parameters=parameters)
+    except ValueError as error:
+        raise InvalidRequest("view: give it a name of 1 to 100 characters") from error
+    return views.save_view(store, experiment, view.name, view.parameters)
+
+
+def _delete_view(experiment: str, form: dict[str, str], store: Store, _settings: Settings) -> Any:
+    number = form.get("view", "")
+    if not number.isdecimal() or len(number) > 18:
+        raise InvalidRequest(f"view: received {number[:50]!r}; give the number of a saved view")
+    return views.delete_view(store, experiment, int(number))
+
+
 _ACTIONS = {
     "cancel": lambda experiment, _form, store, _settings: control.cancel_experiment(store, experiment),
     "pause": lambda experiment, _form, store, _settings: control.pause_experiment(store, experiment),
@@ -83,4 +117,8 @@ _ACTIONS = {
     "retry": _retry,
     "extend": _extend,
     "measure": _measure,
+    "describe": _describe,
+    "star": _star,
+    "save-view": _save_view,
+    "delete-view": _delete_view,
 }

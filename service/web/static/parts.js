@@ -18,6 +18,7 @@ async function replaced(name, address) {
   }
   history.pushState(null, "", address);
   known = location.search;
+  for (const field of document.querySelectorAll("[name=shown]")) field.value = known.slice(1);
 }
 
 let known = location.search;

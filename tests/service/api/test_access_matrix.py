@@ -24,10 +24,11 @@ RULES = {
     OWNER: {
         *(
             f"POST {ONE}/{verb}"
-            for verb in ("cancel", "pause", "resume", "retry", "thin", "extend", "claims", "measure")
+            for verb in ("cancel", "pause", "resume", "retry", "thin", "extend", "claims", "measure", "views")
         ),
         f"PATCH {ONE}",
         f"DELETE {ONE}",
+        f"DELETE {ONE}/views/{{view_id}}",
         "POST /experiments/{experiment_id}/{action}",
     },
     READ: {f"POST {V1}/experiments/preview"},
@@ -40,7 +41,8 @@ ALLOWED = {
     OWNER: {"owner", "admin"},
 }
 BODIES = {"retry": {"which": "failed"}, "thin": {"keep_every": 2}, "extend": {"seeds": 1}, "claims": {"claims": []}} | {
-    "measure": {"metrics": ["pearson"]}
+    "measure": {"metrics": ["pearson"]},
+    "views": {},
 }
 
 
