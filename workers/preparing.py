@@ -15,6 +15,7 @@ from nfa_kernels.metrics import needs_kernels, needs_teacher
 from nfa_kernels.networks import Params
 from workers.blocks import Lane, Stack
 from workers.motion import loss_numbers
+from workers.network_data import MeasuredSet
 from workers.networks import Network, network_of
 
 
@@ -45,7 +46,7 @@ def prepared(stack: Stack, device: torch.device, metrics: Iterable[str]) -> Prep
     passes = getattr(torch, settings["measure"].get("dtype", "float64"))
     numbers = loss_numbers([lane.settings["training"] for lane in stack.lanes], y.device)
     kernels, loss = needs_kernels(metrics), settings["training"]["loss"]
-    data = network.measured_data((x, y, x_test, y_test), loss, numbers, passes, kernels=kernels)
+    data = network.measured_data(MeasuredSet(x, y, x_test, y_test, loss, numbers, passes, kernels))
     if needs_teacher(metrics):
         data = data._replace(teacher=stacked_directions([_directions(lane) for lane in stack.lanes]).to(device))
     return Prepared(network, x, y, numbers, data)

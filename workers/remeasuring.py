@@ -16,6 +16,7 @@ from service.grid.measured_steps import measured_times
 from workers.blocks import LAST_STEP, Block, LaneEnd, Stack
 from workers.kept_weights import decoded
 from workers.motion import numbers
+from workers.network_data import Point
 from workers.paces import Paces
 from workers.preparing import Prepared, flushed_denormals, initial_weights, prepared
 from workers.rows import Rows
@@ -100,9 +101,8 @@ class _Remeasuring:
             # in the dtype that the weights were moved in, as training compares them
             initial = tuple(array[index].to(now.dtype) for array, now in zip(self.initial, weights, strict=True))
         with flushed_denormals():
-            measured = self.prepared.network.measure(
-                weights, self.prepared.data.select(index), request, self.loss, initial, self.weight_decay[index]
-            )
+            point = Point(self.prepared.data.select(index), request, self.loss, initial, self.weight_decay[index])
+            measured = self.prepared.network.measure(weights, point)
         rows.add(lanes, step, time, measured)
 
 

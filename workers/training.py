@@ -19,6 +19,7 @@ from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP, LOSS_BELOW, STUCK, Bl
 from workers.checkpoints import MOST_KEPT_BYTES, CheckpointError, pack, unpack
 from workers.kept_weights import KeptWeights, kept_weights
 from workers.motion import CHECK_STEPS, motion
+from workers.network_data import Point, TrainingSet
 from workers.preparing import flushed_denormals, initial_weights, prepared
 from workers.rows import Rows
 
@@ -79,7 +80,7 @@ class _Run:
         measured, trainings = settings["measure"], [lane.settings["training"] for lane in stack.lanes]
         seeds = [lane.seed for lane in stack.lanes]
         y = loss_targets(self.loss_name, y, numbers)
-        samples = self.network.training_data(x, y, training, seeds, dtype)
+        samples = self.network.training_data(TrainingSet(x, y, training, seeds, dtype))
         self.motion = motion(weights, samples, settings, trainings)
         self.weight_decay = self.network.weight_decays(samples.owners, trainings, device)
         self.request = Request(
@@ -273,14 +274,9 @@ class _Run:
 
     def _measured(self, index: Tensor | slice) -> Measured:
         """Every metric asked for, of the running lanes at these places."""
-        return self.network.measure(
-            tuple(weight[index] for weight in self.motion.weights),
-            self.data.select(index),
-            self.request,
-            self.loss_name,
-            None if self.initial is None else tuple(weight[index] for weight in self.initial),
-            self.weight_decay[index],
-        )
+        initial = None if self.initial is None else tuple(weight[index] for weight in self.initial)
+        point = Point(self.data.select(index), self.request, self.loss_name, initial, self.weight_decay[index])
+        return self.network.measure(tuple(weight[index] for weight in self.motion.weights), point)
 
     def _keep(self, places: list[int]) -> None:
         """Compact the stack to the lanes at these places."""
