@@ -22,6 +22,21 @@ def gram_stable_rank(weight: Tensor) -> Tensor:
     return (values / values[:, :1]).square().sum(-1)
 
 
+def feature_velocity(weight: Tensor, gradient: Tensor, weight_decay: Tensor) -> Tensor:
+    """|dM/dt|_F of M = W^T W along dW/dt = -(dloss/dW + lambda W), (K,), in float64; NaN where it leaves the floats.
+
+    Args:
+        weight: (K, H, D), one layer.
+        gradient: (K, H, D) of the data loss.
+        weight_decay: (K,) lambda.
+    """
+    moved, moved_scale = unit_scaled(gradient + weight_decay[:, None, None] * weight)
+    weight, weight_scale = unit_scaled(weight)
+    half = torch.bmm(weight.mT, moved)
+    found = torch.linalg.matrix_norm(half + half.mT) * torch.exp(weight_scale + moved_scale)
+    return torch.where(found.isfinite(), found, torch.nan)
+
+
 def _squared_singular_values(weight: Tensor) -> tuple[Tensor, Tensor]:
     """(K, R) eigenvalues of the scaled Gram matrix, decreasing, NaN where W is not finite; and log scale (K,)."""
     weight, log_scale = unit_scaled(weight)

@@ -208,6 +208,14 @@ METRICS: Final[dict[str, MetricName]] = {
     "layer_imbalance": MetricName(
         "|W_{l+1}^T W_{l+1} - W_l W_l^T|_F; null at the last layer", "layer", _NFA, "weight^2", ">= 0"
     ),
+    "feature_velocity": MetricName(
+        "|dM/dt|_F of M = W_l^T W_l along the gradient flow through the measured weights, dW/dt = -(dloss/dW + "
+        "lambda W): what M changes by in a unit of the column time as steps become small, every layer at a rate of one",
+        "layer",
+        unit="weight^2 per unit of time",
+        range=">= 0",
+        only_named=True,
+    ),
     "gram_norm": MetricName("|W_l^T W_l|_F", "layer", unit="weight^2", range=">= 0"),
     "agop_norm": MetricName("|G_l|_F", "layer", unit="(output per input of the layer)^2", range=">= 0"),
     "gram_stable_rank": MetricName("|M|_F^2 / |M|_2^2 of M = W_l^T W_l", "layer", range="1..min(d_{l-1}, d_l)"),

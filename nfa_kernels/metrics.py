@@ -15,7 +15,7 @@ from torch import Tensor
 from nfa_kernels import literature, names
 from nfa_kernels.alignment import null_floor, pair_alignment, scale
 from nfa_kernels.fact import fact_alignment
-from nfa_kernels.gram import gram_norm, gram_stable_rank
+from nfa_kernels.gram import feature_velocity, gram_norm, gram_stable_rank
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.networks import Architecture, Params, check_stack
 from nfa_kernels.scaling import in_reach, jointly_scaled
@@ -126,13 +126,15 @@ def needs(request: Request) -> Needs:
     asked = {*request.metrics, *_members(request)} if request.layers else {*request.metrics}.difference(LAYER_METRICS)
     of_layers = asked.difference(METRICS)
     return Needs(
-        gradients=not asked.isdisjoint(("gradient_norm", "fact_alignment")),
+        gradients=not asked.isdisjoint(("gradient_norm", "fact_alignment", "feature_velocity")),
         agop=not of_layers.issubset(_WITHOUT_AGOP),
         preactivations=not asked.isdisjoint(("uc_nfa", "c_nfa")),
     )
 
 
-_WITHOUT_AGOP = frozenset({"uc_nfa", "c_nfa", "fact_alignment", "layer_imbalance", "gram_norm", "gram_stable_rank"})
+_WITHOUT_AGOP = frozenset(
+    {"uc_nfa", "c_nfa", "fact_alignment", "feature_velocity", "layer_imbalance", "gram_norm", "gram_stable_rank"}
+)
 
 
 def _members(request: Request) -> dict[str, names.FamilyMember]:
@@ -218,6 +220,7 @@ LAYER_METRICS: dict[str, Callable[[LayerView], Tensor]] = {
         layer.network.relative_loss,
     ),
     "layer_imbalance": lambda layer: layer.imbalance,
+    "feature_velocity": lambda layer: feature_velocity(layer.weight, layer.weight_gradient, _decay_of(layer)),
     "gram_norm": lambda layer: gram_norm(layer.weight),
     "agop_norm": lambda layer: layer.agop.norm,
     "gram_stable_rank": lambda layer: gram_stable_rank(layer.weight),

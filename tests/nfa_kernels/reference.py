@@ -148,6 +148,7 @@ def further_layer_metrics(
         "uc_nfa": correlation(gram, weight.T @ outer @ weight),
         "c_nfa": correlation(change.T @ change, change.T @ outer @ change),
         "fact_alignment": cosine(gram, fact_per_sample(weights, xs, ys, activation, decay, layer)),
+        "feature_velocity": feature_velocity(weights, xs, ys, activation, decay, layer),
         "gram_norm": float(np.linalg.norm(gram)),
         "agop_norm": float(np.linalg.norm(whole)),
         "gram_stable_rank": float(np.linalg.norm(gram) ** 2 / np.linalg.norm(gram, 2) ** 2),
@@ -171,6 +172,16 @@ def subspace_overlap_with(matrix: Array, basis: Array, r: int) -> float:
     """The same with the space of an orthonormal basis, over as many angles as the smaller space has."""
     cosines = np.linalg.svd(np.linalg.eigh(matrix)[1][:, -r:].T @ basis, compute_uv=False)
     return float(np.sum(cosines**2) / min(r, basis.shape[1]))
+
+
+def feature_velocity(
+    weights: Sequence[Array], xs: Array, ys: Array, activation: str, decay: float, layer: int
+) -> float:
+    """|M' - M| / dt over a tiny step of gradient flow, without the part of second order; loss `half`."""
+    weight, dt = weights[layer - 1], 1e-3
+    step = loss_and_gradients(weights, xs, ys, activation, "half")[1][layer - 1] + decay * weight
+    after, before = ((weight - sign * dt * step).T @ (weight - sign * dt * step) for sign in (1, -1))
+    return float(np.linalg.norm(after - before) / (2 * dt))
 
 
 def fact_per_sample(weights: Sequence[Array], xs: Array, ys: Array, activation: str, decay: float, layer: int) -> Array:

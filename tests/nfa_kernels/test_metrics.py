@@ -94,7 +94,7 @@ def test_every_metric_equals_the_reference_after_hundreds_of_steps(activation):
         EVERYTHING,
         "half",
         initial=start,
-        weight_decay=torch.tensor([decay, decay]),
+        weight_decay=torch.tensor([decay, decay], dtype=torch.float64),
     )
     for index in range(2):
         xs, ys = x[index].numpy(), y[index].numpy()

@@ -118,13 +118,15 @@ def test_layers_of_very_different_scales_measure_as_those_of_one(scales):
 def test_sizes_follow_the_scale(scale):
     sizes = {"gram_norm": 2, "agop_norm": 4, "layer_imbalance": 2}
     network = {"imbalance": 2, "weight_norm": 1}
-    asked = (*sizes, *network, "residual", "scale")
+    asked = (*sizes, *network, "residual", "scale", "feature_velocity")
     wanted, found = (measured((6, 5, 3), "linear", [factor] * 2, metrics=asked) for factor in (1.0, scale))
     for key, value in found.items():
         power = (sizes | network).get(key[1])
         if power and abs(power * torch.tensor(scale).log10()) < 300:
             torch.testing.assert_close(value, wanted[key] * scale**power, rtol=1e-9, atol=0, equal_nan=True)
         assert not value.isinf().any() or power, key
+    # decay moves a network by itself alone: what the loss adds has other powers
+    assert (found[1, "feature_velocity"].isnan() | (found[1, "feature_velocity"] > 0)).all()
     # balanced or not, M and G^(1/2) of two layers scale alike
     torch.testing.assert_close(found[1, "residual"], wanted[1, "residual"], rtol=1e-9, atol=0)
     torch.testing.assert_close(found[1, "scale"], wanted[1, "scale"], rtol=1e-9, atol=0)
