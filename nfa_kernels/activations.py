@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 _SQRT_HALF = math.sqrt(0.5)
 _INV_SQRT_2PI = 1 / math.sqrt(2 * math.pi)
@@ -29,6 +30,10 @@ class Activation(NamedTuple):
     """delta * derivative(z) written over delta in one pass, where torch has one that rounds the same."""
     overwriting: Callable[[Tensor], Tensor] | None = None
     """The function written over its argument, where the derivative is the same there as at the argument."""
+
+    whole: tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]] | None = None
+    """The function, and delta * derivative(z), each in one pass of torch's: exact up to rounding of numbers of order
+    one, as the lower tail of the two above is not. Rounds alike in arrays of whole vectors of the processor alone."""
 
     both: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
     """Value and derivative with what they share taken once, to the same bits."""
@@ -137,7 +142,13 @@ ACTIVATIONS: dict[str, Activation] = {
     # relu(z) > 0 exactly where z > 0: one array less for every layer, in every pass
     "relu": Activation(torch.relu, _relu_derivative, torch.zeros_like, _relu_backward, torch.relu_),
     "tanh": Activation(torch.tanh, lambda z: 1 - torch.tanh(z).square(), _tanh_second, both=_tanh_with_derivative),
-    "gelu": Activation(_gelu, _gelu_derivative, _gelu_second, both=_gelu_with_derivative),
+    "gelu": Activation(
+        _gelu,
+        _gelu_derivative,
+        _gelu_second,
+        whole=(functional.gelu, torch.ops.aten.gelu_backward.default),
+        both=_gelu_with_derivative,
+    ),
     "silu": Activation(lambda z: z * _sigmoid(z), _silu_derivative, _silu_second, both=_silu_with_derivative),
     "softplus": Activation(_softplus, _sigmoid, _sigmoid_derivative),
     "sigmoid": Activation(_sigmoid, _sigmoid_derivative, _sigmoid_second),

@@ -169,7 +169,7 @@ class GraphProgram:
             if share != 1:
                 value, of_outputs = value * share, of_outputs * share
             back = Backward(OPERATIONS, params, self._power, self._trained)
-            back.through(self.graph.nodes, kept, Flow(of_outputs, is_free=True), needed=False)
+            back.through(self.graph.nodes, kept, Flow(of_outputs.mT, is_free=True), needed=False)
             gradients = [back.gradients[place] for place in range(len(params))]
             if not found:
                 found, total = gradients, value
@@ -183,7 +183,7 @@ class GraphProgram:
         """Outputs of a few networks for inputs (K, N, ..), and what the way back reads."""
         forward = Forward(OPERATIONS, params, self._power, keeps=keeps)
         outputs, kept = forward.through(self.graph.nodes, entering(self.graph, x))
-        return outputs.values, kept
+        return outputs.values.mT, kept
 
     def tapped(
         self, params: Params, x: Tensor, layers: Collection[int], block_elements: int = cost.JACOBIAN_ELEMENTS
@@ -224,7 +224,7 @@ class GraphProgram:
                 for first in range(0, outputs.shape[2] if layers else 0, at_once):
                     some = range(first, min(first + at_once, outputs.shape[2]))
                     back = Backward(OPERATIONS, params, self._power, reached, layers)
-                    back.through(self.graph.nodes, kept, Flow(_of_outputs(outputs, some, scale)), needed=False)
+                    back.through(self.graph.nodes, kept, Flow(_of_outputs(outputs, some, scale).mT), needed=False)
                     for layer, rows in back.taps.items():
                         factors[layer] = folded(factors.get(layer), rows)
         return Tapped(torch.cat(found, 1), factors)

@@ -4,38 +4,33 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.graphs.nodes import Conv, Linear
-from nfa_kernels.programs.passing import Backward, Flow, Forward, per_feature, rows_of, summed
+from nfa_kernels.programs.passing import Backward, Flow, Forward, columns_of, per_feature, product, summed
 
 _UNFOLDED_WHOLE = 32
 """Numbers in a patch up to which it is unfolded whole: shorter products would waste more than the copies cost."""
 
 
-def mapped(h: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """h W^T + b (K, R, out) of rows h (K, R, in), W (K, out, in) and b (K, out, 1)."""
-    return torch.bmm(h, weight.mT) if bias is None else torch.baddbmm(bias.mT, h, weight.mT)
-
-
 class LinearMap:
-    """h W^T + b."""
+    """W h + b."""
 
     def forward(self, way: Forward, node: Linear, h: Flow) -> tuple[Flow, Tensor]:
-        """Keeps the rows that enter."""
-        rows = rows_of(h.values)
-        z = mapped(rows, way.parameter(node, 0), way.parameter(node, 1) if node.bias else None)
-        return Flow(z.unflatten(1, h.values.shape[1:-1]), is_free=True), rows
+        """Keeps what enters."""
+        columns = columns_of(h.values)
+        z = product(way.parameter(node, 0), columns, way.parameter(node, 1) if node.bias else None)
+        return Flow(z.unflatten(-1, h.values.shape[2:]), is_free=True), columns
 
     def backward(self, way: Backward, node: Linear, kept: Tensor, delta: Flow, *, needed: bool) -> Flow | None:
-        """Outer products, and what went in times W."""
-        of_z = rows_of(delta.values)
+        """Outer products, and W^T times what went in."""
+        of_z = columns_of(delta.values)
         way.tap(node.measured[0], of_z)
         if way.is_training:
-            way.told(node, 0, torch.bmm(of_z.mT, kept))
+            way.told(node, 0, product(of_z, kept.mT))
             if node.bias:
-                way.told(node, 1, of_z.sum(1).unsqueeze(-1))
+                way.told(node, 1, summed(of_z))
         if not needed:
             return None
-        below = torch.bmm(of_z, way.parameter(node, 0))
-        return Flow(below.unflatten(1, delta.values.shape[1:-1]), is_free=True)
+        below = product(way.parameter(node, 0).mT, of_z)
+        return Flow(below.unflatten(-1, delta.values.shape[2:]), is_free=True)
 
 
 class Convolution:
@@ -51,18 +46,18 @@ class Convolution:
             patches = unfolded(node, h.values)
             z = torch.bmm(weight.flatten(2), patches.flatten(4).flatten(1, 3)).unflatten(-1, patches.shape[4:])
         if node.bias:
-            z += per_feature(way.parameter(node, 1), z, is_image=True)
+            z += per_feature(way.parameter(node, 1), z)
         return Flow(z, is_free=True), patches
 
     def backward(self, way: Backward, node: Conv, kept: Tensor, delta: Flow, *, needed: bool) -> Flow | None:
         """Products with the same patches, and the convolution with the turned kernel."""
         values = delta.values
         of_z = values.flatten(2)
-        way.tap(node.measured[0], of_z.mT)
+        way.tap(node.measured[0], of_z)
         if way.is_training:
             way.told(node, 0, _of_kernels(node, kept, of_z))
             if node.bias:
-                way.told(node, 1, summed(values, is_image=True))
+                way.told(node, 1, summed(values))
         if not needed:
             return None
         weight = _kernels(node, way.parameter(node, 0))
@@ -110,7 +105,7 @@ def by_rows(weight: Tensor, patches: Tensor) -> Tensor:
 def _of_kernels(node: Conv, patches: Tensor, of_z: Tensor) -> Tensor:
     """(K, out, c k k) gradients from patches and derivatives (K, out, h' w' N)."""
     if not _is_by_rows(node):
-        return torch.bmm(of_z, patches.flatten(4).flatten(1, 3).mT)
+        return product(of_z, patches.flatten(4).flatten(1, 3).mT)
     flat, run = patches.flatten(3).flatten(1, 2), patches.shape[-2] * patches.shape[-1]
     size = node.outputs[1] * run
     rows = [torch.bmm(of_z, flat[..., row * run : row * run + size].mT) for row in range(node.kernel)]

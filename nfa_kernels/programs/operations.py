@@ -22,32 +22,46 @@ from nfa_kernels.graphs.nodes import (
 from nfa_kernels.programs.attending import Attending
 from nfa_kernels.programs.maps import Convolution, LinearMap
 from nfa_kernels.programs.normalising import Normalising
-from nfa_kernels.programs.passing import Backward, Flow, Forward, Operations, times
+from nfa_kernels.programs.passing import Backward, Flow, Forward, Operations, sample_axis, times
 from nfa_kernels.programs.shaping import Embedded, Flattening, Placed, Pooling, ReadingOut
+
+_VECTORS = 64
+"""Numbers of a network that make whole vectors of any processor: their last few are computed as all others are."""
 
 
 class Bending:
     """An activation with the derivative that this package gives it, also at kinks and where formulas overflow."""
 
     def forward(self, way: Forward, node: Activated, h: Flow) -> tuple[Flow, Tensor | None]:
-        """Keeps the derivative, which shares work with the value; or the value, where it says the derivative."""
-        phi = activation(node.activation, node.slope)
+        """Keeps the derivative, which shares work with the value; or what says the derivative, the value or z."""
+        phi, z = activation(node.activation, node.slope), h.values
         if phi.overwriting is not None:
-            value = phi.overwriting(h.values) if h.is_free else phi.function(h.values)
+            value = phi.overwriting(z) if h.is_free else phi.function(z)
             return Flow(value), value
+        if phi.whole is not None and _is_whole(z):
+            return Flow(phi.whole[0](z), is_free=True), z
         if not way.keeps:
-            return Flow(phi.function(h.values)), None
-        value, derivative = phi.with_derivative(h.values)
+            return Flow(phi.function(z)), None
+        value, derivative = phi.with_derivative(z)
         return Flow(value), derivative
 
     def backward(self, way: Backward, node: Activated, kept: Tensor, delta: Flow, *, needed: bool) -> Flow | None:
         """Times the derivative."""
-        phi, is_image = activation(node.activation, node.slope), len(node.inputs) == 3
+        phi, axis = activation(node.activation, node.slope), sample_axis(node.inputs)
+        one_each = delta.values.shape == kept.shape
+        if phi.whole is not None and _is_whole(kept):
+            if one_each:
+                return Flow(phi.whole[1](delta.values, kept), is_free=True)
+            return Flow(times(delta, phi.whole[1](torch.ones_like(kept), kept), axis), is_free=True)
         if phi.overwriting is None:
-            return Flow(times(delta, kept, is_image=is_image), is_free=True)
-        if phi.fused is not None and delta.is_free and delta.values.shape == kept.shape:
+            return Flow(times(delta, kept, axis), is_free=True)
+        if phi.fused is not None and delta.is_free and one_each:
             return Flow(phi.fused(delta.values, kept), is_free=True)
-        return Flow(times(delta, phi.derivative(kept), is_image=is_image), is_free=True)
+        return Flow(times(delta, phi.derivative(kept), axis), is_free=True)
+
+
+def _is_whole(z: Tensor) -> bool:
+    return z[0].numel() % _VECTORS == 0
 
 
 class Adding:

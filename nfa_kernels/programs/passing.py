@@ -1,18 +1,19 @@
 """Ways through a graph for all networks of a stack at once: forward, and back from the outputs.
 
-What flows is (K, N, ..) with a sample's shape behind; an image's samples stand last, (K, c, h, w, N), so that patches
-are copied in long runs. On the way back R >= 1 derivatives per sample go together, as R N samples. Every product is
-batched over K, every other operation acts on single numbers, tokens or samples: no network's numbers depend on its
-neighbours'.
+What flows has its features behind K: vectors (K, d, N), images (K, c, h, w, N), tokens (K, d, N, t), numbers of tokens
+(K, N, t). So a map is one product for all positions, and patches are copied in long runs. On the way back R >= 1
+derivatives per sample go together, as R N samples. Every product is batched over K, every other operation acts on
+single numbers, tokens or samples: no network's numbers depend on its neighbours'.
 """
 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from nfa_kernels.graphs.graph import Graph
-from nfa_kernels.graphs.nodes import Node, Residual
+from nfa_kernels.graphs.nodes import Node, Residual, Shape
 from nfa_kernels.programs.program import Params
 
 
@@ -117,9 +118,9 @@ class Backward(Way):
         self.gradients[node.parameters[index]] = gradient
 
     def tap(self, number: int, delta: Tensor) -> None:
-        """Keep derivatives (K, R N P, out) with respect to a measured layer's z if they are asked for."""
+        """Keep derivatives (K, out, R N P) with respect to a measured layer's z if they are asked for."""
         if number in self._tapped:
-            self.taps[number] = delta
+            self.taps[number] = delta.mT
 
 
 def wanted(graph: Graph, tapped: Collection[int] | None = None) -> frozenset[str]:
@@ -142,31 +143,46 @@ def wanted(graph: Graph, tapped: Collection[int] | None = None) -> frozenset[str
 
 def entering(graph: Graph, x: Tensor) -> Flow:
     """Inputs (K, N, ..) as they flow."""
-    return Flow(x.movedim(1, -1).contiguous() if len(graph.input.shape) == 3 else x)
+    if graph.input.vocabulary:
+        return Flow(x)
+    return Flow(x.movedim(-1, 1) if len(graph.input.shape) == 2 else x.movedim(1, -1).contiguous())
 
 
-def times(delta: Flow, kept: Tensor, *, is_image: bool) -> Tensor:
+def product(left: Tensor, right: Tensor, added: Tensor | None = None) -> Tensor:
+    """left @ right (K, m, n), plus what is added, with the longer of its sides in one run of memory.
+
+    In float64 products whose runs are short take up to twice as long.
+    """
+    if left.shape[1] <= right.shape[2]:
+        return torch.bmm(left, right) if added is None else torch.baddbmm(added, left, right)
+    turned = right.mT, left.mT
+    return (torch.bmm(*turned) if added is None else torch.baddbmm(added.mT, *turned)).mT
+
+
+def sample_axis(shape: Shape) -> int:
+    """Where the samples of what flows are."""
+    return 2 if len(shape) == 2 else -1
+
+
+def times(delta: Flow, kept: Tensor, axis: int) -> Tensor:
     """Derivatives of R N samples times a number of each of N samples, written over them where they are free."""
     values = delta.values
     if values.shape == kept.shape:
         return values.mul_(kept) if delta.is_free else values * kept
-    if is_image:
-        return (values.unflatten(-1, (-1, kept.shape[-1])) * kept.unsqueeze(-2)).flatten(-2)
-    return (values.unflatten(1, (-1, kept.shape[1])) * kept.unsqueeze(1)).flatten(1, 2)
+    repeated = values.unflatten(axis, (-1, kept.shape[axis])) * kept.unsqueeze(axis if axis > 0 else axis - 1)
+    return repeated.flatten(axis, axis + 1) if axis > 0 else repeated.flatten(-2)
 
 
-def rows_of(values: Tensor) -> Tensor:
-    """(K, N P, d) vectors at all positions of all samples, of (K, N, .., d)."""
-    return values.flatten(1, -2)
+def columns_of(values: Tensor) -> Tensor:
+    """(K, d, N P) vectors at all positions of all samples."""
+    return values.flatten(2)
 
 
-def per_feature(vector: Tensor, values: Tensor, *, is_image: bool) -> Tensor:
+def per_feature(vector: Tensor, values: Tensor) -> Tensor:
     """A stack of vectors (K, d, 1) in the shape that acts on the features of what flows."""
-    if is_image:
-        return vector.unsqueeze(-1).unsqueeze(-1)
-    return vector.mT.reshape(len(vector), *[1] * (values.ndim - 2), vector.shape[1])
+    return vector.view(*vector.shape[:2], *[1] * (values.ndim - 2))
 
 
-def summed(values: Tensor, *, is_image: bool) -> Tensor:
+def summed(values: Tensor) -> Tensor:
     """(K, d, 1) sums over all but the features."""
-    return values.sum((2, 3, 4)).unsqueeze(-1) if is_image else rows_of(values).sum(1).unsqueeze(-1)
+    return columns_of(values).sum(-1, keepdim=True)

@@ -1,24 +1,33 @@
 """Layers that gather, spread or reshape: pools, readouts, flattening, tables of embeddings and positions."""
 
-import torch
 from torch import Tensor
 
 from nfa_kernels.graphs.nodes import Embedding, Flatten, Pool, Positions, Readout
-from nfa_kernels.programs.passing import Backward, Flow, Forward
+from nfa_kernels.programs.passing import Backward, Flow, Forward, columns_of
 
 
 class Flattening:
-    """A sample as one vector; an image's samples go back to the front."""
+    """A sample as one vector: of an image channel by channel, of tokens one behind the other."""
 
     def forward(self, way: Forward, node: Flatten, h: Flow) -> tuple[Flow, None]:
         """Keeps nothing."""
-        values = h.values.movedim(-1, 1) if len(node.inputs) == 3 else h.values
-        return Flow(values.flatten(2)), None
+        return Flow(_flat(h.values) if len(node.inputs) == 2 else h.values.flatten(1, -2)), None
 
     def backward(self, way: Backward, node: Flatten, kept: None, delta: Flow, *, needed: bool) -> Flow | None:
         """The same numbers."""
-        values = delta.values.unflatten(2, node.inputs)
-        return Flow(values.movedim(1, -1).contiguous() if len(node.inputs) == 3 else values)
+        return Flow(
+            _tokens(delta.values, node.inputs[0]) if len(node.inputs) == 2 else delta.values.unflatten(1, node.inputs)
+        )
+
+
+def _flat(tokens: Tensor) -> Tensor:
+    """(K, t d, N) of tokens (K, d, N, t)."""
+    return tokens.permute(0, 3, 1, 2).flatten(1, 2)
+
+
+def _tokens(flat: Tensor, tokens: int) -> Tensor:
+    """(K, d, N, t) of (K, t d, N)."""
+    return flat.unflatten(1, (tokens, -1)).permute(0, 2, 3, 1).contiguous()
 
 
 class Pooling:
@@ -31,11 +40,11 @@ class Pooling:
             out, where = windows.mean((3, 5)), None
         else:
             out, where = windows.movedim(4, 3).flatten(4, 5).max(4)
-        return Flow(out[:, :, 0, 0].mT if node.size is None else out), where
+        return Flow(out[:, :, 0, 0] if node.size is None else out), where
 
     def backward(self, way: Backward, node: Pool, kept: Tensor | None, delta: Flow, *, needed: bool) -> Flow | None:
         """Spread over the squares, or to their maxima."""
-        values = delta.values.mT[:, :, None, None] if node.size is None else delta.values
+        values = delta.values[:, :, None, None] if node.size is None else delta.values
         (high, wide), samples = _sides(node), values.shape[-1]
         if kept is None:
             spread = (values / (high * wide))[:, :, :, None, :, None]
@@ -69,15 +78,16 @@ class Embedded:
         """Keeps the rows' numbers."""
         table = way.parameter(node, 0)
         # gather, unlike an index into all tables laid end to end, cannot read another network's
-        rows = h.values.long().flatten(1).unsqueeze(-1)
-        found = table.gather(1, rows.expand(-1, -1, table.shape[2]))
-        return Flow(found.unflatten(1, h.values.shape[1:]), is_free=True), rows
+        rows = h.values.long().flatten(1).unsqueeze(1)
+        found = table.mT.contiguous().gather(2, rows.expand(-1, table.shape[2], -1))
+        return Flow(found.unflatten(2, h.values.shape[1:]), is_free=True), rows
 
     def backward(self, way: Backward, node: Embedding, kept: Tensor, delta: Flow, *, needed: bool) -> Flow | None:
         """Sums over the tokens of each number; names have no derivative."""
         if way.is_training:
-            table, of_rows = way.parameter(node, 0), delta.values.flatten(1, 2)
-            way.told(node, 0, torch.zeros_like(table).scatter_add_(1, kept.expand_as(of_rows), of_rows))
+            table, of_rows = way.parameter(node, 0), columns_of(delta.values)
+            sums = of_rows.new_zeros(len(table), table.shape[2], table.shape[1])
+            way.told(node, 0, sums.scatter_add_(2, kept.expand_as(of_rows), of_rows).mT)
         return None
 
 
@@ -86,13 +96,13 @@ class Placed:
 
     def forward(self, way: Forward, node: Positions, h: Flow) -> tuple[Flow, None]:
         """Keeps nothing."""
-        vectors = way.parameter(node, 0).unsqueeze(1)
+        vectors = way.parameter(node, 0).mT.unsqueeze(2)
         return Flow(h.values.add_(vectors) if h.is_free else h.values + vectors, is_free=True), None
 
     def backward(self, way: Backward, node: Positions, kept: None, delta: Flow, *, needed: bool) -> Flow | None:
         """The same numbers."""
         if way.is_training:
-            way.told(node, 0, delta.values.sum(1))
+            way.told(node, 0, delta.values.sum(2).mT)
         return delta
 
 
@@ -102,16 +112,16 @@ class ReadingOut:
     def forward(self, way: Forward, node: Readout, h: Flow) -> tuple[Flow, None]:
         """Keeps nothing."""
         if node.kind == "flatten":
-            return Flow(h.values.flatten(2)), None
-        return Flow(h.values.mean(2) if node.kind == "mean" else h.values[:, :, -1]), None
+            return Flow(_flat(h.values)), None
+        return Flow(h.values.mean(3) if node.kind == "mean" else h.values[..., -1]), None
 
     def backward(self, way: Backward, node: Readout, kept: None, delta: Flow, *, needed: bool) -> Flow | None:
         """Spread over the tokens."""
         values, tokens = delta.values, node.inputs[0]
         if node.kind == "flatten":
-            return Flow(values.unflatten(2, node.inputs))
+            return Flow(_tokens(values, tokens))
         if node.kind == "mean":
-            return Flow((values / tokens).unsqueeze(2).expand(-1, -1, tokens, -1))
-        below = values.new_zeros(*values.shape[:2], *node.inputs)
-        below[:, :, -1] = values
+            return Flow((values / tokens).unsqueeze(3).expand(-1, -1, -1, tokens))
+        below = values.new_zeros(*values.shape, tokens)
+        below[..., -1] = values
         return Flow(below, is_free=True)
