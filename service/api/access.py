@@ -29,7 +29,7 @@ from service.tokens import LOCAL, Actor, is_loopback
 from service.tokens import Scope as TokenScope
 
 COOKIE: Final = "nfa_token"
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/login", "/logout"})
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/login", "/logout", "/grid-schema.json"})
 OPEN_PREFIXES: Final = ("/static/",)
 READING_PATHS: Final = frozenset({"/api/v1/experiments/preview"})
 """Answered without storing anything, although the grid comes as a body."""

@@ -18,6 +18,7 @@ from service.api.trial_bodies import detail_of, page_of
 from service.errors import InvalidRequest, ServiceError, Unauthorised
 from service.grid.document import parse_document
 from service.grid.help import settings_help
+from service.grid.json_schema import grid_schema
 from service.grid.sampling import grouping
 from service.grid.value_order import ValueOrder
 from service.presets import get_preset, list_presets
@@ -215,6 +216,13 @@ def _alone(one: dict[str, Any]) -> str:
     sections = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in one["settings"].items())
     name = json.dumps(f"trial {one['id']} alone")
     return f'{{"name": {name},\n "trial": {{\n{sections}}},\n "seeds": [{one["seed"]}]}}'
+
+
+@router.get("/grid-schema.json")
+def schema() -> Response:
+    """The grid format as JSON Schema, for editors: open, since they send no token."""
+    kept = {"X-Content-Type-Options": "nosniff", "Cache-Control": "public, max-age=3600"}
+    return Response(json.dumps(grid_schema()), media_type="application/schema+json", headers=kept)
 
 
 @router.get("/submit")

@@ -33,7 +33,7 @@ RULES = {
     },
     READ: {f"POST {V1}/experiments/preview"},
 }
-RULES[OPEN] |= {"GET /static/web/vega.js", "POST /logout"}
+RULES[OPEN] |= {"GET /static/web/vega.js", "GET /grid-schema.json", "POST /logout"}
 ALLOWED = {
     OPEN: {"nobody", "expired", "reader", "other", "owner", "admin"},
     READ: {"reader", "other", "owner", "admin"},
