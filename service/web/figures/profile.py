@@ -1,6 +1,6 @@
 """Alignment against the exponent of the AGOP: where it is highest, and how flat the top is."""
 
-from typing import Any
+from typing import Any, Final
 
 import altair as alt
 import polars as pl
@@ -11,6 +11,8 @@ from service.web.figures.following import followed
 from service.web.figures.hand import faded_unless, shown_by_legend, under_the_pointer, zooming
 from service.web.figures.layout import PRINTED, layout
 from service.web.figures.style import UNWRITTEN, behind, dashes, hue, label, panels, rule_color, styled, told
+
+_Y_TITLE: Final = "alignment cos(W^T W, G^a)"
 
 
 def exponent_profile(
@@ -48,30 +50,12 @@ def exponent_profile(
     labelled = results.with_columns(hues.labels, dash_told.labels, panel.labels)
     names = [name for name in results.columns if name.startswith("alignment@") and name.endswith("_median")]
     frame = _points(labelled, names, layer if has_theory and isinstance(layer, int) else None)
-    y_title = "alignment cos(W^T W, G^a)"
-    low = frame["value"].min()
-    floor = min(0.9, float(low)) - 0.02 if isinstance(low, float) else 0.0
-    x = alt.X("exponent:Q", title="exponent a (dimensionless)", scale=alt.Scale(zero=True))
-    y = alt.Y("value:Q", title=y_title, scale=alt.Scale(domain=[floor, 1.005], nice=False), axis=alt.Axis(format=".2f"))
     place = layout(room, len(panel.order), last=1, printed=(240, 200))
-    shown = [shown_by_legend("color"), *([shown_by_legend("dash")] if dash else [])]
-    paint = hue(hues.order, label(color), is_below=place.legend_below)
-    base: Any = alt.Chart().encode(x=x, y=y, color=paint, detail="dash:N")
-    line = base.mark_line(strokeWidth=1.8).encode(opacity=faded_unless(shown, 1))
-    if dash:
-        line = line.encode(strokeDash=dashes(dash_told.order, label(dash), is_below=place.legend_below))
-    dots = base.mark_point(filled=True, size=28).encode(opacity=faded_unless(shown, 1))
-    layers = [line.add_params(zooming(), *shown), dots]
     is_marked = frame["theory"].null_count() < frame.height and color != "network.depth"
-    if is_marked:
-        mark: Any = alt.Chart().mark_rule(strokeDash=[4, 3], color=rule_color())
-        layers.append(mark.encode(x=alt.X("mean(theory):Q")))
-    told_there = [
-        *(alt.Tooltip(f"{field}:N", title=title) for title, field in _named(color, dash, facet).items()),
-        alt.Tooltip("exponent:Q"),
-        alt.Tooltip("value:Q", title=y_title, format=".6~g"),
-    ]
-    layers.append(under_the_pointer(base, told_there, frame.height, ["color", "dash", "facet"]))
+    base: Any = _axes(frame).encode(color=hue(hues.order, label(color), is_below=place.legend_below), detail="dash:N")
+    dashed = dashes(dash_told.order, label(dash), is_below=place.legend_below) if dash else None
+    layers = [*_lines(base, dashed), *([_theory()] if is_marked else [])]
+    layers.append(under_the_pointer(base, _told(color, dash, facet), frame.height, ["color", "dash", "facet"]))
     chart = alt.layer(*layers, data=alt.Data(values=frame.to_dicts()))
     chart = chart.properties(width=place.width, height=place.height)
     counts = pl.concat([results[name.replace("_median", "_count")].cast(pl.Int64) for name in names])
@@ -83,6 +67,37 @@ def exponent_profile(
     return styled(whole, title or "Alignment against exponent", subtitle, place.line).properties(
         usermeta=followed(results, keys, [hues.labels, dash_told.labels, panel.labels], _named(color, dash, facet))
     )
+
+
+def _axes(frame: pl.DataFrame) -> Any:
+    """A chart with the exponent against the alignment; the vertical axis begins below the lowest point."""
+    low = frame["value"].min()
+    floor = min(0.9, float(low)) - 0.02 if isinstance(low, float) else 0.0
+    scale, axis = alt.Scale(domain=[floor, 1.005], nice=False), alt.Axis(format=".2f")
+    x = alt.X("exponent:Q", title="exponent a (dimensionless)", scale=alt.Scale(zero=True))
+    return alt.Chart().encode(x=x, y=alt.Y("value:Q", title=_Y_TITLE, scale=scale, axis=axis))
+
+
+def _lines(base: Any, dashed: Any) -> list[Any]:
+    """Lines and their points, which legends fade."""
+    shown = [shown_by_legend("color"), *([] if dashed is None else [shown_by_legend("dash")])]
+    line = base.mark_line(strokeWidth=1.8).encode(opacity=faded_unless(shown, 1))
+    if dashed is not None:
+        line = line.encode(strokeDash=dashed)
+    dots = base.mark_point(filled=True, size=28).encode(opacity=faded_unless(shown, 1))
+    return [line.add_params(zooming(), *shown), dots]
+
+
+def _theory() -> Any:
+    """A rule at the exponent of theory."""
+    mark: Any = alt.Chart().mark_rule(strokeDash=[4, 3], color=rule_color())
+    return mark.encode(x=alt.X("mean(theory):Q"))
+
+
+def _told(color: str, dash: str | None, facet: str | None) -> list[alt.Tooltip]:
+    """What the pointer shows."""
+    named = [alt.Tooltip(f"{field}:N", title=title) for title, field in _named(color, dash, facet).items()]
+    return [*named, alt.Tooltip("exponent:Q"), alt.Tooltip("value:Q", title=_Y_TITLE, format=".6~g")]
 
 
 def _points(results: pl.DataFrame, names: list[str], layer: int | None) -> pl.DataFrame:
