@@ -87,16 +87,22 @@ def test_a_stack_of_any_kind_equals_its_members_trained_alone(kind, optimizer, b
         np.testing.assert_allclose(found, alone, rtol=1e-9, atol=1e-11)
 
 
+ADAM: dict[str, Any] = {"steps": 40, "optimizer": "adam", "batch_size": 6}
+DECAY = {"weight_decay": 0.1, "decay_biases": False}
+
+
 @pytest.mark.parametrize(
-    ("activation", "parameterization"),
-    [("linear", "standard"), ("relu", "standard"), ("tanh", "mup"), ("relu", "ntk"), ("tanh", "mean_field")],
+    ("activation", "parameterization", "training"),
+    [("linear", "standard", ADAM), ("relu", "standard", ADAM), ("relu", "ntk", ADAM), ("tanh", "mean_field", ADAM)]
+    + [("tanh", "mup", training) for training in (ADAM, {"steps": 9}, {"steps": 9, "optimizer": "muon", **DECAY})]
+    + [("tanh", "mup", {"optimizer": "gradient_flow", "horizon": 0.2, "rtol": 1e-9, "atol": 1e-11, **DECAY})],
 )
-def test_an_mlp_written_as_a_graph_trains_to_the_mlps_numbers(activation, parameterization):
+def test_an_mlp_written_as_a_graph_trains_to_the_mlps_numbers(activation, parameterization, training):
     own = {"depth": 3, "width": 6, "activation": activation, "bias": True, "parameterization": parameterization}
     document = {
         "data": VECTORS,
         "network": own,
-        "training": {"steps": 40, "optimizer": "adam", "batch_size": 6},
+        "training": training,
         "measure": {"points": 5, "layers": "all", "metrics": [*names.METRICS]},
     }
     settings = canonical(TrialSettings.model_validate(document))
