@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, and_, bindparam, delete, insert, literal, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, literal, or_, select, update
 from sqlalchemy.sql import ColumnElement, FromClause
 
 from service.grid.beginnings import MOST_LOOKED_AT, beginning, copied_steps, of_seed
@@ -21,15 +21,13 @@ from service.store.ids import trial_id
 from service.store.keys import among, among_words
 from service.store.measurements import delete_measurements
 from service.store.models import (
-    MEASUREMENT_TABLES,
-    checkpoint,
     experiment,
     experiment_trial,
     kept_state,
-    kept_weights,
     settings,
     trial,
 )
+from service.store.taken_over import take_over
 from service.store.wanting import is_alone, settle_trials
 
 _CHUNK = 5_000
@@ -236,7 +234,7 @@ def _continue(connection: Connection, keys: Collection[int]) -> frozenset[int]:
         if steps is not None:
             trials = [row.id for row in members]
             delete_measurements(connection, trials)
-            _copy(connection, trials, steps, documents[own]["measure"].get("weights", ()))
+            take_over(connection, trials, steps, documents[own]["measure"])
             begun.update(trials)
     changed = [
         {"key": row.id, "step": row.step, "lineage": _lineage(row.shorter, row.fingerprint, row.step)}
@@ -259,21 +257,3 @@ def forget(connection: Connection, again: ColumnElement[bool]) -> None:
 
 def _lineage(key: int, fingerprint: str, step: int) -> dict[str, Any]:
     return {"trial": trial_id(key), "fingerprint": fingerprint, "step": step}
-
-
-def _copy(connection: Connection, trials: Sequence[int], steps: Sequence[int], weights: Sequence[int]) -> None:
-    """Copy the states and the rows at these steps of the trials that these follow, whose rows have been deleted."""
-    here = among(connection, trial.c.id, trials)
-    for table in MEASUREMENT_TABLES:
-        wanted = among(connection, table.c.step, weights if table is kept_weights else steps)
-        _insert_from(connection, table, and_(here, wanted))
-    connection.execute(delete(checkpoint).where(among(connection, checkpoint.c.trial_id, trials)))
-    content = select(trial.c.id, kept_state.c.content).join(kept_state, kept_state.c.trial_id == trial.c.follows)
-    connection.execute(insert(checkpoint).from_select(["trial_id", "content"], content.where(here)))
-
-
-def _insert_from(connection: Connection, table: Table, condition: ColumnElement[bool]) -> None:
-    """Insert the rows of followed trials as those of the trials that follow them."""
-    others = [column for column in table.columns if column.name != "trial_id"]
-    rows = select(trial.c.id, *others).join(table, table.c.trial_id == trial.c.follows).where(condition)
-    connection.execute(insert(table).from_select(["trial_id", *(column.name for column in others)], rows))

@@ -21,5 +21,6 @@ def test_every_block_runs_and_the_study_comes_to_what_the_page_says(tmp_path, mo
     assert "with weight decay the start does not matter: True" in said
     assert re.search(r"completed \d\d measured steps", said)
     assert "24 more networks" in said
+    assert "3 go on from step 300, 0 begin again" in said
     assert names["frame"].shape == names["table"].shape  # ty: ignore[missing-attribute]
     assert '"type": "line"' in names["chart"].to_json()  # ty: ignore[missing-attribute]

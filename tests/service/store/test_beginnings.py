@@ -5,13 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from reports import lease, report
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 from training_here import train_everything
 
 from service.errors import StoreReplaced, TooMany
 from service.grid.expansion import expand
 from service.store import backups, control, kept_states, leases, reports, submissions
-from service.store.models import MEASUREMENT_TABLES, experiment_trial, final, kept_state, trial
+from service.store.models import (
+    MEASUREMENT_TABLES,
+    experiment_trial,
+    final,
+    kept_state,
+    layer_measurement,
+    parametrised_measurement,
+    trial,
+)
 from service.store.thinning import thin_experiment
 
 EVERY = {"every": 16, "metrics": ["train_loss", "alignment", "nfa_dnfa"], "exponents": [0.3], "weights": [0, 32]}
@@ -236,3 +244,24 @@ def test_a_thinned_trial_is_gone_on_from_no_more(store, grid):
     _submit(store, grid([128], seeds=1))
     train_everything(store)
     assert _origins(store)[1] == (-1, None)
+
+
+def test_what_was_measured_again_of_the_shorter_trial_stays_its_own(store, grid):
+    _submit(store, grid([64], seeds=1))
+    train_everything(store)
+    named = {"trial_id": 1, "step": 32, "value": 0.5}
+    with store.write() as connection:
+        connection.execute(insert(parametrised_measurement), [named | {"layer": 0, "name": "sharpness"}])
+        connection.execute(insert(parametrised_measurement), [named | {"layer": 1, "name": "alignment@0.7"}])
+        connection.execute(insert(layer_measurement), [{"trial_id": 1, "step": 32, "layer": 2, "alignment": 0.5}])
+        connection.execute(update(layer_measurement).values(residual=0.5))
+    _submit(store, grid([128], seeds=1))
+    train_everything(store)
+    assert _origins(store)[1] == (64, "t1")
+    with store.read() as connection:
+        names = connection.scalars(
+            select(parametrised_measurement.c.name).where(parametrised_measurement.c.trial_id == 2)
+        )
+        assert set(names) == {"alignment@0.3"}
+        rows = connection.execute(select(layer_measurement).where(layer_measurement.c.trial_id == 2)).all()
+    assert {(row.layer, row.residual) for row in rows} == {(1, None)} and len(rows) == 9
