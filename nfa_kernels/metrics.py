@@ -22,7 +22,7 @@ from nfa_kernels.scaling import in_reach, jointly_scaled
 from nfa_kernels.similarity import pearson, pearson_offdiagonal, pearson_zero_diagonal
 from nfa_kernels.subspaces import gram_agop_subspace, teacher_overlap
 from nfa_kernels.tangent_kernel import ntk_movement
-from nfa_kernels.views import LayerView, Needs, NetworkView
+from nfa_kernels.views import Asked, LayerView, Needs, NetworkView
 
 
 class Request(NamedTuple):
@@ -67,17 +67,8 @@ def measure(
     """
     passed = tuple(weight.to(data.x.dtype) for weight in weights)
     check_stack(architecture, passed, data.x)
-    network = NetworkView(
-        architecture,
-        passed if data.x.dtype == torch.float64 else weights,
-        passed,
-        data,
-        loss,
-        request.layers,
-        initial,
-        weight_decay,
-        needs(request),
-    )
+    asked = Asked(data, loss, request.layers, initial, weight_decay, needs(request))
+    network = NetworkView(architecture, passed if data.x.dtype == torch.float64 else weights, passed, asked)
     return measured(request, network, lambda layer: LayerView(network, layer))
 
 

@@ -36,40 +36,42 @@ class Needs(NamedTuple):
     preactivations: bool
 
 
+class Asked(NamedTuple):
+    """What a view of any kind of network is made for."""
+
+    data: MeasuredData
+    loss: str
+    """Name of the training loss."""
+    layers: tuple[int, ...]
+    initial: Params | None
+    """Parameters at step 0."""
+    weight_decay: Tensor | None
+    """(K,), or (K, L) of each layer."""
+    needs: Needs
+
+
 class NetworkView:
     """A stack at one step: weights, data, and what several metrics of it need."""
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        weights: Params,
-        passed: Params,
-        data: MeasuredData,
-        loss: str,
-        layers: tuple[int, ...],
-        initial: Params | None,
-        weight_decay: Tensor | None,
-        needs: Needs,
-    ) -> None:
-        self.architecture, self._passed, self._all, self._all_initial = architecture, passed, weights, initial
-        self._begin(architecture.weights(weights), data, loss, layers, initial, weight_decay, needs)
+    def __init__(self, architecture: Architecture, weights: Params, passed: Params, asked: Asked) -> None:
+        self.architecture, self._passed = architecture, passed
+        self._begin(weights, architecture.weights(weights), asked.initial, asked)
 
-    def _begin(
-        self,
-        weights: Params,
-        data: MeasuredData,
-        loss: str,
-        layers: tuple[int, ...],
-        initial: Params | None,
-        weight_decay: Tensor | None,
-        needs: Needs,
-    ) -> None:
-        """What every kind of network has; `weights` are the matrices of its measured layers."""
-        self._given, self.data = weights, data
+    def _begin(self, params: Params, weights: Params, initial: Params | None, asked: Asked) -> None:
+        """What every kind of network has.
+
+        Args:
+            params: of the stack.
+            weights: matrices of its measured layers.
+            initial: the same at step 0.
+            asked: what the view is made for.
+        """
+        self._all, self._all_initial = params, asked.initial
+        self._given, self.data = weights, asked.data
         self._doubles: dict[int, Tensor] = {}
-        self.loss_name, self.loss = loss, loss_of(loss)
-        self.layers, self._initial, self._weight_decay = layers, initial, weight_decay
-        self._needs = needs
+        self.loss_name, self.loss = asked.loss, loss_of(asked.loss)
+        self.layers, self._initial, self._weight_decay = asked.layers, initial, asked.weight_decay
+        self._needs = asked.needs
 
     @property
     def computed_in(self) -> torch.dtype:

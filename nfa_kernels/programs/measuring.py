@@ -10,6 +10,7 @@ from nfa_kernels.metrics import Measured, Request, measured, needs
 from nfa_kernels.programs.graph_program import GraphProgram
 from nfa_kernels.programs.program import Params
 from nfa_kernels.programs.views import ProgramLayerView, ProgramView
+from nfa_kernels.views import Asked
 
 
 def program_data(
@@ -71,7 +72,8 @@ def measure_program(
             missing.
     """
     program.check(tuple(array.to(data.x.dtype) for array in params), data.x)
-    view = ProgramView(program, params, data, loss, request.layers, initial, weight_decay, needs(request))
+    asked = Asked(data, loss, request.layers, initial, weight_decay, needs(request))
+    view = ProgramView(program, params, asked)
     for layer in request.layers:
         program.weight(params, layer)
     return measured(request, view, lambda layer: ProgramLayerView(view, layer))

@@ -12,35 +12,23 @@ from torch import Tensor
 from nfa_kernels.balance import Imbalance, imbalance, layer_imbalance
 from nfa_kernels.classification import log_gain, without_zeros
 from nfa_kernels.graphs.nodes import Activated, Conv, Linear
-from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.programs.graph_program import GraphProgram
 from nfa_kernels.programs.program import Params, Tapped
 from nfa_kernels.scaling import largest_entry
 from nfa_kernels.spectra import Spectrum, spectrum
 from nfa_kernels.tangent_kernel import Kernel, kernel_of
 from nfa_kernels.taped import Taped
-from nfa_kernels.views import LayerView, Needs, NetworkView
+from nfa_kernels.views import Asked, LayerView, NetworkView
 
 
 class ProgramView(NetworkView):
     """A stack of graphs at one step. Weights are the matrices of the measured layers, in forward order."""
 
-    def __init__(
-        self,
-        program: GraphProgram,
-        params: Params,
-        data: MeasuredData,
-        loss: str,
-        layers: tuple[int, ...],
-        initial: Params | None,
-        weight_decay: Tensor | None,
-        needs: Needs,
-    ) -> None:
-        self.program, self._all, self._all_initial = program, params, initial
-        self._params = tuple(array.to(data.x.dtype) for array in params)
-        weights = self._of_maps(params)
-        first = None if initial is None else self._of_maps(initial)
-        self._begin(weights, data, loss, layers, first, weight_decay, needs)
+    def __init__(self, program: GraphProgram, params: Params, asked: Asked) -> None:
+        self.program = program
+        self._params = tuple(array.to(asked.data.x.dtype) for array in params)
+        initial = None if asked.initial is None else self._of_maps(asked.initial)
+        self._begin(params, self._of_maps(params), initial, asked)
 
     def _of_maps(self, arrays: Params) -> Params:
         """What lies at the places of the measured layers' matrices."""
