@@ -44,8 +44,10 @@ class Stack:
 
 
 LAST_STEP, LOSS_BELOW, COLLAPSED, EXPLODED, STUCK = "last_step", "loss_below", "collapsed", "exploded", "stuck"
-"""Why a lane ended: all its steps are done; its loss fell below `stop`; it decayed to zero until its arithmetic
-underflowed; its loss exploded or is no number; gradient flow cannot move it."""
+STOP_WHEN, PLATEAU = "stop_when", "plateau"
+"""Why a lane ended: all its steps are done; its loss fell below `stop.loss_below`; it decayed to zero until its
+arithmetic underflowed; its loss exploded or is no number; gradient flow cannot move it; `stop.when` matched; the metric
+of `stop.plateau` stayed as it was."""
 
 
 class LaneEnd(NamedTuple):

@@ -25,6 +25,11 @@ class FullyConnected:
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
 
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """None: layers have numbers."""
+        return ()
+
     def inputs(self, x: Tensor) -> Tensor:
         """Rows; of rows these are the same tensors."""
         return x.flatten(2)

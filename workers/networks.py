@@ -23,6 +23,11 @@ from workers.updates import Owner
 class Network(Protocol):
     """The kind of network that a stack consists of. Parameters are stacked, each (K, rows, columns)."""
 
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Of the measured layers, in the order of their numbers; none where they have numbers alone."""
+        ...
+
     def inputs(self, x: Tensor) -> Tensor:
         """Inputs (K, N, ..) in the shape that the network reads."""
         ...

@@ -25,6 +25,11 @@ class OfGraph:
     def __init__(self, program: GraphProgram) -> None:
         self.program = program
 
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Of the measured layers of the graph."""
+        return tuple(one.name for one in self.program.graph.measured)
+
     def inputs(self, x: Tensor) -> Tensor:
         """As they are."""
         return x

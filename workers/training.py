@@ -15,13 +15,14 @@ from torch import Tensor
 from nfa_kernels.collapse import has_collapsed
 from nfa_kernels.losses import loss_of, loss_targets
 from nfa_kernels.metrics import Measured, Request, needs_initial
-from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP, LOSS_BELOW, STUCK, Block, LaneEnd, Stack
+from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP, STUCK, Block, LaneEnd, Stack
 from workers.checkpoints import MOST_KEPT_BYTES, CheckpointError, pack, unpack
 from workers.kept_weights import KeptWeights, kept_weights
 from workers.motion import CHECK_STEPS, motion
 from workers.network_data import Point, TrainingSet
 from workers.preparing import flushed_denormals, initial_weights, prepared
 from workers.rows import Rows
+from workers.stopping import Stopping
 
 EXPLODES_TIMES = 1e6
 """A loss this many times above both the initial loss and the zero function's has diverged."""
@@ -96,6 +97,7 @@ class _Run:
         self.dtype, self.size_at_first = dtype, self.network.log_size(self.motion.weights)
         self.first, self.saved = 0, time.monotonic()
         self.keeps = frozenset(number for number, lane in enumerate(stack.lanes) if lane.keeps)
+        self.stopping = Stopping(stack.lanes, self.network.layer_names)
         files = [lane.checkpoint for lane in stack.lanes if lane.checkpoint is not None]
         if files:
             self._go_on([*files])
@@ -109,7 +111,9 @@ class _Run:
             )
         try:
             # on the CPU, where generators and batches stay; what is elsewhere is moved there as it is taken
-            self.first = self.motion.restore(unpack(files))
+            state = unpack(files)
+            self.stopping.restore(state)
+            self.first = self.motion.restore(state)
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, struct.error) as error:
             raise CheckpointError(f"a checkpoint cannot be read: {error!r}") from error
 
@@ -189,29 +193,28 @@ class _Run:
             measured = self._measured(index)
         self.rows.add([self.lanes[place] for place in places], self.motion.step, self.motion.time[index], measured)
         self.measuring_seconds += time.monotonic() - started
-        self._end(places, measured.network["train_loss"], number)
+        self._end(places, measured, number)
 
-    def _end(self, places: Sequence[int], loss: Tensor, number: int) -> None:
-        """End the measured lanes that have diverged or collapsed, are at their last point or below `stop.loss_below`.
+    def _end(self, places: Sequence[int], measured: Measured, number: int) -> None:
+        """End the measured lanes that have diverged or collapsed, are at their last point or where they are to stop.
 
         Args:
             places: of the measured lanes.
-            loss: (len(places),) of each of them.
+            measured: of each of them.
             number: of the point.
         """
-        ending, whole = self.motion.ending(number), list[int]()
-        training = self.settings["training"]
-        enough = training["stop"]["loss_below"] if "stop" in training else 0.0
+        ending, whole, loss = self.motion.ending(number), list[int](), measured.network["train_loss"]
+        stops = self.stopping.reasons([self.lanes[place] for place in places], self.motion.step, measured)
         index = self._index(places)
         healthy, gone = self._is_healthy(loss, index).tolist(), self._collapsed()[index].tolist()
         ends: dict[int, LaneEnd] = {}
-        for place, value, fine, small in zip(places, loss.tolist(), healthy, gone, strict=True):
+        for at, (place, fine, small) in enumerate(zip(places, healthy, gone, strict=True)):
             if not fine:
                 ends[place] = self._ended(place, "diverged", EXPLODED)
-            elif place in ending or value < enough or small:
-                reason = LAST_STEP if place in ending else LOSS_BELOW if value < enough else COLLAPSED
+            elif place in ending or at in stops or small:
+                reason = LAST_STEP if place in ending else stops.get(at, COLLAPSED)
                 ends[place] = self._ended(place, "completed", reason)
-                if self.lanes[place] in self.keeps and value >= enough and not small:
+                if self.lanes[place] in self.keeps and at not in stops and not small:
                     whole.append(place)
         self.states += self._last_states(whole, number)
         self.ended += ends.values()
@@ -232,7 +235,8 @@ class _Run:
             return ()
         index = torch.tensor(places)
         state = {name: part[index.to(part.device)] for name, part in self.motion.state(number).items()}
-        return pack([self.lanes[place] for place in places], self.motion.step, state, MOST_KEPT_BYTES)
+        lanes = [self.lanes[place] for place in places]
+        return pack(lanes, self.motion.step, state | self.stopping.state(lanes), MOST_KEPT_BYTES)
 
     def _ended(self, place: int, state: str, reason: str, error: str | None = None) -> LaneEnd:
         return LaneEnd(self.lanes[place], state, self.motion.step, error, reason)
@@ -295,7 +299,8 @@ class _Run:
     def _checkpoints(self, number: int) -> tuple[tuple[int, int, bytes], ...]:
         """Where the running lanes are on the way to a measured point."""
         self.saved = time.monotonic()
-        return pack(self.lanes, self.motion.checkpoint_step(number), self.motion.state(number))
+        state = self.motion.state(number) | self.stopping.state(self.lanes)
+        return pack(self.lanes, self.motion.checkpoint_step(number), state)
 
     def _block(self, *, last: bool, checkpoints: tuple[tuple[int, int, bytes], ...] = ()) -> Block:
         network, layers, parametrised = self.rows.take()

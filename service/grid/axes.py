@@ -38,6 +38,9 @@ PATHS: Final = (
 MAPPINGS: Final = frozenset({*FIELDS, "training.stop", "training.layers"})
 """Paths whose value may be a mapping, which is merged; one of a layer too."""
 
+KEYED: Final = frozenset({"training.stop.plateau"})
+"""Paths whose value is a mapping that is not merged, with keys of its own."""
+
 _OF_A_LAYER: Final = re.compile(rf"training\.layers\.(?:{LAYER_KEY.pattern})(?:\.(?P<field>\w+))?")
 
 

@@ -19,6 +19,7 @@ from service.grid.setting_types import Section
 from service.grid.trial_settings import (
     InitSettings,
     MeasureSettings,
+    StopSettings,
     TrainingSettings,
     TrialSettings,
 )
@@ -249,7 +250,22 @@ def _training(training: TrainingSettings, around: Around) -> dict[str, Any]:
     if not training.decay_biases and around.has_biases and decays:
         kept["decay_biases"] = False
     if training.stop is not None:
-        kept["stop"] = {"loss_below": float(training.stop.loss_below)}
+        kept["stop"] = _stop(training.stop)
+    return kept
+
+
+def _stop(stop: StopSettings) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    if stop.loss_below is not None:
+        kept["loss_below"] = float(stop.loss_below)
+    if stop.when is not None:
+        kept["when"] = " ".join(stop.when.split())
+    if (plateau := stop.plateau) is not None:
+        kept["plateau"] = {"metric": plateau.metric, "over": plateau.over, "change": float(plateau.change)}
+        if plateau.layer is not None:
+            kept["plateau"]["layer"] = plateau.layer
+    if stop.at_least:
+        kept["at_least"] = stop.at_least
     return kept
 
 

@@ -154,6 +154,10 @@ def _times(settings: TrialSettings) -> Iterator[Misfit]:
         for name in ("every", "steps"):
             if getattr(measure, name) is not None:
                 yield Misfit(f"measure.{name}", "gradient_flow is measured at times: use points and spacing")
+        for name in ("plateau", "at_least"):
+            if training.stop is not None and getattr(training.stop, name):
+                told = "gradient_flow has times and no steps: stop it by loss_below or when"
+                yield Misfit(f"training.stop.{name}", told)
         return
     late = [step for step in measure.weights if step > training.steps]
     if late:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
-from service.grid.axes import FIELDS, SECTIONS, Assignment, fields_below, is_mapping
+from service.grid.axes import FIELDS, KEYED, SECTIONS, Assignment, fields_below, is_mapping
 from service.grid.problems import Problems, deepest, without_most
 from service.grid.setting_types import Section
 
@@ -113,6 +113,6 @@ def _path(name: str, location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif is_mapping(path) and part != "[key]":
+        elif (is_mapping(path) or path in KEYED) and part != "[key]":
             path += f".{part}"
     return path

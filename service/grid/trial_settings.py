@@ -58,10 +58,30 @@ class InitSettings(Section):
         return self
 
 
-class StopSettings(Section):
-    """When to end a trial before its last step."""
+class PlateauSettings(Section):
+    """A metric that stays as it is."""
 
-    loss_below: Real = Field(gt=0, description="End, as completed, at the first measured step with a lower loss.")
+    metric: str = Field(min_length=1, max_length=100, description="Its id.")
+    layer: LayerNumber | LayerName | None = Field(None, description="Where; null: the first measured layer.")
+    over: Count = Field(ge=1, description="For so many steps.")
+    change: Real = Field(ge=0, description="The largest less the smallest value, at most.")
+
+
+class StopSettings(Section):
+    """When to end a trial, as completed, before its last step: at the first measured step where one of these holds."""
+
+    loss_below: Real | None = Field(None, gt=0, description="The training loss is lower.")
+    when: Annotated[str, Field(min_length=1, max_length=4000)] | None = Field(
+        None, description="What was measured matches this filter, as final.alignment >= 0.999999."
+    )
+    plateau: PlateauSettings | None = Field(None, description="A metric has not changed.")
+    at_least: Count | None = Field(None, ge=0, description="Not before this step.")
+
+    @model_validator(mode="after")
+    def _stops_at_something(self) -> Self:
+        if self.loss_below is None and self.when is None and self.plateau is None:
+            raise ValueError("give loss_below, when or plateau")
+        return self
 
 
 class LayerSettings(Section):
@@ -122,7 +142,9 @@ class TrainingSettings(Section):
         None, ge=1, description="step: length of a stage (default steps/3); warmup: its length (default steps/10)."
     )
     schedule_factor: Real = Field(0.1, gt=0, description="step: factor from one stage to the next.")
-    stop: StopSettings | None = Field(None, description="null, or {loss_below: x}.")
+    stop: StopSettings | None = Field(
+        None, description="null, or when to end early: loss_below, when, plateau, at_least."
+    )
     device: Literal["auto", "cpu", "gpu"] = Field("auto", description="Where to train; not part of the fingerprint.")
     keep: Literal["state"] | None = Field(
         None,

@@ -13,6 +13,7 @@ from service.grid.points import Point
 from service.grid.problems import Problems
 from service.grid.reading import LAYERS, measured_names
 from service.questions.claim_forms import Claim, read_claims
+from service.questions.stops import check_stops
 
 
 class ClaimedGrid(NamedTuple):
@@ -36,6 +37,7 @@ def read_claimed(
     claims = read_claims(written[:MAX_CLAIMS], problems) if isinstance(written, list) else []
     expansion = expand(document, limits, datasets, problems)
     check_claims(claims, _measured(expansion.points) if claims else [], problems)
+    check_stops(document, expansion.points, problems)
     problems.raise_as(InvalidGrid)
     return ClaimedGrid(expansion, tuple(claims))
 

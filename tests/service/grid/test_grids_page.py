@@ -31,7 +31,7 @@ def test_every_threshold_is_one(text: str) -> None:
 
 
 def test_the_page_has_its_examples() -> None:
-    assert len(EXAMPLES) == 9 and len(THRESHOLDS) == 6
+    assert len(EXAMPLES) == 10 and len(THRESHOLDS) == 6
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -65,6 +65,6 @@ def test_help_knows_every_setting_as_a_grid_may_write_it() -> None:
     assert set(known) == {f"{section}.{name}" for section, model in SECTIONS.items() for name in model.model_fields}
     assert all(one.meaning and one.allowed for one in known.values())
     assert known["network.depth"].allowed == "whole number 1 to 64"
-    assert known["training.stop"].allowed == "{loss_below: number > 0}"
+    assert known["training.stop"].allowed.startswith("{loss_below: number > 0, when: text, plateau: {metric: text")
     assert known["training.optimizer"].allowed == ", ".join(names.OPTIMIZERS)
     assert known["training.learning_rate"][1:3] == ("number > 0", "0.02")

@@ -48,7 +48,12 @@ WRONG: list[tuple[Any, str, str, str | None]] = [
     ({"trial": {"training": {"batch_size": 5}}}, "trial.training", "gd takes no batch_size", None),
     ({"trial": {"training": {"huber_delta": 0}}}, "trial.training.huber_delta", "greater than 0", None),
     ({"trial": {"training": {"label_smoothing": 1}}}, "trial.training.label_smoothing", "less than 1", None),
-    ({"trial": {"training": {"stop": {"loss_bellow": 1}}}}, "trial.training.stop.loss_below", "is needed", None),
+    (
+        {"trial": {"training": {"stop": {"loss_bellow": 1}}}},
+        "trial.training.stop.loss_bellow",
+        "unknown key",
+        "training.stop.loss_below",
+    ),
     ({"trial": {"data": {"spectrum": [1, 1, 1, 1, 1]}}}, "trial.data", "5 singular values", None),
     ({"trial": {"data": {"spectrum": {"log": [0, 1, 3]}}}}, "trial.data.spectrum", "positive", None),
     ({"trial": {"data": {"spectrum": [1, "a"]}}}, "trial.data.spectrum[1]", "valid number", None),

@@ -1,0 +1,116 @@
+"""What a trial may stop at: `training.stop` held against what it measures. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from nfa_kernels import names
+from service.errors import InvalidFilter
+from service.grid.measured_steps import measured_steps
+from service.grid.points import Point
+from service.grid.problems import Problems
+from service.grid.reading import LAYERS, layer_number
+from service.questions import filters
+
+MOST_IN_WINDOW: Final = 256
+"""Measured steps of a plateau: what a checkpoint of every trial holds."""
+MOST_FILTERS: Final = 200
+"""Different expressions of one grid."""
+_WHEN: Final = "trial.training.stop.when"
+
+
+def check_stops(document: Mapping[str, Any], points: Iterable[Point], problems: Problems) -> None:
+    """Note expressions that cannot be read, and metrics and layers that a trial that stops by them does not measure.
+
+    Args:
+        document: the grid.
+        points: of it.
+        problems: where it is noted.
+    """
+    if not _may_stop(document):
+        return
+    seen: set[tuple[str, str, Sequence[str], int | None]] = set()
+    trees: dict[str, filters.Filter | None] = {}
+    for point in points:
+        training = point.part("training")
+        stop = training.get("stop", {})
+        if not ("when" in stop or "plateau" in stop):
+            continue
+        key = repr(stop), point.part_text("measure"), point.layers, training.get("steps")
+        if key in seen or problems.full:
+            continue
+        seen.add(key)
+        settings = {**point.settings, LAYERS: point.layers}
+        if "when" in stop:
+            _check_when(stop["when"], settings, trees, problems)
+        if "plateau" in stop:
+            _check_plateau(stop["plateau"], settings, problems)
+
+
+def _may_stop(document: Mapping[str, Any]) -> bool:
+    """Whether a grid says something about stopping."""
+    training = (document.get("trial") or {}).get("training") or {}
+    entries = [document.get("axes") or {}, *(document.get("zip") or ()), *(document.get("include") or ())]
+    paths = [path for entry in entries for path in entry]
+    return "stop" in training or any(path == "training" or path.startswith("training.stop") for path in paths)
+
+
+def _check_when(
+    text: str, settings: Mapping[str, Any], trees: dict[str, filters.Filter | None], problems: Problems
+) -> None:
+    if text not in trees:
+        if len(trees) == MOST_FILTERS:
+            problems.add(_WHEN, f"a grid has at most {MOST_FILTERS} different expressions to stop at")
+            return
+        trees[text] = None
+        try:
+            trees[text] = filters.parse(text)
+        except InvalidFilter as error:
+            told = error.errors[0] if error.errors else {}
+            problems.add(_WHEN, error.detail, received=text, allowed=told.get("allowed"), nearest=told.get("nearest"))
+    tree = trees[text]
+    if tree is None:
+        return
+    read = sorted(filters.paths(tree))
+    finals = [(path, found) for path in read if (found := filters.split_final(path)) is not None]
+    if "state" in read or not finals:
+        problems.add(_WHEN, "asks for no measured number, as final.alignment >= 0.999 does", received=text)
+    for path, (metric, layer) in finals:
+        _check_measured(_WHEN, metric, layer, settings, path, problems)
+
+
+def _check_plateau(plateau: Mapping[str, Any], settings: Mapping[str, Any], problems: Problems) -> None:
+    place = "trial.training.stop.plateau"
+    _check_measured(f"{place}.metric", plateau["metric"], plateau.get("layer"), settings, plateau["metric"], problems)
+    measure = settings["measure"]
+    if "every" in measure:
+        most = plateau["over"] // measure["every"] + 2
+    else:
+        steps = np.array(measured_steps(settings))
+        begins = np.searchsorted(steps, steps - plateau["over"], side="right")
+        most = int((np.arange(len(steps)) - begins).max()) + 2
+    if most > MOST_IN_WINDOW:
+        told = f"holds {most} measured steps, over the limit of {MOST_IN_WINDOW}: measure less often, or shorten it"
+        problems.add(f"{place}.over", told, received=plateau["over"])
+
+
+def _check_measured(
+    place: str, metric: str, layer: int | str | None, settings: Mapping[str, Any], received: str, problems: Problems
+) -> None:
+    """Note a metric, or a layer, that trials with these settings do not measure, and a metric that is a word."""
+    measure = settings["measure"]
+    measured = [*measure["metrics"], *(names.alignment_id(a) for a in measure.get("exponents", ()))]
+    numeric = [name for name in measured if not (name in names.METRICS and names.METRICS[name].words)]
+    if metric not in numeric:
+        told = "is a word, and has no size" if metric in measured else "is not measured: add it to measure.metrics"
+        problems.add(place, f"{metric} {told}", received=received, allowed=numeric)
+    elif layer is not None and metric not in names.NETWORK_METRICS:
+        number = layer if isinstance(layer, int) else layer_number(settings, layer)
+        if number not in measure["layers"]:
+            problems.add(
+                place,
+                f"layer {layer} is not measured: add it to measure.layers",
+                received=received,
+                allowed=measure["layers"],
+            )
