@@ -14,7 +14,7 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(
 ENV  := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: wheels performance fuzz audit help install demo up test programs pictures soak test-gpu check format clean
+.PHONY: wheels performance fuzz audit help install demo up test programs editor pictures soak test-gpu check format clean
 
 help: ## List these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: $(VENV)/.test check programs ## Run every check and every test
 
 programs: ## Install Chromium, nginx, PgBouncer, openssl and promtool, which tests drive (as root); says what is missing otherwise
 	@tests/programs/install.sh
+
+editor: ## Bundle the editor of the submit page into service/web/static/editor.js (needs Node and npm)
+	@service/web/editor/build.sh
 
 pictures: $(VENV)/.test programs ## Draw the pictures of README and every kind of figure from real runs
 	@$(BIN)/python docs/pictures/make.py

@@ -44,6 +44,7 @@ from service.web.figure_pages import SHOWN_METRICS, Choices, wish_of
 from service.web.page_route import HEADERS, PageRoute, form_of, render
 from service.web.result_tables import OFFERED_AGGREGATES, TableAsked, question_of, shown_table
 from service.web.wishes import KINDS, PER_TRIAL
+from service.web.written_grids import as_yaml
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _ROWS = 50
@@ -226,9 +227,18 @@ def schema() -> Response:
 
 
 @router.get("/submit")
-def submit_form(preset: Annotated[str, Query(max_length=100)] = "") -> Response:
-    """Paste or edit a grid, or start from a preset."""
+def submit_form(
+    store: StoreDep,
+    preset: Annotated[str, Query(max_length=100)] = "",
+    experiment: Annotated[str, Query(max_length=40)] = "",
+    trial: Annotated[str, Query(max_length=40)] = "",
+) -> Response:
+    """Write a grid, or start from a preset, an experiment's grid, or a trial."""
     text = get_preset(preset).body.decode() if preset else EXAMPLE_YAML
+    if experiment:
+        text = as_yaml(experiments.get_experiment(store, experiment).grid)
+    if trial:
+        text = as_yaml(json.loads(_alone(detail_of(store, trial))))
     charting.prepare()
     return _submit_page(text, preset=preset)
 

@@ -19,6 +19,21 @@ MARKS = """(kind) => {
 }"""
 
 
+PASTE = """([root, text]) => {
+  const given = new DataTransfer();
+  given.setData("text/plain", text);
+  root.dispatchEvent(new ClipboardEvent("paste", { clipboardData: given, bubbles: true, cancelable: true }));
+}"""
+
+
+def write_grid(page: Page, text: str) -> None:
+    """Paste a grid into the editor of the submit page, in place of what stands there."""
+    editor = page.get_by_role("textbox", name="Grid, as YAML or JSON")
+    editor.focus()
+    page.keyboard.press("ControlOrMeta+A")
+    page.evaluate(PASTE, [editor.element_handle(), text])
+
+
 def marks(page: Page, kind: str) -> list[Any]:
     """Place, datum, opacity and role of every mark of a kind, in pixels of the window."""
     return page.evaluate(MARKS, kind)

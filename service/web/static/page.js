@@ -165,24 +165,6 @@ async function asked(address, known, soon) {
   } catch { return known; }
 }
 
-function previewed(area) {
-  const cost = document.getElementById("cost");
-  let waiting = null, asked = 0;
-  const ask = async () => {
-    const number = ++asked;
-    const answer = await fetch(area.dataset.preview,
-      { method: "POST", headers: { "Content-Type": "application/yaml" }, body: area.value });
-    const found = await answer.json();
-    if (number !== asked) return;
-    cost.textContent = answer.ok
-      ? `${found.trials} trials, ${found.new} new, ${found.stacks} stacks, about ${Math.max(1, Math.round(found.estimated_seconds))} s`
-        + (found.continued ? `; ${found.continued} go on from where shorter ones end` : "")
-        + Object.entries(found.from_zero).map(([why, n]) => `; ${n} longer ones train from zero: ${why}`).join("")
-      : found.detail;
-  };
-  area.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(ask, 300); });
-}
-
 function finding(field) {
   const rows = document.getElementById(field.dataset.finds).tBodies[0].rows;
   field.closest("[hidden]").hidden = false;
@@ -194,7 +176,7 @@ function finding(field) {
 
 for (const field of document.querySelectorAll("[data-finds]")) finding(field);
 const area = document.querySelector("[data-preview]");
-if (area) previewed(area);
+if (area) import("./submit.js").then(({ previewed }) => previewed(area));
 const live = document.querySelector('[data-live="events"]');
 if (live) follow(live);
 poll();
