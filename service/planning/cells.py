@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from service.planning.brackets import Axis
+from service.questions.brackets import Axis
 
 Place = tuple[float, float]
 """A value on the first axis, and one on the second."""

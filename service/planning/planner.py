@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.planning.brackets import Axis, Line, follow
 from service.planning.cells import Curve, follow_curve
 from service.planning.intervals import Interval, mean_interval, share_interval
 from service.questions import filters
+from service.questions.brackets import Axis, Line, follow
 from service.questions.claim_forms import Claim, parse_condition
 from service.questions.judging import Row, judge
 from service.states import TrialState
@@ -193,6 +193,23 @@ def bound(plan: Plan, first: int, most: int) -> Bound:
     if plan.certainty is not None:
         trials = trials // len(plan.seeds) * plan.certainty.at_most
     return Bound(max((search.rounds for search in plan.searches), default=None), min(trials, most))
+
+
+def round_grids(grid: Mapping[str, Any], additions: Sequence[Addition]) -> list[dict[str, Any]]:
+    """The grids that a round stands for, one for each set of seeds: the trial block with what each point assigns."""
+    by_seeds: dict[tuple[int, ...], list[Group]] = {}
+    for part in additions:
+        by_seeds.setdefault(part.seeds, []).append(part.point)
+    return [
+        {
+            "trial": grid.get("trial") or {},
+            # without an axis the trial block alone would be a point; the first of them is in its place
+            "axes": {path: [value] for path, value in points[0].items()},
+            "include": [dict(point) for point in points[1:]],
+            "seeds": list(seeds),
+        }
+        for seeds, points in by_seeds.items()
+    ]
 
 
 def _searched(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> Iterator[tuple[Search, Group, list[Row]]]:

@@ -8,11 +8,11 @@ from service.grid.axes import Assignment, is_mapping, read_factors, read_point
 from service.grid.expansion import Expansion
 from service.grid.problems import Problems
 from service.grid.reading import setting
-from service.planning.brackets import Axis, Tolerance
 from service.planning.forms import Absolute, Refine, Until, read_refines, read_seeds_until
 from service.planning.planner import Certainty, Plan, Search
 from service.questions import filters
-from service.questions.claim_forms import Claim, SlopeFit
+from service.questions.brackets import Axis, Tolerance
+from service.questions.claim_forms import BoundaryFit, Claim, SlopeFit
 
 
 def read_plan(
@@ -118,7 +118,7 @@ def _statement(
 ) -> Claim | None:
     """The claim that is judged at every value."""
     if form.claim is not None:
-        known = {claim.id: claim for claim in claims if not isinstance(claim.fit, SlopeFit)}
+        known = {claim.id: claim for claim in claims if not isinstance(claim.fit, SlopeFit | BoundaryFit)}
         if form.claim not in known:
             message = "is no claim of this grid that one value of the axis can decide"
             problems.add(f"{place}.claim", message, received=form.claim, allowed=list(known))

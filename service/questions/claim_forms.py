@@ -126,6 +126,20 @@ class RateFit(_Part):
     between: Range
 
 
+class BoundaryFit(_Part):
+    """Value of a setting at which a condition on the metric turns from true to false, per group."""
+
+    kind: Literal["boundary"]
+    x: Path
+    condition: ConditionText = Field(alias="is")
+    by: list[Path] = Field([], max_length=16)
+    share: float = Field(0.5, gt=0, le=1, description="Of the trials at a value that satisfy it, for it to hold there.")
+    between: Range
+
+
+Fit = SlopeFit | RateFit | BoundaryFit
+
+
 class Claim(_Part):
     """One statement and its threshold."""
 
@@ -138,7 +152,7 @@ class Claim(_Part):
     every_trial: ConditionText | None = None
     any_trial: ConditionText | None = None
     group: GroupClaim | None = None
-    fit: Annotated[SlopeFit | RateFit, Field(discriminator="kind")] | None = None
+    fit: Annotated[Fit, Field(discriminator="kind")] | None = None
     gate: dict[MetricId, ConditionText] | Literal["none"] = Field(DEFAULT_GATE)
 
     @model_validator(mode="after")
@@ -228,6 +242,6 @@ def _place(place: str, location: Sequence[int | str]) -> str:
     for part in location:
         if isinstance(part, int):
             place += f"[{part}]"
-        elif part not in ("rate", "log_log_slope") and not set(part) & set("[(-"):
+        elif part not in ("rate", "log_log_slope", "boundary") and not set(part) & set("[(-"):
             place += f".{part}"
     return place

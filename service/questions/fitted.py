@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 from scipy import stats
 
-from service.questions.claim_forms import Claim, RateFit, SlopeFit
-from service.questions.judging import Row, fit_points, fitted_rates
+from service.questions.claim_forms import BoundaryFit, Claim, RateFit, SlopeFit
+from service.questions.judging import Row, fit_lines, fit_points, fitted_rates
 
 LEVEL: Final = 0.95
 
@@ -26,20 +26,26 @@ class Fitted:
     low: float | None
     high: float | None
     points: int
-    """What it rests on: pairs of a slope, trials of a rate."""
+    """What it rests on: pairs of a slope, trials of a rate; of a boundary, how many there are."""
 
 
 def fitted(claim: Claim, rows: Sequence[Row]) -> list[Fitted]:
     """The fits behind a claim; none for a claim that fits nothing.
 
     Ends are those of the 95 % interval of least squares (a slope) or of the mean over trials (a rate), from Student's
-    t; null where there are too few points for one.
+    t; null where there are too few points for one. Those of a boundary are the values between which it lies.
     """
     if isinstance(claim.fit, SlopeFit):
         return [_slope(claim.id, key, pairs) for key, pairs in fit_points(claim, rows)]
     if isinstance(claim.fit, RateFit):
         rates = [rate for rate in fitted_rates(claim, rows) if rate is not None]
         return [_mean(claim.id, rates)]
+    if isinstance(claim.fit, BoundaryFit):
+        return [
+            Fitted(claim.id, "boundary", key, bracket.value, bracket.low, bracket.high, len(line.brackets))
+            for key, line in fit_lines(claim, rows)
+            for bracket in line.brackets
+        ]
     return []
 
 

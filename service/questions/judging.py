@@ -10,8 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.questions import filters
+from service.questions.brackets import Axis, Line, Tolerance, follow
 from service.questions.claim_fits import decay_rate, log_log_slope, log_points, parse_product
-from service.questions.claim_forms import Claim, RateFit, SlopeFit, parse_claims, parse_condition, read_claims
+from service.questions.claim_forms import (
+    BoundaryFit,
+    Claim,
+    RateFit,
+    SlopeFit,
+    parse_claims,
+    parse_condition,
+    read_claims,
+)
 from service.questions.layers import Layer
 from service.states import TrialState
 
@@ -72,6 +81,12 @@ def fit_points(claim: Claim, rows: Sequence[Row]) -> Iterator[tuple[dict[str, An
     assert isinstance(claim.fit, SlopeFit)
     for key, pairs in _pairs(claim.fit, _speaking(claim, rows)):
         yield key, log_points(pairs, claim.fit.transform)
+
+
+def fit_lines(claim: Claim, rows: Sequence[Row]) -> Iterator[tuple[dict[str, Any], Line]]:
+    """Of a claim about a boundary: each group, and what is known along its setting."""
+    assert isinstance(claim.fit, BoundaryFit)
+    yield from _lines(claim.fit, _speaking(claim, rows))
 
 
 def fitted_rates(claim: Claim, rows: Sequence[Row]) -> list[float | None]:
@@ -140,6 +155,10 @@ def _judged(claim: Claim, rows: Sequence[tuple[Row, list[Layer]]]) -> Iterator[_
     """Every number that is held against the threshold."""
     if isinstance(claim.fit, RateFit):
         yield from _rates(claim.fit, rows)
+    elif isinstance(claim.fit, BoundaryFit):
+        for key, line in _lines(claim.fit, rows):
+            # several changes are no one value, and neither is none
+            yield _Judged(line.brackets[0].value if len(line.brackets) == 1 else None, None, key)
     elif claim.fit is not None:
         yield from _slopes(claim.fit, rows)
     elif claim.group is not None:
@@ -168,13 +187,25 @@ def _rates(fit: RateFit, rows: Sequence[tuple[Row, list[Layer]]]) -> Iterator[_J
             yield _Judged(_defined(rate / scale) if rate is not None and scale else None, row.trial)
 
 
+def _lines(fit: BoundaryFit, rows: Sequence[tuple[Row, list[Layer]]]) -> Iterator[tuple[dict[str, Any], Line]]:
+    """Each group, once per layer, with where along the setting the condition changes."""
+    condition = parse_condition(fit.condition)
+    for key, pairs in _pairs(fit, rows):
+        held: dict[float, list[bool]] = {}
+        for x, value in pairs:
+            if isinstance(x, int | float):
+                held.setdefault(float(x), []).append(condition.holds(value))
+        verdicts = {x: sum(some) >= fit.share * len(some) for x, some in held.items()}
+        yield key, follow(verdicts, Axis("log" if min(held, default=0.0) > 0 else "linear", Tolerance(0.0)))
+
+
 def _slopes(fit: SlopeFit, rows: Sequence[tuple[Row, list[Layer]]]) -> Iterator[_Judged]:
     for key, pairs in _pairs(fit, rows):
         yield _Judged(log_log_slope(pairs, fit.transform), None, key)
 
 
 def _pairs(
-    fit: SlopeFit, rows: Sequence[tuple[Row, list[Layer]]]
+    fit: SlopeFit | BoundaryFit, rows: Sequence[tuple[Row, list[Layer]]]
 ) -> Iterator[tuple[dict[str, Any], list[tuple[Any, float | None]]]]:
     """Each group, once per layer, with the setting and the value of every trial."""
     for key, members in _grouped(fit.by, rows):

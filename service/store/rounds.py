@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, insert, literal, select, update
 
 from service.errors import InvalidGrid
-from service.grid.expansion import Expansion, expand
+from service.grid.expansion import expand
 from service.grid.fitting import Limits
 from service.grid.outline import dataset_ids
 from service.grid.points import Point
 from service.grid.problems import Problems
-from service.planning.planner import Addition, Plan, Round, next_round
+from service.planning.planner import Addition, Plan, Round, next_round, round_grids
 from service.planning.reading import read_plan
 from service.questions.claimed_grids import read_claimed
 from service.questions.judging import Row
@@ -162,31 +162,14 @@ def _advance(store: Store, number: int, limits: Limits, max_queued: int | None) 
 def _expanded(
     store: Store, grid: Mapping[str, Any], additions: Sequence[Addition], limits: Limits
 ) -> tuple[list[Point], list[Placed]]:
-    """Points and trials of a round: the grid's trial block with what each point assigns."""
-    by_seeds: dict[tuple[int, ...], list[Addition]] = {}
-    for part in additions:
-        by_seeds.setdefault(part.seeds, []).append(part)
+    """Points and trials of a round."""
     points: list[Point] = []
     trials: list[Placed] = []
-    for seeds, parts in by_seeds.items():
-        found = _round_grid(store, grid, parts, seeds, limits)
+    for document in round_grids(grid, additions):
+        found = expand(document, limits, dataset_shapes(store, dataset_ids(document)))
         points += found.points
         trials += found.trials()
     return points, trials
-
-
-def _round_grid(
-    store: Store, grid: Mapping[str, Any], parts: Sequence[Addition], seeds: Sequence[int], limits: Limits
-) -> Expansion:
-    # without axes the trial block alone would be a point; one that is included is in its place
-    first, *others = [dict(part.point) for part in parts]
-    document = {
-        "trial": grid.get("trial") or {},
-        "axes": {path: [value] for path, value in first.items()},
-        "include": others,
-        "seeds": list(seeds),
-    }
-    return expand(document, limits, dataset_shapes(store, dataset_ids(document)))
 
 
 def _past(connection: Connection, number: int) -> Past:

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from service.planning.brackets import Axis, Tolerance, follow
 from service.planning.cells import follow_curve
+from service.questions.brackets import Axis, Tolerance, follow
 
 
 def _search(statement, start, axis, most=100):

@@ -6,8 +6,8 @@ import pytest
 
 from service.errors import TooMany
 from service.grid.fitting import Limits
-from service.planning.brackets import Line
 from service.planning.planner import boundaries, estimates
+from service.questions.brackets import Line
 from service.states import ExperimentState
 from service.store import control, experiments, rounds, submissions
 from service.store.expansions import expanded, widen_experiment

@@ -19,7 +19,7 @@ def train_everything(store: Store, *, once: bool = False) -> None:
     while leased := leases.lease_stack(store, "here", lease_seconds=600.0, choose=lambda s, waiting: waiting.trials):
         saved = checkpoints.checkpoints_of(store, [one.trial_id for one in leased])
         lanes = tuple(Lane(one.settings, one.seed, saved.get(one.trial_id), one.keeps) for one in leased)
-        is_first = True
+        is_first, still = True, set(range(len(leased)))
         for block in train(Stack(lanes, arrays_for(store, [one.settings for one in leased]))):
             ends = tuple(
                 End(leased[end.lane].trial_id, end.state, end.step, end.error, _provenance(leased[end.lane]))
@@ -27,7 +27,7 @@ def train_everything(store: Store, *, once: bool = False) -> None:
             )
             report = Report(
                 tuple((one.trial_id, one.attempt) for one in leased),
-                frozenset(range(len(leased))),
+                frozenset(still),
                 is_first,
                 block.network,
                 block.layers,
@@ -39,6 +39,7 @@ def train_everything(store: Store, *, once: bool = False) -> None:
             )
             assert reports.record(store, report, 600.0) == frozenset()
             is_first = False
+            still -= {end.lane for end in block.ended}
         if once:
             return
 
