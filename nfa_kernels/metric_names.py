@@ -291,12 +291,3 @@ def alignment_id(exponent: float) -> str:
 NETWORK_METRICS: Final = tuple(name for name, metric in METRICS.items() if metric.level == "network")
 LAYER_METRICS: Final = tuple(name for name, metric in METRICS.items() if metric.level == "layer")
 DEFAULT_METRICS: Final = tuple(name for name, metric in METRICS.items() if metric.default)
-
-
-def definition_of(name: str) -> MetricName | None:
-    """The definition behind a metric's id, a family's for its members; None for any other text."""
-    if name in METRICS:
-        return METRICS[name]
-    member = family_member(name)
-    families = {form.partition("@")[0]: metric for form, metric in METRIC_FAMILIES.items()}
-    return None if member is None else families.get(member.family)

@@ -8,6 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
+from nfa_kernels.metric_inputs import (  # noqa: F401 - the one door to every name
+    ON_INPUTS,
+    TRAIN,
+    Inputs,
+    definition_of,
+    on_inputs,
+    read_inputs,
+    split_inputs,
+    takes_inputs,
+    words_of,
+)
 from nfa_kernels.metric_names import (  # noqa: F401 - the one door to every name
     COUNTED_FAMILIES,
     DEFAULT_METRICS,
@@ -18,7 +29,6 @@ from nfa_kernels.metric_names import (  # noqa: F401 - the one door to every nam
     FamilyMember,
     MetricName,
     alignment_id,
-    definition_of,
     family_member,
 )
 

@@ -31,6 +31,8 @@ class Again:
     metrics: tuple[str, ...]
     layers: tuple[int, ...]
     exponents: tuple[float, ...] = ()
+    inputs: tuple[str, ...] = ("train",)
+    """Ids of those over which the AGOP is averaged."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from nfa_kernels.initialisations import initial_biases, initial_weights
 from nfa_kernels.linear import LOSS_FACTORS
 from nfa_kernels.measured_data import MeasuredData, measured_data
 from nfa_kernels.metrics import Measured, measure
-from nfa_kernels.networks import Architecture, Params, forward
+from nfa_kernels.networks import Architecture, Params, forward, samples_last
 from nfa_kernels.parameterizations import initial_factors
 from workers.motion import Data
 from workers.network_data import Arrays, MeasuredSet, Point, TrainingSet, refuse_others
@@ -58,6 +58,12 @@ class FullyConnected:
     def measured_data(self, of: MeasuredSet) -> MeasuredData:
         """Training and test data prepared for measuring."""
         return measured_data(self.architecture, **of._asdict())
+
+    def on_inputs(self, data: MeasuredData, x: Tensor) -> MeasuredData:
+        """Measured data with other inputs; the Jacobian of a product of matrices is the same at all of them."""
+        if self.architecture.is_product:
+            return data
+        return data._replace(x=samples_last(self.inputs(x).to(torch.float64)).to(data.x.dtype))
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
         """Outputs (K, N, C)."""

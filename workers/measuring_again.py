@@ -13,6 +13,8 @@ from typing import Any
 import structlog
 
 from service.errors import StoreUnavailable
+from service.grid.inputs import datasets_of
+from service.grid.remeasurement import inputs_of
 from service.grid.stacking import lanes_per_stack
 from service.store import datasets, remeasurement_leases, remeasurement_reports
 from service.store.leases import Waiting
@@ -81,11 +83,13 @@ class MeasuringAgain:
         if not leased:
             return False
         first = leased[0]
-        again = Again(tuple(first.asked["metrics"]), first.layers, tuple(first.asked["exponents"]))
+        again = Again(
+            tuple(first.asked["metrics"]), first.layers, tuple(first.asked["exponents"]), inputs_of(first.asked)
+        )
         lanes = tuple(
             Lane(one.settings, one.seed, kept=one.weights, unmeasured=frozenset(one.unmeasured)) for one in leased
         )
-        arrays = datasets.arrays_for(self.store, [one.settings for one in leased])
+        arrays = datasets.arrays_for(self.store, [one.settings for one in leased], datasets_of(again.inputs))
         self.pool.run(seat, Stack(lanes, arrays, again), Measuring(tuple(leased)))
         self.was_last = True
         log.info("measuring_started", **named(leased))

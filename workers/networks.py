@@ -50,6 +50,14 @@ class Network(Protocol):
         """Training and test data prepared for measuring."""
         ...
 
+    def on_inputs(self, data: MeasuredData, x: Tensor) -> MeasuredData:
+        """Measured data with other inputs (K, N, ..), for metrics that read no targets.
+
+        Raises:
+            ValueError: inputs that the network cannot read.
+        """
+        ...
+
     def forward(self, params: Params, x: Tensor) -> Tensor:
         """Outputs (K, N, C)."""
         ...

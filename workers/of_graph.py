@@ -12,7 +12,7 @@ from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.metrics import Measured
 from nfa_kernels.networks import Params
 from nfa_kernels.programs.graph_program import GraphProgram
-from nfa_kernels.programs.measuring import measure_program, program_data
+from nfa_kernels.programs.measuring import are_tokens, measure_program, program_data
 from workers.motion import Data
 from workers.network_data import Arrays, MeasuredSet, Point, TrainingSet, refuse_others
 from workers.program_data import ProgramData, program_owners
@@ -48,6 +48,13 @@ class OfGraph:
     def measured_data(self, of: MeasuredSet) -> MeasuredData:
         """Training and test data prepared for measuring."""
         return program_data(self.program, **of._asdict())
+
+    def on_inputs(self, data: MeasuredData, x: Tensor) -> MeasuredData:
+        """Measured data with other inputs, tokens among them."""
+        vocabulary = self.program.graph.input.vocabulary
+        if vocabulary and not are_tokens(x, vocabulary):
+            raise ValueError(f"inputs: received other than whole numbers 0..{vocabulary - 1}")
+        return data._replace(x=x.to(data.x.dtype))
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
         """Outputs (K, N, C)."""

@@ -30,6 +30,10 @@ class Prepared(NamedTuple):
     loss_numbers: Mapping[str, Tensor]
     """(K,) by name, what the loss reads beside the targets."""
     data: MeasuredData
+    form: tuple[int, ...]
+    """Of one sample's input, as the data have it."""
+    x_test: Tensor
+    """(K, T, ..) test inputs, as the network reads them."""
 
 
 def prepared(stack: Stack, device: torch.device, metrics: Iterable[str]) -> Prepared:
@@ -41,7 +45,8 @@ def prepared(stack: Stack, device: torch.device, metrics: Iterable[str]) -> Prep
     settings, metrics = stack.lanes[0].settings, tuple(metrics)
     samples = [_samples(lane, stack.arrays) for lane in stack.lanes]
     x, y, x_test, y_test = (torch.stack(parts).to(device) for parts in zip(*samples, strict=True))
-    network = network_of(settings, x.shape[2:], y.shape[-1])
+    form = tuple(x.shape[2:])
+    network = network_of(settings, form, y.shape[-1])
     x, x_test = network.inputs(x), network.inputs(x_test)
     passes = getattr(torch, settings["measure"].get("dtype", "float64"))
     numbers = loss_numbers([lane.settings["training"] for lane in stack.lanes], y.device)
@@ -49,7 +54,7 @@ def prepared(stack: Stack, device: torch.device, metrics: Iterable[str]) -> Prep
     data = network.measured_data(MeasuredSet(x, y, x_test, y_test, loss, numbers, passes, kernels))
     if needs_teacher(metrics):
         data = data._replace(teacher=stacked_directions([_directions(lane) for lane in stack.lanes]).to(device))
-    return Prepared(network, x, y, numbers, data)
+    return Prepared(network, x, y, numbers, data, form, x_test)
 
 
 def initial_weights(stack: Stack, network: Network, device: torch.device) -> Params:

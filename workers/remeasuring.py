@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nfa_kernels.metrics import Request, needs_initial
+from nfa_kernels import names
+from nfa_kernels.metrics import Measured, Request, needs_initial
 from nfa_kernels.networks import Params
 from service.grid.measured_steps import measured_times
 from workers.blocks import LAST_STEP, Block, LaneEnd, Stack
 from workers.kept_weights import decoded
 from workers.motion import numbers
 from workers.network_data import Point
+from workers.other_inputs import OtherInputs, with_others
 from workers.paces import Paces
 from workers.preparing import Prepared, flushed_denormals, initial_weights, prepared
 from workers.rows import Rows
@@ -55,6 +57,11 @@ class _Remeasuring:
         self.asked = Request(stack.again.metrics, stack.again.layers, stack.again.exponents)
         measure = settings["measure"]
         self.own = Request(tuple(measure["metrics"]), tuple(measure["layers"]), tuple(measure.get("exponents", ())))
+        inputs, ready = tuple(measure.get("inputs", ())), self.prepared
+        some = [*dict.fromkeys((*stack.again.inputs, *inputs))]
+        others = {one: OtherInputs(stack, [one], network, ready.data, ready.form, ready.x_test) for one in some}
+        self.asked_of, self.own_of = ([others[one] for one in ids] for ids in (stack.again.inputs, inputs))
+        self.is_train_asked = names.TRAIN in stack.again.inputs
         is_partial = any(lane.unmeasured for lane in stack.lanes)
         reads_initial = needs_initial(self.asked.metrics) or (is_partial and needs_initial(self.own.metrics))
         self.initial = initial_weights(stack, network, device) if reads_initial else None
@@ -64,7 +71,7 @@ class _Remeasuring:
 
     def blocks(self) -> Iterator[Block]:
         """Rows of steps that had none, then those that are asked for."""
-        first, asked = Rows(self.own), Rows(self.asked)
+        first, asked = Rows(self.own), Rows(self.asked if self.is_train_asked else Request((), ()))
         kept = [dict(lane.kept) for lane in self.lanes]
         for step in sorted({step for files in kept for step in files}):
             gone = self.stopped()
@@ -78,8 +85,9 @@ class _Remeasuring:
             if missing:
                 some = [lanes[place] for place in missing]
                 own = tuple(array[missing] for array in weights)
-                self._measure(first, self.own, some, own, step, time[missing])
-            self._measure(asked, self.asked, lanes, weights, step, time)
+                first.add(some, step, time[missing], self._measured(self.own, self.own_of, some, own))
+            found = self._measured(self.asked, self.asked_of, lanes, weights, is_train=self.is_train_asked)
+            asked.add(lanes, step, time, found)
         if any(lane.unmeasured for lane in self.lanes):
             yield _block(first, ())
         gone = self.stopped()
@@ -92,18 +100,27 @@ class _Remeasuring:
         named = {name: torch.stack([torch.from_numpy(one[name]) for one in read]) for name in read[0]}
         return tuple(array.to(self.device) for array in self.prepared.network.parameters(named))
 
-    def _measure(
-        self, rows: Rows, request: Request, lanes: Sequence[int], weights: Params, step: int, time: Tensor
-    ) -> None:
+    def _measured(
+        self,
+        request: Request,
+        others: Sequence[OtherInputs],
+        lanes: Sequence[int],
+        weights: Params,
+        *,
+        is_train: bool = True,
+    ) -> Measured:
+        """What a request asks of some lanes, over the training set and other inputs."""
         index = torch.tensor(lanes, dtype=torch.long, device=self.device)
         initial = None
         if needs_initial(request.metrics) and self.initial is not None:
             # in the dtype that the weights were moved in, as training compares them
             initial = tuple(array[index].to(now.dtype) for array, now in zip(self.initial, weights, strict=True))
         with flushed_denormals():
+            found = Measured({}, {}, [])
             point = Point(self.prepared.data.select(index), request, self.loss, initial, self.weight_decay[index])
-            measured = self.prepared.network.measure(weights, point)
-        rows.add(lanes, step, time, measured)
+            if is_train:
+                found = self.prepared.network.measure(weights, point)
+            return with_others(found, [row for one in others for row in one.measured(weights, index, point)])
 
 
 class _Times:

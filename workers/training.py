@@ -20,6 +20,7 @@ from workers.checkpoints import MOST_KEPT_BYTES, CheckpointError, pack, unpack
 from workers.kept_weights import KeptWeights, kept_weights
 from workers.motion import CHECK_STEPS, motion
 from workers.network_data import Point, TrainingSet
+from workers.other_inputs import OtherInputs, with_others
 from workers.preparing import flushed_denormals, initial_weights, prepared
 from workers.rows import Rows
 from workers.stopping import Stopping
@@ -75,7 +76,10 @@ class _Run:
         self.lanes = list(range(len(stack.lanes)))
         self.block_seconds, self.checkpoint_seconds, self.stopped = block_seconds, checkpoint_seconds, stopped
         dtype = getattr(torch, training["dtype"])
-        self.network, x, y, numbers, self.data = prepared(stack, device, settings["measure"]["metrics"])
+        ready = prepared(stack, device, settings["measure"]["metrics"])
+        self.network, x, y, numbers, self.data = ready[:5]
+        asked = settings["measure"].get("inputs", ())
+        self.others = OtherInputs(stack, asked, self.network, self.data, ready.form, ready.x_test)
         weights = initial_weights(stack, self.network, device)
         self.loss_name, self.loss = training["loss"], loss_of(training["loss"])
         measured, trainings = settings["measure"], [lane.settings["training"] for lane in stack.lanes]
@@ -278,9 +282,11 @@ class _Run:
 
     def _measured(self, index: Tensor | slice) -> Measured:
         """Every metric asked for, of the running lanes at these places."""
+        weights = tuple(weight[index] for weight in self.motion.weights)
         initial = None if self.initial is None else tuple(weight[index] for weight in self.initial)
         point = Point(self.data.select(index), self.request, self.loss_name, initial, self.weight_decay[index])
-        return self.network.measure(tuple(weight[index] for weight in self.motion.weights), point)
+        measured = self.network.measure(weights, point)
+        return with_others(measured, self.others.measured(weights, index, point))
 
     def _keep(self, places: list[int]) -> None:
         """Compact the stack to the lanes at these places."""
@@ -290,6 +296,7 @@ class _Run:
         index = torch.tensor(places, dtype=torch.long, device=self.weight_decay.device)
         self.motion.keep(index)
         self.data = self.data.select(index)
+        self.others.keep(index)
         self.weight_decay, self.explodes_at = self.weight_decay[index], self.explodes_at[index]
         self.checked_x, self.checked_y = self.checked_x[index], self.checked_y[index]
         self.size_at_first = self.size_at_first[index]

@@ -36,14 +36,15 @@ def program_data(
     graph = program.graph
     for suffix, some, targets, at_least in (("", x, y, 1), ("_test", x_test, y_test, 0)):
         checked(graph.input.shape, graph.outputs, some, targets, suffix, at_least)
-        if graph.input.vocabulary and not _are_tokens(some, graph.input.vocabulary):
+        if graph.input.vocabulary and not are_tokens(some, graph.input.vocabulary):
             raise ValueError(f"x{suffix}: received other than whole numbers 0..{graph.input.vocabulary - 1}")
     data = prepared(x, y, x_test, y_test, loss, loss_numbers, kernels=kernels)
     x, x_test, classified_x = (part.to(dtype) for part in (data.x, data.x_test, data.classified_x))
     return data._replace(x=x, x_test=x_test, classified_x=classified_x)
 
 
-def _are_tokens(x: Tensor, vocabulary: int) -> bool:
+def are_tokens(x: Tensor, vocabulary: int) -> bool:
+    """Whether inputs are whole numbers below a vocabulary's size."""
     return bool(((x >= 0) & (x < vocabulary) & (x == x.round())).all())
 
 

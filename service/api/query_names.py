@@ -16,28 +16,43 @@ def _split(text: str) -> list[str]:
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
-def known_metrics(text: str) -> list[str]:
-    """Metric ids out of a comma-separated list; members of families in the form they are stored under."""
+def known_metrics(text: str, inputs: str = names.TRAIN) -> list[str]:
+    """Metric ids out of a comma-separated list, in the form they are stored under, on these inputs."""
+    read = _known_inputs(inputs)
     chosen, problems = [_stored_id(name) for name in _split(text)], Problems()
     for name in chosen:
-        if name not in names.METRICS and names.family_member(name) is None:
+        if names.definition_of(name) is None:
             problems.unknown("metric", "metric", name, [*names.METRICS, *names.METRIC_FAMILIES])
+        elif read != names.TRAIN and not names.takes_inputs(name):
+            said = f"{name} is not measured on other inputs than train: leave `inputs` away, or ask for others"
+            problems.add("inputs", said, received=read, allowed=sorted(names.ON_INPUTS))
     problems.raise_as(InvalidRequest)
-    return chosen
+    return [names.on_inputs(name, read) for name in chosen]
 
 
-def numeric_metrics(text: str) -> list[str]:
+def _known_inputs(text: str) -> str:
+    found = names.read_inputs(text)
+    if found is None and text != names.TRAIN:
+        told = "train, test, data-ID of an upload, or probes-COUNT-SEED-SCALE as probes-1000-0-1"
+        entry = {"path": "inputs", "message": f"must be one of {told}", "received": text[:200], "allowed": told}
+        raise InvalidRequest(f"inputs: received {text[:100]!r}; allowed are {told}", errors=[entry])
+    return text if found is None else found.id
+
+
+def numeric_metrics(text: str, inputs: str = names.TRAIN) -> list[str]:
     """Metric ids whose value is a number; at least one."""
-    metrics = known_metrics(text)
-    if not metrics or any(name in names.METRICS and names.METRICS[name].words for name in metrics):
+    metrics = known_metrics(text, inputs)
+    if not metrics or any(names.words_of(name) for name in metrics):
         raise InvalidRequest(f"metric: received {text[:100]!r}; name metrics whose value is a number")
     return metrics
 
 
 def _stored_id(name: str) -> str:
     """alignment@0.250 is stored as alignment@0.25."""
-    member = names.family_member(name)
-    return names.alignment_id(member.parameter) if member and member.family == "alignment" else name
+    metric, inputs = names.split_inputs(name)
+    member, found = names.family_member(metric), names.read_inputs(inputs)
+    own = names.alignment_id(member.parameter) if member and member.family == "alignment" else metric
+    return name if inputs != names.TRAIN and found is None else names.on_inputs(own, found.id if found else names.TRAIN)
 
 
 def known_paths(text: str, parameter: str = "group_by") -> list[str]:

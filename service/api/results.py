@@ -25,6 +25,14 @@ Also = Annotated[
     str | None, Query(max_length=2000, description="Further experiments, comma-separated, to compare with.")
 ]
 LayerAsked = Annotated[LayerText, Query(description="For metrics of layers: its number from 1, or its name.")]
+InputsAsked = Annotated[
+    str,
+    Query(
+        max_length=200,
+        description="Over which the metrics' AGOP is averaged: train, test, data-ID of an upload, or "
+        "probes-COUNT-SEED-SCALE; beyond train they are called METRIC/INPUTS, and may be asked for so too.",
+    ),
+]
 Reduce = Annotated[
     str,
     Query(
@@ -43,6 +51,7 @@ def get_results(
     group_by: GroupBy = None,
     metric: Annotated[str, Query(max_length=2000, description="Comma-separated metric ids.")] = "alignment",
     layer: LayerAsked = 1,
+    inputs: InputsAsked = "train",
     reduce: Reduce = "final",
     agg: Annotated[
         str,
@@ -64,7 +73,7 @@ def get_results(
     keys = _axes(store, [experiment_id, *others]) if group_by is None else known_paths(group_by)
     question = results.Question(
         tuple(keys),
-        tuple(numeric_metrics(metric)),
+        tuple(numeric_metrics(metric, inputs)),
         layer,
         known_reduction(reduce),
         tuple(known_aggregates(agg)),
@@ -88,6 +97,7 @@ def get_curves(
     group_by: GroupBy = None,
     metric: Annotated[str, Query(max_length=100, description="One metric id.")] = "alignment",
     layer: LayerAsked = 1,
+    inputs: InputsAsked = "train",
     agg: Annotated[str, Query(max_length=500, description="As for results, without ci95.")] = "mean,std,count",
     max_points: Annotated[int | None, Query(ge=1, le=1_000_000)] = None,
     running: Annotated[bool, Query(description="Running trials enter with what they have measured so far.")] = False,
@@ -100,7 +110,7 @@ def get_curves(
     """
     others = _others(also)
     keys = _axes(store, [experiment_id, *others]) if group_by is None else known_paths(group_by)
-    metrics = numeric_metrics(metric)
+    metrics = numeric_metrics(metric, inputs)
     aggregates = known_aggregates(agg)
     if len(metrics) != 1 or "ci95" in aggregates:
         raise InvalidRequest("curves take one metric, and any aggregate but ci95")
@@ -140,6 +150,7 @@ def get_phase(
     y: Annotated[str | None, Query(max_length=200, description="Path down a column; default: the second axis.")] = None,
     metric: Annotated[str, Query(max_length=100, description="One metric id.")] = "alignment",
     layer: LayerAsked = 1,
+    inputs: InputsAsked = "train",
     reduce: Reduce = "final",
     agg: Annotated[str, Query(max_length=20, description="One aggregate, as for results, without ci95.")] = "mean",
     where: Where = "",
@@ -152,7 +163,7 @@ def get_phase(
     others = _others(also)
     axes = [path for path in _axes(store, [experiment_id]) if path not in (x, y)]
     paths = [_one_path(given, name, axes) for given, name in ((x, "x"), (y, "y"))]
-    metrics, aggregates = numeric_metrics(metric), known_aggregates(agg)
+    metrics, aggregates = numeric_metrics(metric, inputs), known_aggregates(agg)
     if len(metrics) != 1 or len(aggregates) != 1 or "ci95" in aggregates or paths[0] == paths[1]:
         raise InvalidRequest("phase takes two different paths x and y, one metric, and one aggregate but ci95")
     question = results.Question(

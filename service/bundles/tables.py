@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from nfa_kernels import names
 from service.datasets.parquet_pages import unpacked_bytes
 from service.errors import InvalidBundle, InvalidDataset
+from service.grid.inputs import names_measured
 from service.store.finals import words_of
 from service.store.imports import Rows
 from service.store.models import LAYER_COLUMNS, NETWORK_COLUMNS, NETWORK_LAYER
@@ -53,7 +54,7 @@ def groups(path: Path, name: str, most_rows: int) -> Iterator[pl.DataFrame]:
 def _frame(table: pq.ParquetFile, number: int, columns: list[str]) -> pl.DataFrame:
     found: Any = pl.from_arrow(table.read_row_group(number, columns=columns, use_threads=False))
     kinds = {"trial_id": pl.String, "step": pl.Int64, "time": pl.Float64, "layer": pl.Int16}
-    texts = {name for name in columns if name in names.METRICS and names.METRICS[name].words}
+    texts = {name for name in columns if names.words_of(name)}
     return found.select(
         pl.col(one).cast(kinds.get(one, pl.String if one in texts else pl.Float64), strict=True) for one in columns
     )
@@ -81,7 +82,7 @@ def _is_odd(kind: pa.DataType) -> bool:
 
 def is_metric(name: str) -> bool:
     """Whether a column is a metric's, by its name."""
-    return name in names.METRICS or names.family_member(name) is not None
+    return names.definition_of(name) is not None
 
 
 def _check_sizes(metadata: pq.FileMetaData, content: mmap.mmap, name: str, most_rows: int) -> None:
@@ -157,7 +158,7 @@ def _named(
 
 def asked_of(measure: Mapping[str, Any]) -> set[str]:
     """Every metric that canonical settings measure, by name."""
-    return {*measure["metrics"], *(names.alignment_id(exponent) for exponent in measure.get("exponents", ()))}
+    return set(names_measured(measure))
 
 
 def coded(rows: pl.DataFrame) -> pl.DataFrame:

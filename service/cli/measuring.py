@@ -13,6 +13,7 @@ from service.schemas.experiments import RemeasurementBody
 _WHY = {
     "without_weights": "keep no weights of these steps (list steps under measure.weights)",
     "without_layers": "have none of these layers",
+    "without_inputs": "have data without such inputs",
     "unfinished": "have not completed or diverged",
     "already": "were measured so, or are about to be",
 }
@@ -26,6 +27,9 @@ def measure(
     layers: Annotated[str, typer.Option(help="first, all, or numbers and names; default: each trial's own.")] = "",
     exponents: Annotated[str, typer.Option(help="For alignment@a, as 0.25,0.5.")] = "",
     at: Annotated[str, typer.Option(help="Of the kept steps: all, final, or steps as 0,1000.")] = "all",
+    inputs: Annotated[
+        str, typer.Option(help="train, test, data-ID, or probes-COUNT-SEED-SCALE as probes-1000-0-1.")
+    ] = "train",
     wait: Annotated[bool, typer.Option("--wait", help="Until all is measured.")] = False,
     url: Url = DEFAULT_URL,
     token: Token = None,
@@ -40,6 +44,7 @@ def measure(
             layers=_layers(layers),
             exponents=[_number(one, "--exponents") for one in _names(exponents)],
             at=at if at in ("all", "final") else [int(_number(one, "--at")) for one in _names(at)],
+            inputs=_names(inputs),
         )
         if wait and done.id:
             done = next(one for one in client.wait_measured(experiment) if one.id == done.id)

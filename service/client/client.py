@@ -126,6 +126,7 @@ class Client(DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
         agg: Sequence[str] = ("mean", "std", "count"),
         where: str | None = None,
         also: Sequence[str] | None = None,
+        inputs: str = "train",
     ) -> pl.DataFrame:
         """Group-by table: a row per group with its keys, trials, incomplete, and METRIC_AGG; default: by the axes.
 
@@ -135,6 +136,7 @@ class Client(DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
             "group_by": joined(group_by),
             "metric": joined(metric),
             "layer": layer,
+            "inputs": inputs,
             "reduce": reduce,
             "agg": joined(agg),
             "where": where,
@@ -154,6 +156,7 @@ class Client(DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
         max_points: int | None = None,
         running: bool = False,
         also: Sequence[str] | None = None,
+        inputs: str = "train",
     ) -> pl.DataFrame:
         """Series over the trials of each group: a row per group and step with its keys, time, and METRIC_AGG.
 
@@ -163,6 +166,7 @@ class Client(DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
             "metric": metric,
             "group_by": joined(group_by),
             "layer": layer,
+            "inputs": inputs,
             "agg": joined(agg),
             "where": where,
             "max_points": max_points,
@@ -196,12 +200,14 @@ class Client(DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
         agg: str = "mean",
         where: str | None = None,
         also: Sequence[str] | None = None,
+        inputs: str = "train",
     ) -> dict[str, Any]:
         """A metric over two settings: x_values, y_values, and `values` and `counts` with one row per y.
 
         Further experiments have theirs under `also`, on the same axes.
         """
         params = {"x": x, "y": y, "metric": metric, "layer": layer, "reduce": reduce, "agg": agg, "where": where}
+        params["inputs"] = inputs
         params["also"] = joined(also)
         return self._call("GET", f"/experiments/{experiment}/phase", params=params)
 

@@ -1,7 +1,7 @@
 """The client's calls about weights that trials have kept: what to measure of them again."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from service.client.calls import Calls
@@ -21,6 +21,7 @@ class MeasuringCalls(Calls):
         layers: Sequence[int | str] | Literal["first", "all"] | None = None,
         exponents: Sequence[float] = (),
         at: Sequence[int] | Literal["all", "final"] = "all",
+        inputs: Sequence[str | Mapping[str, Any]] = ("train",),
     ) -> RemeasurementBody:
         """Have the weights that its trials kept measured, without training; the answer lists what keeps none.
 
@@ -30,11 +31,13 @@ class MeasuringCalls(Calls):
             layers: numbers and names; None: those that each trial measures.
             exponents: for alignment@a.
             at: of the kept steps all, each trial's final one, or these.
+            inputs: over which the AGOP is averaged: train, test, {"dataset": id}, {"probes": n, "seed": 0, "scale": 1}.
         """
         body: dict[str, Any] = {
             "metrics": metrics if metrics in ("default", "all") else _listed(metrics),
             "exponents": list(exponents),
             "at": at if isinstance(at, str) else list(at),
+            "inputs": [one if isinstance(one, str) else dict(one) for one in inputs],
         }
         if layers is not None:
             body["layers"] = layers if isinstance(layers, str) else list(layers)

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from nfa_kernels import names
 from service.grid.data_settings import DataSettings
 from service.grid.data_shapes import DataShape, known_shape
+from service.grid.inputs import further
 from service.grid.network_settings import NetworkSettings
 from service.grid.networks import Layers, graph_of, layers_of_network
 from service.grid.setting_types import Section
@@ -316,6 +317,8 @@ def _measure(measure: MeasureSettings, around: Around) -> dict[str, Any]:
         kept |= {"points": measure.points or 60, "spacing": measure.spacing}
     if measure.measured_exponents:
         kept["exponents"] = measure.measured_exponents
+    if inputs := further(measure.inputs):
+        kept["inputs"] = inputs
     if measure.weights:
         kept["weights"] = sorted(set(measure.weights))
     if around.reads_dtype:

@@ -88,5 +88,6 @@ def stack_seconds(
     flops += kernel_cost.named_flops(metrics, taped)
     calls = kernel_cost.named_calls(metrics, taped) * network.calls * LAYER_SECONDS
     measuring = len(layers) * MEASUREMENT_SECONDS + calls + lanes * flops / FLOPS_PER_SECOND
+    measuring *= 1 + len(settings["measure"].get("inputs", ()))
     start = START_SECONDS + lanes * LANE_START_SECONDS
     return start + steps * step_seconds(settings, shape, running) + measured * measuring

@@ -9,6 +9,7 @@ from service.grid import canonical
 from service.grid.built_networks import Built, Steps, built
 from service.grid.data_shapes import Arrays, DataShape, Misfit, Uploaded
 from service.grid.given_weights import given_weights
+from service.grid.inputs import further, refusal
 from service.grid.network_settings import NetworkSettings
 from service.grid.networks import Layers
 from service.grid.trial_settings import TrialSettings
@@ -46,6 +47,10 @@ def misfits(
     if size is not None and size > shape.samples:
         yield Misfit("training.batch_size", f"a batch of {size} is larger than the {shape.samples} training samples")
     yield from given_weights(settings, network, datasets)
+    for inputs in further(settings.measure.inputs):
+        told = refusal(inputs, shape, datasets, limits.numbers_per_dataset)
+        if told is not None:
+            yield Misfit("measure.inputs", told)
 
 
 def _of_other_kinds(network: NetworkSettings) -> Iterator[Misfit]:

@@ -48,7 +48,9 @@ def _allowed(part: Mapping[str, Any], models: Mapping[str, Any]) -> str:
     if "additionalProperties" in part or "patternProperties" in part:
         inner = part.get("additionalProperties") or next(iter(part["patternProperties"].values()))
         return f"{{layer: {_allowed(inner, models)}}}"
-    word = {"integer": "whole number", "number": "number", "boolean": "true or false"}.get(part.get("type", ""), "text")
+    word = {"object": "mapping", "integer": "whole number", "number": "number", "boolean": "true or false"}.get(
+        part.get("type", ""), "text"
+    )
     return word + _range(part)
 
 

@@ -18,7 +18,7 @@ ENUMERATED_PER_TRIAL: Final = 10
 """Points looked at before `exclude` drops some, as a multiple of the trials an experiment may have."""
 FEWEST_SEEDS: Final = 5
 """Seeds of the first round where more are added until an interval is narrow enough."""
-_DATASET_KEYS: Final = ("dataset_id", "weights_id")
+_DATASET_KEYS: Final = ("dataset_id", "weights_id", "dataset", "inputs")
 _CONTAINERS: Final = (dict, list, tuple)
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
@@ -150,10 +150,10 @@ def dataset_ids(document: Mapping[str, Any]) -> set[str]:
                 if isinstance(part, _CONTAINERS):
                     waiting.append((names_one, part))
                 elif names_one and isinstance(part, str):
-                    found.add(part)
+                    found.add(part.removeprefix("data-"))
         else:
             # what is empty names nothing, and half a million of them take a while
             waiting += [(names_some, part) for part in value if part and isinstance(part, _CONTAINERS)]
             if names_some:
-                found.update(part for part in value if isinstance(part, str))
+                found.update(part.removeprefix("data-") for part in value if isinstance(part, str))
     return found

@@ -8,6 +8,10 @@ from pydantic import Field, ValidationError, model_validator
 from nfa_kernels import names
 from service.errors import InvalidRequest
 from service.grid.canonical import compact, sha256_of
+from service.grid.data_settings import DataSettings
+from service.grid.data_shapes import Arrays, Misfit, data_shape, known_shape
+from service.grid.fitting import Limits
+from service.grid.inputs import InputsList, further, names_measured, names_on, refusal
 from service.grid.measured_steps import measured_steps
 from service.grid.problems import Problems, deepest
 from service.grid.reading import layer_names, layer_number, setting
@@ -29,6 +33,9 @@ class Remeasuring(Section):
         Literal["first", "all"] | Annotated[list[LayerNumber | LayerName], Field(min_length=1, fail_fast=True)] | None
     ) = Field(None, max_length=1000, description="first, all, or numbers and names; null: a trial's own.")
     exponents: Annotated[PositiveList, Ranges] = Field([], max_length=256, description="For alignment@a.")
+    inputs: Annotated[InputsList, Field(min_length=1)] = Field(
+        [names.TRAIN], description="Over which the AGOP is averaged: train, test, {dataset: ID}, {probes: n}."
+    )
     at: Literal["all", "final"] | Annotated[StepList, WholeRanges, Field(min_length=1, max_length=MAX_STEPS)] = Field(
         "all", description="Of the steps whose weights were kept: all, final (a trial's last step), or a list."
     )
@@ -37,6 +44,11 @@ class Remeasuring(Section):
     def _asks_for_something(self) -> Self:
         if not self.metrics and not self.exponents:
             raise ValueError("name at least one metric under metrics, or an exponent under exponents")
+        if names.TRAIN not in self.inputs and isinstance(self.metrics, list):
+            wrong = [name for name in self.metrics if not names.takes_inputs(name)]
+            if wrong:
+                allowed = ", ".join(sorted(names.ON_INPUTS))
+                raise ValueError(f"{wrong[0]} does not depend on inputs other than train: name train too; {allowed} do")
         return self
 
     def asked(self) -> Asked:
@@ -50,6 +62,8 @@ class Remeasuring(Section):
         }
         if self.layers is not None:
             found["layers"] = self.layers
+        if set(self.inputs) != {names.TRAIN}:
+            found["inputs"] = [*([names.TRAIN] if names.TRAIN in self.inputs else []), *further(self.inputs)]
         return found
 
 
@@ -74,18 +88,33 @@ def _path(location: Sequence[int | str]) -> str:
 
 
 def names_asked(asked: Mapping[str, Any]) -> list[str]:
-    """The ids that numbers are stored under, members of families written out."""
-    return [*asked["metrics"], *(names.alignment_id(exponent) for exponent in asked["exponents"])]
+    """The ids that numbers are stored under: members of families written out, on every one of the inputs."""
+    own = [*asked["metrics"], *(names.alignment_id(exponent) for exponent in asked["exponents"])]
+    inputs = asked.get("inputs", [names.TRAIN])
+    return [*(own if names.TRAIN in inputs else ()), *names_on(own, further(inputs))]
+
+
+def inputs_of(asked: Mapping[str, Any]) -> tuple[str, ...]:
+    """Ids of the inputs that are asked about."""
+    return tuple(asked.get("inputs", (names.TRAIN,)))
+
+
+def refused_inputs(asked: Mapping[str, Any], document: Mapping[str, Any], datasets: Mapping[str, Arrays]) -> str | None:
+    """Why a trial with these settings cannot be given the inputs; None where it can."""
+    inputs, data = further(inputs_of(asked)), document["data"]
+    if not inputs:
+        return None
+    is_uploaded = data["kind"] == "uploaded"
+    shape = data_shape(DataSettings.model_validate(data), datasets) if is_uploaded else known_shape(data)
+    if isinstance(shape, Misfit):
+        return f"{shape.path} {shape.message}"
+    reasons = (refusal(one, shape, datasets, Limits().numbers_per_dataset) for one in inputs)
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def definitions_of(metrics: Collection[str]) -> dict[str, int]:
     """Id -> version of its definition today."""
     return {name: found.version for name in metrics if (found := names.definition_of(name)) is not None}
-
-
-def names_measured(measure: Mapping[str, Any]) -> list[str]:
-    """The same of what a trial measures in training, by its canonical `measure`."""
-    return [*measure["metrics"], *(names.alignment_id(exponent) for exponent in measure.get("exponents", ()))]
 
 
 def newer_definitions(measure: Mapping[str, Any]) -> dict[str, int]:

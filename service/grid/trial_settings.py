@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from nfa_kernels import names
 from service.grid.data_settings import DataSettings
+from service.grid.inputs import InputsList
 from service.grid.network_settings import MAX_LAYER, NetworkSettings
 from service.grid.setting_types import Count, PositiveList, Ranges, Real, Section, StepList, WholeRanges, listed, one_of
 
@@ -27,11 +28,18 @@ def _metric_id(value: str) -> str:
     return value if names.family_member(value) else one_of(names.METRICS)(value)
 
 
+def _known_id(value: str) -> str:
+    """The same, or one on other inputs, as alignment/test."""
+    return value if names.definition_of(value) else one_of(names.METRICS)(value)
+
+
 Dtype = Annotated[str, AfterValidator(one_of(names.DTYPES)), listed(names.DTYPES)]
 Initialisation = Annotated[str, AfterValidator(one_of(names.INITIALISATIONS)), listed(names.INITIALISATIONS)]
 Loss = Annotated[str, AfterValidator(one_of(names.LOSSES)), listed(names.LOSSES)]
 MetricId = Annotated[str, AfterValidator(_metric_id)]
 Optimizer = Annotated[str, AfterValidator(one_of(names.OPTIMIZERS)), listed(names.OPTIMIZERS)]
+AskedMetric = Annotated[str, AfterValidator(_known_id), Field(max_length=200)]
+"""What may be asked about: a metric on other inputs too."""
 LayerNumber = Annotated[Count, Field(ge=1, le=MAX_LAYER)]
 LayerName = Annotated[str, Field(pattern=rf"^{LAYER_NAME.pattern}$")]
 Schedule = Annotated[str, AfterValidator(one_of(names.SCHEDULES)), listed(names.SCHEDULES)]
@@ -188,6 +196,11 @@ class MeasureSettings(Section):
         "costly, are measured where they are named alone.",
     )
     exponents: Annotated[PositiveList, Ranges] = Field([], max_length=256, description="For alignment@a.")
+    inputs: InputsList = Field(
+        [],
+        description="Further inputs over which metrics of the AGOP are measured, beside train: test, {dataset: ID}, "
+        "{probes: n, seed: 0, scale: 1.0}; as alignment/test.",
+    )
     weights: Annotated[StepList, WholeRanges] = Field([], max_length=64, description="Steps whose weights to keep.")
     dtype: Dtype = Field(
         "float64",

@@ -114,7 +114,7 @@ def _called(rows: pl.DataFrame) -> str:
 
 
 def _is_metric(name: str) -> bool:
-    return name in names.METRICS or names.family_member(name) is not None
+    return names.definition_of(name) is not None
 
 
 def _points(rows: pl.DataFrame, name: str) -> Points:

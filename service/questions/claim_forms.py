@@ -15,7 +15,7 @@ from nfa_kernels import names
 from service.errors import InvalidClaims, InvalidFilter
 from service.grid.network_settings import MAX_LAYER
 from service.grid.problems import Problems, deepest, without_most
-from service.grid.trial_settings import LayerName, MetricId
+from service.grid.trial_settings import AskedMetric, LayerName
 from service.questions import filters
 from service.questions.claim_fits import parse_product
 from service.questions.filters import compares
@@ -146,14 +146,14 @@ class Claim(_Part):
     id: str = Field(min_length=1, max_length=100)
     says: str = Field("", max_length=2000)
     where: Annotated[str, AfterValidator(_check_where)] = Field("", max_length=filters.MAX_LENGTH)
-    metric: MetricId
+    metric: AskedMetric
     layer: Annotated[int, Field(ge=1, le=MAX_LAYER)] | LayerName = 1
     reduce: Annotated[str, Field(max_length=100), AfterValidator(_check_reduction)] = "final"
     every_trial: ConditionText | None = None
     any_trial: ConditionText | None = None
     group: GroupClaim | None = None
     fit: Annotated[Fit, Field(discriminator="kind")] | None = None
-    gate: dict[MetricId, ConditionText] | Literal["none"] = Field(DEFAULT_GATE)
+    gate: dict[AskedMetric, ConditionText] | Literal["none"] = Field(DEFAULT_GATE)
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

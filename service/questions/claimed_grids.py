@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from nfa_kernels import names
 from service.errors import InvalidGrid
 from service.grid.data_shapes import Arrays
 from service.grid.expansion import DEFAULT_LIMITS, Expansion, expand
 from service.grid.fitting import Limits
+from service.grid.inputs import names_measured
 from service.grid.outline import MAX_CLAIMS
 from service.grid.points import Point
 from service.grid.problems import Problems
@@ -56,8 +56,7 @@ def check_claims(claims: Sequence[Claim], settings: Sequence[Mapping[str, Any]],
         settings: canonical, of every point, with the names of layers where they have some.
         problems: to note what is refused in.
     """
-    metrics = {name for one in settings for name in one["measure"]["metrics"]}
-    metrics |= {names.alignment_id(a) for one in settings for a in one["measure"].get("exponents", ())}
+    metrics = {name for one in settings for name in names_measured(one["measure"])}
     measured = {layer for one in settings for layer in measured_names(one).items()}
     layers: list[int | str] = sorted({number for number, _ in measured})
     layers += sorted({name for _, name in measured if name is not None})

@@ -58,7 +58,9 @@ _TOKEN: Final = re.compile(
     |(?P<quoted>"[^"]*"|'[^']*')|(?P<word>[A-Za-z_][\w.@/+-]*(?:\[[\w.]+\])?))""",
     re.VERBOSE,
 )
-_FINAL: Final = re.compile(r"final\.(?P<metric>[A-Za-z_]\w*(?:@[\w.+-]+)?)(?:\[(?P<layer>\d+|[A-Za-z][\w.]*)\])?")
+_FINAL: Final = re.compile(
+    r"final\.(?P<metric>[A-Za-z_]\w*(?:@[\w.+-]+)?(?:/[\w.-]+)?)(?:\[(?P<layer>\d+|[A-Za-z][\w.]*)\])?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +310,7 @@ def check_path(path: str, column: int = 1) -> None:
     if is_setting(path) or path in ("state", "seed"):
         return
     final = split_final(path)
-    if final is not None and (final[0] in names.METRICS or names.family_member(final[0])):
+    if final is not None and names.definition_of(final[0]) is not None:
         if final[1] is None or (final[1] != 0 and final[0] not in names.NETWORK_METRICS):
             return
         _refuse(column, "only metrics of layers take a layer, counted from 1 or by its name", path)

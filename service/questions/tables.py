@@ -46,7 +46,7 @@ def _statistic_type(name: str) -> pl.DataType | None:
     if name in ("step", "trials", "incomplete"):
         return pl.Int64()
     metric, _, agg = name.rpartition("_")
-    if metric not in names.METRICS and names.family_member(metric) is None:
+    if names.definition_of(metric) is None:
         return pl.Float64() if name == "time" else None
     return pl.Int64() if agg == "count" else pl.Float64()
 
@@ -54,7 +54,7 @@ def _statistic_type(name: str) -> pl.DataType | None:
 def _series_type(name: str) -> pl.DataType:
     if name == "step":
         return pl.Int64()
-    return pl.String() if name in names.METRICS and names.METRICS[name].words else pl.Float64()
+    return pl.String() if names.words_of(name) else pl.Float64()
 
 
 def long_table(items: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

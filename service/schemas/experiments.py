@@ -142,12 +142,14 @@ class RemeasurementBody(Body):
     metrics: list[str] = Field(description="Ids under which the numbers are stored.")
     layers: Any = Field(description="As asked; null: those that each trial measures.")
     at: Any = Field(description="As asked: all, final, or steps.")
+    inputs: list[str] = Field(description="Over which the AGOP is averaged: train, and the ids of others.")
     definitions: dict[str, int] = Field(description="Metric -> version of the definition that its numbers have.")
     trials: int = Field(description="Whose kept weights are measured.")
     counts: dict[str, int] = Field(description="Of these by state: queued, running, completed, failed, cancelled.")
     left_out: dict[str, LeftOutTrials] = Field(
         description="Other trials of the experiment: without_weights (they keep none of these steps), without_layers, "
-        "unfinished (not completed or diverged), already (measured, or about to be, for another request)."
+        "without_inputs (as a test set), unfinished (not completed or diverged), already (measured, or about to be, "
+        "for another request)."
     )
     replaced: list[str] = Field(
         description="Metrics whose numbers by an older definition gave way; any other number that is there stays."

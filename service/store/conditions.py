@@ -95,7 +95,7 @@ def _storable(value: float) -> float:
 
 def _words(path: str) -> Sequence[str]:
     metric = (filters.split_final(path) or ("", None))[0]
-    return names.METRICS[metric].words if metric in names.METRICS else ()
+    return names.words_of(metric)
 
 
 def value_of(connection: Connection, path: str, known: SettingsColumns) -> ColumnElement[Any]:

@@ -18,6 +18,7 @@ from service.store.known_settings import documents_of
 from service.store.layer_names import Layer, require_layer
 from service.store.members import Group, groups_of
 from service.store.models import measurement
+from service.store.remeasured import steps_again
 from service.store.results import in_order
 from service.store.series import layer_values
 from service.store.session import Store
@@ -151,17 +152,19 @@ def _rows(connection: Connection, groups: Sequence[Group], clocks: Mapping[int, 
 def _clocks(connection: Connection, groups: Sequence[Group], states: Sequence[TrialState]) -> dict[int, int]:
     """Trial in one of the states -> one of those whose steps are at the same times, so that few times need be read.
 
-    When a step is follows from the settings, except where a trial stops early along gradient flow.
+    When a step is follows from the settings, except where a trial stops early along gradient flow; and steps whose
+    kept weights were measured again have rows in those trials alone.
     """
     members = [member for group in groups for member in group.members if member.state in states]
     documents = documents_of(connection, {member.settings_id for member in members})
     texts = {key: _clock_text(document) for key, document in documents.items()}
+    again = steps_again(connection, listed(connection, [member.id for member in members]))
     first: dict[str, int] = {}
     # what still runs has not reached every step: its own times are read
     return {
         member.id: member.id
         if member.state == TrialState.RUNNING
-        else first.setdefault(texts[member.settings_id] or f"of {member.id}", member.id)
+        else first.setdefault(f"{texts[member.settings_id] or member.id} {again.get(member.id, '')}", member.id)
         for member in members
     }
 

@@ -12,6 +12,7 @@ from service.datasets.targets import classification_losses
 from service.datasets.tokens import token_count
 from service.errors import Conflict, NotFound
 from service.grid.data_shapes import Uploaded
+from service.grid.inputs import datasets_of
 from service.store.ids import experiment_id
 from service.store.keys import among_words
 from service.store.models import dataset, experiment_trial, settings, trial
@@ -120,7 +121,14 @@ def require_datasets(connection: Connection, forms: Iterable[Mapping[str, Any]])
 def dataset_ids(forms: Iterable[Mapping[str, Any]]) -> set[str]:
     """Every dataset that canonical settings name."""
     keys = (("data", "dataset_id"), ("init", "weights_id"))
-    return {form[section][key] for form in forms for section, key in keys if key in form[section]}
+    return {
+        name
+        for form in forms
+        for name in (
+            *(form[section][key] for section, key in keys if key in form[section]),
+            *datasets_of(form.get("measure", {}).get("inputs", ())),
+        )
+    }
 
 
 def dataset_shapes(store: Store, ids: Collection[str]) -> dict[str, Uploaded]:
@@ -128,14 +136,18 @@ def dataset_shapes(store: Store, ids: Collection[str]) -> dict[str, Uploaded]:
     if not ids:
         return {}
     with store.read() as connection:
-        rows = connection.execute(select(*_RECORD).where(among_words(connection, _ID, ids))).all()
-        return {
-            row.sha256: Uploaded(
-                {name: tuple(shape) for name, shape in row.arrays.items()},
-                *_read_by(connection, row),
-            )
-            for row in rows
-        }
+        return shapes_of(connection, ids)
+
+
+def shapes_of(connection: Connection, ids: Collection[str]) -> dict[str, Uploaded]:
+    """The same in a transaction."""
+    if not ids:
+        return {}
+    rows = connection.execute(select(*_RECORD).where(among_words(connection, _ID, ids))).all()
+    return {
+        row.sha256: Uploaded({name: tuple(shape) for name, shape in row.arrays.items()}, *_read_by(connection, row))
+        for row in rows
+    }
 
 
 def _read_by(connection: Connection, row: Any) -> tuple[list[str], int | None]:
@@ -150,9 +162,11 @@ def _read_by(connection: Connection, row: Any) -> tuple[list[str], int | None]:
     return classification_losses(targets), token_count(arrays)
 
 
-def arrays_for(store: Store, settings_: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
-    """Arrays of every dataset that these canonical settings name, by id."""
-    ids = dataset_ids(settings_)
+def arrays_for(
+    store: Store, settings_: Sequence[Mapping[str, Any]], also: Iterable[str] = ()
+) -> dict[str, dict[str, np.ndarray]]:
+    """Arrays of every dataset that these canonical settings name, and of these, by id."""
+    ids = dataset_ids(settings_).union(also)
     if not ids:
         return {}
     with store.read() as connection:

@@ -27,7 +27,7 @@ def final_lookup(connection: Connection, members: Select[Any], path: str) -> Map
     found = filters.split_final(path)
     assert found is not None
     values = final_values(connection, members, *found)
-    if found[0] in names.METRICS and names.METRICS[found[0]].words:
+    if names.words_of(found[0]):
         return {key: word_of(found[0], value) for key, value in values.items()}
     return values
 
@@ -133,7 +133,7 @@ def _add_named(connection: Connection, members: Select[Any], found: dict[int, di
 
 def words_of(metric: str) -> tuple[str, ...]:
     """The words that a metric's stored codes stand for; empty for a number."""
-    return names.METRICS[metric].words if metric in names.METRICS else ()
+    return names.words_of(metric)
 
 
 def word_of(metric: str, value: float | None) -> Any:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, select
 
-from service.grid.remeasurement import layers_asked, names_asked, names_measured
+from service.grid.inputs import names_measured
+from service.grid.remeasurement import layers_asked, names_asked
 from service.store.keys import listed
 from service.store.known_settings import documents_of
 from service.store.models import experiment_trial, remeasured_trial, remeasurement, trial
@@ -46,6 +47,16 @@ def remeasured(connection: Connection, members: Select[Any]) -> dict[int, Remeas
     for number, settings_id, key in rows:
         found[key].append(parts[number, settings_id])
     return {key: _together(own) for key, own in found.items()}
+
+
+def steps_again(connection: Connection, members: Select[Any]) -> dict[int, tuple[int, ...]]:
+    """Trial -> the steps at which something was measured again, in order."""
+    job = remeasured_trial.c
+    query = select(job.trial_id, job.steps).where(job.trial_id.in_(members), job.state == DONE)
+    found: dict[int, set[int]] = defaultdict(set)
+    for key, steps in connection.execute(query):
+        found[key].update(steps)
+    return {key: tuple(sorted(steps)) for key, steps in found.items()}
 
 
 def remeasured_of(connection: Connection, key: int) -> Remeasured:

@@ -10,8 +10,10 @@ from sqlalchemy import Connection, Row, delete, func, insert, null, select, upda
 
 from service.errors import InvalidRequest, TooMany
 from service.grid import remeasurement as asking
+from service.grid.inputs import ALLOWED, datasets_of
 from service.grid.reading import layer_names
 from service.states import TrialState
+from service.store.datasets import dataset_ids, shapes_of
 from service.store.experiments import require
 from service.store.ids import experiment_id, remeasurement_id, trial_id
 from service.store.known_settings import documents_of
@@ -44,6 +46,8 @@ class LeftOut:
     """Their networks have none of the layers."""
     unfinished: tuple[int, ...] = ()
     """They have not completed or diverged."""
+    without_inputs: tuple[int, ...] = ()
+    """Their data have no such inputs, as a test set."""
     already: tuple[int, ...] = ()
     """All of it was measured, or is being measured for another request."""
 
@@ -66,6 +70,8 @@ class Remeasurement:
     layers: Any
     """As asked; None: those that each trial measures."""
     at: Any
+    inputs: list[str]
+    """Ids of those over which the AGOP is averaged."""
     definitions: Mapping[str, int]
     trials: int
     counts: Mapping[str, int]
@@ -96,8 +102,8 @@ def measure_again(store: Store, public_id: str, asked: asking.Asked, max_queued:
         jobs, left_out = _sorted_out(connection, number, asked, definitions)
         told = left_out.told()
         if not jobs:
-            ids, layers = asking.names_asked(asked), asked.get("layers")
-            return Remeasurement(None, public_id, ids, layers, asked["at"], definitions, 0, {}, told, [])
+            ids, layers, inputs = asking.names_asked(asked), asked.get("layers"), [*asking.inputs_of(asked)]
+            return Remeasurement(None, public_id, ids, layers, asked["at"], inputs, definitions, 0, {}, told, [])
         made = connection.execute(
             insert(remeasurement).values(
                 experiment_id=number,
@@ -179,6 +185,7 @@ def _sorted_out(
     layers = {key: asking.layers_asked(asked, document) for key, document in documents.items()}
     if asking.needs_layers(asked) and rows and not any(layers.values()):
         _refuse_layers(asked, documents.values())
+    refused = _refused_inputs(connection, asked, documents)
     before = _asked_before(connection, number, asking.digest_of(asked, definitions))
     jobs: list[_Job] = []
     left: dict[str, list[int]] = defaultdict(list)
@@ -191,6 +198,8 @@ def _sorted_out(
             left["without_weights"].append(row.id)
         elif asking.needs_layers(asked) and not layers[row.settings_id]:
             left["without_layers"].append(row.id)
+        elif row.settings_id in refused:
+            left["without_inputs"].append(row.id)
         elif before[row.id, row.attempt].issuperset(steps) or asking.is_measured(
             asked, documents[row.settings_id], by, steps
         ):
@@ -207,6 +216,20 @@ def _refuse_layers(asked: asking.Asked, documents: Collection[Mapping[str, Any]]
     said = f"received {asked.get('layers')!r}, and no network of these trials has any of them; there are layers {told}"
     entry = {"path": "layers", "message": said, "received": str(asked.get("layers"))[:200], "allowed": known[:64]}
     raise InvalidRequest(f"layers: {said}", errors=[entry])
+
+
+def _refused_inputs(
+    connection: Connection, asked: asking.Asked, documents: Mapping[int, Mapping[str, Any]]
+) -> frozenset[int]:
+    """Settings that cannot be given the inputs. Raises InvalidRequest where all are such."""
+    wanted = asking.inputs_of(asked)
+    shapes = shapes_of(connection, {*datasets_of(wanted), *dataset_ids(documents.values())})
+    found = {key: asking.refused_inputs(asked, document, shapes) for key, document in documents.items()}
+    told = [reason for reason in found.values() if reason is not None]
+    if told and len(told) == len(found):
+        entry = {"path": "inputs", "message": told[0], "received": ", ".join(wanted)[:200], "allowed": ALLOWED}
+        raise InvalidRequest(f"inputs: {told[0]}", errors=[entry])
+    return frozenset(key for key, reason in found.items() if reason is not None)
 
 
 def _kept_steps(connection: Connection, number: int) -> dict[int, list[int]]:
@@ -319,6 +342,7 @@ def _read(connection: Connection, number: int, key: int | None = None) -> list[R
             asking.names_asked(row.asked),
             row.asked.get("layers"),
             row.asked["at"],
+            [*asking.inputs_of(row.asked)],
             row.definitions,
             sum(counts[row.id].values()),
             {state: counts[row.id][state] for state in STATES},

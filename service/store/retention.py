@@ -38,6 +38,7 @@ from service.store.models import (
     final,
     idempotency,
     kept_state,
+    remeasurement,
     settings,
     trial,
 )
@@ -122,6 +123,7 @@ def _datasets(connection: Connection, keep: bool) -> Waste:
     is_named = or_(
         select(1).where(cast(settings.c.document, Text).like(named)).exists(),
         select(1).where(cast(experiment.c.grid, Text).like(named)).exists(),
+        select(1).where(cast(remeasurement.c.asked, Text).like(named)).exists(),
     )
     condition = dataset.c.created_at < utc_now() - _DATA_KEPT
     keys = list(connection.scalars(select(dataset.c.sha256).where(condition, ~is_named)))

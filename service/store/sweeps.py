@@ -15,6 +15,7 @@ import polars as pl
 from sqlalchemy import Connection, Table, case, select
 
 from nfa_kernels import names
+from service.grid.inputs import names_measured
 from service.grid.reading import layer_names, setting
 from service.questions.tables import column, column_type
 from service.store.bulk_reads import read_columns
@@ -82,9 +83,8 @@ def open_sweep(store: Store, public_id: str, level: Level) -> Sweep:
     is_layer, has_layer_names = level == "layer", False
     for _, documents in _pieces(store, number, _PIECE_TRIALS, None):
         for document in documents.values():
-            measured |= set(document["measure"]["metrics"])
             has_layer_names = has_layer_names or bool(layer_names(document))
-            measured |= {names.alignment_id(exponent) for exponent in document["measure"].get("exponents", ())}
+            measured.update(names_measured(document["measure"]))
             for path in axes:
                 value = setting(document, path)
                 # one of each kind decides the type
@@ -106,6 +106,7 @@ def _named(measured: Collection[str], is_layer: bool) -> tuple[str, ...]:
     own = [name for name, metric in names.METRICS.items() if name in measured and metric.level in levels]
     own.sort(key=lambda name: levels.index(names.METRICS[name].level))
     families = sorted((name for name in measured if names.family_member(name)), key=_by_parameter)
+    families += sorted(name for name in measured if names.split_inputs(name)[1] != names.TRAIN)
     without = [name for name in own if name not in (*NETWORK_COLUMNS, *LAYER_COLUMNS)]
     return (*without, *(families if is_layer else ()))
 

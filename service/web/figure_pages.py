@@ -41,7 +41,7 @@ def choices(
     color: Annotated[str, Query(max_length=200)] = "",
     facet: Annotated[str, Query(max_length=1000)] = "",
     dash: Annotated[str, Query(max_length=200)] = "",
-    metric: Annotated[str, Query(max_length=100)] = "alignment",
+    metric: Annotated[str, Query(max_length=200)] = "alignment",
     layer: Annotated[LayerText, Query()] = 1,
     against: Literal["step", "time"] = "step",
     complement: bool = False,

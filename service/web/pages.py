@@ -18,6 +18,7 @@ from service.api.trial_bodies import detail_of, page_of
 from service.errors import InvalidRequest, ServiceError, Unauthorised
 from service.grid.document import parse_document
 from service.grid.help import settings_help
+from service.grid.inputs import names_measured
 from service.grid.json_schema import grid_schema
 from service.grid.sampling import grouping
 from service.grid.value_order import ValueOrder
@@ -28,6 +29,7 @@ from service.settings import Settings
 from service.states import ExperimentState, TrialState
 from service.store import attempts, experiments, results, submissions, trials, views
 from service.store import cluster as cluster_store
+from service.store.claims import measured_in
 from service.store.expansions import cost_of, expanded
 from service.store.found import asks_for_something, found_by
 from service.store.incarnation import present_life
@@ -130,7 +132,7 @@ def experiment(
         measurable=[*names.METRICS],
         figures=KINDS,
         per_trial=PER_TRIAL,
-        metrics=list(dict.fromkeys((*SHOWN_METRICS, chosen["metric"]))),
+        metrics=list(dict.fromkeys((*SHOWN_METRICS, *_further_metrics(store, experiment_id), chosen["metric"]))),
         table=shown_table(groups, question, shown, ValueOrder(lambda: [one.grid]), _MOST_GROUPS),
         question=question,
         shown_as=shown,
@@ -160,6 +162,14 @@ def _varied(grid: dict[str, Any], axes: list[str]) -> dict[str, tuple[Any, str]]
         path: (order.sorted(path, values) if isinstance(values, list) else values, leader)
         for path, (values, leader) in known.items()
     }
+
+
+def _further_metrics(store: Store, experiment: str) -> list[str]:
+    """Numbers that were measured again, or over other inputs than the training set."""
+    measured = [names_measured(one["measure"]) for one in measured_in(store, experiment)]
+    found = sorted({name for some in measured for name in some if not names.words_of(name)})
+    again = {name for one in list_remeasurements(store, experiment) for name in one.metrics}
+    return [name for name in found if name in again or names.split_inputs(name)[1] != names.TRAIN]
 
 
 def _fixed(grid: dict[str, Any], axes: list[str]) -> dict[str, Any]:

@@ -65,6 +65,8 @@ def _measure(experiment: str, form: dict[str, str], store: Store, settings: Sett
     body: dict[str, Any] = {"metrics": _listed(written["metrics"]), "at": written["at"] or "all"}
     if written["layers"]:
         body["layers"] = _listed(written["layers"])
+    if form.get("inputs", "").strip():
+        body["inputs"] = _listed(form["inputs"].strip() + ",")
     if body["at"] not in ("all", "final"):
         body["at"] = _listed(body["at"])
     return measure_again(store, experiment, read_remeasuring(body).asked(), settings.max_queued)

@@ -74,6 +74,12 @@ def test_trials_without_kept_weights_are_listed(api, train_queue):
         ({"exponents": [-1]}, "exponents[0]", "greater than 0"),
         ({"metric": ["pearson"]}, "metric", "did you mean metrics?"),
         ([], "metrics", "valid dictionary"),
+        ({"metrics": ["pearson"], "inputs": ["validation"]}, "inputs[0]", "train, test, {dataset"),
+        ({"metrics": ["pearson"], "inputs": [{"probes": 0}]}, "inputs[0]", "a whole number from 1"),
+        ({"metrics": ["pearson"], "inputs": []}, "inputs", "at least 1"),
+        ({"metrics": ["gram_norm"], "inputs": ["test"]}, "metrics", "gram_norm does not depend on inputs"),
+        ({"metrics": ["pearson"], "inputs": [{"dataset": "0" * 64}]}, "inputs", "no dataset"),
+        ({"metrics": ["pearson"], "inputs": ["test"]}, "inputs", "no test set"),
     ],
 )
 def test_what_is_wrong_is_refused_with_what_is_allowed(api, experiment, body, path, told):
@@ -120,3 +126,57 @@ def test_the_page_has_a_form_that_measures_and_says_what_was_measured(api, exper
     assert "Measured again" in page and "pearson, gram_norm" in page
     wrong = api.post(f"/experiments/{experiment}/measure", data={"metrics": "pearsn"})
     assert wrong.status_code == 422 and "did you mean pearson?" in wrong.text
+
+
+def test_other_inputs_are_measured_again_and_asked_for_in_every_question(api, port, train_queue, measure_queue):
+    trial = {
+        **TRIAL,
+        "network": {"depth": 2, "width": 4, "activation": "tanh"},
+        "data": {**TRIAL["data"], "test_samples": 6},
+        "measure": {**TRIAL["measure"], "inputs": ["test"]},
+    }
+    one = api.post("/api/v1/experiments", json={**GRID, "trial": trial}).json()["id"]
+    train_queue()
+    upload = api.post(
+        "/api/v1/datasets?name=inputs",
+        content=b"x1,x2,x3,x4,y\n1,2,3,4,0\n4,3,2,1,1\n",
+        headers={"content-type": "text/csv"},
+    ).json()
+    body = {"metrics": ["alignment"], "inputs": [{"probes": 8, "seed": 1}, {"dataset": upload["id"]}], "at": "final"}
+    asked = api.post(f"/api/v1/experiments/{one}/measure", json=body).json()
+    wanted = [f"alignment/data-{upload['id']}", "alignment/probes-8-1-1"]
+    assert (asked["metrics"], asked["inputs"]) == (wanted, [name.partition("/")[2] for name in wanted])
+    measure_queue()
+    with Client(f"http://127.0.0.1:{port}") as client:
+        means = {}
+        for inputs in ("train", "test", *asked["inputs"]):
+            [row] = client.results(one, inputs=inputs, agg=["mean", "count"], group_by=["data.kind"]).to_dicts()
+            name = "alignment" if inputs == "train" else f"alignment/{inputs}"
+            assert row[f"{name}_count"] == 2
+            means[inputs] = row[f"{name}_mean"]
+        assert len(set(means.values())) == 4
+        curve = client.curves(one, "alignment", inputs="test", group_by=["data.kind"])
+        assert curve["alignment/test_count"].to_list() == [2, 2, 2]
+        assert "alignment/test" in client.sweep(one).columns
+        assert client.measurements("t1", ["alignment/test"], layer=1)["alignment/test"].null_count() == 0
+        where = "final.alignment/probes-8-1-1[1] > 0 and final.alignment/test > 0"
+        assert len(list(client.trials(one, where=where))) == 2
+        claim = {"id": "c", "metric": "alignment/test", "every_trial": ">= 0", "gate": "none"}
+        assert [verdict.trials for verdict in client.add_claims(one, [claim])] == [2]
+    page = api.get(f"/experiments/{one}?metric=alignment/test").text
+    assert ">alignment/probes-8-1-1<" in page
+    assert api.get(f"/experiments/{one}/figure.svg?metric=alignment/test").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("metric=alignment&inputs=validation", "allowed are train, test"),
+        ("metric=gram_norm&inputs=test", "gram_norm is not measured on other inputs"),
+        ("metric=gram_norm/test", "unknown metric gram_norm/test"),
+        ("metric=alignment/probes-0-0-1", "unknown metric"),
+    ],
+)
+def test_questions_about_inputs_that_are_none_are_refused(api, experiment, query, told):
+    answer = api.get(f"/api/v1/experiments/{experiment}/results?{query}")
+    assert answer.status_code == 422 and told in answer.json()["detail"]

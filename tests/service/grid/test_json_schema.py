@@ -40,6 +40,7 @@ def test_every_preset_fits_it(preset):
         {"axes": {"training.layers.1.learning_rate": [0.1, 0.2], "data.covariance": [[1, 1], [2, 1]]}},
         {"trial": {"data": {"covariance": {"repeat": [[1, 10], [0.01, 190]]}}, "training": {"steps": 6e3}}},
         {"zip": [{"network.depth": [2, 3], "network.width": [4, 8]}], "seeds": [3, 5]},
+        {"trial": {"measure": {"inputs": ["test", {"probes": 9, "scale": 0.5}]}}},
         {"exclude": [{"network.depth": [2, 3]}], "include": [{"network.depth": 5}], "seeds": {"until": {}}},
     ],
 )

@@ -24,6 +24,7 @@ from service.store import (
     trials,
     versions,
 )
+from service.store.curves import CurveQuestion, curves
 from service.store.models import (
     experiment,
     final,
@@ -141,6 +142,7 @@ def test_what_keeps_no_weights_is_listed(store):
     assert {name: part["trials"] for name, part in found.items()} == {
         "without_weights": ["t2", "t3"],
         "without_layers": [],
+        "without_inputs": [],
         "unfinished": ["t4"],
         "already": [],
     }
@@ -315,3 +317,31 @@ def test_what_was_measured_again_is_asked_for_as_all_else(store):
     verdicts = judged(store, claim_store.add_claims(store, one, [claim]))
     # those that did not learn pass no gate
     assert [(verdict["trials"], verdict["left_out"]["gate"]) for verdict in verdicts] == [(2, 2)]
+
+
+def test_trials_whose_data_have_no_such_inputs_are_left_out(store):
+    tests = {"data.test_samples": [0, 8]}
+    one = _trained(store, axes=tests, trial={**TRIAL, "data": {**TRIAL["data"], "test_samples": 8}})
+    done = _again(store, one, metrics=["alignment"], inputs=["test"], at=[20])
+    assert (done.trials, done.left_out["without_inputs"]["trials"]) == (2, ["t1", "t2"])
+    measure_everything(store)
+    rows = _rows(store, parametrised_measurement)
+    assert {(row["trial_id"], row["step"], row["name"]) for row in rows} == {
+        (3, 20, "alignment/test"),
+        (4, 20, "alignment/test"),
+    }
+    assert all(row["value"] is not None for row in rows)
+
+
+def test_curves_over_time_have_the_times_of_steps_that_some_trials_alone_measured_again(store):
+    one = _trained(store, axes={}, seeds=3)
+    with store.write() as connection:
+        connection.execute(delete(kept_weights).where(kept_weights.c.trial_id == 1))
+    _again(store, one)
+    measure_everything(store)
+    question = CurveQuestion(("data.kind",), "alignment", 1, ("count",), "", None, False)
+    [curve] = curves(store, one, question)
+    times = dict(zip(curve["step"], curve["time"], strict=True))
+    with store.read() as connection:
+        known = dict(connection.execute(select(measurement.c.step, measurement.c.time)).all())
+    assert times == pytest.approx(known)

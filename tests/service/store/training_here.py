@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from service.grid.inputs import datasets_of
+from service.grid.remeasurement import inputs_of
 from service.store import checkpoints, leases, reports
 from service.store.datasets import arrays_for
 from service.store.remeasurement_leases import LeasedWeights, lease_weights
@@ -61,11 +63,13 @@ def measure_everything(store: Store) -> int:
 def measured(store: Store, leased: Sequence[LeasedWeights]) -> WeightsReport:
     """What a stack of kept weights is measured to."""
     asked = leased[0].asked
-    again = Again(tuple(asked["metrics"]), leased[0].layers, tuple(asked["exponents"]))
+    again = Again(tuple(asked["metrics"]), leased[0].layers, tuple(asked["exponents"]), inputs_of(asked))
     lanes = tuple(
         Lane(one.settings, one.seed, kept=one.weights, unmeasured=frozenset(one.unmeasured)) for one in leased
     )
-    blocks = list(remeasure(Stack(lanes, arrays_for(store, [one.settings for one in leased]), again)))
+    blocks = list(
+        remeasure(Stack(lanes, arrays_for(store, [one.settings for one in leased], datasets_of(again.inputs)), again))
+    )
     return WeightsReport(
         tuple((one.key, one.attempt) for one in leased),
         tuple(one.trial_id for one in leased),
