@@ -56,6 +56,10 @@ class Built(Protocol):
         """Whether an array may be left out with all of its kind."""
         ...
 
+    def layer_path(self, name: str) -> str:
+        """Where the layer that has an array stands under `network.layers`; empty where layers are not listed."""
+        ...
+
     def scheme_refusal(self, scheme: str) -> str | None:
         """Why it cannot begin with a scheme, and what it can; None if it can."""
         ...
@@ -130,6 +134,10 @@ class FullyConnected:
         """Biases, which then begin at zero."""
         return name.startswith("b")
 
+    def layer_path(self, name: str) -> str:
+        """It lists none."""
+        return ""
+
     def scheme_refusal(self, scheme: str) -> str | None:
         """It has every scheme that its depth allows."""
         is_short = scheme == "layer_scales" and self.calls == 1
@@ -193,6 +201,11 @@ class OfGraph:
     def optional(self, name: str) -> bool:
         """None."""
         return False
+
+    def layer_path(self, name: str) -> str:
+        """That of the node."""
+        place = [one.name for one in self.graph.parameters].index(name)
+        return next(node.path for node in self.graph.walk() if place in node.parameters)
 
     def scheme_refusal(self, scheme: str) -> str | None:
         """Where no theorem speaks of maps and their neighbours."""

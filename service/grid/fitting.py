@@ -1,5 +1,6 @@
 """Whether the sections of a trial fit each other and the limits: what no single section can know."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -88,9 +89,12 @@ def _inputs(settings: TrialSettings, shape: DataShape) -> Iterator[Misfit]:
 
 def _over_limits(settings: TrialSettings, network: Built, shape: DataShape, limits: Limits) -> Iterator[Misfit]:
     if network.parameters > limits.parameters_per_network:
-        allowed, place = limits.parameters_per_network, "width" if settings.network.kind == "mlp" else "kind"
+        kind, allowed = settings.network.kind, limits.parameters_per_network
+        largest, form = max(network.arrays().items(), key=lambda array: math.prod(array[1]))
+        place = {"mlp": "width", "graph": network.layer_path(largest)}.get(kind, "kind")
         told = f"a network of {network.parameters} parameters is over the limit of {allowed}"
-        yield Misfit(f"network.{place}", f"{told}: {_SMALLER[settings.network.kind]}")
+        told += f", {math.prod(form)} of them in {largest} {form}"
+        yield Misfit(f"network.{place}", f"{told}: {_SMALLER[kind]}")
     training = settings.training
     batch = training.batch_size or shape.samples
     steps = Steps(batch, training.batch_size is None, training.optimizer, training.dtype)

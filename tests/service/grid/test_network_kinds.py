@@ -170,7 +170,16 @@ def test_what_does_not_fit_is_refused_at_its_layer(network: Any, data: Any, tria
 
 def test_a_network_over_the_limits_is_refused_with_both_numbers():
     (error, *_) = _refused({"kind": "convnet", "channels": 64}, DIGITS, Limits(parameters_per_network=1000))
-    assert error["path"] == "trial.network.kind" and "over the limit of 1000: take fewer channels" in error["message"]
+    assert error["path"] == "trial.network.kind"
+    largest = "36864 of them in conv2.weight (64, 64, 3, 3): take fewer channels"
+    assert f"over the limit of 1000, {largest}" in error["message"]
+
+
+def test_a_graph_over_the_limits_is_refused_at_its_largest_layer():
+    layers = [{"residual": [{"linear": {"units": 90, "name": "up"}}, "relu", {"linear": 10}]}, {"linear": {}}]
+    (error, *_) = _refused({"kind": "graph", "layers": layers}, {}, Limits(parameters_per_network=1000))
+    assert error["path"] == "trial.network.layers[0].residual[0]"
+    assert "900 of them in up.weight (90, 10): take fewer units" in error["message"]
 
 
 @pytest.mark.parametrize("kind", ["many", "deep"])
