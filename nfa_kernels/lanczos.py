@@ -92,7 +92,7 @@ def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
 
     Two columns, not one: a product with one is rounded by how many there are in the stack.
     """
-    return torch.bmm(matrices, vectors.unsqueeze(-1).expand(-1, -1, 2))[..., 0]
+    return torch.bmm(matrices, torch.stack([vectors, vectors], -1))[..., 0]
 
 
 def _restart(vectors: Tensor, projected: Tensor, values: Tensor, rotations: Tensor) -> int:

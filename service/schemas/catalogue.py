@@ -38,6 +38,7 @@ class MetricDefinition(Body):
     range: str
     source: str
     default: bool = Field(description="Whether `measure.metrics: default` measures it.")
+    only_named: bool = Field(False, description="Whether it is measured where it is named alone: `all` leaves it out.")
     words: list[str] = Field(description="The values of a metric whose value is a word.")
     version: int
 

@@ -33,7 +33,7 @@ def test_a_trial_shows_settings_finals_and_provenance(api, swept):
     one = api.get(f"/api/v1/trials/{listed[0]['id']}").json()
     assert one["state"] == "completed" and one["attempt"] == 1 and one["error"] is None
     assert one["settings"]["training"]["steps"] == 20 and one["last_step"] == 20
-    assert one["provenance"] == {"node": "here"} and len(one["fingerprint"]) == 64
+    assert one["provenance"] == {"node": "here", "from_step": -1} and len(one["fingerprint"]) == 64
     (attempt,) = one["attempts"]
     assert (attempt["number"], attempt["dispatcher"], attempt["outcome"]) == (1, "here", "completed")
     assert attempt["started_at"] <= attempt["ended_at"] and attempt["error"] is None
@@ -120,6 +120,9 @@ def test_metric_definitions_name_formula_level_and_source_of_every_metric(api):
     assert set(items) == set(names.METRICS) | set(names.METRIC_FAMILIES)
     assert all(one["formula"] and one["level"] in ("network", "layer") for one in items.values())
     assert items["alignment"]["source"] == "arXiv:2510.15563"
+    assert {name for name, one in items.items() if one["only_named"]} == {
+        name for name, one in names.METRICS.items() if one.only_named
+    }
 
 
 def test_uploaded_data_is_kept_by_content_and_trained_on(api, submit, train_queue, tiny_grid):
