@@ -4,15 +4,19 @@
 
 Through the service, on every core, by turns with other seeds in each round: trials of twice the steps from the
 beginning; trials of the steps that keep their state; and these extended to twice the steps. Seconds from the call to
-the last row in the store.
+the last row in the store, and of processor time that all processes of the service took, which neighbours on the machine
+disturb less.
 """
 
 import argparse
+import contextlib
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import psutil
 
 from service.cli.local_service import running
 from service.client import Client
@@ -26,37 +30,58 @@ def grid(steps: int, seeds: list[int], *, keep: bool) -> dict[str, Any]:
     training = {"steps": steps, "learning_rate": 0.01, "dtype": "float64"} | ({"keep": "state"} if keep else {})
     settings = {
         "data": {"samples": 200, "inputs": 16, "outputs": 4},
-        "network": {"depth": 3, "width": 16},
+        "network": {"depth": 3, "width": 32},
         "training": training,
         "measure": {"every": 100},
     }
     return {"name": "longer", "trial": settings, "axes": {"training.weight_decay": DECAYS}, "seeds": seeds}
 
 
-def seconds(client: Client, ask: Callable[[], Any], trials: int) -> float:
+class Took(NamedTuple):
+    """Seconds of a part."""
+
+    wall: float
+    cpu: float
+
+
+def cpu() -> float:
+    """Seconds of processor time that the processes of the service have taken so far."""
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
+def took(client: Client, ask: Callable[[], Any], trials: int) -> Took:
     """From the call until so many trials of the experiment have completed."""
-    began = time.time()
+    began, used = time.time(), cpu()
     ended = client.wait(ask().id, poll_seconds=0.5)
     assert ended.counts[TrialState.COMPLETED] == trials, ended.counts
     # committed with each trial's last row
-    return max(one.ended_at.timestamp() for one in client.trials(ended.id) if one.ended_at) - began
+    wall = max(one.ended_at.timestamp() for one in client.trials(ended.id) if one.ended_at) - began
+    return Took(wall, cpu() - used)
 
 
-def longer(client: Client, trials: int, steps: int, rounds: int) -> float:
-    """Print each round; the share of the time from the beginning that going on takes."""
+def longer(client: Client, trials: int, steps: int, rounds: int) -> Took:
+    """Print each round; the shares of the time from the beginning that going on takes."""
     each = trials // len(DECAYS)
-    whole, rest = 0.0, 0.0
+    whole, rest = [], []
     client.wait(client.submit(grid(200, [10**6], keep=False)).id, poll_seconds=0.1)
     for number in range(rounds):
         seeds = list(range(number * each, (number + 1) * each))
         others = [10_000 + seed for seed in seeds]
-        zero = seconds(client, lambda seeds=others: client.submit(grid(2 * steps, seeds, keep=False)), trials)
-        made = client.submit(grid(steps, seeds, keep=True))
-        first = seconds(client, lambda made=made: made, trials)
-        second = seconds(client, lambda one=made.id: client.extend(one, steps=2 * steps), 2 * trials)
-        print(f"  {2 * steps} steps {zero:6.2f} s; {steps} steps {first:6.2f} s, then to {2 * steps} {second:6.2f} s")
-        whole, rest = whole + zero, rest + second
-    return rest / whole
+        zero = took(client, lambda seeds=others: client.submit(grid(2 * steps, seeds, keep=False)), trials)
+        first = took(client, lambda seeds=seeds: client.submit(grid(steps, seeds, keep=True)), trials)
+        made = next(iter(client.experiments()))
+        second = took(client, lambda one=made.id: client.extend(one, steps=2 * steps), 2 * trials)
+        parts = (f"{2 * steps} steps", zero), (f"{steps} steps", first), (f"then to {2 * steps}", second)
+        print("  " + "; ".join(f"{what} {one.wall:.2f} s, cpu {one.cpu:.2f}" for what, one in parts), flush=True)
+        whole.append(zero)
+        rest.append(second)
+    wall, used = (sum(one[part] for one in rest) / sum(one[part] for one in whole) for part in (0, 1))
+    return Took(wall, used)
 
 
 def main() -> None:
@@ -73,7 +98,7 @@ def main() -> None:
     ):
         print(f"train longer, {chosen.trials} trials")
         share = longer(client, chosen.trials, chosen.steps, chosen.rounds)
-        print(f"  going on takes {share:.2f} of training from the beginning")
+        print(f"  going on takes {share.wall:.2f} of training from the beginning, of processor time {share.cpu:.2f}")
 
 
 if __name__ == "__main__":

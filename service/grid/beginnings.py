@@ -23,7 +23,7 @@ _OF_LENGTH: Final = frozenset({"steps", "schedule_steps"})
 MOST_LOOKED_AT: Final = 32
 """Shorter trials that a longer one is held against, the longest first."""
 NO_STATE: Final = "the shorter trials kept no state: write training.keep: state before they are trained"
-SCHEDULE: Final = "a schedule whose length follows from training.steps starts over"
+SCHEDULE: Final = "a schedule that follows from training.steps starts over, and a stop that reads it may be another one"
 MEASURED: Final = (
     "the shorter trials are not measured at the same steps: measure.every, and measure.steps as a list or "
     "{log: [1, 100000, 60]}, do not follow from training.steps as measure.points does"
@@ -36,7 +36,7 @@ def beginning(settings: Mapping[str, Any]) -> str | None:
     None where they follow from the length: a cosine schedule spans all steps, gradient flow has a horizon.
     """
     training = settings["training"]
-    if "steps" not in training or training["schedule"] == "cosine":
+    if "steps" not in training or training["schedule"] == "cosine" or _reads_length(training.get("stop", {})):
         return None
     shared = {name: value for name, value in settings.items() if name not in ("training", "measure")}
     return canonical.sha256_of(
@@ -51,6 +51,11 @@ def beginning(settings: Mapping[str, Any]) -> str | None:
             }
         )
     )
+
+
+def _reads_length(stop: Mapping[str, Any]) -> bool:
+    """Whether what stops a trial asks for its length, or when it is measured."""
+    return any(path in stop.get("when", "") for path in ("training.steps", "measure."))
 
 
 def hindrance(shorter: Mapping[str, Any], longer: Mapping[str, Any]) -> str | None:

@@ -53,6 +53,8 @@ def test_one_that_may_stop_is_measured_at_its_every_step():
         ({"schedule": "warmup"}, False),
         ({"schedule": "warmup", "schedule_steps": 10}, True),
         ({"optimizer": "adam", "dtype": "float32"}, True),
+        ({"stop": {"when": "final.alignment > 0.9"}}, True),
+        ({"stop": {"when": "final.alignment > 0.9 and training.steps > 99"}}, False),
         # the longer it decays by stages, the wider its weights have to be kept
         ({"schedule": "step", "schedule_steps": 30, "weight_decay": 0.5, "dtype": "float32"}, False),
     ],
