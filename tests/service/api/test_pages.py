@@ -233,3 +233,24 @@ def test_a_results_table_is_sorted_narrowed_and_shaded_by_its_address(api, train
     # as a form without JavaScript has fields that are empty
     unsorted = api.get(f"/experiments/{trained}", params={"order": "bogus", "table_layer": "", "reduce": "", "agg": ""})
     assert unsorted.status_code == 200 and "no column bogus" in unsorted.text
+
+
+@pytest.mark.parametrize(
+    ("axes", "edges"),
+    [
+        ({"training.learning_rate": [0.01, 0.02]}, {200.0, 100.0}),
+        ({"training.weight_decay": [0, 0.1]}, {40.0}),
+        ({"training.optimizer": ["gd", "adam"]}, {40.0, None}),
+    ],
+)
+def test_sharpness_is_drawn_with_the_edge_of_stability(api, submit, train_queue, tiny_grid, axes, edges):
+    measure = {"points": 3, "metrics": ["sharpness"]}
+    grid = tiny_grid(axes=axes, seeds=2)
+    training = {"steps": 20, "learning_rate": 0.05}
+    experiment = submit(**(grid | {"trial": grid["trial"] | {"measure": measure, "training": training}}))["id"]
+    train_queue()
+    spec = api.get(f"/experiments/{experiment}/figure.json", params={"metric": "sharpness"}).json()
+    rows = spec["data"]["values"]
+    assert {row["theory"] for row in rows} == edges and all(row["median"] > 0 for row in rows)
+    assert spec["title"]["subtitle"].endswith("dashed: 2 / learning rate")
+    assert api.get(f"/experiments/{experiment}?metric=sharpness").status_code == 200
