@@ -87,6 +87,7 @@ class Refine(_Part):
         BeforeValidator(_check_tolerance),
     ] = 0.01
     scale: Literal["linear", "log"] | None = None
+    halvings: int = Field(1, ge=1, le=6)
     rounds: int = Field(30, ge=1, le=MAX_ROUNDS)
     at_most: int = Field(10_000, ge=1, le=MAX_ADDED)
 

@@ -33,16 +33,18 @@ class Search:
     """Values of each axis in the grid as it was submitted, increasing."""
     per: tuple[str, ...]
     asks: Claim
-    """The claim that is judged at every value; for `where`, one that carries its filter."""
-    is_where: bool
+    """The claim that is judged at every value; for `where`, what is read of the trials for all such searches."""
+    where: str | None
     share: float
+    halvings: int
+    """How many are done in a round, along one axis."""
     rounds: int
     at_most: int
 
     @property
     def statement(self) -> str:
         """What is looked for, in the words of the grid."""
-        return self.asks.where if self.is_where else self.asks.id
+        return self.asks.id if self.where is None else self.where
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,9 @@ class Plan:
 
     @property
     def asks(self) -> list[Claim]:
-        """What has to be read of the trials, one claim per search and one for the seeds."""
-        return [one.asks for one in self.searches] + ([self.certainty.asks] if self.certainty else [])
+        """What has to be read of the trials, each once."""
+        asks = [one.asks for one in self.searches] + ([self.certainty.asks] if self.certainty else [])
+        return list({one.id: one for one in asks}.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,17 +230,18 @@ def _boundary(search: Search, group: Group, members: Sequence[Row]) -> Boundary:
     seen: dict[Any, bool | None] = {place: _verdict(search, some) for place, some in places.items()}
     if len(search.paths) == 1:
         line = {place[0]: verdict for place, verdict in seen.items()}
-        return Boundary(search.place, search.statement, search.paths, group, follow(line, search.axes[0]), line)
+        found = follow(line, search.axes[0], search.halvings)
+        return Boundary(search.place, search.statement, search.paths, group, found, line)
     curve = follow_curve(seen, search.bases[0], search.bases[1], (search.axes[0], search.axes[1]))
     return Boundary(search.place, search.statement, search.paths, group, curve, seen)
 
 
 def _verdict(search: Search, rows: Sequence[Row]) -> bool | None:
     """Whether the statement holds at one place; None where no trial can tell."""
-    if not search.is_where:
+    if search.where is None:
         ended = [row for row in rows if row.state in (TrialState.COMPLETED, TrialState.DIVERGED)]
         return judge(search.asks, ended).holds
-    tree = filters.parse(search.asks.where)
+    tree = filters.parse(search.where)
     told = [row for row in rows if row.state in (TrialState.COMPLETED, TrialState.DIVERGED)]
     if not told:
         return None

@@ -33,7 +33,8 @@ def read_plan(
         names.alignment_id(a) for point in expansion.points for a in point.settings["measure"].get("exponents", ())
     }
     varied = _varied(document)
-    searches = [_search(place, form, expansion, claims, varied, measured, problems) for place, form in forms]
+    read = _read_by([form for _, form in forms])
+    searches = [_search(place, form, read, expansion, claims, varied, measured, problems) for place, form in forms]
     certainty = None
     if until is not None:
         _require_measured("seeds.until.metric", until.until.metric, measured, problems)
@@ -49,6 +50,7 @@ def read_plan(
 def _search(
     place: str,
     form: Refine,
+    read: Claim,
     expansion: Expansion,
     claims: Sequence[Claim],
     varied: tuple[str, ...],
@@ -65,7 +67,7 @@ def _search(
             problems.add(f"{place}.per", "is the axis that is followed", received=path, allowed=list(varied))
         elif path not in varied and path != "seed":
             problems.add(f"{place}.per", "is not varied by this grid", received=path, allowed=[*varied, "seed"])
-    asks = _statement(place, form, claims, measured, problems)
+    asks = _statement(place, form, read, claims, measured, problems)
     axes = [_axis(place, form, path, base, expansion, problems) for path, base in zip(paths, bases, strict=True)]
     if asks is None or any(base is None for base in bases):
         return None
@@ -76,8 +78,9 @@ def _search(
         bases=tuple(tuple(sorted(base or ())) for base in bases),
         per=tuple(per),
         asks=asks,
-        is_where=form.where is not None,
+        where=form.where,
         share=form.share,
+        halvings=form.halvings,
         rounds=form.rounds,
         at_most=form.at_most,
     )
@@ -113,8 +116,19 @@ def _axis(
     return Axis(form.scale or ("log" if lowest > 0 else "linear"), Tolerance(size, is_relative), is_whole)
 
 
+def _read_by(forms: Sequence[Refine]) -> Claim:
+    """A claim that reads, of every trial, the final values that any of these filters is about."""
+    paths = sorted({path for form in forms for path in filters.paths(filters.parse(form.where or ""))})
+    # its filter is never asked: the words in it say which final values are read
+    words = " or ".join(f"{path} is null" for path in paths if filters.split_final(path))
+    read = Claim.model_validate(
+        {"id": "where of refine", "metric": "train_loss", "every_trial": ">= 0", "gate": "none"}
+    )
+    return read.model_copy(update={"where": words})
+
+
 def _statement(
-    place: str, form: Refine, claims: Sequence[Claim], measured: set[str], problems: Problems
+    place: str, form: Refine, asks: Claim, claims: Sequence[Claim], measured: set[str], problems: Problems
 ) -> Claim | None:
     """The claim that is judged at every value."""
     if form.claim is not None:
@@ -127,9 +141,7 @@ def _statement(
         final = filters.split_final(path)
         if final is not None:
             _require_measured(f"{place}.where", final[0], measured, problems)
-    return Claim.model_validate(
-        {"id": f"where of {place}", "where": form.where, "metric": "train_loss", "every_trial": ">= 0", "gate": "none"}
-    )
+    return asks
 
 
 def _asked(until: Until) -> Claim:

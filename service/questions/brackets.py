@@ -75,7 +75,7 @@ class Line:
 
     brackets: tuple[Bracket, ...]
     add: tuple[float, ...]
-    """Values to try next, one for each bracket that is too wide."""
+    """Values to try next, in every bracket that is too wide."""
     undefined: tuple[float, ...]
     """Values without a verdict: every trial failed there, or its gate let none through."""
 
@@ -85,12 +85,13 @@ class Line:
         return len(self.brackets) <= 1
 
 
-def follow(verdicts: Mapping[float, bool | None], axis: Axis) -> Line:
+def follow(verdicts: Mapping[float, bool | None], axis: Axis, halvings: int = 1) -> Line:
     """The boundaries along an axis and what to try next; every change of the verdict is followed.
 
     Args:
         verdicts: value on the axis -> whether the statement holds there; None where it cannot be told.
         axis: how values between two others are chosen.
+        halvings: how many are done at once: 1 tries the middle of a bracket, 2 those of its halves too, and so on.
     """
     known = sorted((value, verdict) for value, verdict in verdicts.items() if verdict is not None)
     brackets: list[Bracket] = []
@@ -104,7 +105,14 @@ def follow(verdicts: Mapping[float, bool | None], axis: Axis) -> Line:
             brackets.append(Bracket(low, high, below, axis.middle(low, high), is_found=False))
             continue
         brackets.append(Bracket(low, high, below, axis.middle(low, high), is_found=further is None))
-        if further is not None:
-            add.append(further)
+        add += _inside(low, high, axis, halvings)
     undefined = tuple(sorted(value for value, verdict in verdicts.items() if verdict is None))
     return Line(tuple(brackets), tuple(add), undefined)
+
+
+def _inside(low: float, high: float, axis: Axis, halvings: int) -> list[float]:
+    """The middle of a bracket, and those of its parts, increasing."""
+    middle = axis.between(low, high) if halvings else None
+    if middle is None:
+        return []
+    return [*_inside(low, middle, axis, halvings - 1), middle, *_inside(middle, high, axis, halvings - 1)]

@@ -72,6 +72,18 @@ def test_a_value_without_a_verdict_ends_the_search_beside_it_and_is_told():
     assert not line.brackets[0].is_found
 
 
+def test_several_halvings_at_once_take_fewer_rounds_and_lead_to_the_same_bracket():
+    axis, tried = Axis("log", Tolerance(0.01)), {0.001: True, 10.0: False}
+    for rounds in range(100):  # noqa: B007
+        line = follow(tried, axis, halvings=3)
+        assert len(line.add) in (0, 1, 3, 5, 7) and list(line.add) == sorted(line.add)
+        if not line.add:
+            break
+        tried |= {value: value < 0.77 for value in line.add}
+    _, alone, halving = _search(lambda x: x < 0.77, [0.001, 10.0], axis)
+    assert line.brackets == alone.brackets and rounds <= halving // 2
+
+
 def test_a_search_towards_zero_on_logarithms_halves():
     assert follow({0.0: True, 1.0: False}, Axis("log", Tolerance(0.01))).add == (0.5,)
 

@@ -42,7 +42,7 @@ def test_a_depth_is_a_whole_number_and_an_axis_from_zero_is_linear():
     )
     decay, depth = plan.searches
     assert (decay.axes[0].scale, decay.axes[0].tolerance.is_relative) == ("linear", False)
-    assert (depth.axes[0].is_whole, depth.per, depth.is_where) == (True, (), False)
+    assert (depth.axes[0].is_whole, depth.per, depth.where) == (True, (), None)
 
 
 def test_a_grid_that_asks_for_nothing_has_no_plan():

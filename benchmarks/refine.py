@@ -1,0 +1,81 @@
+"""What finding a place costs beside trying all places: a search against the uniform grid of the same resolution.
+
+    python benchmarks/refine.py [--tolerance 0.005] [--quick]
+
+The preset critical-decay, through the service, on every core: as it is, and with its search replaced by every value of
+the weight decay at the same resolution. Trials, seconds from the call to the last row, and the share of the search's
+time that planning its rounds takes, measured by planning them again.
+"""
+
+import argparse
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from service.cli.local_service import running
+from service.client import Client
+from service.grid.problems import Problems
+from service.planning.planner import next_round
+from service.planning.reading import read_plan
+from service.presets import get_preset
+from service.questions.claimed_grids import read_claimed
+from service.states import TrialState
+from service.store import rounds
+from service.store.session import open_store
+from service.store.verdicts import claim_rows
+
+AXIS = "training.weight_decay"
+
+
+def seconds(client: Client, grid: dict[str, Any]) -> tuple[str, int, float]:
+    """Id, trials and seconds of an experiment until its last row."""
+    began = time.time()
+    ended = client.wait(client.submit(grid).id, poll_seconds=0.2)
+    assert ended.counts[TrialState.COMPLETED] == sum(ended.counts.values()), ended.counts
+    last = max(one.ended_at.timestamp() for one in client.trials(ended.id) if one.ended_at)
+    return ended.id, sum(ended.counts.values()), last - began
+
+
+def planning(home: Path, experiment: str, grid: dict[str, Any]) -> float:
+    """Seconds that reading the trials and planning takes, once per round that there was."""
+    claimed = read_claimed(grid)
+    plan = read_plan(grid, claimed.expansion, claimed.claims, Problems())
+    assert plan is not None
+    with open_store(f"sqlite:///{home / 'nfa.db'}") as store:
+        made = len(rounds.searched(store, experiment).rounds)
+        began = time.perf_counter()
+        next_round(plan, claim_rows(store, experiment, plan.asks), made, {})
+        # with fewer trials in the earlier ones it took less
+        return (made + 1) * (time.perf_counter() - began)
+
+
+def main() -> None:
+    """Print both, and their ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tolerance", type=float, default=0.005)
+    parser.add_argument("--quick", action="store_true", help="a tolerance of 5 %%")
+    wanted = parser.parse_args()
+    tolerance = 0.05 if wanted.quick else wanted.tolerance
+    grid: dict[str, Any] = {**get_preset("critical-decay").grid, "claims": []}
+    grid["refine"] = [{**one, "tolerance": tolerance} for one in grid["refine"]]
+    low, high = grid["axes"][AXIS]
+    count = 1 + math.ceil(math.log(high / low) / -math.log1p(-tolerance))
+    uniform = {name: value for name, value in grid.items() if name != "refine"} | {"seeds": [101, 102, 103]}
+    uniform["axes"] = {**grid["axes"], AXIS: {"log": [low, high, count]}}
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        with running(home, "127.0.0.1", 0, lambda _: None) as service, Client(service.url) as client:
+            # every trainer is there before anything is measured
+            client.wait(client.submit({**uniform, "axes": grid["axes"], "seeds": [10**6]}).id)
+            made, tried, searching = seconds(client, grid)
+            share = planning(home, made, grid) / searching
+            _, all_of_them, trying = seconds(client, uniform)
+    print(f"  to {tolerance:.1%}   search: {tried} trials, {searching:.1f} s, planning {share:.1%} of it")
+    print(f"             uniform: {all_of_them} trials, {trying:.1f} s ({count} values of the decay)")
+    print(f"             search / uniform: trials 1/{all_of_them / tried:.1f}, time 1/{trying / searching:.1f}")
+
+
+if __name__ == "__main__":
+    main()
