@@ -27,12 +27,16 @@ demo: $(VENV)/.runtime ## Run the weight-decay preset through the whole service;
 up: $(VENV)/.runtime ## Start the service on this machine (SQLite, local Ray); Ctrl-C stops it
 	@$(BIN)/nfa up
 
-# Tests that start processes mostly wait; those that compute run beside them.
-WAITING := tests/browser tests/faults
+# Tests that start processes mostly wait; those that ask a store run beside them, and those that only compute take what
+# both leave over.
+WAITING   := tests/browser tests/faults
+COMPUTING := tests/nfa_kernels tests/workers $(addprefix tests/service/,datasets grid planning questions)
 test: $(VENV)/.test check programs ## Run every check and every test
-	@$(ENV) $(BIN)/pytest -q $(addprefix --ignore=,$(WAITING)) >.test.log 2>&1 & computing=$$!; \
+	@$(ENV) nice $(BIN)/pytest -q $(COMPUTING) >.test.computing.log 2>&1 & computing=$$!; \
+	  $(ENV) $(BIN)/pytest -q $(addprefix --ignore=,$(WAITING) $(COMPUTING)) >.test.asking.log 2>&1 & asking=$$!; \
 	  $(ENV) $(BIN)/pytest --durations=15 $(WAITING); waited=$$?; \
-	  wait $$computing; computed=$$?; cat .test.log; [ $$waited = 0 ] && [ $$computed = 0 ]
+	  wait $$asking; asked=$$?; wait $$computing; computed=$$?; \
+	  cat .test.computing.log .test.asking.log; [ $$waited = 0 ] && [ $$asked = 0 ] && [ $$computed = 0 ]
 
 programs: ## Install Chromium, nginx, PgBouncer, openssl and promtool, which tests drive (as root); says what is missing otherwise
 	@tests/programs/install.sh
