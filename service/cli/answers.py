@@ -74,6 +74,21 @@ class Figure(StrEnum):
     MULTIPLES = "multiples"
 
 
+class Style(StrEnum):
+    """Journals whose columns figures fit."""
+
+    AISTATS = "aistats"
+    ICML = "icml"
+    NATURE = "nature"
+
+
+class Numbers(StrEnum):
+    """How a figure's numbers are written beside it."""
+
+    CSV = "csv"
+    TIKZ = "tikz"
+
+
 def plot(
     experiment: ExperimentId = None,
     figure: Annotated[Figure, typer.Argument(help="What to draw.")] = Figure.CURVES,
@@ -99,6 +114,13 @@ def plot(
     y: Annotated[str, typer.Option(help="Along the vertical one; default: final.METRIC.", metavar="PATH")] = "",
     baseline: Annotated[str, typer.Option(help="Value of --x that others are compared with; default: the first.")] = "",
     title: Annotated[str | None, typer.Option(help="Default: the experiment's name.")] = None,
+    style: Annotated[
+        Style | None, typer.Option(help="A journal's column: width in mm, letters in points, fonts embedded, no title.")
+    ] = None,
+    is_wide: Annotated[bool, typer.Option("--wide", help="With --style: as wide as the page, not a column.")] = False,
+    numbers: Annotated[
+        Numbers | None, typer.Option("--format", help="Also write the figure's numbers, as FILE.csv or FILE.tex.")
+    ] = None,
     is_dark: Annotated[bool, typer.Option("--dark", help="On a dark ground, as for slides.")] = False,
     where: Where = None,
     url: Url = DEFAULT_URL,
@@ -110,10 +132,15 @@ def plot(
     coordinates; or multiples, curves in rows and columns of panels."""
     # Altair takes half a second to import, which only the commands that draw should wait for
     from service.web import figures  # noqa: PLC0415
+    from service.web.figures import journal  # noqa: PLC0415
+    from service.web.figures.numbers import write_numbers  # noqa: PLC0415
 
-    target, number_or_name = file or Path(f"{figure}.png"), _layer(layer)
-    if target.suffix not in figures.FORMATS:
-        raise Stop(f"--out {target}: figures are drawn as {', '.join(figures.FORMATS)}", Exit.USAGE)
+    target, number_or_name = file or Path(f"{figure}.{'pdf' if style else 'png'}"), _layer(layer)
+    endings = journal.ENDINGS if style else figures.FORMATS
+    if target.suffix not in endings:
+        raise Stop(f"--out {target}: figures are drawn as {', '.join(endings)}", Exit.USAGE)
+    if is_dark and style:
+        raise Stop("--dark: journals print on white; leave out --dark or --style", Exit.USAGE)
     from service.web import drawing  # noqa: PLC0415
 
     with connect(url, token) as client:
@@ -122,19 +149,32 @@ def plot(
         panel = ",".join(told.facets) or None
         asked = (str(figure), told.color, panel, metric, number_or_name, against, complement)
         wish = drawing.Wish(*asked, title or one.name, where or "", told.dash, x=x, y=y, axes=tuple(one.axes))
-        wish = replace(wish, baseline=baseline)
+        room = journal.room_of(journal.JOURNALS[style], is_wide=is_wide) if style else 0
+        wish = replace(wish, baseline=baseline, room=room)
         try:
             chart = drawing.draw(wish, drawing.ClientSource(client, one.id, one.grid))
         except drawing.NothingToDraw as nothing:
             raise Stop(f"{one.id} has {nothing}", Exit.REFUSED) from nothing
-    figures.save(figures.dark(chart) if is_dark else chart, target)
+    if style:
+        journal.save_fitted(journal.fitted(chart, journal.JOURNALS[style], is_wide=is_wide), target)
+    else:
+        figures.save(figures.dark(chart) if is_dark else chart, target)
+    written = [target]
+    if numbers:
+        try:
+            written.append(write_numbers(chart, target, numbers))
+        except ValueError as error:
+            raise Stop(str(error), Exit.USAGE) from error
     if as_json:
         channels = {"color": told.color, "facet": panel, "dash": told.dash}
-        print_json({"file": str(target), "figure": str(figure)} | channels)
+        beside = {"numbers": str(written[1])} if numbers else {}
+        print_json({"file": str(target), "figure": str(figure)} | channels | beside)
     else:
         channels = {"colour": told.color, "dash": told.dash, "panel": panel and panel.replace(",", " and ")}
         by = ", ".join(f"{path} by {channel}" for channel, path in channels.items() if path)
-        out.print(f"{target}: {by}", soft_wrap=True)
+        out.print(f"{' and '.join(map(str, written))}: {by}", soft_wrap=True)
+        if style:
+            out.print(f"caption: {journal.caption(chart)}", soft_wrap=True)
 
 
 def _layer(text: str) -> int | str:

@@ -209,6 +209,7 @@ def _in_lines(text: str, most: int) -> str | list[str]:
         if lines and (len(lines[-1]) + len(part) + 2 <= most or (part.startswith("pooled over") and most >= _LINE)):
             lines[-1] += f"; {part}"
         else:
+            lines[-1:] = [f"{lines[-1]};"] if lines else []
             lines.append(part)
     found = [short for line in lines for short in (textwrap.wrap(line, most) if most < _LINE else [line])]
     return found if len(found) > 1 else text
