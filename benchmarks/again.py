@@ -1,11 +1,11 @@
-"""What asking for more costs beside training all of it: training longer, from where trials ended.
+"""What asking for more costs beside training all of it: training longer, from where trials ended, and new metrics.
 
-    python benchmarks/again.py [--trials 150] [--steps 6000] [--rounds 3]
+    python benchmarks/again.py [--part longer|measure] [--trials 150] [--networks 1000] [--steps 6000] [--rounds 3]
 
 Through the service, on every core, by turns with other seeds in each round: trials of twice the steps from the
 beginning; trials of the steps that keep their state; and these extended to twice the steps. Seconds from the call to
 the last row in the store, and of processor time that all processes of the service took, which neighbours on the machine
-disturb less.
+disturb less. New metrics on kept weights: measured_again.py.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
+from measured_again import measured_again
 
 from service.cli.local_service import running
 from service.client import Client
@@ -87,6 +88,8 @@ def longer(client: Client, trials: int, steps: int, rounds: int) -> Took:
 def main() -> None:
     """Print what going on costs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=["longer", "measure"], help="default: both")
+    parser.add_argument("--networks", type=int, default=1000, help="whose kept weights are measured; a multiple of 5")
     parser.add_argument("--trials", type=int, default=150, help="a multiple of 5")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -96,9 +99,17 @@ def main() -> None:
         running(Path(home), "127.0.0.1", 0, lambda _: None) as service,
         Client(service.url) as client,
     ):
-        print(f"train longer, {chosen.trials} trials")
-        share = longer(client, chosen.trials, chosen.steps, chosen.rounds)
-        print(f"  going on takes {share.wall:.2f} of training from the beginning, of processor time {share.cpu:.2f}")
+        if chosen.part != "measure":
+            print(f"train longer, {chosen.trials} trials")
+            share = longer(client, chosen.trials, chosen.steps, chosen.rounds)
+            print(
+                f"  going on takes {share.wall:.2f} of training from the beginning, of processor time {share.cpu:.2f}"
+            )
+        if chosen.part != "longer":
+            print(f"measure again, {chosen.networks} networks, {chosen.steps} steps")
+            for activation in ("linear", "tanh"):
+                part = measured_again(client, activation, chosen.networks, chosen.steps, chosen.rounds)
+                print(f"  a new metric of {activation} networks takes {part:.3f} of training them")
 
 
 if __name__ == "__main__":

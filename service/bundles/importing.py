@@ -20,6 +20,8 @@ from service.errors import InvalidBundle, InvalidDataset, InvalidGrid
 from service.grid.expansion import Expansion
 from service.grid.fitting import Limits
 from service.grid.points import Point
+from service.grid.reading import LAYERS
+from service.grid.remeasurement import layers_asked
 from service.states import TrialState
 from service.store.expansions import expanded
 from service.store.imports import Linked, Trained, import_trials, known_states, link_experiment
@@ -181,7 +183,9 @@ def _weights(bundle: Opened, point: Point, trial: str) -> Iterator[tuple[int, by
 
 
 def _rows_of(point: Point) -> int:
-    """More rows than a trial of these settings measures: its points, the first and the last, for every layer."""
+    """More rows than a trial of these settings has: its points, the first and the last, and steps whose kept weights
+    were measured again, for every layer.
+    """
     measure = point.settings["measure"]
     if "steps" in measure:
         points = len(measure["steps"])
@@ -189,4 +193,5 @@ def _rows_of(point: Point) -> int:
         points = point.settings["training"].get("steps", 0) // measure["every"]
     else:
         points = measure["points"]
-    return (points + 3) * max(1, len(measure["layers"]))
+    layers = layers_asked({"layers": "all"}, {**point.settings, LAYERS: point.layers})
+    return (points + 3 + len(measure.get("weights", ()))) * max(1, len(measure["layers"]), len(layers))

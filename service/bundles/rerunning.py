@@ -18,9 +18,10 @@ from nfa_kernels import names
 from service.bundles import layout
 from service.bundles.importing import Read
 from service.bundles.opening import Opened
-from service.bundles.tables import coded, groups, is_metric
+from service.bundles.tables import asked_of, coded, groups, is_metric
 from service.bundles.uploads import read_arrays_again
 from service.errors import InvalidBundle
+from service.grid.measured_steps import measured_steps
 from service.store.datasets import dataset_ids
 from service.store.models import NETWORK_LAYER
 
@@ -68,7 +69,7 @@ def rerun(bundle: Opened, chosen: Sequence[tuple[Read, Any]]) -> list[Rerun]:
     tables = _told(bundle, chosen)
     done = []
     for one, trial in chosen:
-        told = tables[one.source, trial.trial_id]
+        told = _of_training(tables[one.source, trial.trial_id], one.points[trial.fingerprint][0].settings)
         key = f"{one.source}/{trial.trial_id}"
         end = ends[key]
         if end["state"] != trial.state or end["step"] != trial.last_step:
@@ -136,6 +137,17 @@ def _long(rows: pl.DataFrame) -> pl.DataFrame:
             source.select("step", layer.alias("layer"), pl.lit(name).alias("name"), pl.col(name).alias("value"))
         )
     return pl.concat(parts)
+
+
+def _of_training(told: pl.DataFrame, settings: Mapping[str, Any]) -> pl.DataFrame:
+    """What training measures, without what was measured again on kept weights: other metrics, layers and steps."""
+    measure = settings["measure"]
+    own = pl.col("name").is_in(sorted(asked_of(measure))) & pl.col("layer").is_in([NETWORK_LAYER, *measure["layers"]])
+    steps = measured_steps(settings) if "steps" in settings["training"] else None
+    further = [step for step in measure.get("weights", ()) if steps is not None and step not in steps]
+    # one that ended early is measured where it ended
+    is_last = pl.col("step") == pl.col("step").max()
+    return told.filter(own & (~pl.col("step").is_in(further) | is_last))
 
 
 def _compared(trial: str, experiment: str, told: pl.DataFrame, found: pl.DataFrame) -> Rerun:

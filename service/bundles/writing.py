@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import polars as pl
@@ -20,7 +20,11 @@ from service.bundles.pictures import in_parts, pictures
 from service.bundles.study import Study
 from service.bundles.versions import TrainedWith, versions
 from service.errors import Conflict
+from service.grid.problems import Problems
+from service.questions.claimed_grids import check_claims
+from service.questions.judging import parse_claims
 from service.store import sweeps
+from service.store.claims import measured_in
 from service.store.datasets import dataset_ids
 from service.store.experiments import Experiment
 from service.store.session import Store
@@ -72,7 +76,8 @@ class _Writer:
 
     def _experiment(self, one: Experiment, sweep: Sweep) -> Iterator[bytes]:
         folder = f"{one.id}/"
-        self.verdicts[one.id] = judged(self.store, one)
+        one = _of_its_grid(self.store, one)
+        self.verdicts[one.id] = judged(self.store, one, is_own=True)
         yield from self._add(
             folder + layout.GRID, "the grid as it was submitted; `nfa submit` takes it", _json(one.grid)
         )
@@ -165,6 +170,16 @@ class _Writer:
 
     def _sums(self) -> bytes:
         return "".join(f"{one.sha256}  {name}\n" for name, one in sorted(self.archive.files.items())).encode()
+
+
+def _of_its_grid(store: Store, one: Experiment) -> Experiment:
+    """With those of its claims alone that are about what its grid measures: others could not be judged by a reader."""
+    measured, kept = measured_in(store, one.id, is_own=True), []
+    for written in one.claims:
+        problems = Problems()
+        check_claims(parse_claims([written]), measured, problems)
+        kept += [] if problems else [written]
+    return replace(one, claims=kept)
 
 
 def _about(one: Experiment) -> Mapping[str, Any]:

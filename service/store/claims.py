@@ -17,8 +17,11 @@ from service.store.wanting import one_at_a_time
 MAX_CLAIMS: Final = 200
 
 
-def measured_in(store: Store, public_id: str) -> list[Mapping[str, Any]]:
-    """What the trials of an experiment measure, and the names of their layers, once per settings. Raises NotFound."""
+def measured_in(store: Store, public_id: str, *, is_own: bool = False) -> list[Mapping[str, Any]]:
+    """What the trials of an experiment measure, and the names of their layers, once per settings. Raises NotFound.
+
+    With `is_own`, without what was measured again.
+    """
     with store.read() as connection:
         number = require(connection, public_id)
         known = settings_of(connection, number)
@@ -28,7 +31,7 @@ def measured_in(store: Store, public_id: str) -> list[Mapping[str, Any]]:
         {"measure": measure, LAYERS: layers} for measure, layers in zip(*columns, strict=True)
     ]
     # which of the trials have it, a claim tells by what it is judged on
-    for named in {tuple(layers or ()) for layers in columns[1]} if again.metrics else ():
+    for named in {tuple(layers or ()) for layers in columns[1]} if again.metrics and not is_own else ():
         layers = [layer for layer in sorted(again.layers) if not named or layer <= len(named)]
         found.append({"measure": {"metrics": sorted(again.metrics), "layers": layers}, LAYERS: named})
     return found

@@ -35,10 +35,13 @@ class _Clock(NamedTuple):
     times: np.ndarray
 
 
-def judged(store: Store, experiment: Experiment) -> list[dict[str, Any]]:
-    """All claims of an experiment, judged; see `questions.judging.Verdict`."""
+def judged(store: Store, experiment: Experiment, *, is_own: bool = False) -> list[dict[str, Any]]:
+    """All claims of an experiment, judged; see `questions.judging.Verdict`.
+
+    With `is_own`, `layer: all` means the layers that the grid measures, without those that were measured again alone.
+    """
     claims = parse_claims(experiment.claims)
-    return [asdict(judge(claim, rows)) for claim, rows in _each(store, experiment.id, claims)]
+    return [asdict(judge(claim, rows)) for claim, rows in _each(store, experiment.id, claims, is_own=is_own)]
 
 
 def claim_rows(store: Store, experiment: str, claims: Sequence[Claim]) -> dict[str, list[Row]]:
@@ -46,14 +49,17 @@ def claim_rows(store: Store, experiment: str, claims: Sequence[Claim]) -> dict[s
     return {claim.id: rows for claim, rows in _each(store, experiment, claims)}
 
 
-def _each(store: Store, experiment: str, claims: Sequence[Claim]) -> Iterator[tuple[Claim, list[Row]]]:
+def _each(
+    store: Store, experiment: str, claims: Sequence[Claim], *, is_own: bool = False
+) -> Iterator[tuple[Claim, list[Row]]]:
     """Each claim with what it is judged on, of one moment of the store; the rows of one claim at a time."""
     with store.read() as connection:
         number = require(connection, experiment)
         if not claims:
             return
         rows = trials_of(connection, number)
-        again = {key: one.layers for key, one in remeasured(connection, keys_of([number])).items()}
+        measured_again = {} if is_own else remeasured(connection, keys_of([number]))
+        again = {key: one.layers for key, one in measured_again.items()}
         finals = _finals(connection, rows, claims)
         numeric = {
             key: {name: value for name, value in values.items() if not isinstance(value, str)}
