@@ -1,5 +1,7 @@
 // What pages do beyond plain HTML: live parts, the figure, the preview of a grid. Without it everything still works by reloading.
 import { brushed } from "./brush.js";
+import "./keys.js";
+import { ended } from "./notify.js";
 import "./parts.js";
 
 const LEAST_MS = 1500, POLL_MS = 2000, STREAMS = 2;
@@ -130,6 +132,7 @@ async function follow(part) {
       Math.max(0, LEAST_MS - (Date.now() - last)));
   };
   let known = null;
+  const was = part.dataset.live;
   while (part.dataset.live === "events") {
     let listened = false;
     for (let number = 0; number < STREAMS && navigator.locks && !listened; number++) {
@@ -141,6 +144,7 @@ async function follow(part) {
     // a large experiment takes long to count: no tab keeps the store busy for more than a twentieth
     await new Promise((done) => setTimeout(done, Math.max(POLL_MS, 20 * (Date.now() - began))));
   }
+  if (was === "events") ended();
 }
 
 function listen(address, soon) {
