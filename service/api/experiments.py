@@ -80,7 +80,9 @@ def preview(grid: GridDep, store: StoreDep, settings: SettingsDep) -> Preview:
     plan = plan_of(store, document, settings.limits)
     search = asdict(bound(plan, len(expansion), settings.max_trials)) if plan else None
     axes = {path: list(values) for path, values in expansion.axes.items()}
-    networks = [asdict(one) for one in shown_networks((point.settings, point.shape) for point in expansion.points)]
+    # a few networks stand for many points
+    different = {(point.part_text("network"), point.shape): point for point in expansion.points}.values()
+    networks = [asdict(one) for one in shown_networks((point.settings, point.shape) for point in different)]
     derived = {path: list(values) for path, values in expansion.derived.items()}
     ignored = list(expansion.ignored)
     cost = asdict(cost_of(store, expansion))

@@ -7,6 +7,7 @@ once (`building`) and all else a column at a time, so that 100,000 points cost 1
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 from service.errors import InvalidGrid
@@ -47,6 +48,11 @@ class Expansion:
 
     def __len__(self) -> int:
         return len(self.points) * len(self.seeds)
+
+    @cached_property
+    def fingerprints(self) -> list[str]:
+        """Of every trial, in order."""
+        return [fingerprint for *_, fingerprint in self.trials()]
 
     def trials(self) -> Iterator[tuple[int, Point, int, str]]:
         """Every trial as (position, point, seed, fingerprint), seeds innermost."""

@@ -28,10 +28,13 @@ def read_plan(
     """
     forms = read_refines(document.get("refine"), problems)
     until = read_seeds_until(document.get("seeds"), problems)
-    measured = {name for point in expansion.points for name in point.settings["measure"]["metrics"]}
-    measured |= {
-        names.alignment_id(a) for point in expansion.points for a in point.settings["measure"].get("exponents", ())
-    }
+    if not forms and until is None:
+        return None
+    different = [
+        point.part("measure") for point in {one.part_text("measure"): one for one in expansion.points}.values()
+    ]
+    measured = {name for one in different for name in one["metrics"]}
+    measured |= {names.alignment_id(a) for one in different for a in one.get("exponents", ())}
     varied = _varied(document)
     read = _read_by([form for _, form in forms])
     searches = [_search(place, form, read, expansion, claims, varied, measured, problems) for place, form in forms]

@@ -49,7 +49,7 @@ class Cost:
 
 def cost_of(store: Store, expansion: Expansion) -> Cost:
     """Count trials, stacks and seconds; nothing is stored."""
-    prints = [fingerprint for *_, fingerprint in expansion.trials()]
+    prints = expansion.fingerprints
     known, seeds = submissions.known_fingerprints(store, prints), len(expansion.seeds)
     new = [sum(one not in known for one in prints[start : start + seeds]) for start in range(0, len(prints), seeds)]
     slots = cluster.live_slots(store) or os.cpu_count() or 1
@@ -63,14 +63,36 @@ def _alike(points: Sequence[Point], new: Sequence[int]) -> Iterator[tuple[Mappin
     """Points that cost the same as one of them with all their new seeds, as `stacking.estimate` takes them."""
     first: dict[tuple[str, int], Point] = {}
     counts: dict[tuple[str, int], int] = {}
+    known: dict[str, Mapping[str, Any]] = {}
     for point, count in zip(points, new, strict=True):
         if not count:
             continue
-        alike = point.stack_key, cost.updates_of(point.part("training"))
+        text = point.part_text("training")
+        if text not in known:
+            known[text] = point.part("training")
+        alike = point.stack_key, cost.updates_of(known[text])
         first.setdefault(alike, point)
         counts[alike] = counts.get(alike, 0) + count
     for alike, point in first.items():
-        yield point.settings, point.stack_key, point.shape, counts[alike]
+        yield _Parts(point, known[point.part_text("training")]), point.stack_key, point.shape, counts[alike]
+
+
+class _Parts(Mapping[str, Any]):
+    """Canonical settings of a point, each section made when it is asked for: of many stacks few are looked into."""
+
+    def __init__(self, point: Point, training: Mapping[str, Any]) -> None:
+        self._point, self._known = point, {"training": training}
+
+    def __getitem__(self, section: str) -> Any:
+        if section not in self._known:
+            self._known[section] = self._point.part(section)
+        return self._known[section]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._point.settings)
+
+    def __len__(self) -> int:
+        return len(self._point.settings)
 
 
 def widen_experiment(
@@ -102,6 +124,6 @@ def widen_experiment(
     if steps is not None and not any("steps" in point.settings["training"] for point in expansion.points):
         told = "gradient_flow has a horizon and no steps: extend the axis training.horizon"
         raise InvalidGrid(f"steps: {told}", errors=[{"path": "steps", "message": told, "received": steps}])
-    prints = [fingerprint for *_, fingerprint in expansion.trials()]
+    prints = expansion.fingerprints
     shared = lengths_of(store, expansion, submissions.known_fingerprints(store, prints))
     return submissions.extend_experiment(store, public_id, expansion, before, document, max_queued), shared

@@ -35,7 +35,7 @@ def lengths_of(store: Store, expansion: Expansion, known: Collection[str]) -> Le
     """
     points, seeds = expansion.points, expansion.seeds
     shorter = shorter_ones(points) if "training.steps" in expansion.axes else {}
-    prints = [fingerprint for *_, fingerprint in expansion.trials()]
+    prints = expansion.fingerprints
     at = len(seeds)
     new = {place: fingerprint for place, fingerprint in enumerate(prints) if fingerprint not in known}
     stored = _stored(store, expansion, new)
