@@ -72,6 +72,7 @@ class Figure(StrEnum):
     DIFFERENCE = "difference"
     PARALLEL = "parallel"
     MULTIPLES = "multiples"
+    BOUNDARY = "boundary"
 
 
 class Style(StrEnum):
@@ -129,7 +130,7 @@ def plot(
 ) -> None:
     """Draw an experiment: curves, imbalance, phase (colour by panel), exponent by depth, profile (alignment
     by exponent), spectra; trials as scatter, distribution over seeds, difference to a baseline, parallel
-    coordinates; or multiples, curves in rows and columns of panels."""
+    coordinates; multiples, curves in rows and columns of panels; or the boundary that a search found."""
     # Altair takes half a second to import, which only the commands that draw should wait for
     from service.web import figures  # noqa: PLC0415
     from service.web.figures import journal  # noqa: PLC0415

@@ -116,7 +116,9 @@ def _axis(
         size, is_relative = size.absolute, False
     values = [setting(point.settings, path) for point in expansion.points]
     is_whole = all(isinstance(value, int) for value in values if value is not None)
-    return Axis(form.scale or ("log" if lowest > 0 else "linear"), Tolerance(size, is_relative), is_whole)
+    # an axis that reaches zero: a share of its largest value is narrow enough there
+    least = size * max(map(abs, base or [1.0])) if is_relative and lowest <= 0 else 0.0
+    return Axis(form.scale or ("log" if lowest > 0 else "linear"), Tolerance(size, is_relative, least), is_whole)
 
 
 def _read_by(forms: Sequence[Refine]) -> Claim:

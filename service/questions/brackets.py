@@ -17,10 +17,13 @@ class Tolerance:
     size: float
     is_relative: bool = True
     """A share of the bracket's larger end instead of units of the axis."""
+    least: float = 0.0
+    """A width that is narrow enough anywhere: near zero no share of a value is."""
 
     def allows(self, low: float, high: float) -> bool:
         """Whether a bracket from low to high is narrow enough."""
-        return high - low <= (self.size * max(abs(low), abs(high)) if self.is_relative else self.size)
+        size = self.size * max(abs(low), abs(high)) if self.is_relative else self.size
+        return high - low <= max(size, self.least)
 
 
 @dataclass(frozen=True, slots=True)

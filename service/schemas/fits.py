@@ -37,6 +37,7 @@ class BoundaryBody(Body):
     is_monotone: bool | None = Field(description="Along one axis: whether the verdict changes at most once.")
     is_found: bool = Field(description="Nothing is wider than the tolerance.")
     tried: int = Field(description="Values, or places, with a verdict.")
+    seen: list[list[float | bool | None]] = Field(description="Value, or both values, and the verdict there.")
     undefined: list[Any] = Field(description="Values, or places, at which no trial could tell.")
 
 

@@ -49,6 +49,9 @@ def _boundary(one: Boundary) -> dict[str, Any]:
         "group": dict(one.group),
         "tried": sum(verdict is not None for verdict in one.seen.values()),
         "undefined": list(found.undefined),
+        "seen": [
+            [*(place if isinstance(place, tuple) else (place,)), verdict] for place, verdict in sorted(one.seen.items())
+        ],
         "brackets": [],
         "cells": [],
     }

@@ -27,6 +27,7 @@ def draw(wish: Wish, source: Source) -> Any:
     """The chart of a wish. Raises NothingToDraw, with what is missing."""
     drawn = {"phase": _phase, "exponent": _exponent, "profile": _profile, "spectra": _spectra}
     drawn |= {"scatter": scatter, "distribution": distribution, "difference": difference, "parallel": parallel}
+    drawn |= {"boundary": _boundary}
     return drawn.get(wish.figure, _curves)(wish, source)
 
 
@@ -132,6 +133,19 @@ def _spectra(wish: Wish, source: Source) -> Any:
     return figures.spectra(tables, keys, title=wish.title, layer=wish.layer, **more)
 
 
+def _boundary(wish: Wish, source: Source) -> Any:
+    found = source.boundaries()
+    planes = [one for one in found if one["cells"]]
+    lines = [one for one in found if one["brackets"]]
+    if not planes and not lines:
+        raise NothingToDraw("no boundary: a grid asks for one with refine, and it has to have turned somewhere")
+    if planes:
+        first = [one for one in planes if one["refine"] == planes[0]["refine"]]
+        return figures.boundary_plane(first, wish.title, source.order, wish.room)
+    along = [one for one in lines if one["axes"] == lines[0]["axes"]]
+    return figures.boundary_lines(along, wish.title, source.order, wish.room)
+
+
 def _require(table: pl.DataFrame, metric: str, layer: Layer) -> None:
     column = f"{metric}_median"
     if not table.height or column not in table.columns or table[column].null_count() == table.height:
@@ -159,6 +173,10 @@ class ClientSource:
     def phase(self, x: str, y: str, metric: str, layer: Layer, where: str) -> Mapping[str, Any]:
         """GET /phase."""
         return self.client.phase(self.experiment, x=x, y=y, metric=metric, layer=layer, where=where or None)
+
+    def boundaries(self) -> list[dict[str, Any]]:
+        """GET /fits."""
+        return [one.model_dump() for one in self.client.fits(self.experiment).boundaries]
 
     def recorded(self) -> list[str]:
         """Of the grid's trial block."""

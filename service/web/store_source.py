@@ -12,6 +12,7 @@ from service.questions.pooling import Pooling
 from service.questions.reductions import parse_reduction
 from service.questions.tables import long_table, table
 from service.store import curves, phase, pooling, results
+from service.store.found import found_by
 from service.store.session import Store
 from service.web.drawing import BANDS, recorded_members
 
@@ -38,6 +39,10 @@ class StoreSource:
         """Means of final values."""
         question = results.Question((x, y), (metric,), layer, parse_reduction("final"), ("mean", "count"), where)
         return phase.phase(self.store, self.experiment, question)
+
+    def boundaries(self) -> list[dict[str, Any]]:
+        """Of what its trials measured."""
+        return found_by(self.store, self.experiment)["boundaries"]
 
     def recorded(self) -> list[str]:
         """Of the grid's trial block."""

@@ -16,7 +16,7 @@ FIGURES = ("curves", "imbalance", "phase", "exponent", "profile", "spectra")
 """Of averages over groups."""
 PER_TRIAL = ("scatter", "distribution", "difference", "parallel", "multiples")
 """Of trials one by one, and curves in rows and columns of panels."""
-KINDS = (*FIGURES, *PER_TRIAL)
+KINDS = (*FIGURES, *PER_TRIAL, "boundary")
 
 BANDS = ("median", "min", "max", "count")
 DEPTH = "network.depth"
@@ -74,6 +74,10 @@ class Source(Protocol):
 
     def phase(self, x: str, y: str, metric: str, layer: Layer, where: str) -> Mapping[str, Any]:
         """The matrix of a metric over two settings."""
+        ...
+
+    def boundaries(self) -> list[dict[str, Any]]:
+        """What searches have found, as `schemas.fits.BoundaryBody` has it."""
         ...
 
     def recorded(self) -> list[str]:

@@ -1,5 +1,6 @@
 """The one definition of every figure: the web page, the command line and notebooks draw the same chart."""
 
+from service.web.figures.boundary import boundary_lines, boundary_plane
 from service.web.figures.curves import alignment_curves, metric_curves
 from service.web.figures.exponent import exponent_by_depth
 from service.web.figures.parallel import parallel
@@ -14,6 +15,8 @@ from service.web.figures.trial import trial_panels
 __all__ = [
     "FORMATS",
     "alignment_curves",
+    "boundary_lines",
+    "boundary_plane",
     "dark",
     "exponent_by_depth",
     "exponent_profile",

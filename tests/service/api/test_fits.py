@@ -78,3 +78,30 @@ def test_a_search_that_cannot_be_is_refused_when_it_is_submitted(api, tiny_grid)
     for path in (ROOT, f"{ROOT}/preview"):
         refused = api.post(path, json=grid)
         assert refused.status_code == 422 and refused.json()["errors"][0]["path"] == "refine.axis"
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_what_was_found_is_drawn_as_marks_and_in_a_plane_as_cells(api, submit, search):
+    line = submit(**SEARCH, seeds=1)["id"]
+    plane = submit(
+        axes={"training.weight_decay": [0.1, 1.0], "init.scale": [0.1, 1.0]},
+        refine={
+            "axis": ["training.weight_decay", "init.scale"],
+            "where": "training.weight_decay < 0.3 and init.scale < 0.5",
+            "tolerance": 0.3,
+        },
+        seeds=1,
+    )["id"]
+    search()
+    answer = api.get(f"/experiments/{line}/figure.json", params={"figure": "boundary"})
+    assert answer.status_code == 200, answer.text
+    (mark,) = answer.json()["data"]["values"]
+    assert mark["low"] < 0.3 <= mark["high"] and mark["statement"] == "training.weight_decay < 0.3"
+    drawn = api.get(f"/experiments/{plane}/figure.json", params={"figure": "boundary"}).json()["data"]["values"]
+    cells = [one for one in drawn if "right" in one]
+    places = [one for one in drawn if "verdict" in one]
+    (told,) = api.get(f"/api/v1/experiments/{plane}/fits").json()["boundaries"]
+    assert len(cells) == len(told["cells"]) > 1 and len(places) == told["tried"] == len(told["seen"])
+    assert {(one["x"] < 0.3 and one["y"] < 0.5) for one in places if one["verdict"] == "holds"} == {True}
+    none = api.get(f"/experiments/{submit()['id']}/figure.json", params={"figure": "boundary"})
+    assert "no boundary" in none.text

@@ -84,6 +84,12 @@ def test_several_halvings_at_once_take_fewer_rounds_and_lead_to_the_same_bracket
     assert line.brackets == alone.brackets and rounds <= halving // 2
 
 
+def test_a_search_from_zero_ends_at_a_share_of_the_axis():
+    axis = Axis("linear", Tolerance(0.1, least=0.1))
+    tried, line, _ = _search(lambda x: x == 0, [0.0, 1.0], axis)
+    assert line.brackets[0].is_found and 0.02 < line.brackets[0].high <= 0.1 and len(tried) < 8
+
+
 def test_a_search_towards_zero_on_logarithms_halves():
     assert follow({0.0: True, 1.0: False}, Axis("log", Tolerance(0.01))).add == (0.5,)
 
