@@ -33,7 +33,7 @@ from service.grid.formula_places import (
     is_setting,
     texts_in,
 )
-from service.grid.formulas import FUNCTIONS, Formula, FormulaError, Unknown, parse
+from service.grid.formulas import FUNCTIONS, Formula, FormulaError, NoNumber, Unknown, parse
 from service.grid.problems import Problems, nearest
 from service.grid.sections import merge_section, value_at
 from service.grid.tokens import UNSAID
@@ -152,7 +152,7 @@ class Derived:
         for path in self.reads:
             whole = next((one for one in self._setters if one != path and path.startswith(f"{one}.")), None)
             if whole is not None:
-                told = f"an axis sets {whole} as a whole: write the formula into the values of the axis"
+                told = f"an axis sets {whole} as a whole: write formulas into its values, or into an axis of this path"
                 self._problems.add(self._place(path), told)
 
     def _setting(self, path: str) -> tuple[int, ...]:
@@ -237,7 +237,7 @@ class Derived:
             return _whole(found, value) if _is_whole(path) else found
         except FormulaError as error:
             given = ", ".join(f"{one} is {shown}" for one, shown in settings.items() if shown is not None)
-            told = f"{error} where {given}" if given else str(error)
+            told = f"{error} where {given}" if given and not isinstance(error, NoNumber) else str(error)
             if isinstance(error, NotWhole):
                 told += f": a whole number is needed, write {error.advice}"
             self._problems.add(self.origin(path, row, rows), told, received=value)

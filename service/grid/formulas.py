@@ -40,6 +40,10 @@ class FormulaError(Exception):
     """A formula that is none, or has no value; the text says where and why."""
 
 
+class NoNumber(FormulaError):
+    """A setting that a formula reads is no number."""
+
+
 class Unknown(FormulaError):
     """A word that is neither a function nor a path."""
 
@@ -81,7 +85,7 @@ class Formula:
                 elif kind == "path":
                     found = settings[what]
                     if type(found) is not int and type(found) is not float:
-                        raise FormulaError(f"{what} is {_told(found)}, which is no number")
+                        raise NoNumber(f"{what} is {_told(found)}, which is no number")
                     stack.append(found)
                 else:
                     arguments = stack[-count:]

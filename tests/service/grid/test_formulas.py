@@ -219,6 +219,9 @@ def test_wrong_formulas_are_told_with_their_places_and_what_is_allowed() -> None
         errors_of({"trial": {"data": {"noise": "= 1 / training.momentum"}}, "axes": {"training.momentum": [0, 0.5]}})
     )
     assert "valid string" in str(errors_of({"trial": {"training": {"optimizer": "= 3"}}}))
+    assert errors_of({"trial": {"training": {"steps": "= network.bias"}}}) == {
+        "trial.training.steps": "network.bias is False, which is no number"
+    }
 
 
 LONG = "= " + "+".join(["data.noise"] * 24)
