@@ -1,9 +1,10 @@
-"""`make pictures`: every kind of figure and the screenshot of README, from real runs of presets and one small grid."""
+"""`make pictures`: every kind of figure, README's screenshot and the tour, from real runs of presets and a grid."""
 
 import shutil
 import tempfile
 from pathlib import Path
 
+import tour
 from playwright.sync_api import sync_playwright
 
 from service.cli.demo import draw
@@ -62,8 +63,9 @@ def main() -> None:
         page.locator("#figure[data-drawn]").wait_for(timeout=60_000)
         page.locator("#verdicts").get_by_text("holds", exact=True).first.wait_for()
         page.screenshot(path=HERE / "experiment.png")
+        tour.take(page, service.url, experiment)
         browser.close()
-    for picture in sorted(HERE.glob("*.png")):
+    for picture in sorted(HERE.rglob("*.png")):
         print(f"{picture.name}: {picture.stat().st_size / 1024:.0f} KiB")
 
 
