@@ -1,13 +1,14 @@
-"""Floating-point operations and bytes of a graph's training step and measurement; torch-free, so the service may ask.
+"""Floating-point operations of a graph's training step and measurement; torch-free, so the service may ask.
 
 A multiply-add counts as two operations. As in `nfa_kernels.cost`, whose counts are of fully connected networks.
 """
 
 import math
+from typing import NamedTuple
 
 from nfa_kernels import names
 from nfa_kernels.graphs.graph import Graph
-from nfa_kernels.graphs.nodes import Attention, Conv, Residual
+from nfa_kernels.graphs.nodes import Attention, Residual
 
 _ELEMENTWISE_FLOPS = 8
 """About what each number that leaves a layer costs beside its products, forward and back."""
@@ -31,16 +32,29 @@ def numbers_per_sample(graph: Graph) -> int:
     return math.prod(graph.input.shape) + sum(math.prod(node.outputs) for node in nodes) + scores + mapped
 
 
-def unfolded_per_sample(graph: Graph) -> int:
-    """Numbers in the patches of the convolution that has the most, which a tensor library may lay side by side."""
-    convs = (node for node in graph.walk() if isinstance(node, Conv))
-    maps = (graph.measured[node.measured[0] - 1] for node in convs if node.kernel > 1)
-    return max((one.positions * one.inputs for one in maps), default=0)
-
-
 def samples_at_once(graph: Graph, samples: int) -> int:
     """How many samples of a network are passed at once: what the network alone decides, never its stack."""
     return max(1, min(samples, TAPE_ELEMENTS // numbers_per_sample(graph)))
+
+
+class TappedAtOnce(NamedTuple):
+    """What is measured at once of one network: what it alone decides, as the rounding of factors follows from it."""
+
+    samples: int
+    outputs: int
+
+
+def tapped_at_once(graph: Graph, samples: int, elements: int = JACOBIAN_ELEMENTS) -> TappedAtOnce:
+    """Samples, and outputs whose Jacobians go back together.
+
+    Args:
+        graph: of the network.
+        samples: all of them.
+        elements: bound on the numbers of one block.
+    """
+    numbers = numbers_per_sample(graph)
+    size = max(1, min(samples, elements // numbers))
+    return TappedAtOnce(size, max(1, min(graph.outputs, elements // (size * numbers))))
 
 
 def forward_flops(graph: Graph) -> int:
@@ -77,44 +91,3 @@ def measurement_flops(graph: Graph, layers: tuple[int, ...], samples: int) -> in
         found += 2 * rows * one.outputs**2 + 2 * min(rows, one.outputs) * one.outputs * one.inputs
         found += 20 * thin**2 * max(one.outputs, one.inputs) + 4 * one.outputs * one.inputs * thin + 2_000 * thin
     return found
-
-
-def lane_bytes(
-    graph: Graph, batch: int, samples: int, optimizer: str, dtype: str, *, wide_weights: bool = False
-) -> int:
-    """Memory that one network of a stack holds while it trains, about.
-
-    Args:
-        graph: of the network.
-        batch: samples of one step.
-        samples: of all sets, held-out ones included.
-        optimizer: name of the rule.
-        dtype: of the training.
-        wide_weights: whether weights and the rule's state are float64 although the passes are float32.
-    """
-    size = 8 if dtype == "float64" else 4
-    copies = 4 + names.OPTIMIZERS[optimizer].state_copies + (2 if wide_weights else 0)
-    data = samples * (math.prod(graph.input.shape) + 3 * graph.outputs)
-    training = size * _pass_numbers(graph, samples_at_once(graph, batch))
-    # freed numbers of one are seldom where the other's fit
-    measuring = 8 * _pass_numbers(graph, samples_at_once(graph, samples))
-    jacobians = 8 * (_pass_numbers(graph, _measured_at_once(graph, samples)) + _jacobian_numbers(graph, samples))
-    kept = training + measuring + jacobians
-    return (8 if wide_weights else size) * copies * parameters(graph) + kept + (2 * size + 16) * data
-
-
-def _pass_numbers(graph: Graph, at_once: int) -> int:
-    """Numbers that a pass over so many samples at once holds, forward and back."""
-    return at_once * (2 * numbers_per_sample(graph) + unfolded_per_sample(graph))
-
-
-def _measured_at_once(graph: Graph, samples: int) -> int:
-    """Samples whose Jacobians are taken at once."""
-    return max(1, min(samples, JACOBIAN_ELEMENTS // numbers_per_sample(graph)))
-
-
-def _jacobian_numbers(graph: Graph, samples: int) -> int:
-    """Numbers of the Jacobians that are held at once while every layer is measured, and of their copies."""
-    size = _measured_at_once(graph, samples)
-    per_output = sum(one.positions * one.outputs for one in graph.measured)
-    return 3 * size * per_output * max(1, min(graph.outputs, JACOBIAN_ELEMENTS // (size * per_output)))

@@ -11,6 +11,10 @@ Shape = tuple[int, ...]
 Role = Literal["weight", "bias", "gain", "embedding", "position"]
 
 
+_UNFOLDED_WHOLE = 32
+"""Numbers in a patch up to which it is unfolded whole."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """An array that is trained."""
@@ -93,6 +97,11 @@ class Conv(Node):
     after: int = 0
     """Below and right of it."""
     bias: bool = False
+
+    @property
+    def unfolds_rows(self) -> bool:
+        """Whether patches are unfolded along rows alone, not whole: of few numbers products would be too short."""
+        return self.stride == 1 and self.kernel > 1 and self.inputs[0] * self.kernel**2 > _UNFOLDED_WHOLE
 
 
 @dataclass(frozen=True)

@@ -199,9 +199,7 @@ class GraphProgram:
             ValueError: a layer number that no measured layer has.
         """
         self._check_layers(layers)
-        size = max(1, min(x.shape[1], block_elements // self._elements))
-        # what the network alone decides, as the rounding of factors follows from it
-        outputs = max(1, min(self.graph.outputs, block_elements // (size * self._elements)))
+        size, outputs = cost.tapped_at_once(self.graph, x.shape[1], block_elements)
         per_lane, scaled = size * (1 + outputs) * self._elements, self.effective(params)
         parts = [
             self._tapped(some, of_some.split(size, 1), layers, outputs)

@@ -6,9 +6,6 @@ from torch import Tensor
 from nfa_kernels.graphs.nodes import Conv, Linear
 from nfa_kernels.programs.passing import Backward, Flow, Forward, columns_of, per_feature, product, summed
 
-_UNFOLDED_WHOLE = 32
-"""Numbers in a patch up to which it is unfolded whole: shorter products would waste more than the copies cost."""
-
 
 class LinearMap:
     """W h + b."""
@@ -39,7 +36,7 @@ class Convolution:
     def forward(self, way: Forward, node: Conv, h: Flow) -> tuple[Flow, Tensor]:
         """Keeps the unfolded patches."""
         weight = _kernels(node, way.parameter(node, 0))
-        if _is_by_rows(node):
+        if node.unfolds_rows:
             patches = unfolded_rows(h.values, node.kernel, node.before, node.after)
             z = by_rows(weight, patches)
         else:
@@ -61,17 +58,13 @@ class Convolution:
         if not needed:
             return None
         weight = _kernels(node, way.parameter(node, 0))
-        if _is_by_rows(node):
+        if node.unfolds_rows:
             turned = weight.flip(-2, -1).transpose(1, 2)
             before, after = node.kernel - 1 - node.before, node.kernel - 1 - node.after
             return Flow(by_rows(turned, unfolded_rows(values, node.kernel, before, after)), is_free=True)
         of_patches = torch.bmm(weight.flatten(2).mT, of_z)
         of_patches = of_patches.unflatten(1, (node.inputs[0], node.kernel, node.kernel)).unflatten(-1, values.shape[2:])
         return Flow(_folded(node, of_patches), is_free=True)
-
-
-def _is_by_rows(node: Conv) -> bool:
-    return node.stride == 1 and node.inputs[0] * node.kernel**2 > _UNFOLDED_WHOLE and node.kernel > 1
 
 
 def _kernels(node: Conv, weight: Tensor) -> Tensor:
@@ -104,7 +97,7 @@ def by_rows(weight: Tensor, patches: Tensor) -> Tensor:
 
 def _of_kernels(node: Conv, patches: Tensor, of_z: Tensor) -> Tensor:
     """(K, out, c k k) gradients from patches and derivatives (K, out, h' w' N)."""
-    if not _is_by_rows(node):
+    if not node.unfolds_rows:
         return product(of_z, patches.flatten(4).flatten(1, 3).mT)
     flat, run = patches.flatten(3).flatten(1, 2), patches.shape[-2] * patches.shape[-1]
     size = node.outputs[1] * run

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from nfa_kernels import cost
 from nfa_kernels.graphs import cost as graph_cost
+from nfa_kernels.graphs import room
 from nfa_kernels.graphs.chains import scheme_refusal
 from nfa_kernels.graphs.graph import Graph
 from nfa_kernels.graphs.state_dicts import mlp_names
@@ -72,8 +73,12 @@ class Built(Protocol):
         """Operations of one measurement at these layers on so many samples."""
         ...
 
-    def lane_bytes(self, steps: Steps, samples: int) -> int:
-        """Memory while it trains, about; samples of all sets."""
+    def held_bytes(self, steps: Steps, samples: int) -> int:
+        """Memory that each network of a stack holds while it trains, about; samples of all sets."""
+        ...
+
+    def pass_bytes(self, steps: Steps, samples: int, lanes: int | None = None) -> int:
+        """Memory that so many networks, or any number of them, take together while they are passed through."""
         ...
 
     def taped(self, samples: int) -> cost.Taped:
@@ -162,9 +167,13 @@ class FullyConnected:
         """Operations of one measurement."""
         return cost.measurement_flops(self._shape(steps), len(layers), samples)
 
-    def lane_bytes(self, steps: Steps, samples: int) -> int:
-        """Memory while it trains."""
+    def held_bytes(self, steps: Steps, samples: int) -> int:
+        """Memory while it trains, with what its passes take: all networks are passed through together."""
         return cost.lane_bytes(self._shape(steps), samples)
+
+    def pass_bytes(self, steps: Steps, samples: int, lanes: int | None = None) -> int:
+        """Nothing beside what each of them holds."""
+        return 0
 
     def taped(self, samples: int) -> cost.Taped:
         """Of linear networks a few equivalent samples."""
@@ -219,11 +228,15 @@ class OfGraph:
         """Operations of one measurement."""
         return graph_cost.measurement_flops(self.graph, tuple(layers), samples)
 
-    def lane_bytes(self, steps: Steps, samples: int) -> int:
-        """Memory while it trains."""
-        return graph_cost.lane_bytes(
+    def held_bytes(self, steps: Steps, samples: int) -> int:
+        """Memory from step to step."""
+        return room.held_bytes(
             self.graph, steps.samples, samples, steps.optimizer, steps.dtype, wide_weights=steps.wide_weights
         )
+
+    def pass_bytes(self, steps: Steps, samples: int, lanes: int | None = None) -> int:
+        """Memory of a few networks' passes."""
+        return room.pass_bytes(self.graph, steps.samples, samples, steps.dtype, lanes)
 
     def taped(self, samples: int) -> cost.Taped:
         """As a step on all samples."""

@@ -39,8 +39,26 @@ def steps_of(settings: Mapping[str, Any], shape: DataShape) -> Steps:
 
 def lane_bytes(settings: Mapping[str, Any], shape: DataShape) -> int:
     """Memory that one trial takes while it trains, about."""
-    network = built(settings["network"], shape)
-    return network.lane_bytes(steps_of(settings, shape), shape.samples + shape.test_samples)
+    return stack_bytes(settings, shape, 1)
+
+
+def stack_bytes(settings: Mapping[str, Any], shape: DataShape, lanes: int) -> int:
+    """Memory that a stack of so many trials takes while it trains, about."""
+    network, steps, samples = built(settings["network"], shape), steps_of(settings, shape), _all_samples(shape)
+    return lanes * network.held_bytes(steps, samples) + network.pass_bytes(steps, samples, lanes)
+
+
+def lanes_within(settings: Mapping[str, Any], shape: DataShape, memory_bytes: int) -> int:
+    """The most trials whose stack takes no more than so much memory, about; 0 where a single one takes more."""
+    network, steps, samples = built(settings["network"], shape), steps_of(settings, shape), _all_samples(shape)
+    if stack_bytes(settings, shape, 1) > memory_bytes:
+        return 0
+    left = memory_bytes - network.pass_bytes(steps, samples)
+    return max(1, left // network.held_bytes(steps, samples))
+
+
+def _all_samples(shape: DataShape) -> int:
+    return shape.samples + shape.test_samples
 
 
 def weight_bytes(settings: Mapping[str, Any], shape: DataShape) -> int:

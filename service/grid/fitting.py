@@ -98,7 +98,8 @@ def _over_limits(settings: TrialSettings, network: Built, shape: DataShape, limi
     training = settings.training
     batch = training.batch_size or shape.samples
     steps = Steps(batch, training.batch_size is None, training.optimizer, training.dtype)
-    needed = network.lane_bytes(steps, shape.samples + shape.test_samples)
+    samples = shape.samples + shape.test_samples
+    needed = network.held_bytes(steps, samples) + network.pass_bytes(steps, samples, 1)
     needed += cost.named_bytes(settings.measure.measured_metrics, network.taped(shape.samples))
     if needed > limits.bytes_per_network:
         told = f"training one network takes about {needed} bytes, over the limit of {limits.bytes_per_network}"

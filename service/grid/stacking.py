@@ -127,10 +127,10 @@ def max_lanes(settings: Mapping[str, Any], shape: DataShape | None = None, memor
     if shape is None:
         return UNKNOWN_LANES
     if memory_bytes is not None:
-        return max(1, min(MAX_LANES, memory_bytes // 2 // cost.lane_bytes(settings, shape)))
+        return max(1, min(MAX_LANES, cost.lanes_within(settings, shape, memory_bytes // 2)))
     step = cost.step_seconds(settings, shape, 1)
     fitting = min(
-        STACK_BYTES // cost.lane_bytes(settings, shape),
+        cost.lanes_within(settings, shape, STACK_BYTES),
         CACHED_BYTES // cost.weight_bytes(settings, shape),
         int(STACK_STEP_SECONDS / step),
     )

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from memory_of_a_stack import peak
 
-from nfa_kernels.graphs import cost
+from nfa_kernels.graphs import room
 from nfa_kernels.graphs.graph import Input, graph
 from nfa_kernels.graphs.named import layers_of
 from service.grid.canonical import canonical
 from service.grid.trial_settings import TrialSettings
+from workers.allocation import keep_freed_memory
 from workers.blocks import Lane, Stack
 from workers.training import train
 
@@ -34,6 +35,7 @@ def stack(asked: dict[str, Any], samples: int, lanes: int) -> Stack:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    keep_freed_memory()
     asked, lanes = json.loads(sys.argv[1]), int(sys.argv[2])
     samples, training, form = asked["samples"], asked["training"], Input(tuple(asked["form"]))
     for _ in train(stack(asked, 20, 1)):  # libraries, and what is the same for every stack
@@ -45,5 +47,6 @@ if __name__ == "__main__":
     settings = {name: value for name, value in asked["network"].items() if name != "kind"}
     network = graph(layers_of(asked["network"]["kind"], settings, form), form, 4)
     batch = training.get("batch_size", samples)
-    held = cost.lane_bytes(network, batch, samples, training["optimizer"], training["dtype"])
-    print(json.dumps({"taken": peak() - before, "estimate": lanes * held}))
+    held = room.held_bytes(network, batch, samples, training["optimizer"], training["dtype"])
+    passes = room.pass_bytes(network, batch, samples, training["dtype"], lanes)
+    print(json.dumps({"taken": peak() - before, "estimate": lanes * held + passes, "passes": passes}))
