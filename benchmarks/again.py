@@ -58,11 +58,12 @@ def cpu() -> float:
 def took(client: Client, ask: Callable[[], Any], trials: int) -> Took:
     """From the call until so many trials of the experiment have completed."""
     began, used = time.time(), cpu()
-    ended = client.wait(ask().id, poll_seconds=0.5)
+    ended = client.wait(ask().id, poll_seconds=2.0)
+    used = cpu() - used
     assert ended.counts[TrialState.COMPLETED] == trials, ended.counts
     # committed with each trial's last row
     wall = max(one.ended_at.timestamp() for one in client.trials(ended.id) if one.ended_at) - began
-    return Took(wall, cpu() - used)
+    return Took(wall, used)
 
 
 def longer(client: Client, trials: int, steps: int, rounds: int) -> Took:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, bindparam, update
 
 from service.states import TrialState
 from service.store import fence
@@ -18,6 +18,9 @@ from service.store.measurements import delete_measurements, insert_finals, inser
 from service.store.models import trial
 from service.store.session import Store, lease_clock, utc_now
 from service.store.weights import insert_weights
+
+LINEAGE = "continued_from"
+"""Of provenance, which trials of a stack share but for this."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +110,9 @@ def _finish(connection: Connection, ends: Sequence[End]) -> None:
     """Move trials, held in this transaction, to their end."""
     groups: dict[tuple[Any, ...], list[End]] = {}
     for end in ends:
-        about = end.provenance
-        lineage = about.get("continued_from")
-        key = end.state, end.step, end.error, about.get("ended"), lineage and lineage["fingerprint"]
-        groups.setdefault(key, []).append(end)
+        groups.setdefault((end.state, end.step, end.error, end.provenance.get("ended")), []).append(end)
     now = utc_now()
-    for (state, step, error, *_), members in groups.items():
+    for (state, step, error, _), members in groups.items():
         keys = [end.trial_id for end in members]
         close_attempts(connection, keys, state, error)
         drop_checkpoints(connection, keys)
@@ -123,7 +123,7 @@ def _finish(connection: Connection, ends: Sequence[End]) -> None:
                 state=TrialState(state),
                 last_step=step,
                 error=error,
-                provenance=dict(members[0].provenance),
+                provenance={name: said for name, said in members[0].provenance.items() if name != LINEAGE},
                 ended_at=now,
                 owner=None,
                 lease_until=None,
@@ -131,3 +131,8 @@ def _finish(connection: Connection, ends: Sequence[End]) -> None:
                 queued_for=None,
             )
         )
+    own = [{"key": end.trial_id, "own": dict(end.provenance)} for end in ends if LINEAGE in end.provenance]
+    if own:
+        # what each went on from is its own
+        by_key = update(trial).where(trial.c.id == bindparam("key"))
+        connection.execute(by_key.values(provenance=bindparam("own")), own)
