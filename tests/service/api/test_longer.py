@@ -1,6 +1,9 @@
 """Training longer over REST: what goes on from kept states, what begins at the beginning, and what is refused."""
 
 import pytest
+from typer.testing import CliRunner
+
+from service.cli.main import app
 
 ROOT = "/api/v1/experiments"
 KEPT = {"training": {"steps": 32, "keep": "state"}, "measure": {"every": 16}}
@@ -108,3 +111,18 @@ def test_the_page_extends_by_steps(api, grid):
     api.post(f"{page}/extend", data={"steps": "64"})
     assert api.get(one).json()["counts"]["queued"] == 12
     assert api.post(f"{page}/extend", data={"steps": "many"}).status_code == 422
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_the_command_extends_by_steps_and_says_what_goes_on(api, grid, port):
+    _submit(api, grid())
+    _submit(api, grid(training={"steps": 32, "schedule": "cosine"}))
+    url = ["--url", f"http://127.0.0.1:{port}"]
+    done = CliRunner().invoke(app, ["extend", "e1", "--steps", "64", *url])
+    assert done.exit_code == 0 and "e1: 12 trials, 6 new, 6 kept" in done.output, done.output
+    assert "6 go on from where shorter trials end" in done.output
+    other = CliRunner().invoke(app, ["extend", "e2", "--steps", "64", *url])
+    assert "6 longer ones train from zero: a schedule" in " ".join(other.output.split())
+    refused = CliRunner().invoke(app, ["extend", "e1", "--steps", "10", *url])
+    assert refused.exit_code != 0
+    assert api.get(f"{ROOT}/e1").json()["counts"]["queued"] == 12
