@@ -22,7 +22,7 @@ _WHY = {
 def measure(
     experiment: Annotated[str, typer.Argument(metavar="ID", help="Experiment, as `nfa list` shows it.")],
     metrics: Annotated[
-        str, typer.Option("--metric", "-m", help="Ids, comma-separated, or default, or all: `nfa.. --metric pearson`.")
+        str, typer.Option("--metric", "-m", help="Ids, comma-separated, as pearson,gram_norm; or default, or all.")
     ] = "",
     layers: Annotated[str, typer.Option(help="first, all, or numbers and names; default: each trial's own.")] = "",
     exponents: Annotated[str, typer.Option(help="For alignment@a, as 0.25,0.5.")] = "",
