@@ -25,6 +25,7 @@ from service.store.session import Store
 
 router = APIRouter(prefix="/experiments/{experiment_id}", tags=["experiments"])
 ENDED: Final = frozenset({ExperimentState.COMPLETED, ExperimentState.FAILED, ExperimentState.CANCELLED})
+_KINDS: Final = ("state", "progress", "end", "deleted")
 _POLL_SECONDS: Final = 0.5
 _QUIET_SECONDS: Final = 15.0
 """After so long without a change a comment is sent, so that what lies between does not take the line for dead."""
@@ -42,13 +43,15 @@ _LONGEST_SECONDS: Final = 900.0
             "content": {
                 "text/event-stream": {
                     "schema": {
-                        "type": "string",
-                        "contentMediaType": "text/event-stream",
-                        "description": "The data of each kind of event is under x-events.",
-                        "x-events": {
-                            name: {"$ref": f"#/components/schemas/{name.title()}Event"}
-                            for name in ("state", "progress", "end", "deleted")
+                        "type": "object",
+                        "description": "One event of the stream. The data of each kind of event is under x-events.",
+                        "required": ["event", "data"],
+                        "properties": {
+                            "event": {"type": "string", "enum": list(_KINDS)},
+                            "data": {"type": "string", "contentMediaType": "application/json"},
+                            "id": {"type": "string"},
                         },
+                        "x-events": {name: {"$ref": f"#/components/schemas/{name.title()}Event"} for name in _KINDS},
                     }
                 }
             },
@@ -89,6 +92,8 @@ async def _events(
     while not closing.is_set() and time.monotonic() - started < _LONGEST_SECONDS:
         if current is not None and snapshot_id(current) != known:
             before = known.partition(":")[0] if known else None
+            # whoever comes back with an id that is none of ours knows no state
+            before = before if before in list(ExperimentState) else None
             if before != current.state.value:
                 yield _event("state", {"state": current.state, "before": before})
             known, spoken = snapshot_id(current), time.monotonic()

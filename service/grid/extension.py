@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from service.errors import InvalidGrid
 from service.grid.axes import axis_values, read_factors
+from service.grid.outline import FEWEST_SEEDS
 from service.grid.problems import Problems
 from service.grid.sections import value_at
 
@@ -45,8 +46,9 @@ def extended(document: Mapping[str, Any], axes: Mapping[str, Any], seeds: int | 
     for path, written in axes.items():
         own = _own_values(document, path, problems)
         own_axes[path] = _union(own, list(axis_values(path, written)))
+    widened = _more_seeds(document.get("seeds"), seeds, problems)
     problems.raise_as(InvalidGrid)
-    return {**document, "axes": own_axes, "seeds": _compact(_union(_listed(document.get("seeds")), _listed(seeds)))}
+    return {**document, "axes": own_axes, "seeds": widened}
 
 
 def lengthened(
@@ -72,6 +74,19 @@ def lengthened(
         problems.add("steps", told, received=steps)
         problems.raise_as(InvalidGrid)
     return extended(document, {**axes, STEPS: [steps]}, seeds)
+
+
+def _more_seeds(own: Any, seeds: int | Sequence[int], problems: Problems) -> Any:
+    """The seeds of a grid with further ones; of one that adds seeds by itself, the fewest of each point."""
+    if not isinstance(own, Mapping):
+        return _compact(_union(_listed(own), _listed(seeds)))
+    if not isinstance(seeds, int):
+        told = "this grid adds seeds to each point until an interval is narrow: give a number, at least so many of each"
+        problems.add("seeds", told, received=list(seeds), allowed="a number")
+        return own
+    fewest = max(own.get("at_least") or FEWEST_SEEDS, seeds)
+    most = own.get("at_most")
+    return {**own, "at_least": fewest} | ({"at_most": max(most, fewest)} if most else {})
 
 
 def _listed(seeds: int | Sequence[int] | None) -> list[int]:

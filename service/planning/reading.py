@@ -176,7 +176,8 @@ def _varied(document: Mapping[str, Any]) -> tuple[str, ...]:
     factors = read_factors(document.get("axes") or {}, document.get("zip") or (), quiet)
     included = [read_point(entry, "include", quiet) for entry in document.get("include") or ()]
     choices = [choice for factor in factors for choice in factor.choices] + included
-    return tuple(dict.fromkeys(path for choice in choices for part in choice for path in _leaves(part)))
+    drawn = (document.get("sample") or {}).get("ranges") or {}
+    return tuple(dict.fromkeys([*(path for choice in choices for part in choice for path in _leaves(part)), *drawn]))
 
 
 def _leaves(part: Assignment) -> Iterator[str]:

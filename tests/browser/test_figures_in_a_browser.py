@@ -114,6 +114,8 @@ def test_a_legend_shows_and_hides(page: Page, sweeps: dict[str, str]) -> None:
 @pytest.mark.parametrize("figure", ["curves", "phase"])
 def test_a_click_on_a_line_or_a_cell_leads_to_its_trials(page: Page, sweeps: dict[str, str], figure: str) -> None:
     _open(page, f"/experiments/{sweeps['two']}?figure={figure}&where=seed+%3C+1")
+    # what is pointed at lies in the window
+    page.locator("#figure").evaluate("figure => figure.scrollIntoView()")
     if figure == "curves":
         x, y, row, *_ = next(mark for mark in _marks(page, "symbol") if mark[2]["step"] > 10)
         decay = row["color"]

@@ -63,6 +63,8 @@ def _packaged(wheel: Path) -> set[str]:
 
 def _in_the_tree(*packages: str) -> set[str]:
     left_out = {"nfa_kernels/pyproject.toml", "nfa_kernels/LICENSE"}
+    # what the page's editor is bundled from
+    left_out |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "service" / "web" / "editor").rglob("*")}
     files = {
         path.relative_to(ROOT).as_posix()
         for name in packages

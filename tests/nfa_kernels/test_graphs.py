@@ -266,14 +266,15 @@ def test_a_named_kind_is_the_graph_that_it_stands_for(kind, of, data, layers):
 
 @pytest.mark.parametrize("kind", NAMED)
 def test_a_named_kind_refuses_what_it_does_not_read_and_needs_its_depth(kind):
+    data = {"transformer": Input((5, 3))}.get(kind, VECTOR)
     with pytest.raises(GraphError, match="network: received the setting 'layers'"):
-        layers_of(kind, {"depth": 2, "layers": []}, VECTOR)
+        layers_of(kind, {"depth": 2, "layers": []}, data)
     with pytest.raises(GraphError, match=r"network: (depth|width) is missing"):
-        layers_of(kind, {}, VECTOR)
+        layers_of(kind, {}, data)
     with pytest.raises(GraphError, match="kind is 'vit', allowed is one of resmlp, convnet, transformer"):
-        layers_of("vit", {}, VECTOR)
+        layers_of("vit", {}, data)
     with pytest.raises(GraphError, match=r"network: depth is 1000000, allowed is a whole number 1\.\.200"):
-        layers_of(kind, {"depth": 10**6} | ({} if kind == "convnet" else {"width": 2}), VECTOR)
+        layers_of(kind, {"depth": 10**6} | ({} if kind == "convnet" else {"width": 2}), data)
 
 
 def test_graphs_are_read_without_torch():

@@ -17,6 +17,16 @@ from service.tokens import Scope
 __all__ = ["nginx"]
 
 pytestmark = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+STEERED = (
+    *("retry", "extend", "cancel", "pause", "resume", "measure"),
+    *("describe", "star", "save-view", "delete-view"),
+)
+"""What forms of an experiment's page post to."""
+WRITTEN = """text => {
+  const view = document.getElementById("editor").view;
+  view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } });
+}"""
+"""What is filled into a field: a browser that fills an editor gives the text styles, which the policy blocks."""
 GRID = "name: behind\ntrial: {training: {steps: 10}}\nseeds: 2\n"
 
 
@@ -63,7 +73,7 @@ def test_signing_in_submitting_links_files_and_events_work(nginx, secret, where,
                 target = urljoin(address, link)
                 assert target.startswith(f"{root}/"), (page, link)
                 seen.add(target)
-        posts = {f"{root}/experiments/e1/{name}" for name in ("retry", "extend", "cancel", "pause", "resume")}
+        posts = {f"{root}/experiments/e1/{name}" for name in STEERED}
         posts |= {f"{root}/logout", f"{root}/api/v1/experiments/preview"}
         assert len(seen) > 25
         # drawn like the first of them, each a second of work
@@ -115,7 +125,8 @@ def test_a_browser_signs_in_submits_and_watches(nginx, secret, train_queue):
         page.get_by_label("Token").fill(secret)
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("link", name="Submit", exact=True).click()
-        page.get_by_label("Grid, as YAML or JSON").fill(GRID)
+        page.locator("#editor .cm-content").wait_for()
+        page.evaluate(WRITTEN, GRID)
         expect(page.locator("#cost")).to_contain_text("2 trials")
         page.get_by_role("button", name="Submit", exact=True).click()
         page.wait_for_url(f"{nginx.prefixed}/experiments/e1")

@@ -65,3 +65,11 @@ def test_a_length_goes_behind_those_that_a_grid_has(more, lengths):
 def test_a_length_that_is_none_is_refused(more, axes, told):
     with pytest.raises(InvalidGrid, match=told):
         lengthened({**GRID, **more}, axes, 0, 6000)
+
+
+def test_a_grid_that_adds_seeds_by_itself_is_given_a_number_to_begin_with():
+    until = {"until": {"metric": "alignment", "ci95": 0.01}, "at_most": 20}
+    assert extended({"seeds": until}, {}, 0)["seeds"] == {**until, "at_least": 5}
+    assert extended({"seeds": until}, {}, 30)["seeds"] == {**until, "at_least": 30, "at_most": 30}
+    with pytest.raises(InvalidGrid, match="seeds: this grid adds seeds"):
+        extended({"seeds": until}, {}, [7])
