@@ -27,19 +27,16 @@ demo: $(VENV)/.runtime ## Run the weight-decay preset through the whole service;
 up: $(VENV)/.runtime ## Start the service on this machine (SQLite, local Ray); Ctrl-C stops it
 	@$(BIN)/nfa up
 
-# Tests that start and kill processes mostly wait, in two lanes; those that ask a store run beside them, and those that
-# only compute take what the others leave over.
-FAULTS    := $(wildcard tests/faults/test_[a-f]*.py)
-HANDS     := tests/browser $(wildcard tests/faults/test_[g-z]*.py)
+# Tests that start processes mostly wait; those that ask a store run beside them, and those that only compute take what
+# both leave over.
+WAITING   := tests/browser tests/faults
 COMPUTING := tests/nfa_kernels tests/workers $(addprefix tests/service/,datasets grid planning questions)
-LANE      := --durations=8 -q
 test: $(VENV)/.test check programs ## Run every check and every test
-	@$(ENV) nice $(BIN)/pytest $(LANE) $(COMPUTING) >.test.computing.log 2>&1 & computing=$$!; \
-	  $(ENV) $(BIN)/pytest $(LANE) $(addprefix --ignore=,tests/browser tests/faults $(COMPUTING)) >.test.asking.log 2>&1 & asking=$$!; \
-	  $(ENV) $(BIN)/pytest $(LANE) $(FAULTS) >.test.faults.log 2>&1 & faults=$$!; \
-	  $(ENV) $(BIN)/pytest --durations=8 $(HANDS); failed=$$?; \
-	  for lane in $$computing $$asking $$faults; do wait $$lane || failed=1; done; \
-	  cat .test.computing.log .test.asking.log .test.faults.log; exit $$failed
+	@$(ENV) nice $(BIN)/pytest -q --durations=8 $(COMPUTING) >.test.computing.log 2>&1 & computing=$$!; \
+	  $(ENV) $(BIN)/pytest -q --durations=8 $(addprefix --ignore=,$(WAITING) $(COMPUTING)) >.test.asking.log 2>&1 & asking=$$!; \
+	  $(ENV) $(BIN)/pytest --durations=8 $(WAITING); failed=$$?; \
+	  for lane in $$computing $$asking; do wait $$lane || failed=1; done; \
+	  cat .test.computing.log .test.asking.log; exit $$failed
 
 programs: ## Install Chromium, nginx, PgBouncer, openssl and promtool, which tests drive (as root); says what is missing otherwise
 	@tests/programs/install.sh

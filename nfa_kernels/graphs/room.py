@@ -90,7 +90,7 @@ def _kept(node: Node) -> int:
         case Norm():
             return 2 * outputs
         case Attention():
-            return 6 * outputs + node.heads * node.inputs[0] ** 2
+            return 9 * outputs + 2 * node.heads * node.inputs[0] ** 2
         case Linear() | Pool() | Flatten() | Readout() | Embedding():
             return outputs
         case _:
@@ -106,7 +106,7 @@ def _worked_with(node: Node) -> int:
         case Norm():
             return 4 * leaving
         case Attention():
-            return 8 * leaving + 2 * node.heads * node.inputs[0] ** 2
+            return 12 * leaving + 4 * node.heads * node.inputs[0] ** 2
         case _:
             return entering + 2 * leaving
 

@@ -59,10 +59,14 @@ class Derived:
 
     def __init__(self, blocks: Blocks, factors: Sequence[Factor], problems: Problems) -> None:
         self._problems, self._parsed, self._steps, self._characters = problems, dict[str, Formula | None](), 0, 0
-        self._written = {
-            part.path: part for name in SECTIONS for part in flattened(name, blocks[name], f"trial.{name}")
-        }
         self._columns = {path: (at, column) for at, one in enumerate(factors) for path, column in formula_columns(one)}
+        # most grids have none, and half a million settings take a while to name
+        has_some = self._columns or any(map(has_formula, blocks.values()))
+        self._written = {
+            part.path: part
+            for name in (SECTIONS if has_some else ())
+            for part in flattened(name, blocks[name], f"trial.{name}")
+        }
         self._blocks, self._factors = blocks, factors
         own = [path for path, part in self._written.items() if has_formula(part.value)]
         self._setters = {path: at for at, factor in enumerate(factors) for path in factor.paths}

@@ -52,8 +52,13 @@ def _may_stop(document: Mapping[str, Any]) -> bool:
     """Whether a grid says something about stopping."""
     training = (document.get("trial") or {}).get("training") or {}
     entries = [document.get("axes") or {}, *(document.get("zip") or ()), *(document.get("include") or ())]
-    paths = [path for entry in entries for path in entry]
-    return "stop" in training or any(path == "training" or path.startswith("training.stop") for path in paths)
+    given = [pair for entry in entries for pair in entry.items()]
+    wholes = [values if isinstance(values, list) else [values] for path, values in given if path == "training"]
+    return (
+        "stop" in training
+        or any(path.startswith("training.stop") for path, _ in given)
+        or any(isinstance(whole, Mapping) and "stop" in whole for values in wholes for whole in values)
+    )
 
 
 def _check_when(

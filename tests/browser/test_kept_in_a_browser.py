@@ -43,6 +43,8 @@ def test_a_star_notes_and_tags_are_written_on_the_page_and_searched(page: Page, 
 
 def test_a_view_keeps_figure_filter_and_table_and_is_deleted(page: Page, sweep: str, service: str) -> None:
     page.goto(f"/experiments/{sweep}?figure=distribution&where=seed+%3C+1")
+    # what lies below it stays where it is from then on
+    page.locator("#figure[data-drawn]").wait_for()
     page.locator("#results").get_by_role("link", name="mean").click()
     page.locator("#results th[aria-sort=ascending]").wait_for()
     page.get_by_text("Saved views").click()
