@@ -5,11 +5,10 @@ first narrow one. A confidence sequence covers the true value at all numbers of 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scipy.optimize import brentq
 from scipy.special import betaln, xlogy
 
 ALPHA: Final = 0.05
@@ -79,6 +78,16 @@ def share_interval(successes: int, trials: int, alpha: float = ALPHA) -> Interva
         return float(mixture - xlogy(successes, p) - xlogy(failures, 1 - p) - math.log(1 / alpha))
 
     share = successes / trials
-    low = brentq(excess, 1e-300, share) if successes and excess(1e-300) > 0 else 0.0
-    high = brentq(excess, share, 1 - 1e-16) if failures and excess(1 - 1e-16) > 0 else 1.0
-    return Interval(share, float(low), float(high))
+    low = _crossing(excess, share, 0.0) if successes else 0.0
+    high = _crossing(excess, share, 1.0) if failures else 1.0
+    return Interval(share, low, high)
+
+
+def _crossing(excess: Callable[[float], float], inside: float, outside: float) -> float:
+    """Where a function that grows from inside to outside passes zero, by halving to the last bit."""
+    while (middle := (inside + outside) / 2) not in (inside, outside):
+        if excess(middle) > 0:
+            outside = middle
+        else:
+            inside = middle
+    return outside

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from service.questions.claim_forms import BoundaryFit, Claim, RateFit, SlopeFit
 from service.questions.judging import Row, fit_lines, fit_points, fitted_rates
@@ -55,18 +55,18 @@ def _slope(claim: str, group: Mapping[str, Any], pairs: Sequence[tuple[float, fl
     if len({x for x, _ in pairs}) < 2:
         return Fitted(claim, "log_log_slope", group, None, None, None, n)
     x, y = np.array(pairs, dtype=float).T
-    line = stats.linregress(x, y)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 2)) * float(line.stderr) if n > 2 else math.nan
-    return _told(claim, "log_log_slope", group, float(line.slope), half, n)
+    x, y = x - x.mean(), y - y.mean()
+    slope = float(x @ y / (x @ x))
+    left = y - slope * x
+    half = _quantile(n - 2) * math.sqrt(float(left @ left) / (n - 2) / float(x @ x)) if n > 2 else math.nan
+    return _told(claim, "log_log_slope", group, slope, half, n)
 
 
 def _mean(claim: str, values: Sequence[float]) -> Fitted:
     n = len(values)
     if not n:
         return Fitted(claim, "rate", {}, None, None, None, 0)
-    half = (
-        float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    )
+    half = _quantile(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
     return _told(claim, "rate", {}, math.fsum(values) / n, half, n)
 
 
@@ -74,3 +74,8 @@ def _told(claim: str, kind: str, group: Mapping[str, Any], value: float, half: f
     if math.isnan(half):
         return Fitted(claim, kind, group, value, None, None, points)
     return Fitted(claim, kind, group, value, value - half, value + half, points)
+
+
+def _quantile(freedom: int) -> float:
+    """How many standard errors the interval reaches to either side."""
+    return float(stdtrit(freedom, (1 + LEVEL) / 2))
