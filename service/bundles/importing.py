@@ -22,10 +22,13 @@ from service.grid.fitting import Limits
 from service.grid.points import Point
 from service.grid.reading import LAYERS
 from service.grid.remeasurement import layers_asked
+from service.planning.planner import Addition
 from service.states import TrialState
 from service.store.expansions import expanded
 from service.store.imports import Linked, Trained, import_trials, known_states, link_experiment
+from service.store.rounds import trials_of_round
 from service.store.session import Store
+from service.store.submissions import Placed
 
 _AT_ONCE: Final = 500
 _WEIGHTS_BYTES: Final = 1 << 30
@@ -77,7 +80,9 @@ def import_bundle(store: Store, bundle: Opened, limits: Limits, owner: str = "lo
         own = {trial.trial_id: trial for trial in one.trials if taken[trial.fingerprint] == one.source}
         _import_trials(store, bundle, one, own)
         links = [(trial.fingerprint, *one.points[trial.fingerprint], _is_wanted(trial)) for trial in one.trials]
-        linked = Linked(one.expansion, one.document, owner, one.record.created_at, links, one.record.claims)
+        linked = Linked(
+            one.expansion, one.document, owner, one.record.created_at, links, one.record.claims, one.record.made()
+        )
         done.append(Imported(one.source, link_experiment(store, linked), str(one.record.name), len(links), len(known)))
     return done
 
@@ -105,12 +110,13 @@ def read_experiment(store: Store, bundle: Opened, source: str, limits: Limits) -
         raise InvalidBundle(f"{source}/{layout.GRID} is no mapping")
     try:
         expansion = expanded(store, {**document, **record.header()}, limits)
+        trials_made = [*expansion.trials(), *_added(store, document, record, limits)]
     except InvalidGrid as error:
         raise InvalidBundle(
             f"{source}/{layout.GRID} is no grid of this version or is over its limits ({error.detail}): "
             "install the version under made_with in versions.json"
         ) from error
-    points = {fingerprint: (point, seed) for _, point, seed, fingerprint in expansion.trials()}
+    points = {fingerprint: (point, seed) for _, point, seed, fingerprint in trials_made}
     name = f"{source}/{layout.TRIALS}"
     trials = sorted(trial_records(bundle.path(name), name), key=lambda one: one.position)
     prints = {one.fingerprint for one in trials}
@@ -123,6 +129,13 @@ def read_experiment(store: Store, bundle: Opened, source: str, limits: Limits) -
             "version: see `numerical` in its versions.json"
         )
     return Read(source, record, document, expansion, tuple(trials), points)
+
+
+def _added(store: Store, document: Mapping[str, Any], record: ExperimentRecord, limits: Limits) -> Iterator[Placed]:
+    """The trials that its searches added to its grid. Raises InvalidGrid."""
+    for one in record.rounds:
+        additions = [Addition(part.point, tuple(part.seeds)) for part in one.additions]
+        yield from trials_of_round(store, document, additions, limits)[1]
 
 
 def _import_trials(store: Store, bundle: Opened, one: Read, own: Mapping[str, TrialRecord]) -> None:

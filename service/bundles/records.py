@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from service.bundles.opening import parse
 from service.errors import InvalidBundle
 from service.states import ENDED, TrialState
+from service.store.rounds import KeptRound, RoundsMade
 
 _LINE_BYTES: Final = 4 << 20
 _Count = Annotated[int, Field(ge=0, lt=2**31)]
@@ -70,6 +71,26 @@ class TrialRecord(_Part):
         }
 
 
+class AdditionRecord(_Part):
+    """A point that a search added, with its seeds."""
+
+    point: Annotated[dict[str, Any], Field(min_length=1, max_length=100)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1, max_length=10_000)]
+
+
+class RoundRecord(_Part):
+    """What was added to an experiment at once."""
+
+    number: Annotated[int, Field(ge=1, lt=2**31)]
+    created_at: AwareDatetime
+    additions: Annotated[list[AdditionRecord], Field(max_length=10_000)]
+    added: Annotated[dict[str, _Count], Field(max_length=100)]
+
+    def kept(self) -> KeptRound:
+        """As a store keeps it."""
+        return KeptRound(self.number, self.created_at, [one.model_dump() for one in self.additions], self.added)
+
+
 class ExperimentRecord(_Part):
     """What a bundle says of an experiment beside its grid; grid and claims are checked as any that are submitted."""
 
@@ -80,6 +101,12 @@ class ExperimentRecord(_Part):
     priority: Any = 0
     claims: Annotated[list[Any], Field(max_length=1_000)] = []
     created_at: AwareDatetime | datetime
+    rounds: Annotated[list[RoundRecord], Field(max_length=10_000)] = []
+    stopped: Annotated[dict[str, _Text], Field(max_length=100)] = {}
+
+    def made(self) -> RoundsMade:
+        """The rounds of its searches."""
+        return RoundsMade([one.kept() for one in self.rounds], stopped=self.stopped)
 
     def header(self) -> dict[str, Any]:
         """What takes the place of a grid's own name, notes and claims, since they may have been changed later."""

@@ -27,6 +27,7 @@ from service.store import sweeps
 from service.store.claims import measured_in
 from service.store.datasets import dataset_ids
 from service.store.experiments import Experiment
+from service.store.rounds import rounds_made
 from service.store.session import Store
 from service.store.study_records import dataset_file, has_ended, kept_files, trial_records
 from service.store.sweeps import Sweep
@@ -81,7 +82,11 @@ class _Writer:
         yield from self._add(
             folder + layout.GRID, "the grid as it was submitted; `nfa submit` takes it", _json(one.grid)
         )
-        yield from self._add(folder + layout.EXPERIMENT, "name, notes, axes, counts and claims", _json(_about(one)))
+        yield from self._add(
+            folder + layout.EXPERIMENT,
+            "name, notes, axes, counts, claims, and what searches added",
+            _json(_about(self.store, one)),
+        )
         about = "each claim judged, with the value that decides"
         yield from self._add(folder + layout.VERDICTS, about, _json(self.verdicts[one.id]))
         ended: set[str] = set()
@@ -182,9 +187,12 @@ def _of_its_grid(store: Store, one: Experiment) -> Experiment:
     return replace(one, claims=kept)
 
 
-def _about(one: Experiment) -> Mapping[str, Any]:
-    """An experiment without its grid, which has a file of its own."""
-    return {name: value for name, value in asdict(one).items() if name not in ("grid", "eta_seconds")}
+def _about(store: Store, one: Experiment) -> Mapping[str, Any]:
+    """An experiment without its grid, which has a file of its own, and what its searches added to that."""
+    told = {name: value for name, value in asdict(one).items() if name not in ("grid", "eta_seconds")}
+    made = rounds_made(store, one.id)
+    searches = {"rounds": [asdict(kept) for kept in made.rounds], "stopped": dict(made.stopped)}
+    return told | (searches if made.rounds else {})
 
 
 def _json(value: Any) -> bytes:

@@ -6,6 +6,7 @@ from typing import Any
 from nfa_kernels import names
 from service.grid.axes import Assignment, is_mapping, read_factors, read_point
 from service.grid.expansion import Expansion
+from service.grid.formula_places import has_formula
 from service.grid.problems import Problems
 from service.grid.reading import setting
 from service.planning.forms import Absolute, Refine, Until, read_refines, read_seeds_until
@@ -35,7 +36,7 @@ def read_plan(
     ]
     measured = {name for one in different for name in one["metrics"]}
     measured |= {names.alignment_id(a) for one in different for a in one.get("exponents", ())}
-    varied = _varied(document)
+    varied = _varied(document, problems)
     read = _read_by([form for _, form in forms])
     searches = [_search(place, form, read, expansion, claims, varied, measured, problems) for place, form in forms]
     certainty = None
@@ -170,12 +171,19 @@ def _require_measured(place: str, metric: str, measured: set[str], problems: Pro
         )
 
 
-def _varied(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Paths of every single setting that axes, zip groups and included points assign."""
+def _varied(document: Mapping[str, Any], problems: Problems) -> tuple[str, ...]:
+    """Paths of every single setting that axes, zip groups and included points assign; formulas there are noted.
+
+    A point that is added is given what its neighbours have at these paths, which would be their formula's number.
+    """
     quiet = Problems()
     factors = read_factors(document.get("axes") or {}, document.get("zip") or (), quiet)
     included = [read_point(entry, "include", quiet) for entry in document.get("include") or ()]
     choices = [choice for factor in factors for choice in factor.choices] + included
+    if document.get("refine"):
+        for part in (part for choice in choices for part in choice if has_formula(part.value)):
+            message = "follows from other settings, and would not at the values that a search adds: put it under trial"
+            problems.add(part.origin, message, received=part.value)
     drawn = (document.get("sample") or {}).get("ranges") or {}
     return tuple(dict.fromkeys([*(path for choice in choices for part in choice for path in _leaves(part)), *drawn]))
 

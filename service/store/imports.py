@@ -19,6 +19,7 @@ from service.store.ids import experiment_id
 from service.store.keys import among_words
 from service.store.measurements import delete_measurements, insert_finals, insert_measurements
 from service.store.models import attempt, experiment, experiment_trial, trial
+from service.store.rounds import RoundsMade, keep_rounds
 from service.store.session import Store, utc_now
 from service.store.submissions import insert_experiment, insert_settings
 from service.store.wanting import one_at_a_time, settle
@@ -64,6 +65,8 @@ class Linked:
     trials: Sequence[tuple[str, Point, int, bool]]
     """Fingerprint, point, seed, and whether the experiment wants it; in its order."""
     claims: Sequence[Mapping[str, Any]] = field(default=())
+    made: RoundsMade = field(default_factory=RoundsMade)
+    """The rounds that its searches added where it was trained."""
 
 
 def known_states(store: Store, fingerprints: Sequence[str]) -> dict[str, TrialState]:
@@ -169,6 +172,7 @@ def link_experiment(store: Store, one: Linked) -> str:
         number = insert_experiment(connection, one.expansion, one.owner, one.document)
         told = {"created_at": one.created_at, "claims": [dict(claim) for claim in one.claims]}
         connection.execute(update(experiment).where(experiment.c.id == number).values(**told))
+        keep_rounds(connection, number, one.made)
         _insert_missing(connection, one)
         keys: dict[str, int] = {}
         for start in range(0, len(one.trials), _CHUNK):

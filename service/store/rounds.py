@@ -5,7 +5,7 @@ store without any lock, and added in one transaction that first looks whether th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -52,12 +52,23 @@ class KeptRound:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundsMade:
+    """How far an experiment's searches went."""
+
+    rounds: Sequence[KeptRound] = ()
+    is_open: bool = False
+    """A further round may come."""
+    stopped: Mapping[str, str] = field(default_factory=dict)
+    """Place of a search -> why it ended before it was done."""
+
+
+@dataclass(frozen=True, slots=True)
 class Searched:
     """What an experiment asks to be found, and what is known about it."""
 
     plan: Plan | None
     rows: Mapping[str, Sequence[Row]]
-    rounds: list[KeptRound]
+    rounds: Sequence[KeptRound]
     is_open: bool
     """A further round may come."""
     stopped: Mapping[str, str]
@@ -66,21 +77,33 @@ class Searched:
 
 def searched(store: Store, public_id: str) -> Searched:
     """How far the searches of an experiment have come. Raises NotFound."""
-    one = get_experiment(store, public_id)
+    one, made = get_experiment(store, public_id), rounds_made(store, public_id)
+    plan = plan_of(store, one.grid)
+    rows = claim_rows(store, public_id, plan.asks) if plan else {}
+    return Searched(plan, rows, made.rounds, made.is_open, made.stopped)
+
+
+def rounds_made(store: Store, public_id: str) -> RoundsMade:
+    """The rounds that were added to an experiment, without what they found. Raises NotFound."""
     with store.read() as connection:
         number = require(connection, public_id)
         row = connection.execute(
             select(experiment.c.searching, experiment.c.stopped).where(experiment.c.id == number)
         ).one()
+        query = select(search_round).where(search_round.c.experiment_id == number).order_by(search_round.c.number)
         rounds = [
-            KeptRound(kept.number, kept.created_at, kept.additions, kept.added)
-            for kept in connection.execute(
-                select(search_round).where(search_round.c.experiment_id == number).order_by(search_round.c.number)
-            )
+            KeptRound(kept.number, kept.created_at, kept.additions, kept.added) for kept in connection.execute(query)
         ]
-    plan = plan_of(store, one.grid)
-    rows = claim_rows(store, public_id, plan.asks) if plan else {}
-    return Searched(plan, rows, rounds, bool(row.searching), row.stopped or {})
+    return RoundsMade(rounds, bool(row.searching), row.stopped or {})
+
+
+def keep_rounds(connection: Connection, number: int, made: RoundsMade) -> None:
+    """Give an experiment that was brought in the rounds that it had; it searches no further by itself."""
+    rows = [{"experiment_id": number, **asdict(one)} for one in made.rounds]
+    if rows:
+        connection.execute(insert(search_round), rows)
+    values = {"searching": made.is_open, "stopped": dict(made.stopped) or None}
+    connection.execute(update(experiment).where(experiment.c.id == number).values(**values))
 
 
 def plan_of(store: Store, document: Mapping[str, Any], limits: Limits | None = None) -> Plan | None:
@@ -129,7 +152,7 @@ def _advance(store: Store, number: int, limits: Limits, max_queued: int | None) 
     plan = plan_of(store, one.grid, limits)
     asked = Round(()) if plan is None else next_round(plan, claim_rows(store, public_id, plan.asks), *past)
     try:
-        points, trials = _expanded(store, one.grid, asked.additions, limits)
+        points, trials = trials_of_round(store, one.grid, asked.additions, limits)
     except InvalidGrid as error:
         return _end(store, number, one.grid, past, {**asked.stopped, "grid": error.detail})
     if not trials:
@@ -159,7 +182,7 @@ def _advance(store: Store, number: int, limits: Limits, max_queued: int | None) 
     return total - before
 
 
-def _expanded(
+def trials_of_round(
     store: Store, grid: Mapping[str, Any], additions: Sequence[Addition], limits: Limits
 ) -> tuple[list[Point], list[Placed]]:
     """Points and trials of a round."""

@@ -52,7 +52,8 @@ def version_of(
                 .select_from(experiment_trial.join(trial, trial.c.id == link.trial_id))
                 .where(link.experiment_id == number)
             ).one()
-            if row[1] and not while_running:
+            # one that searches may have more to come
+            if (row[1] or searching) and not while_running:
                 return None
             again = connection.scalar(
                 select(func.count())

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from memory_of_a_stack import peak
+from memory_of_a_stack import peak, settled
 
 from nfa_kernels.graphs import room
 from nfa_kernels.graphs.graph import Input, graph
@@ -41,7 +41,7 @@ if __name__ == "__main__":
     for _ in train(stack(asked, 20, 1)):  # libraries, and what is the same for every stack
         pass
     whole = stack(asked, samples, lanes)
-    before = peak()
+    before = settled()
     for _ in train(whole):
         pass
     settings = {name: value for name, value in asked["network"].items() if name != "kind"}

@@ -1,5 +1,7 @@
 """Train one stack in a process of its own; prints the bytes it took at most, and what the cost model says."""
 
+import ctypes
+import gc
 import json
 import re
 import sys
@@ -15,11 +17,19 @@ from workers.blocks import Lane, Stack
 from workers.training import train
 
 
-def peak() -> int:
+def peak(what: str = "VmHWM") -> int:
     """Bytes this program held at most so far (`ru_maxrss` would begin with what the parent held)."""
-    held = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    held = re.search(rf"^{what}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
     assert held is not None
     return int(held[1]) * 1024
+
+
+def settled() -> int:
+    """Bytes this program holds once what it freed has gone back; from here on `peak` counts anew."""
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak("VmRSS")
 
 
 if __name__ == "__main__":

@@ -7,14 +7,15 @@ from service.grid.problems import Problems
 from service.planning.reading import read_plan
 from service.questions.claimed_grids import read_claimed
 
+AXES = {
+    "network.depth": [2, 3],
+    "training.weight_decay": [0.01, 1.0],
+    "network.activation": ["linear", "relu"],
+    "init.scale": [1.0],
+}
 GRID = {
     "trial": {"network": {"width": 4}, "training": {"steps": 10}},
-    "axes": {
-        "network.depth": [2, 3],
-        "training.weight_decay": [0.01, 1.0],
-        "network.activation": ["linear", "relu"],
-        "init.scale": [1.0],
-    },
+    "axes": AXES,
     "claims": [{"id": "restored", "metric": "alignment", "every_trial": ">= 0.99"}],
 }
 WHERE = {"axis": "training.weight_decay", "where": "final.alignment >= 0.99"}
@@ -87,6 +88,16 @@ def test_a_wrong_search_is_refused_with_its_place(refine, path, told):
     entries = refused.value.errors
     assert [entry for entry in entries if entry["path"] == path and told in entry["message"]], entries
     assert len(entries) == 1, entries
+
+
+def test_a_formula_stands_under_trial_where_it_follows_the_values_that_are_added():
+    formula = "= 20 / (1 + training.weight_decay)"
+    plan = _read(refine=WHERE, trial={"network": {"width": 4}, "training": {"steps": 10, "learning_rate": formula}})
+    assert plan is not None and "training.learning_rate" not in plan.varied
+    with pytest.raises(InvalidGrid) as refused:
+        _read(refine=WHERE, axes={**AXES, "training.learning_rate": [formula]})
+    (entry,) = refused.value.errors
+    assert entry["path"] == "axes.training.learning_rate[0]" and "put it under trial" in entry["message"]
 
 
 @pytest.mark.parametrize(
