@@ -179,9 +179,12 @@ def read_point(written: Any, origin: str, problems: Problems) -> Choice:
 
 def flattened(path: str, value: Any, origin: str) -> Iterator[Assignment]:
     """Assignments to leaves; sections, `training.stop` and layers are merged, any other value is a leaf."""
-    if is_mapping(path) and isinstance(value, Mapping):
+    if isinstance(value, Mapping) and is_mapping(path):
         for key, inner in value.items():
-            yield from flattened(f"{path}.{key}", inner, f"{origin}.{key}")
+            if isinstance(inner, Mapping):
+                yield from flattened(f"{path}.{key}", inner, f"{origin}.{key}")
+            else:
+                yield Assignment(f"{path}.{key}", inner, f"{origin}.{key}")
     else:
         yield Assignment(path, value, origin)
 

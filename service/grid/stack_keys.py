@@ -66,6 +66,7 @@ class Members:
     def __init__(self, training: SectionColumn) -> None:
         self._training = training
         self._shared: dict[tuple[int, int], Written] = {}
+        self._exact: dict[tuple[tuple[int, int], str], dict[str, str]] = {}
 
     def of(self, row: int, around: int, parameterization: str) -> dict[str, str]:
         """Those of one row."""
@@ -74,7 +75,13 @@ class Members:
             self._shared[key] = Written(shared_training(self._training.form(row, around)))
         numbers = self._training.numbers(row)
         (text,) = self._shared[key].texts({name: [repr(number)] for name, number in numbers.items()}, 1)
-        form = self._training.form(row, around)
+        return {"training": text, **self._own(row, key, parameterization)}
+
+    def _own(self, row: int, key: tuple[int, int], parameterization: str) -> dict[str, str]:
+        form = self._training.form(row, key[1])
+        if form["dtype"] == "float32":
+            return own_texts(self._training.settings(row, key[1]), parameterization)
         # of other numbers nothing follows where training is as exact as it can be
-        settings = self._training.settings(row, around) if form["dtype"] == "float32" else form
-        return {"training": text, **own_texts(settings, parameterization)}
+        if (key, parameterization) not in self._exact:
+            self._exact[key, parameterization] = own_texts(form, parameterization)
+        return self._exact[key, parameterization]
