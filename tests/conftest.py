@@ -21,6 +21,7 @@ from sqlalchemy import create_engine, make_url, text
 from service.grid.expansion import Expansion, expand
 from service.logs import log_as_json_lines
 from service.store import schema
+from service.store.postgresql_engine import SETTINGS
 from service.store.session import Store, open_store
 
 # what starts and kills processes
@@ -92,8 +93,10 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
+def store(store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A fresh store, on each database in turn."""
+    # a machine may stand still between two statements, which is not what these tests ask about
+    monkeypatch.setitem(SETTINGS, "idle_in_transaction_session_timeout", "0")
     with open_store(store_url) as opened:
         yield opened
 

@@ -115,7 +115,7 @@ def test_a_dispatcher_stopped_past_its_lease_cannot_write_when_it_goes_on(store,
     # it must live to try
     stale = dispatchers.start(NFA_TRAINERS="1", NFA_STUCK_SECONDS="1000")
     wait_for_rows(store)
-    before = wait_until(lambda: _held_while_paused(store, stale))
+    before = wait_until(lambda: _held_while_paused(store, stale), grown=lambda: progress(store))
     dispatchers.start(NFA_TRAINERS="1")
     wait_until(lambda: _attempts(store, before) > sum(before.values()), grown=lambda: progress(store))
     stale.signal(signal.SIGCONT)
