@@ -34,6 +34,20 @@ def write_grid(page: Page, text: str) -> None:
     page.evaluate(PASTE, [editor.element_handle(), text])
 
 
+def type_grid(page: Page, text: str) -> None:
+    """Type a grid into the editor that has the focus, in place of what stands there, as hands would."""
+    page.keyboard.press("ControlOrMeta+A")
+    page.keyboard.press("Delete")
+    for number, line in enumerate(text.split("\n")):
+        if number:
+            # Enter would take a word that is offered, and brings the indentation of the line before
+            page.keyboard.press("Escape")
+            page.keyboard.press("Enter")
+            page.keyboard.press("Shift+Home")
+            page.keyboard.press("Delete")
+        page.keyboard.type(line)
+
+
 def marks(page: Page, kind: str) -> list[Any]:
     """Place, datum, opacity and role of every mark of a kind, in pixels of the window."""
     return page.evaluate(MARKS, kind)

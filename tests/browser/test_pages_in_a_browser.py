@@ -10,7 +10,7 @@ import pytest
 from axe_core_python.sync_playwright import Axe
 from contexts import context_of
 from playwright.sync_api import Browser, Page, Route, expect
-from scenes import write_grid
+from scenes import type_grid, write_grid
 
 from service.client import Client
 
@@ -157,7 +157,7 @@ def test_an_experiment_is_submitted_and_cancelled_by_keyboard_alone(page: Page) 
     grid = LONG.replace("long", "by keyboard")
     page.goto("/submit")
     _tab_to(page, "editor")
-    write_grid(page, grid)
+    type_grid(page, grid)
     expect(page.locator("#grid")).to_have_value(grid)
     _tab_to(page, "Submit")
     page.keyboard.press("Enter")
