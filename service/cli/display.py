@@ -32,6 +32,9 @@ _STATE_STYLES = {
 }
 _MOST_ERRORS = 10
 
+Columns = dict[str, JustifyMethod]
+"""Title of a column -> its justification."""
+
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""

@@ -3,16 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rich.console import JustifyMethod
 from rich.text import Text
 
-from service.cli.display import out, print_json, table
+from service.cli.display import Columns, out, print_json, table
 from service.cli.options import DEFAULT_URL, AsJson, ExperimentId, Token, Url, connect, newest
 from service.client import Client
 from service.questions.number_format import number
 from service.schemas.fits import BoundaryBody, Fits
 
-Columns = dict[str, JustifyMethod]
 _BOUNDARIES: Final[Columns] = {
     "boundary of": "left",
     "at": "left",

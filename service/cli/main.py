@@ -24,6 +24,7 @@ from service.cli import (
     serve,
     steering,
     tokens,
+    top,
     up,
 )
 from service.cli.display import print_error, print_problem
@@ -46,6 +47,7 @@ for name, command in {
     "run": local_run.run,
     "submit": experiments.submit,
     "watch": experiments.watch,
+    "top": top.top,
     "list": experiments.list_experiments,
     "show": experiments.show,
     "results": answers.results,

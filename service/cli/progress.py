@@ -115,6 +115,12 @@ def sparkline(values: Sequence[float], width: int = 24) -> str:
     return "".join(_BARS[min(int(max(values[place], 0.0) * len(_BARS)), len(_BARS) - 1)] for place in places)
 
 
+def bars(counts: Sequence[int]) -> str:
+    """Counts as bars, the highest full; a space for none."""
+    most = max(counts, default=0)
+    return "".join(_BARS[(len(_BARS) * count - 1) // most] if count else " " for count in counts)
+
+
 def describe(experiment: ExperimentDetail, speed: float | None) -> str:
     """Trials, speed and time left in at most 45 characters."""
     ended = sum(experiment.counts.get(name, 0) for name in ENDED)

@@ -27,7 +27,7 @@ from service.client.trial_calls import TrialCalls
 from service.client.view_calls import ViewCalls
 from service.questions.tables import long_table, table
 from service.schemas.catalogue import MetricDefinition, PresetBody, PresetDetail
-from service.schemas.cluster import Cluster
+from service.schemas.cluster import ActivityBody, Cluster
 from service.schemas.experiments import ExperimentDetail, Extended, Preview, Submitted, Thinned
 from service.schemas.fits import Fits, RoundBody
 from service.schemas.results import PoolingBody, VerdictBody
@@ -385,6 +385,10 @@ class Client(DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
     def cluster(self) -> Cluster:
         """Who works on the queue."""
         return Cluster.model_validate(self._call("GET", "/cluster"))
+
+    def activity(self) -> ActivityBody:
+        """Trials that ended in the last hour, the queue by owner, failures by reason, and the time left."""
+        return ActivityBody.model_validate(self._call("GET", "/cluster/activity"))
 
     def ready(self) -> None:
         """Return if the service can take work; raises otherwise."""

@@ -29,6 +29,7 @@ from service.settings import Settings
 from service.states import ExperimentState, TrialState
 from service.store import attempts, experiments, results, submissions, trials, views
 from service.store import cluster as cluster_store
+from service.store.activity import activity
 from service.store.claims import measured_in
 from service.store.expansions import cost_of, expanded
 from service.store.found import asks_for_something, found_by
@@ -42,6 +43,7 @@ from service.store.verdicts import judged
 from service.store.versions import version_of
 from service.tokens import Actor
 from service.web import charting
+from service.web.activity_bars import bars
 from service.web.figure_pages import SHOWN_METRICS, Choices, wish_of
 from service.web.page_route import HEADERS, PageRoute, form_of, render
 from service.web.result_tables import OFFERED_AGGREGATES, TableAsked, question_of, shown_table
@@ -296,7 +298,8 @@ def cluster(store: StoreDep) -> Response:
     alive = [one for one in found.dispatchers if one.is_alive]
     trainers = [(one, trainer) for one in alive for trainer in one.resources.get("trainers", ())]
     stacks = [(one, stack) for one in alive for stack in one.resources.get("stacks", ())]
-    return render("cluster.html", found=found, trainers=trainers, stacks=stacks)
+    now = activity(store)
+    return render("cluster.html", found=found, trainers=trainers, stacks=stacks, now=now, bars=bars(now.buckets))
 
 
 @router.get("/definitions")
