@@ -4,10 +4,11 @@
 
 The preset critical-decay, through the service, on every core: as it is, and with its search replaced by every value of
 the weight decay at the same resolution. Trials, seconds from the call to the last row, and the share of the search's
-time that planning its rounds takes, measured by planning them again.
+time in which its dispatcher plans and adds rounds.
 """
 
 import argparse
+import json
 import math
 import tempfile
 import time
@@ -16,39 +17,25 @@ from typing import Any
 
 from service.cli.local_service import running
 from service.client import Client
-from service.grid.problems import Problems
-from service.planning.planner import next_round
-from service.planning.reading import read_plan
 from service.presets import get_preset
-from service.questions.claimed_grids import read_claimed
 from service.states import TrialState
-from service.store import rounds
-from service.store.session import open_store
-from service.store.verdicts import claim_rows
 
 AXIS = "training.weight_decay"
 
 
-def seconds(client: Client, grid: dict[str, Any]) -> tuple[str, int, float]:
-    """Id, trials and seconds of an experiment until its last row."""
+def seconds(client: Client, grid: dict[str, Any]) -> tuple[int, int, float]:
+    """Rounds, trials and seconds of an experiment until its last row."""
     began = time.time()
     ended = client.wait(client.submit(grid).id, poll_seconds=0.2)
     assert ended.counts[TrialState.COMPLETED] == sum(ended.counts.values()), ended.counts
     last = max(one.ended_at.timestamp() for one in client.trials(ended.id) if one.ended_at)
-    return ended.id, sum(ended.counts.values()), last - began
+    return 1 + len(client.rounds(ended.id)), sum(ended.counts.values()), last - began
 
 
-def planning(home: Path, experiment: str, grid: dict[str, Any]) -> float:
-    """Seconds that reading the trials and planning takes, once per round that there was."""
-    claimed = read_claimed(grid)
-    plan = read_plan(grid, claimed.expansion, claimed.claims, Problems())
-    assert plan is not None
-    with open_store(f"sqlite:///{home / 'nfa.db'}") as store:
-        made = len(rounds.searched(store, experiment).rounds)
-        began = time.perf_counter()
-        next_round(plan, claim_rows(store, experiment, plan.asks), made, {})
-        # with fewer trials in the earlier ones it took less
-        return (made + 1) * (time.perf_counter() - began)
+def planning(home: Path) -> float:
+    """Seconds in which the dispatcher read trials, planned rounds and added them, as it logged them."""
+    lines = map(json.loads, (home / "logs" / "dispatcher.log").read_text().splitlines())
+    return sum(line["seconds"] for line in lines if line["event"] == "round_added")
 
 
 def main() -> None:
@@ -69,10 +56,10 @@ def main() -> None:
         with running(home, "127.0.0.1", 0, lambda _: None) as service, Client(service.url) as client:
             # every trainer is there before anything is measured
             client.wait(client.submit({**uniform, "axes": grid["axes"], "seeds": [10**6]}).id)
-            made, tried, searching = seconds(client, grid)
-            share = planning(home, made, grid) / searching
+            rounds, tried, searching = seconds(client, grid)
+            share = planning(home) / searching
             _, all_of_them, trying = seconds(client, uniform)
-    print(f"  to {tolerance:.1%}   search: {tried} trials, {searching:.1f} s, planning {share:.1%} of it")
+    print(f"  to {tolerance:.1%}   search: {tried} trials, {rounds} rounds, {searching:.1f} s (planning {share:.1%})")
     print(f"             uniform: {all_of_them} trials, {trying:.1f} s ({count} values of the decay)")
     print(f"             search / uniform: trials 1/{all_of_them / tried:.1f}, time 1/{trying / searching:.1f}")
 

@@ -275,6 +275,7 @@ class Dispatcher:
             self._guarded(self._fill)
         gone = self._commit(report)
         running.committed(block)
+        self.searches.ended(block.ended)
         if block.last:
             log.info("stack_ended", **named(running.trials), lane_steps=running.lane_steps, **running.spent())
         self._drop(gone)

@@ -1,7 +1,8 @@
 """Lets experiments that search go on: when an idle trainer finds nothing that waits, their next rounds are added."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -9,6 +10,7 @@ from service.errors import TooMany
 from service.grid.fitting import Limits
 from service.store import rounds
 from service.store.session import Store
+from workers.blocks import LaneEnd
 from workers.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -21,6 +23,15 @@ class Searches:
     store: Store
     settings: WorkerSettings
     looked: float = -1e9
+    plans: rounds.Plans = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.plans = rounds.Plans(self.store, Limits(trials_per_experiment=self.settings.max_trials))
+
+    def ended(self, ends: Sequence[LaneEnd]) -> None:
+        """If trials have ended, the next turn looks, however short ago the last one did."""
+        if ends:
+            self.looked = -1e9
 
     def turn(self) -> bool:
         """Add the next round of every experiment whose trials have ended; whether there was any."""
@@ -28,12 +39,11 @@ class Searches:
         if now - self.looked < self.settings.idle_poll_seconds:
             return False
         self.looked = now
-        limits = Limits(trials_per_experiment=self.settings.max_trials)
         try:
-            added = rounds.add_rounds(self.store, limits, self.settings.max_queued)
+            added = rounds.add_rounds(self.store, self.plans.limits, self.settings.max_queued, self.plans)
         except TooMany as error:
             log.warning("round_waits", reason=error.detail)
             return False
         if added:
-            log.info("round_added", trials=added)
+            log.info("round_added", trials=added, seconds=round(time.monotonic() - now, 4))
         return added > 0

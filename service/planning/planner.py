@@ -8,73 +8,16 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from service.planning.cells import Curve, follow_curve
 from service.planning.intervals import Interval, mean_interval, share_interval
+from service.planning.plan import Certainty, Group, Plan, Search, tree_of
 from service.questions import filters
 from service.questions.brackets import Axis, Line, follow
 from service.questions.claim_forms import Claim, parse_condition
 from service.questions.judging import Row, judge
 from service.states import TrialState
-
-Group = Mapping[str, Any]
-"""Path -> value of what a boundary is looked for at, or of a point."""
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """A `refine` entry, held against its grid."""
-
-    place: str
-    paths: tuple[str, ...]
-    axes: tuple[Axis, ...]
-    bases: tuple[tuple[float, ...], ...]
-    """Values of each axis in the grid as it was submitted, increasing."""
-    per: tuple[str, ...]
-    asks: Claim
-    """The claim that is judged at every value; for `where`, what is read of the trials for all such searches."""
-    where: str | None
-    share: float
-    halvings: int
-    """How many are done in a round, along one axis."""
-    rounds: int
-    at_most: int
-
-    @property
-    def statement(self) -> str:
-        """What is looked for, in the words of the grid."""
-        return self.asks.id if self.where is None else self.where
-
-
-@dataclass(frozen=True, slots=True)
-class Certainty:
-    """`seeds: {until: ..}`, held against its grid."""
-
-    asks: Claim
-    """Carries metric, layer and reduction; for a share, the condition."""
-    is_share: bool
-    half_width: float
-    at_least: int
-    at_most: int
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Everything that a grid asks to be found."""
-
-    searches: tuple[Search, ...]
-    certainty: Certainty | None
-    varied: tuple[str, ...]
-    """Paths of single settings that the grid assigns: together they say which point a trial belongs to."""
-    seeds: tuple[int, ...]
-    """Of the first round, and of every point that is added."""
-
-    @property
-    def asks(self) -> list[Claim]:
-        """What has to be read of the trials, each once."""
-        asks = [one.asks for one in self.searches] + ([self.certainty.asks] if self.certainty else [])
-        return list({one.id: one for one in asks}.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +39,13 @@ class Estimate:
 
     group: Group
     interval: Interval
-    seeds: int
+    used: frozenset[int]
     is_certain: bool
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds it has, ended in numbers or not."""
+        return len(self.used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +74,7 @@ def boundaries(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> list[Boundary]:
         plan: what is looked for.
         rows: id of each of `plan.asks` -> every trial of the experiment.
     """
-    return [_boundary(search, group, members) for search, group, members in _searched(plan, rows)]
+    return [_boundary(search, place) for search, place in _searched(plan, rows)]
 
 
 def estimates(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> list[Estimate]:
@@ -138,7 +86,7 @@ def estimates(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> list[Estimate]:
         values = _numbers(plan.certainty.asks, members)
         interval = _interval(plan.certainty, values)
         certain = len(members) >= plan.certainty.at_least and interval.half_width <= plan.certainty.half_width
-        found.append(Estimate(group, interval, len({row.lookup("seed") for row in members}), certain))
+        found.append(Estimate(group, interval, frozenset(row.lookup("seed") for row in members), certain))
     return found
 
 
@@ -154,8 +102,8 @@ def next_round(plan: Plan, rows: Mapping[str, Sequence[Row]], rounds: int, added
     wanted: dict[str, tuple[Group, set[int]]] = {}
     counts: dict[str, int] = {}
     stopped: dict[str, str] = {}
-    for search, group, members in _searched(plan, rows):
-        further = _further(search, group, members, plan)
+    for search, place in _searched(plan, rows):
+        further = _further(search, place, plan)
         if not further:
             continue
         trials = len(further) * len(plan.seeds)
@@ -215,25 +163,46 @@ def round_grids(grid: Mapping[str, Any], additions: Sequence[Addition]) -> list[
     ]
 
 
-def _searched(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> Iterator[tuple[Search, Group, list[Row]]]:
+class _Place(NamedTuple):
+    """Trials at one place of the axes that a search does not follow."""
+
+    group: Group
+    members: list[Row]
+    at: dict[tuple[float, ...], list[Row]]
+    """Those with numbers on the axes that it follows, by these."""
+
+
+def _searched(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> Iterator[tuple[Search, _Place]]:
+    """Every search with each of its places, in order of appearance; many searches share theirs."""
+    known: dict[Any, list[_Place]] = {}
     for search in plan.searches:
-        for group, members in _grouped(rows[search.asks.id], search.per):
-            yield search, group, members
+        same = (search.asks.id, search.per, search.paths)
+        if same not in known:
+            known[same] = [
+                _Place(group, members, _placed(members, search.paths))
+                for group, members in _grouped(rows[search.asks.id], search.per)
+            ]
+        for place in known[same]:
+            yield search, place
 
 
-def _boundary(search: Search, group: Group, members: Sequence[Row]) -> Boundary:
-    places: dict[Any, list[Row]] = {}
+def _placed(members: Sequence[Row], paths: Sequence[str]) -> dict[tuple[float, ...], list[Row]]:
+    places: dict[tuple[float, ...], list[Row]] = {}
     for row in members:
-        values = tuple(row.lookup(path) for path in search.paths)
+        values = tuple(row.lookup(path) for path in paths)
         if all(isinstance(value, int | float) for value in values):
             places.setdefault(tuple(map(float, values)), []).append(row)
-    seen: dict[Any, bool | None] = {place: _verdict(search, some) for place, some in places.items()}
+    return places
+
+
+def _boundary(search: Search, place: _Place) -> Boundary:
+    seen: dict[Any, bool | None] = {values: _verdict(search, some) for values, some in place.at.items()}
     if len(search.paths) == 1:
-        line = {place[0]: verdict for place, verdict in seen.items()}
+        line = {values[0]: verdict for values, verdict in seen.items()}
         found = follow(line, search.axes[0], search.halvings)
-        return Boundary(search.place, search.statement, search.paths, group, found, line)
+        return Boundary(search.place, search.statement, search.paths, place.group, found, line)
     curve = follow_curve(seen, search.bases[0], search.bases[1], (search.axes[0], search.axes[1]))
-    return Boundary(search.place, search.statement, search.paths, group, curve, seen)
+    return Boundary(search.place, search.statement, search.paths, place.group, curve, seen)
 
 
 def _verdict(search: Search, rows: Sequence[Row]) -> bool | None:
@@ -241,22 +210,24 @@ def _verdict(search: Search, rows: Sequence[Row]) -> bool | None:
     if search.where is None:
         ended = [row for row in rows if row.state in (TrialState.COMPLETED, TrialState.DIVERGED)]
         return judge(search.asks, ended).holds
-    tree = filters.parse(search.where)
+    tree = tree_of(search.where)
     told = [row for row in rows if row.state in (TrialState.COMPLETED, TrialState.DIVERGED)]
     if not told:
         return None
     return sum(filters.matches(tree, row.lookup) for row in told) >= search.share * len(told)
 
 
-def _further(search: Search, group: Group, members: Sequence[Row], plan: Plan) -> list[Group]:
+def _further(search: Search, place: _Place, plan: Plan) -> list[Group]:
     """Points that a search wants to see next in one group: each new place, at all values of what it pools."""
-    found = _boundary(search, group, members).found
+    found = _boundary(search, place).found
     places = [(value,) for value in found.add] if isinstance(found, Line) else list(found.add)
+    if not places:
+        return []
     others = [path for path in plan.varied if path not in search.paths]
-    rests = [rest for rest, _ in _grouped(members, others)]
+    rests = [rest for rest, _ in _grouped(place.members, others)]
     return [
-        rest | {path: _written(value, axis) for path, value, axis in zip(search.paths, place, search.axes, strict=True)}
-        for place in places
+        rest | {path: _written(value, axis) for path, value, axis in zip(search.paths, one, search.axes, strict=True)}
+        for one in places
         for rest in rests
     ]
 
@@ -276,8 +247,7 @@ def _more_seeds(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> Iterator[tuple
         ratio = one.interval.half_width / certainty.half_width
         wanted = min(2 * one.seeds, math.ceil(one.seeds * ratio**2) if ratio < 2 else 2 * one.seeds)
         wanted = min(max(wanted, one.seeds + 1, certainty.at_least), certainty.at_most)
-        used = {row.lookup("seed") for row in _members(rows[certainty.asks.id], plan.varied, one.group)}
-        free = (seed for seed in range(len(used) + wanted) if seed not in used)
+        free = (seed for seed in range(one.seeds + wanted) if seed not in one.used)
         yield one.group, [next(free) for _ in range(wanted - one.seeds)]
 
 
@@ -304,9 +274,8 @@ def _grouped(rows: Iterable[Row], paths: Sequence[str]) -> list[tuple[dict[str, 
     return list(groups.values())
 
 
-def _members(rows: Iterable[Row], paths: Sequence[str], group: Group) -> list[Row]:
-    return next((members for found, members in _grouped(rows, paths) if found == group), [])
+_KEYS: Final = json.JSONEncoder(sort_keys=True, default=list)
 
 
 def _key(group: Group) -> str:
-    return json.dumps(group, sort_keys=True, default=list)
+    return _KEYS.encode(group)

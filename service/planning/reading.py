@@ -10,7 +10,7 @@ from service.grid.formula_places import has_formula
 from service.grid.problems import Problems
 from service.grid.reading import setting
 from service.planning.forms import Absolute, Refine, Until, read_refines, read_seeds_until
-from service.planning.planner import Certainty, Plan, Search
+from service.planning.plan import Certainty, Plan, Search
 from service.questions import filters
 from service.questions.brackets import Axis, Tolerance
 from service.questions.claim_forms import BoundaryFit, Claim, SlopeFit
@@ -127,9 +127,7 @@ def _read_by(forms: Sequence[Refine]) -> Claim:
     paths = sorted({path for form in forms for path in filters.paths(filters.parse(form.where or ""))})
     # its filter is never asked: the words in it say which final values are read
     words = " or ".join(f"{path} is null" for path in paths if filters.split_final(path))
-    read = Claim.model_validate(
-        {"id": "where of refine", "metric": "train_loss", "every_trial": ">= 0", "gate": "none"}
-    )
+    read = Claim.model_validate({"id": Plan.told, "metric": "train_loss", "every_trial": ">= 0", "gate": "none"})
     return read.model_copy(update={"where": words})
 
 

@@ -4,20 +4,22 @@ Any dispatcher may notice that an experiment's trials have ended. What to add is
 store without any lock, and added in one transaction that first looks whether that moment still holds.
 """
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, insert, literal, select, update
 
-from service.errors import InvalidGrid
+from service.errors import InvalidGrid, NotFound
 from service.grid.expansion import expand
 from service.grid.fitting import Limits
 from service.grid.outline import dataset_ids
 from service.grid.points import Point
 from service.grid.problems import Problems
-from service.planning.planner import Addition, Plan, Round, next_round, round_grids
+from service.planning.plan import Plan
+from service.planning.planner import Addition, Round, next_round, round_grids
 from service.planning.reading import read_plan
 from service.questions.claimed_grids import read_claimed
 from service.questions.judging import Row
@@ -25,9 +27,9 @@ from service.store.datasets import dataset_shapes
 from service.store.experiments import get_experiment, require
 from service.store.ids import experiment_id
 from service.store.models import experiment, experiment_trial, search_round, trial
+from service.store.search_rows import search_rows
 from service.store.session import Store, utc_now
 from service.store.submissions import Placed, add_trials, tell_planner
-from service.store.verdicts import claim_rows
 from service.store.wanting import one_at_a_time, refuse_long_queue
 
 _UNFINISHED = ("queued", "running")
@@ -79,7 +81,7 @@ def searched(store: Store, public_id: str) -> Searched:
     """How far the searches of an experiment have come. Raises NotFound."""
     one, made = get_experiment(store, public_id), rounds_made(store, public_id)
     plan = plan_of(store, one.grid)
-    rows = claim_rows(store, public_id, plan.asks) if plan else {}
+    rows = search_rows(store, public_id, plan) if plan else {}
     return Searched(plan, rows, made.rounds, made.is_open, made.stopped)
 
 
@@ -117,15 +119,47 @@ def plan_of(store: Store, document: Mapping[str, Any], limits: Limits | None = N
     return plan
 
 
-def add_rounds(store: Store, limits: Limits, max_queued: int | None = None) -> int:
+class Plans:
+    """What grids ask to be found, each read once while its experiment searches."""
+
+    def __init__(self, store: Store, limits: Limits) -> None:
+        self.store, self.limits = store, limits
+        self._known: dict[int, tuple[Mapping[str, Any], Plan | None]] = {}
+
+    def of(self, number: int, grid: Mapping[str, Any]) -> Plan | None:
+        """The plan of an experiment, whose grid may have been extended. Raises InvalidGrid."""
+        known = self._known.get(number)
+        if known is None or known[0] != grid:
+            known = self._known[number] = grid, plan_of(self.store, grid, self.limits)
+        return known[1]
+
+    def keep(self, numbers: Collection[int]) -> None:
+        """Forget those of other experiments."""
+        self._known = {number: known for number, known in self._known.items() if number in numbers}
+
+
+def add_rounds(store: Store, limits: Limits, max_queued: int | None = None, plans: Plans | None = None) -> int:
     """Add the next round of every experiment that searches and whose trials have all ended; answers the trials added.
 
+    Args:
+        store: where they are.
+        limits: of experiments.
+        max_queued: unfinished trials that an owner may have.
+        plans: of earlier calls.
     Raises:
         TooMany: its owner would have more than `max_queued` unfinished trials; nothing was added to it.
     """
+    plans = plans or Plans(store, limits)
     with store.read() as connection:
-        due = [number for number in _searching(connection) if _has_ended(connection, number)]
-    return sum(_advance(store, number, limits, max_queued) for number in due)
+        searching = _searching(connection)
+        due = [number for number in searching if _has_ended(connection, number)]
+    plans.keep(searching)
+    added = 0
+    for number in due:
+        # deleted since
+        with contextlib.suppress(NotFound):
+            added += _advance(store, number, plans, max_queued)
+    return added
 
 
 def _searching(connection: Connection) -> list[int]:
@@ -143,16 +177,19 @@ def _has_ended(connection: Connection, number: int) -> bool:
     return connection.scalar(unfinished.limit(1)) is None
 
 
-def _advance(store: Store, number: int, limits: Limits, max_queued: int | None) -> int:
-    """Add an experiment's next round, or note that there is none to add."""
+def _advance(store: Store, number: int, plans: Plans, max_queued: int | None) -> int:
+    """Add an experiment's next round, or note that there is none to add. Raises NotFound, TooMany."""
     public_id = experiment_id(number)
-    one = get_experiment(store, public_id)
     with store.read() as connection:
-        past = _past(connection, number)
-    plan = plan_of(store, one.grid, limits)
-    asked = Round(()) if plan is None else next_round(plan, claim_rows(store, public_id, plan.asks), *past)
+        require(connection, public_id)
+        query = select(experiment.c.grid, experiment.c.owner, experiment.c.priority).where(experiment.c.id == number)
+        one, past = connection.execute(query).one(), _past(connection, number)
+    asked = Round(())
     try:
-        points, trials = trials_of_round(store, one.grid, asked.additions, limits)
+        plan = plans.of(number, one.grid)
+        if plan is not None:
+            asked = next_round(plan, search_rows(store, public_id, plan), *past)
+        points, trials = trials_of_round(store, one.grid, asked.additions, plans.limits)
     except InvalidGrid as error:
         return _end(store, number, one.grid, past, {**asked.stopped, "grid": error.detail})
     if not trials:

@@ -41,34 +41,40 @@ def judged(store: Store, experiment: Experiment, *, is_own: bool = False) -> lis
     With `is_own`, `layer: all` means the layers that the grid measures, without those that were measured again alone.
     """
     claims = parse_claims(experiment.claims)
-    return [asdict(judge(claim, rows)) for claim, rows in _each(store, experiment.id, claims, is_own=is_own)]
+    with store.read() as connection:
+        number = require(connection, experiment.id)
+        return [asdict(judge(claim, rows)) for claim, rows in _each(connection, number, claims, is_own=is_own)]
 
 
 def claim_rows(store: Store, experiment: str, claims: Sequence[Claim]) -> dict[str, list[Row]]:
-    """What each claim is judged on, by the claim's id."""
-    return {claim.id: rows for claim, rows in _each(store, experiment, claims)}
+    """What each claim is judged on, by the claim's id, of one moment of the store. Raises NotFound."""
+    with store.read() as connection:
+        return claim_rows_in(connection, require(connection, experiment), claims)
+
+
+def claim_rows_in(connection: Connection, number: int, claims: Sequence[Claim]) -> dict[str, list[Row]]:
+    """The same, in a reading transaction."""
+    return {claim.id: rows for claim, rows in _each(connection, number, claims)}
 
 
 def _each(
-    store: Store, experiment: str, claims: Sequence[Claim], *, is_own: bool = False
+    connection: Connection, number: int, claims: Sequence[Claim], *, is_own: bool = False
 ) -> Iterator[tuple[Claim, list[Row]]]:
-    """Each claim with what it is judged on, of one moment of the store; the rows of one claim at a time."""
-    with store.read() as connection:
-        number = require(connection, experiment)
-        if not claims:
-            return
-        rows = trials_of(connection, number)
-        measured_again = {} if is_own else remeasured(connection, keys_of([number]))
-        again = {key: one.layers for key, one in measured_again.items()}
-        finals = _finals(connection, rows, claims)
-        numeric = {
-            key: {name: value for name, value in values.items() if not isinstance(value, str)}
-            for key, values in finals.items()
-        }
-        needs_times = any(claim.needs_series for claim in claims)
-        clock = _clock_of(times_of(connection, keys_of([number]))) if needs_times else None
-        for claim in claims:
-            yield claim, _rows_for(connection, number, claim, rows, finals, numeric, clock, again)
+    """Each claim with what it is judged on; the rows of one claim at a time."""
+    if not claims:
+        return
+    rows = trials_of(connection, number)
+    measured_again = {} if is_own else remeasured(connection, keys_of([number]))
+    again = {key: one.layers for key, one in measured_again.items()}
+    finals = _finals(connection, rows, claims)
+    numeric = {
+        key: {name: value for name, value in values.items() if not isinstance(value, str)}
+        for key, values in finals.items()
+    }
+    needs_times = any(claim.needs_series for claim in claims)
+    clock = _clock_of(times_of(connection, keys_of([number]))) if needs_times else None
+    for claim in claims:
+        yield claim, _rows_for(connection, number, claim, rows, finals, numeric, clock, again)
 
 
 def _finals(connection: Connection, rows: Sequence[TrialRow], claims: Sequence[Claim]) -> dict[int, dict[str, Any]]:

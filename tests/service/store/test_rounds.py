@@ -11,6 +11,8 @@ from service.questions.brackets import Line
 from service.states import ExperimentState
 from service.store import control, experiments, rounds, submissions
 from service.store.expansions import expanded, widen_experiment
+from service.store.search_rows import search_rows
+from service.store.verdicts import claim_rows
 
 LIMITS = Limits()
 SMALL = {
@@ -37,11 +39,11 @@ def _submit(store, grid):
     return submissions.create_experiment(store, expanded(store, grid, LIMITS), document=grid).id
 
 
-def _search(store, experiment, train_queue, most=40):
+def _search(store, experiment, train_queue, most=40, plans=None):
     added = []
     for _ in range(most):
         train_queue()
-        added.append(rounds.add_rounds(store, LIMITS))
+        added.append(rounds.add_rounds(store, LIMITS, plans=plans))
         if not added[-1]:
             return added[:-1]
     raise AssertionError(f"still searching after {added}")
@@ -112,10 +114,11 @@ def test_what_was_cancelled_searches_no_more_and_what_is_paused_waits(store, tra
 
 def test_a_wider_grid_and_a_retry_search_again(store, train_queue):
     experiment = _submit(store, GRID)
-    _search(store, experiment, train_queue)
+    plans = rounds.Plans(store, LIMITS)
+    _search(store, experiment, train_queue, plans=plans)
     widened, _ = widen_experiment(store, experiment, {"network.depth": [4]}, 2, LIMITS, None)
     assert widened.state == ExperimentState.RUNNING
-    assert _search(store, experiment, train_queue)
+    assert _search(store, experiment, train_queue, plans=plans)
     assert control.retry_experiment(store, experiment, "failed").state == ExperimentState.RUNNING
     assert _search(store, experiment, train_queue) == []
     assert experiments.get_experiment(store, experiment).state == ExperimentState.COMPLETED
@@ -152,6 +155,35 @@ def test_seeds_are_added_to_each_point_until_its_interval_is_narrow(store, train
     assert added and small.is_certain and small.seeds < large.seeds
     assert large.is_certain or large.seeds == 60
     assert sum(experiments.get_experiment(store, experiment).counts.values()) == small.seeds + large.seeds
+
+
+def test_a_plan_is_read_once_for_a_grid(store):
+    plans = rounds.Plans(store, LIMITS)
+    first = plans.of(1, GRID)
+    assert plans.of(1, {**GRID}) is first
+    wider = plans.of(1, {**GRID, "seeds": 3})
+    assert wider is not None and wider.seeds == (0, 1, 2)
+    plans.keep([])
+    assert plans.of(1, GRID) is not first
+
+
+def test_filters_of_searches_find_what_claims_find(store, train_queue):
+    measure = {"metrics": ["train_loss", "alignment", "agop_rank", "modes"], "layers": "all"}
+    where = " or ".join(
+        f"final.{name} > 0" for name in ("train_loss", "alignment", "alignment[2]", "alignment[3]", "agop_rank[1]")
+    )
+    trial = {**SMALL, "measure": measure}
+    experiment = _submit(store, {**GRID, "trial": trial, "refine": {**REFINE, "where": where}})
+    train_queue()
+    plan = rounds.searched(store, experiment).plan
+    assert plan is not None
+    paths = sorted({*plan.paths, "seed", "state", "network.depth", "training.weight_decay", "init.gain"})
+    told, judged = search_rows(store, experiment, plan)[plan.told], claim_rows(store, experiment, plan.asks)[plan.told]
+    found = [[row.lookup(path) for path in paths] for row in told]
+    assert found == [[row.lookup(path) for path in paths] for row in judged]
+    assert [row.trial for row in told] == [row.trial for row in judged]
+    # depth 2 has no third layer, depth 3 has
+    assert {row.lookup("final.alignment[3]") is None for row in told} == {True, False}
 
 
 def test_a_deleted_experiment_takes_its_rounds_with_it(store, train_queue):
