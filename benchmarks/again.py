@@ -1,6 +1,7 @@
 """What asking for more costs beside training all of it: training longer, from where trials ended, and new metrics.
 
-    python benchmarks/again.py [--part longer|measure] [--trials 150] [--networks 1000] [--steps 6000] [--rounds 3]
+    python benchmarks/again.py [--part longer|measure] [--rounds 3] [--trials 150] [--steps 6000]
+                               [--networks 1000]
 
 Through the service, on every core, by turns with other seeds in each round: trials of twice the steps from the
 beginning; trials of the steps that keep their state; and these extended to twice the steps. Seconds from the call to
@@ -9,15 +10,14 @@ disturb less. New metrics on kept weights: measured_again.py.
 """
 
 import argparse
-import contextlib
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import psutil
-from measured_again import measured_again
+from measured_again import STEPS, measured_again
+from taken import Took, cpu, share
 
 from service.cli.local_service import running
 from service.client import Client
@@ -36,23 +36,6 @@ def grid(steps: int, seeds: list[int], *, keep: bool) -> dict[str, Any]:
         "measure": {"every": 100},
     }
     return {"name": "longer", "trial": settings, "axes": {"training.weight_decay": DECAYS}, "seeds": seeds}
-
-
-class Took(NamedTuple):
-    """Seconds of a part."""
-
-    wall: float
-    cpu: float
-
-
-def cpu() -> float:
-    """Seconds of processor time that the processes of the service have taken so far."""
-    total = 0.0
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            total += times.user + times.system
-    return total
 
 
 def took(client: Client, ask: Callable[[], Any], trials: int) -> Took:
@@ -82,8 +65,7 @@ def longer(client: Client, trials: int, steps: int, rounds: int) -> Took:
         print("  " + "; ".join(f"{what} {one.wall:.2f} s, cpu {one.cpu:.2f}" for what, one in parts), flush=True)
         whole.append(zero)
         rest.append(second)
-    wall, used = (sum(one[part] for one in rest) / sum(one[part] for one in whole) for part in (0, 1))
-    return Took(wall, used)
+    return share(rest, whole)
 
 
 def main() -> None:
@@ -92,7 +74,7 @@ def main() -> None:
     parser.add_argument("--part", choices=["longer", "measure"], help="default: both")
     parser.add_argument("--networks", type=int, default=1000, help="whose kept weights are measured; a multiple of 5")
     parser.add_argument("--trials", type=int, default=150, help="a multiple of 5")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=6000, help="of the shorter trials")
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
     with (
@@ -102,15 +84,14 @@ def main() -> None:
     ):
         if chosen.part != "measure":
             print(f"train longer, {chosen.trials} trials")
-            share = longer(client, chosen.trials, chosen.steps, chosen.rounds)
-            print(
-                f"  going on takes {share.wall:.2f} of training from the beginning, of processor time {share.cpu:.2f}"
-            )
+            part = longer(client, chosen.trials, chosen.steps, chosen.rounds)
+            print(f"  going on takes {part.wall:.2f} of training from the beginning, of processor time {part.cpu:.2f}")
         if chosen.part != "longer":
-            print(f"measure again, {chosen.networks} networks, {chosen.steps} steps")
-            for activation in ("linear", "tanh"):
-                part = measured_again(client, activation, chosen.networks, chosen.steps, chosen.rounds)
-                print(f"  a new metric of {activation} networks takes {part:.3f} of training them")
+            print(f"measure again, {chosen.networks} networks")
+            for activation, steps in STEPS.items():
+                part = measured_again(client, activation, chosen.networks, steps, chosen.rounds)
+                said = f"{part.wall:.3f} of training them, of processor time {part.cpu:.3f}"
+                print(f"  a new metric of {activation} networks takes {said}", flush=True)
 
 
 if __name__ == "__main__":

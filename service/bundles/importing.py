@@ -14,18 +14,19 @@ import polars as pl
 from service.bundles import layout, uploads
 from service.bundles.opening import Opened
 from service.bundles.records import ExperimentRecord, TrialRecord, experiment_record, trial_records
-from service.bundles.tables import groups, reported
+from service.bundles.tables import Again, groups, reported
 from service.datasets.safetensors_files import SafetensorsFile
 from service.errors import InvalidBundle, InvalidDataset, InvalidGrid
 from service.grid.expansion import Expansion
 from service.grid.fitting import Limits
 from service.grid.points import Point
 from service.grid.reading import LAYERS
-from service.grid.remeasurement import layers_asked
+from service.grid.remeasurement import layers_asked, names_asked
 from service.planning.planner import Addition
 from service.states import TrialState
 from service.store.expansions import expanded
 from service.store.imports import Linked, Trained, import_trials, known_states, link_experiment
+from service.store.remeasured_records import RequestMade, RequestsElsewhere
 from service.store.rounds import trials_of_round
 from service.store.session import Store
 from service.store.submissions import Placed
@@ -60,6 +61,9 @@ class Read:
     points: Mapping[str, tuple[Point, int]]
     """Fingerprint -> point and seed."""
 
+    requests: tuple[RequestMade, ...] = ()
+    """Those that measured its trials again."""
+
     def rows_at_most(self) -> int:
         """Rows that its trials can have measured."""
         return sum(_rows_of(self.points[one.fingerprint][0]) for one in self.trials)
@@ -73,17 +77,18 @@ def import_bundle(store: Store, bundle: Opened, limits: Limits, owner: str = "lo
     """
     uploads.import_datasets(store, bundle)
     read = [read_experiment(store, bundle, source, limits) for source in bundle.experiments]
-    taken = _taken(read)
+    taken, requests = _taken(read), RequestsElsewhere()
+    for one in read:
+        requests.tell(one.requests)
     done = []
     for one in read:
         known = known_states(store, [trial.fingerprint for trial in one.trials])
         own = {trial.trial_id: trial for trial in one.trials if taken[trial.fingerprint] == one.source}
-        _import_trials(store, bundle, one, own)
+        _import_trials(store, bundle, one, own, requests)
         links = [(trial.fingerprint, *one.points[trial.fingerprint], _is_wanted(trial)) for trial in one.trials]
-        linked = Linked(
-            one.expansion, one.document, owner, one.record.created_at, links, one.record.claims, one.record.made()
-        )
-        done.append(Imported(one.source, link_experiment(store, linked), str(one.record.name), len(links), len(known)))
+        about = (one.record.created_at, links, one.record.claims, one.record.made(), one.requests)
+        made = link_experiment(store, Linked(one.expansion, one.document, owner, *about), requests)
+        done.append(Imported(one.source, made, str(one.record.name), len(links), len(known)))
     return done
 
 
@@ -128,7 +133,10 @@ def read_experiment(store: Store, bundle: Opened, source: str, limits: Limits) -
             f"grid's, {len(points.keys() - prints)} are missing. A bundle of another numerical version is read by that "
             "version: see `numerical` in its versions.json"
         )
-    return Read(source, record, document, expansion, tuple(trials), points)
+    requests = tuple(told.made() for told in record.measured_again)
+    if strange := {by.request for one in trials for by in one.measured_again} - {told.id for told in requests}:
+        raise InvalidBundle(f"{name} names {min(strange)}, of which {source}/{layout.EXPERIMENT} says nothing")
+    return Read(source, record, document, expansion, tuple(trials), points, requests)
 
 
 def _added(store: Store, document: Mapping[str, Any], record: ExperimentRecord, limits: Limits) -> Iterator[Placed]:
@@ -138,7 +146,9 @@ def _added(store: Store, document: Mapping[str, Any], record: ExperimentRecord, 
         yield from trials_of_round(store, document, additions, limits)[1]
 
 
-def _import_trials(store: Store, bundle: Opened, one: Read, own: Mapping[str, TrialRecord]) -> None:
+def _import_trials(
+    store: Store, bundle: Opened, one: Read, own: Mapping[str, TrialRecord], requests: RequestsElsewhere
+) -> None:
     """The experiment's own trials, first those with rows."""
     left = dict(own)
     known = {trial.trial_id for trial in one.trials}
@@ -146,17 +156,19 @@ def _import_trials(store: Store, bundle: Opened, one: Read, own: Mapping[str, Tr
     for frame in groups(bundle.path(name), name, one.rows_at_most()):
         if strange := set(frame["trial_id"].unique().to_list()) - known:
             raise InvalidBundle(f"{name} has rows of {min(strange)[:40]!a}, which is no trial of {one.source}")
-        last = dict(frame.group_by("trial_id").agg(pl.col("step").max()).iter_rows())
+        last = dict(frame.group_by("trial_id", maintain_order=True).agg(pl.col("step").max()).iter_rows())
         members = [left.pop(trial) for trial in last if trial in left]
         if wrong := [trial for trial in members if trial.has_finals and trial.last_step != last[trial.trial_id]]:
             raise InvalidBundle(f"{name} does not end where {wrong[0].trial_id} ended, at step {wrong[0].last_step}")
         places = {trial.trial_id: place for place, trial in enumerate(members)}
         measured = [one.points[trial.fingerprint][0].settings["measure"] for trial in members]
-        import_trials(store, [_trained(bundle, one, trial) for trial in members], reported(frame, places, measured))
+        again = {place: _again(one, trial) for place, trial in enumerate(members) if trial.measured_again}
+        rows = reported(frame, places, measured, again)
+        import_trials(store, [_trained(bundle, one, trial) for trial in members], rows, requests)
     for some in _in_parts(list(left.values())):
         if lost := [trial for trial in some if trial.has_finals]:
             raise InvalidBundle(f"{name} has no rows of {lost[0].trial_id}, which {lost[0].state}")
-        import_trials(store, [_trained(bundle, one, trial) for trial in some], None)
+        import_trials(store, [_trained(bundle, one, trial) for trial in some], None, requests)
 
 
 def _in_parts(trials: Sequence[TrialRecord]) -> Iterator[Sequence[TrialRecord]]:
@@ -175,7 +187,23 @@ def _trained(bundle: Opened, one: Read, trial: TrialRecord) -> Trained:
         trial.columns(bundle.digest),
         [made.model_dump() for made in trial.attempts],
         list(_weights(bundle, point, trial.trial_id)),
+        [by.kept() for by in trial.measured_again],
     )
+
+
+def _again(one: Read, trial: TrialRecord) -> list[Again]:
+    """What was measured of a trial beyond its settings."""
+    point = one.points[trial.fingerprint][0]
+    asked = {request.id: request.asked for request in one.requests}
+    document = {**point.settings, LAYERS: point.layers}
+    return [
+        Again(
+            frozenset(names_asked(asked[by.request])),
+            frozenset(layers_asked(asked[by.request], document)),
+            frozenset(by.steps),
+        )
+        for by in trial.measured_again
+    ]
 
 
 def _weights(bundle: Opened, point: Point, trial: str) -> Iterator[tuple[int, bytes]]:

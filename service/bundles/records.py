@@ -5,17 +5,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from service.bundles.opening import parse
-from service.errors import InvalidBundle
+from service.errors import InvalidBundle, InvalidRequest
+from service.grid.remeasurement import Asked, names_asked, read_remeasuring
 from service.states import ENDED, TrialState
+from service.store.remeasured_records import MeasuredBy, RequestMade
 from service.store.rounds import KeptRound, RoundsMade
 
 _LINE_BYTES: Final = 4 << 20
 _Count = Annotated[int, Field(ge=0, lt=2**31)]
 _Step = Annotated[int, Field(ge=0, lt=2**62)]
 _Text = Annotated[str, Field(max_length=20_000)]
+_Name = Annotated[str, Field(max_length=200)]
+_Request = Annotated[str, Field(pattern=r"^m[1-9]\d{0,17}$")]
 
 
 class _Part(BaseModel):
@@ -30,6 +34,18 @@ class AttemptRecord(_Part):
     ended_at: AwareDatetime | None = None
     outcome: Annotated[str, Field(max_length=40)] | None = None
     error: _Text | None = None
+
+
+class MeasuredByRecord(_Part):
+    """That a request measured a trial again."""
+
+    request: _Request
+    steps: Annotated[list[_Step], Field(min_length=1, max_length=10_000)]
+    replaced: Annotated[list[_Name], Field(max_length=10_000)] = []
+
+    def kept(self) -> MeasuredBy:
+        """As a store keeps it."""
+        return MeasuredBy(self.request, tuple(self.steps), tuple(self.replaced))
 
 
 class TrialRecord(_Part):
@@ -50,6 +66,7 @@ class TrialRecord(_Part):
     started_at: AwareDatetime | None
     ended_at: AwareDatetime | None
     attempts: Annotated[list[AttemptRecord], Field(max_length=10_000)]
+    measured_again: Annotated[list[MeasuredByRecord], Field(max_length=10_000)] = []
 
     @property
     def has_finals(self) -> bool:
@@ -91,6 +108,31 @@ class RoundRecord(_Part):
         return KeptRound(self.number, self.created_at, [one.model_dump() for one in self.additions], self.added)
 
 
+class RequestRecord(_Part):
+    """A request that measured kept weights again; what it asks is checked as any that is made."""
+
+    id: _Request
+    own: bool
+    asked: dict[str, Any]
+    left_out: Annotated[dict[_Name, _Count], Field(max_length=100)] = {}
+    definitions: Annotated[dict[_Name, Annotated[int, Field(ge=1, lt=2**31)]], Field(max_length=100_000)]
+    created_at: AwareDatetime
+
+    @field_validator("asked")
+    @classmethod
+    def _canonical(cls, asked: dict[str, Any]) -> Asked:
+        try:
+            return read_remeasuring(asked).asked()
+        except InvalidRequest as error:
+            raise ValueError(error.detail[:500]) from error
+
+    def made(self) -> RequestMade:
+        """As a store keeps it."""
+        names = names_asked(self.asked)
+        versions = {name: self.definitions.get(name, 1) for name in names}
+        return RequestMade(self.id, self.own, self.asked, self.left_out, versions, self.created_at)
+
+
 class ExperimentRecord(_Part):
     """What a bundle says of an experiment beside its grid; grid and claims are checked as any that are submitted."""
 
@@ -103,6 +145,7 @@ class ExperimentRecord(_Part):
     created_at: AwareDatetime | datetime
     rounds: Annotated[list[RoundRecord], Field(max_length=10_000)] = []
     stopped: Annotated[dict[str, _Text], Field(max_length=100)] = {}
+    measured_again: Annotated[list[RequestRecord], Field(max_length=10_000)] = []
 
     def made(self) -> RoundsMade:
         """The rounds of its searches."""

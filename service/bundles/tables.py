@@ -1,9 +1,9 @@
 """A bundle's Parquet, checked and turned into what a dispatcher reports: rows by trial, step and layer."""
 
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -113,13 +113,27 @@ def _check_rows(frame: pl.DataFrame, seen: set[str], name: str) -> None:
     seen |= own
 
 
-def reported(frame: pl.DataFrame, places: Mapping[str, int], measured: Sequence[Mapping[str, Any]]) -> Rows:
+class Again(NamedTuple):
+    """What was measured of a trial beyond its settings."""
+
+    metrics: frozenset[str]
+    layers: frozenset[int]
+    steps: frozenset[int]
+
+
+def reported(
+    frame: pl.DataFrame,
+    places: Mapping[str, int],
+    measured: Sequence[Mapping[str, Any]],
+    again: Mapping[int, Sequence[Again]],
+) -> Rows:
     """Some trials' rows as a dispatcher reports them.
 
     Args:
         frame: with KEYS and metrics.
         places: trial -> lane; rows of others are left out.
         measured: by lane, the `measure` section of its settings.
+        again: lane -> what was measured again; of most nothing was.
     """
     lanes = pl.DataFrame(
         {"trial_id": list(places), "lane": list(places.values())}, schema={"trial_id": pl.String, "lane": pl.Int32}
@@ -133,12 +147,16 @@ def reported(frame: pl.DataFrame, places: Mapping[str, int], measured: Sequence[
     return Rows(
         _batch(steps.select("lane", "step", "time", *of_network)),
         _batch(layers.select("lane", "step", "layer", *of_layers)),
-        _batch(_named(rows, steps, layers, measured)),
+        _batch(_named(rows, steps, layers, measured, again)),
     )
 
 
 def _named(
-    rows: pl.DataFrame, steps: pl.DataFrame, layers: pl.DataFrame, measured: Sequence[Mapping[str, Any]]
+    rows: pl.DataFrame,
+    steps: pl.DataFrame,
+    layers: pl.DataFrame,
+    measured: Sequence[Mapping[str, Any]],
+    again: Mapping[int, Sequence[Again]],
 ) -> pl.DataFrame:
     """Metrics without a column of their own, of the trials that measured them: lane, step, layer, name, value."""
     keys = {"lane": pl.Int32(), "step": pl.Int64(), "layer": pl.Int16(), "name": pl.String(), "value": pl.Float64()}
@@ -153,7 +171,25 @@ def _named(
         kept = source.filter(pl.col("lane").is_in(own))
         columns = (pl.col("lane"), pl.col("step"), layer.alias("layer"), pl.lit(name).alias("name"), pl.col(name))
         parts.append(kept.select(*columns).rename({name: "value"}).cast(schema))
+        later = _later(name, set(again).difference(own), again)
+        found = source.select(*columns).rename({name: "value"}).cast(schema)
+        is_layered = name not in names.NETWORK_METRICS
+        parts.append(found.join(later, on=["lane", "step", *(["layer"] if is_layered else [])], how="semi"))
     return pl.concat(parts)
+
+
+def _later(name: str, lanes: Collection[int], again: Mapping[int, Sequence[Again]]) -> pl.DataFrame:
+    """Lanes, steps and layers at which a metric was measured again."""
+    places = {
+        (lane, step, layer)
+        for lane in lanes
+        for part in again[lane]
+        if name in part.metrics
+        for step in part.steps
+        for layer in (part.layers or {NETWORK_LAYER})
+    }
+    schema = {"lane": pl.Int32(), "step": pl.Int64(), "layer": pl.Int16()}
+    return pl.DataFrame(sorted(places), schema=schema, orient="row")
 
 
 def asked_of(measure: Mapping[str, Any]) -> set[str]:

@@ -82,7 +82,7 @@ def _verdicts(store: Store, bundle: Opened, one: Imported) -> Check:
     """What is written of each claim against what its rows say."""
     what = f"{one.source}: verdicts"
     written = bundle.document(f"{one.source}/{layout.VERDICTS}")
-    found = judged(store, get_experiment(store, one.id))
+    found = judged(store, get_experiment(store, one.id), is_own=True)
     if not isinstance(written, list) or len(written) != len(found):
         return Check(what, False, f"{len(found)} claims were made, and not so many verdicts are written")
     for told, ours in zip(written, found, strict=True):

@@ -27,6 +27,7 @@ from service.store import sweeps
 from service.store.claims import measured_in
 from service.store.datasets import dataset_ids
 from service.store.experiments import Experiment
+from service.store.remeasured_records import requests_made
 from service.store.rounds import rounds_made
 from service.store.session import Store
 from service.store.study_records import dataset_file, has_ended, kept_files, trial_records
@@ -84,7 +85,7 @@ class _Writer:
         )
         yield from self._add(
             folder + layout.EXPERIMENT,
-            "name, notes, axes, counts, claims, and what searches added",
+            "name, notes, axes, counts, claims, what searches added, and what was measured again",
             _json(_about(self.store, one)),
         )
         about = "each claim judged, with the value that decides"
@@ -188,11 +189,12 @@ def _of_its_grid(store: Store, one: Experiment) -> Experiment:
 
 
 def _about(store: Store, one: Experiment) -> Mapping[str, Any]:
-    """An experiment without its grid, which has a file of its own, and what its searches added to that."""
+    """An experiment without its grid, which has a file of its own; what its searches added, what was measured again."""
     told = {name: value for name, value in asdict(one).items() if name not in ("grid", "eta_seconds")}
     made = rounds_made(store, one.id)
     searches = {"rounds": [asdict(kept) for kept in made.rounds], "stopped": dict(made.stopped)}
-    return told | (searches if made.rounds else {})
+    again = [one._asdict() for one in requests_made(store, one.id)]
+    return told | (searches if made.rounds else {}) | ({"measured_again": again} if again else {})
 
 
 def _json(value: Any) -> bytes:

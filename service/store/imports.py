@@ -19,6 +19,7 @@ from service.store.ids import experiment_id
 from service.store.keys import among_words
 from service.store.measurements import delete_measurements, insert_finals, insert_measurements
 from service.store.models import attempt, experiment, experiment_trial, trial
+from service.store.remeasured_records import MeasuredBy, RequestMade, RequestsElsewhere
 from service.store.rounds import RoundsMade, keep_rounds
 from service.store.session import Store, utc_now
 from service.store.submissions import insert_experiment, insert_settings
@@ -43,6 +44,8 @@ class Trained:
     """number, started_at, ended_at, outcome and error of each."""
     weights: Sequence[tuple[int, bytes]] = ()
     """(step, .safetensors file)."""
+    again: Sequence[MeasuredBy] = ()
+    """What measured it again."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class Linked:
     claims: Sequence[Mapping[str, Any]] = field(default=())
     made: RoundsMade = field(default_factory=RoundsMade)
     """The rounds that its searches added where it was trained."""
+    again: Sequence[RequestMade] = ()
+    """The requests that measured its trials again."""
 
 
 def known_states(store: Store, fingerprints: Sequence[str]) -> dict[str, TrialState]:
@@ -80,7 +85,7 @@ def known_states(store: Store, fingerprints: Sequence[str]) -> dict[str, TrialSt
     return found
 
 
-def import_trials(store: Store, trials: Sequence[Trained], rows: Rows | None) -> int:
+def import_trials(store: Store, trials: Sequence[Trained], rows: Rows | None, requests: RequestsElsewhere) -> int:
     """Insert those that the store has not, or has as cancelled, with their measurements; answers how many.
 
     All of it or nothing. Trials that run, wait or have ended here stay as they are.
@@ -100,6 +105,7 @@ def import_trials(store: Store, trials: Sequence[Trained], rows: Rows | None) ->
             changed = {**_columns(one), "attempt": number + 1}
             connection.execute(update(trial).where(trial.c.id == key).values(**changed))
         _insert_measured(connection, lanes | revived, rows)
+        _insert_again(connection, list((lanes | revived).values()), requests)
     return len(lanes) + len(revived)
 
 
@@ -158,7 +164,26 @@ def _insert_measured(connection: Connection, members: Mapping[int, Trained], row
     insert_weights(connection, lanes, files)
 
 
-def link_experiment(store: Store, one: Linked) -> str:
+def _insert_again(connection: Connection, members: Sequence[Trained], requests: RequestsElsewhere) -> None:
+    """That these trials were measured again."""
+    known = _known(connection, [one.fingerprint for one in members if one.again])
+    told = [
+        (
+            {
+                "trial_id": known[one.fingerprint][0],
+                "trial_attempt": known[one.fingerprint][2],
+                "stack_key": one.point.stack_key,
+                "device": one.point.device,
+            },
+            by,
+        )
+        for one in members
+        for by in one.again
+    ]
+    requests.insert(connection, told)
+
+
+def link_experiment(store: Store, one: Linked, requests: RequestsElsewhere) -> str:
     """Add an experiment over trials that are there; those that are not are added as cancelled. Answers its id.
 
     Nothing is queued that was not before.
@@ -173,6 +198,7 @@ def link_experiment(store: Store, one: Linked) -> str:
         told = {"created_at": one.created_at, "claims": [dict(claim) for claim in one.claims]}
         connection.execute(update(experiment).where(experiment.c.id == number).values(**told))
         keep_rounds(connection, number, one.made)
+        requests.belong_to(connection, one.again, number)
         _insert_missing(connection, one)
         keys: dict[str, int] = {}
         for start in range(0, len(one.trials), _CHUNK):

@@ -13,6 +13,7 @@ from service.store.ids import trial_id
 from service.store.keys import among
 from service.store.members import keys_of
 from service.store.models import attempt, dataset, kept_weights
+from service.store.remeasured_records import MeasuredBy, measured_by
 from service.store.session import Store
 from service.store.trial_rows import TrialRow, trials_of
 
@@ -40,13 +41,14 @@ def trial_records(store: Store, public_id: str) -> Iterator[list[dict[str, Any]]
             attempts: dict[int, list[Any]] = {row.id: [] for row in rows}
             for found in connection.execute(query.order_by(table.trial_id, table.number)).mappings():
                 attempts[found["trial_id"]].append({name: found[name] for name in found if name != "trial_id"})
+            again = measured_by(connection, [row.id for row in rows])
         if not rows:
             return
         after = rows[-1].position
-        yield [_record(row, attempts[row.id]) for row in rows]
+        yield [_record(row, attempts[row.id], again.get(row.id, ())) for row in rows]
 
 
-def _record(row: TrialRow, attempts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _record(row: TrialRow, attempts: Sequence[Mapping[str, Any]], again: Sequence[MeasuredBy]) -> dict[str, Any]:
     shown = ("position", "fingerprint", "seed", "state", "attempt", "failures", "error", "last_step", "kept_every")
     known = row.provenance
     return {
@@ -58,6 +60,7 @@ def _record(row: TrialRow, attempts: Sequence[Mapping[str, Any]]) -> dict[str, A
         "ended_at": row.ended_at,
         "attempts": list(attempts),
         "settings": row.settings,
+        **({"measured_again": [one._asdict() for one in again]} if again else {}),
     }
 
 
