@@ -12,8 +12,9 @@ from service.errors import InvalidRequest
 from service.questions.layers import LayerText
 from service.questions.tables import long_table, table
 from service.schemas.bodies import Page
-from service.schemas.results import Curve, Phase, PoolingBody, ResultRow, Verdicts
+from service.schemas.results import Curve, Differences, Phase, PoolingBody, ResultRow, Verdicts
 from service.store import curves, phase, pooling, results
+from service.store.differences import differences
 from service.store.experiments import get_experiment, grouping_axes
 from service.store.session import Store
 from service.store.verdicts import judged
@@ -176,6 +177,14 @@ def get_phase(
         return table_answer(form, found, lambda: table(phase.cells(found, experiment_id)), name, headers)
 
     return answer_once(request, form, version_of(store, [experiment_id, *others], while_running=True), make)
+
+
+@router.get("/differences", summary="Settings in which experiments differ", response_model=Differences)
+def get_differences(experiment_id: str, store: StoreDep, also: Also = None) -> dict[str, Any]:
+    """The settings whose values are not the same in this experiment and in all under `also`, as trials have them."""
+    ids = [experiment_id, *_others(also)]
+    found = differences(store, ids)
+    return {"items": [{"path": one.path, "values": dict(zip(ids, one.values, strict=True))} for one in found]}
 
 
 @router.get("/verdicts", summary="The claims, judged", response_model=Verdicts)

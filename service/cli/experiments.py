@@ -1,7 +1,7 @@
 """Commands about experiments: submit, list, show, watch."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Final
 
 import typer
 from rich.text import Text
@@ -30,11 +30,23 @@ from service.cli.options import (
     read_grid,
 )
 from service.cli.outcome import report
+from service.cli.paging import show as show_paged
+from service.cli.paging import sorted_by
+from service.cli.panes import Panes
 from service.cli.progress import ExperimentProgress, duration
 from service.client import Client, Grid
 from service.grid.axes import moving_together
 from service.questions.number_format import number
-from service.schemas.experiments import ExperimentDetail
+from service.schemas.experiments import ExperimentBody, ExperimentDetail
+
+_COLUMNS: Final[Mapping[str, Callable[[ExperimentBody], Any]]] = {
+    "id": lambda one: int(one.id.removeprefix("e")),
+    "name": lambda one: one.name.casefold(),
+    "state": lambda one: one.state.value,
+    "trials": lambda one: sum(one.counts.values()),
+    "created": lambda one: one.created_at,
+}
+"""What `nfa list` sorts by."""
 
 
 def submit(
@@ -107,6 +119,10 @@ def list_experiments(
     state: Annotated[str | None, typer.Option(help="queued, running, completed, failed, cancelled, paused.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 20,
+    sort: Annotated[
+        str | None,
+        typer.Option(help="Of these by id, name, state, trials or created; -trials: downwards.", metavar="COLUMN"),
+    ] = None,
     url: Url = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
@@ -114,10 +130,11 @@ def list_experiments(
     """List experiments, newest first."""
     with connect(url, token) as client:
         found = [one for one, _ in zip(client.experiments(state=state, tag=tag), range(limit), strict=False)]
+    found = sorted_by(found, _COLUMNS, sort)
     if as_json:
         print_json(found)
     elif found:
-        out.print(experiments_table(found))
+        show_paged(out, experiments_table(found))
     else:
         out.print("No experiments. Submit one, for instance: nfa presets run weight-decay")
 
@@ -160,16 +177,6 @@ def watch(
 
 def follow(client: Client, experiment: str, *, as_json: bool) -> None:
     """Wait with a progress bar, report, and exit accordingly."""
-
-    def medians(one: str) -> list[float]:
-        return (
-            client.curves(one, "alignment", group_by=[], agg=["median"], max_points=60, running=True)[
-                "alignment_median"
-            ]
-            .drop_nulls()
-            .to_list()
-        )
-
-    with ExperimentProgress(err, medians) as progress:
+    with ExperimentProgress(err, Panes(client).look) as progress:
         ended = client.wait(experiment, progress=progress.show)
     raise typer.Exit(report(client, ended, as_json=as_json))

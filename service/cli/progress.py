@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
@@ -19,8 +19,8 @@ _LINE_SECONDS = 5.0
 _LOOK_SECONDS = 3.0
 _BARS = "▁▂▃▄▅▆▇█"
 
-Headline = Callable[[str], Sequence[float]]
-"""Experiment -> the medians of its headline metric by step."""
+Look = Callable[[ExperimentDetail], RenderableType]
+"""Experiment -> what is to stand below its bar."""
 
 
 class Speed:
@@ -42,9 +42,10 @@ class Speed:
 class ExperimentProgress:
     """A bar on a terminal; elsewhere a line now and then. Its `show` takes what `Client.wait` reports."""
 
-    def __init__(self, console: Console, headline: Headline | None = None) -> None:
+    def __init__(self, console: Console, look: Look | None = None) -> None:
         self._console, self._speed = console, Speed()
-        self._headline, self._looked_at, self._below = headline, float("-inf"), Text("")
+        self._look, self._next_look, self._states = look, float("-inf"), Text("")
+        self._below: RenderableType = Text("")
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -86,18 +87,15 @@ class ExperimentProgress:
         self._console.print(line)
 
     def _view(self) -> Group:
-        return Group(self._bar, self._below)
+        return Group(self._bar, self._states, self._below)
 
     def _look_below(self, experiment: ExperimentDetail, now: float, *, is_last: bool) -> None:
-        """The line below the bar: trials by state, and every few seconds the headline metric anew."""
-        states = ", ".join(f"{count} {name.value}" for name, count in experiment.counts.items() if count)
-        if self._headline is None:
-            self._below = Text(states)
-        elif is_last or now - self._looked_at > _LOOK_SECONDS:
-            self._looked_at = now
-            medians = self._headline(experiment.id)
-            drawn = f"   alignment {sparkline(medians)} {medians[-1]:.3f}" if medians else ""
-            self._below = Text(states + drawn)
+        """Trials by state, and every few seconds the panes anew; looking takes at most a twentieth of the time."""
+        self._states = Text(", ".join(f"{count} {name.value}" for name, count in experiment.counts.items() if count))
+        if self._look is not None and (is_last or now > self._next_look):
+            self._below = self._look(experiment)
+            took = time.monotonic() - now
+            self._next_look = now + max(_LOOK_SECONDS, 20 * took)
 
 
 def share_done(experiment: ExperimentDetail) -> float:

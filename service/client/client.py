@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, Self
 import polars as pl
 
 from service.client.calls import joined
+from service.client.cluster_calls import ClusterCalls
 from service.client.datasets import DatasetCalls
 from service.client.grids import Grid, Seeds, body_of
 from service.client.measuring_calls import MeasuringCalls
@@ -27,10 +28,9 @@ from service.client.trial_calls import TrialCalls
 from service.client.view_calls import ViewCalls
 from service.questions.tables import long_table, table
 from service.schemas.catalogue import MetricDefinition, PresetBody, PresetDetail
-from service.schemas.cluster import ActivityBody, Cluster
 from service.schemas.experiments import ExperimentDetail, Extended, Preview, Submitted, Thinned
 from service.schemas.fits import Fits, RoundBody
-from service.schemas.results import PoolingBody, VerdictBody
+from service.schemas.results import DifferenceBody, PoolingBody, VerdictBody
 from service.schemas.trials import TrialBody
 from service.states import ExperimentState
 
@@ -47,7 +47,7 @@ def until_next_look(waited: float, poll_seconds: float) -> float:
     return max(poll_seconds, min(waited / 50, _RARELY_SECONDS))
 
 
-class Client(DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
+class Client(ClusterCalls, DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
     """A service and what can be asked of it.
 
     Args:
@@ -266,6 +266,11 @@ class Client(DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
             self.export(experiment, file, level=level)
             return pl.read_parquet(file.read_bytes())
 
+    def differences(self, experiment: str, also: Sequence[str]) -> list[DifferenceBody]:
+        """The settings whose values are not the same in all of these experiments, as their trials have them."""
+        found = self._call("GET", f"/experiments/{experiment}/differences", params={"also": joined(also)})
+        return [DifferenceBody.model_validate(item) for item in found["items"]]
+
     def verdicts(self, experiment: str) -> list[VerdictBody]:
         """Each claim of the experiment, judged."""
         found = self._call("GET", f"/experiments/{experiment}/verdicts")
@@ -381,14 +386,6 @@ class Client(DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
     def metric_definitions(self) -> list[MetricDefinition]:
         """Formula, level, unit, range and source of every metric."""
         return [MetricDefinition.model_validate(item) for item in self._call("GET", "/metric-definitions")["items"]]
-
-    def cluster(self) -> Cluster:
-        """Who works on the queue."""
-        return Cluster.model_validate(self._call("GET", "/cluster"))
-
-    def activity(self) -> ActivityBody:
-        """Trials that ended in the last hour, the queue by owner, failures by reason, and the time left."""
-        return ActivityBody.model_validate(self._call("GET", "/cluster/activity"))
 
     def ready(self) -> None:
         """Return if the service can take work; raises otherwise."""

@@ -95,6 +95,21 @@ class PoolingBody(Body):
         return Pooling(tuple(self.over), Range(*self.trials), Range(*self.settings), Range(*self.seeds))
 
 
+class DifferenceBody(Body):
+    """A setting in which experiments differ."""
+
+    path: str
+    values: dict[str, list[Any]] = Field(
+        description="Experiment -> the values its trials have; none where no trial reads the setting."
+    )
+
+
+class Differences(Body):
+    """The settings in which experiments differ, in the order of sections."""
+
+    items: list[DifferenceBody]
+
+
 class VerdictBody(Body):
     """A claim, judged."""
 
