@@ -10,7 +10,7 @@ from service.states import TrialState
 
 DECAYS = [0.0, 0.01, 0.03, 0.1, 0.3]
 METRIC = "pearson"
-STEPS = {"linear": 2000, "tanh": 400}
+STEPS = {"linear": 6000, "tanh": 400}
 """Of each activation; the fewer there are, the larger is the share that measuring takes."""
 
 

@@ -17,6 +17,10 @@ GroupBy = Annotated[str | None, typer.Option(help="Comma-separated settings; def
 Where = Annotated[
     str | None, typer.Option(help="Only trials that match, as in 'training.weight_decay > 0 and seed < 5'.")
 ]
+Inputs = Annotated[
+    str,
+    typer.Option(help="Over which metrics of the AGOP are averaged: train, test, data-ID, probes-COUNT-SEED-SCALE."),
+]
 Layer = Annotated[str, typer.Option(help="Layer of a layer's metric: its number from 1, or its name.")]
 
 
@@ -31,6 +35,7 @@ def results(
     agg: Annotated[
         str, typer.Option(help="mean, std, sem, min, max, median, count, qNN, ci95.", metavar="NAMES")
     ] = "mean,std,count",
+    inputs: Inputs = "train",
     where: Where = None,
     sort: Annotated[str | None, typer.Option(help="Column to sort by; -COLUMN: downwards.", metavar="COLUMN")] = None,
     url: Url = DEFAULT_URL,
@@ -48,6 +53,7 @@ def results(
             reduce=reduce,
             agg=split(agg) or (),
             where=where,
+            inputs=inputs,
         )
         hidden = moving_together(client.experiment(number).grid) if group_by is None else []
         pooling = client.pooling(number, group_by=split(group_by), where=where)

@@ -38,8 +38,8 @@ def _allowed(part: Mapping[str, Any], models: Mapping[str, Any]) -> str:
     """What a part of a JSON schema lets in."""
     if "anyOf" in part:
         return " or ".join(_allowed(one, models) for one in part["anyOf"] if one.get("type") != "null")
-    if "$ref" in part:
-        fields = models[part["$ref"].rpartition("/")[2]]["properties"]
+    if "$ref" in part or "properties" in part:
+        fields = (models[part["$ref"].rpartition("/")[2]] if "$ref" in part else part)["properties"]
         return f"{{{', '.join(f'{name}: {_allowed(one, models)}' for name, one in fields.items())}}}"
     if "enum" in part:
         return ", ".join(part["enum"])
@@ -48,10 +48,10 @@ def _allowed(part: Mapping[str, Any], models: Mapping[str, Any]) -> str:
     if "additionalProperties" in part or "patternProperties" in part:
         inner = part.get("additionalProperties") or next(iter(part["patternProperties"].values()))
         return f"{{layer: {_allowed(inner, models)}}}"
-    word = {"object": "mapping", "integer": "whole number", "number": "number", "boolean": "true or false"}.get(
-        part.get("type", ""), "text"
-    )
-    return word + _range(part)
+    words = {"object": "mapping", "integer": "whole number", "number": "number", "boolean": "true or false"}
+    # what a text must look like is said in words
+    text = part.get("description", "text") if "pattern" in part else "text"
+    return words.get(part.get("type", ""), text) + _range(part)
 
 
 def _range(part: Mapping[str, Any]) -> str:

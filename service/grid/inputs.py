@@ -46,7 +46,32 @@ def _is_whole(value: Any) -> bool:
     return not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
 
 
-_WRITTEN: Final = {"anyOf": [{"type": "string"}, {"type": "object"}]}
+_WRITTEN: Final = {
+    "anyOf": [
+        {"enum": [names.TRAIN, "test"]},
+        {
+            "type": "string",
+            "pattern": "^(data-[0-9a-f]{64}|probes-[0-9]+-[0-9]+-[0-9.e+-]+)$",
+            "description": "data-ID or probes-COUNT-SEED-SCALE",
+        },
+        {
+            "type": "object",
+            "properties": {"dataset": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "ID"}},
+            "required": ["dataset"],
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {
+                "probes": {"type": "integer", "minimum": 1, "maximum": _MOST_PROBES, "description": "How many."},
+                "seed": {"type": "integer", "minimum": 0, "default": 0},
+                "scale": {"type": "number", "exclusiveMinimum": 0, "default": 1.0},
+            },
+            "required": ["probes"],
+            "additionalProperties": False,
+        },
+    ]
+}
 InputsId = Annotated[str, BeforeValidator(inputs_id), WithJsonSchema(_WRITTEN)]
 InputsList = Annotated[list[InputsId], Field(max_length=MAX_INPUTS)]
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from service.grid.axes import SECTIONS
 from service.grid.outline import Grid
+from service.grid.sampling import FORMS, Sample
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _SECTION: Final = "^(" + "|".join(SECTIONS) + r")(\.|$)"
@@ -29,6 +30,23 @@ _REPEAT: Final = {
     "required": ["repeat"],
     "additionalProperties": False,
 }
+_FORMULA: Final = r"^\s*="
+_ENDS: Final = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+_CHOICES: Final = {"type": "array", "minItems": 1}
+_DRAWN_FROM: Final = [
+    _CHOICES,
+    {
+        "type": "object",
+        "description": " or ".join(FORMS.values()),
+        "properties": {
+            **dict.fromkeys(("linear", "uniform", "log_uniform", "log", "integers"), _ENDS),
+            "choices": _CHOICES,
+        },
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": False,
+    },
+]
 _BOUNDS: Final = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
@@ -61,6 +79,7 @@ def _schema() -> dict[str, Any]:
     }
     properties["axes"] |= {"additionalProperties": True, "$ref": "#/$defs/axes"}
     properties["zip"]["items"] = {"$ref": "#/$defs/axes"}
+    properties["sample"]["anyOf"] = [_sample(), {"type": "null"}]
     properties["include"]["items"] = properties["exclude"]["items"] = {"$ref": "#/$defs/point"}
     # a key with nothing after it says nothing
     schema["properties"] = {
@@ -81,6 +100,16 @@ def _values(path: str, setting: Mapping[str, Any]) -> dict[str, Any]:
     return {"description": f"Values of {path}.", "anyOf": [listed, {"$ref": "#/$defs/range"}]}
 
 
+def _sample() -> dict[str, Any]:
+    """What may stand under `sample`."""
+    schema = _readable(Sample.model_json_schema())
+    schema["properties"]["ranges"] |= {
+        "propertyNames": {"pattern": _SECTION},
+        "additionalProperties": {"anyOf": _DRAWN_FROM},
+    }
+    return schema
+
+
 def _section(name: str, schema: Mapping[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """A section's schema with its models under `$defs` of the whole, and ranges wherever it takes lists."""
     whole = _readable(schema, name)
@@ -94,7 +123,10 @@ def _section(name: str, schema: Mapping[str, Any], definitions: dict[str, Any]) 
 
 
 def _readable(part: Any, section: str = "") -> Any:
-    """A schema of pydantic with bounds as JSON Schema writes them, references into the whole, and no titles."""
+    """A schema of pydantic with bounds as JSON Schema writes them, references into the whole, and no titles.
+
+    In a section a formula may stand for any number.
+    """
     if isinstance(part, list):
         return [_readable(one, section) for one in part]
     if not isinstance(part, dict):
@@ -107,4 +139,7 @@ def _readable(part: Any, section: str = "") -> Any:
             found[key] = f"#/$defs/{section}_{value.rpartition('/')[2]}"
         else:
             found[_BOUNDS.get(key, key)] = _readable(value, section)
+    if section and found.get("type") in ("number", "integer"):
+        # bounds are of numbers alone, and the pattern of texts alone
+        found |= {"type": [found["type"], "string"], "pattern": _FORMULA}
     return found

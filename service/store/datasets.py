@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Text, cast, delete, select
+from sqlalchemy import Connection, Select, Text, cast, delete, select
 
 from service.datasets.targets import classification_losses
 from service.datasets.tokens import token_count
@@ -15,7 +15,7 @@ from service.grid.data_shapes import Uploaded
 from service.grid.inputs import datasets_of
 from service.store.ids import experiment_id
 from service.store.keys import among_words
-from service.store.models import dataset, experiment_trial, settings, trial
+from service.store.models import dataset, experiment_trial, remeasured_trial, remeasurement, settings, trial
 from service.store.session import Store, utc_now
 from service.store.wanting import one_at_a_time
 
@@ -81,11 +81,11 @@ def list_datasets(store: Store, *, limit: int, after: str | None) -> tuple[list[
 
 
 def delete_dataset(store: Store, sha256: str) -> None:
-    """Delete a dataset that no trial of an experiment uses.
+    """Delete a dataset that no trial of an experiment uses, and nothing that waits to be measured again.
 
     Raises:
         NotFound: there is none.
-        Conflict: trials use it; names their experiments.
+        Conflict: trials or requests use it; names their experiments.
     """
     named = cast(settings.c.document, Text).like(f"%{sha256}%")
     users = (
@@ -100,14 +100,35 @@ def delete_dataset(store: Store, sha256: str) -> None:
     with store.write() as connection:
         one_at_a_time(connection)
         known = _require(connection, sha256)
-        found = [experiment_id(number) for number in connection.scalars(users)]
-        if found:
-            more = ", .." if len(found) > _NAMED else ""
+        if found := list(connection.scalars(users)):
             raise Conflict(
-                f"dataset {known.name!r} is used by trials of {', '.join(found[:_NAMED])}{more}: delete those first "
+                f"dataset {known.name!r} is used by trials of {_told(found)}: delete those first "
                 "(DELETE /experiments/ID)"
             )
+        if found := list(connection.scalars(_measuring_on(sha256))):
+            raise Conflict(
+                f"dataset {known.name!r} is what kept weights of {_told(found)} wait to be measured on: wait until "
+                "they are (GET /experiments/ID/measure), or cancel that (POST /experiments/ID/cancel)"
+            )
         connection.execute(delete(dataset).where(dataset.c.sha256 == sha256))
+
+
+def _measuring_on(sha256: str) -> Select[Any]:
+    """Experiments whose requests have yet to measure kept weights on a dataset."""
+    job, request = remeasured_trial.c, remeasurement.c
+    return (
+        select(request.experiment_id)
+        .join(remeasured_trial, job.remeasurement_id == request.id)
+        .where(job.state.in_(["queued", "running"]), request.experiment_id.is_not(None))
+        .where(cast(request.asked, Text).like(f"%data-{sha256}%"))
+        .distinct()
+        .order_by(request.experiment_id)
+        .limit(_NAMED + 1)
+    )
+
+
+def _told(experiments: Sequence[int]) -> str:
+    return ", ".join(map(experiment_id, experiments[:_NAMED])) + (", .." if len(experiments) > _NAMED else "")
 
 
 def require_datasets(connection: Connection, forms: Iterable[Mapping[str, Any]]) -> None:

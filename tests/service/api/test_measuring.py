@@ -146,7 +146,11 @@ def test_other_inputs_are_measured_again_and_asked_for_in_every_question(api, po
     asked = api.post(f"/api/v1/experiments/{one}/measure", json=body).json()
     wanted = [f"alignment/data-{upload['id']}", "alignment/probes-8-1-1"]
     assert (asked["metrics"], asked["inputs"]) == (wanted, [name.partition("/")[2] for name in wanted])
+    kept = api.delete(f"/api/v1/datasets/{upload['id']}")
+    assert kept.status_code == 409 and f"kept weights of {one} wait to be measured on" in kept.json()["detail"]
     measure_queue()
+    command = nfa("results", one, "--inputs", "test", "--url", f"http://127.0.0.1:{port}")
+    assert command.returncode == 0 and "alignment/test" in command.stdout, command.stderr
     with Client(f"http://127.0.0.1:{port}") as client:
         means = {}
         for inputs in ("train", "test", *asked["inputs"]):
@@ -163,6 +167,7 @@ def test_other_inputs_are_measured_again_and_asked_for_in_every_question(api, po
         assert len(list(client.trials(one, where=where))) == 2
         claim = {"id": "c", "metric": "alignment/test", "every_trial": ">= 0", "gate": "none"}
         assert [verdict.trials for verdict in client.add_claims(one, [claim])] == [2]
+    assert api.delete(f"/api/v1/datasets/{upload['id']}").status_code == 204
     page = api.get(f"/experiments/{one}?metric=alignment/test").text
     assert ">alignment/probes-8-1-1<" in page
     assert api.get(f"/experiments/{one}/figure.svg?metric=alignment/test").status_code == 200

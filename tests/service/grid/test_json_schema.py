@@ -41,6 +41,13 @@ def test_every_preset_fits_it(preset):
         {"trial": {"data": {"covariance": {"repeat": [[1, 10], [0.01, 190]]}}, "training": {"steps": 6e3}}},
         {"zip": [{"network.depth": [2, 3], "network.width": [4, 8]}], "seeds": [3, 5]},
         {"trial": {"measure": {"inputs": ["test", {"probes": 9, "scale": 0.5}]}}},
+        {"trial": {"measure": {"inputs": [f"data-{'0' * 64}", {"dataset": "0" * 64}, "probes-9-0-0.5"]}}},
+        {"trial": {"measure": {"inputs": [{"probes": "= 2 * data.samples"}]}}},
+        {"trial": {"training": {"steps": "= 20 / training.learning_rate", "stop": {"loss_below": "= 1 / 8"}}}},
+        {"axes": {"training.steps": ["= 20 / training.learning_rate", 5]}},
+        {"trial": {"network": {"width": ["= 2 * data.inputs", 3]}}},
+        {"sample": {"count": 9, "ranges": {"network.width": {"integers": [2, 9]}, "network.activation": ["relu"]}}},
+        {"sample": {"count": 9, "method": "random", "ranges": {"training.learning_rate": {"log": [1e-3, 1]}}}},
         {"exclude": [{"network.depth": [2, 3]}], "include": [{"network.depth": 5}], "seeds": {"until": {}}},
     ],
 )
@@ -59,6 +66,13 @@ def test_what_the_service_reads_fits_it(grid):
         ({"axes": {"network.activation": ["rellu"]}}, ["axes"]),
         ({"axes": {"training.learning_rate": {"log": [1, 2]}}}, ["axes"]),
         ({"seeds": 1.5}, ["seeds"]),
+        ({"trial": {"measure": {"inputs": ["tset"]}}}, ["trial"]),
+        ({"trial": {"measure": {"inputs": [{"probs": 9}]}}}, ["trial"]),
+        ({"trial": {"measure": {"inputs": [{"dataset": "mine"}]}}}, ["trial"]),
+        ({"trial": {"training": {"steps": "20"}}}, ["trial"]),
+        ({"sample": {"count": 9}}, ["sample"]),
+        ({"sample": {"count": 9, "ranges": {"training.learning_rate": {"log_unifrom": [1, 2]}}}}, ["sample"]),
+        ({"sample": {"cuont": 9, "ranges": {"training.learning_rate": {"log_uniform": [1, 2]}}}}, ["sample"]),
     ],
 )
 def test_what_is_misspelt_or_out_of_bounds_does_not(grid, at):
