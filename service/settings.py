@@ -44,7 +44,7 @@ class Settings(BaseSettings):
         60.0, gt=0, description="Tokens that open nothing, from one address; ten seconds' worth at once."
     )
     max_queued: int = Field(2_000_000, ge=1, description="Unfinished trials of one owner.")
-    max_trials: int = Field(100_000, ge=1, description="Trials per experiment.")
+    max_trials: int = Field(1_000_000, ge=1, description="Trials per experiment.")
     max_parameters: int = Field(10_000_000, ge=1, description="Parameters per network.")
     max_network_bytes: int = Field(4 * 2**30, ge=1024, description="Memory that training one network takes, about.")
     max_steps: int = Field(10_000_000, ge=1, description="Steps per trial.")

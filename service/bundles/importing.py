@@ -26,10 +26,10 @@ from service.planning.planner import Addition
 from service.states import TrialState
 from service.store.expansions import expanded
 from service.store.imports import Linked, Trained, import_trials, known_states, link_experiment
+from service.store.insertions import Placed
 from service.store.remeasured_records import RequestMade, RequestsElsewhere
 from service.store.rounds import trials_of_round
 from service.store.session import Store
-from service.store.submissions import Placed
 
 _AT_ONCE: Final = 500
 _WEIGHTS_BYTES: Final = 1 << 30

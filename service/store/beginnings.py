@@ -179,7 +179,12 @@ def go_on(connection: Connection) -> int:
     if not _ready(connection, most=1) or not is_alone(connection):
         return 0
     keys = _ready(connection, most=_AT_ONCE)
-    locked = select(trial.c.id).where(among(connection, trial.c.id, keys)).order_by(trial.c.id).with_for_update()
+    locked = (
+        select(trial.c.id)
+        .where(among(connection, trial.c.id, keys))
+        .order_by(trial.c.id)
+        .with_for_update(key_share=True)
+    )
     keys = list(connection.scalars(locked))
     begun = _continue(connection, keys)
     left = [key for key in keys if key not in begun]

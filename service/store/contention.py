@@ -24,6 +24,7 @@ _POSTGRESQL_CLASSES: Final = ("08", "40", "53", "57")
 _POSTGRESQL: Final = frozenset({"55P03", "25P03", "25P04"})
 """A lock that was not to be had in time; sessions ended because we stood still."""
 _CANCELLED: Final = "57014"
+_CIRCLE: Final = "40P01"
 
 
 def may_pass(error: BaseException | None) -> bool:
@@ -42,6 +43,12 @@ def ran_out_of_time(error: BaseException | None) -> bool:
     if isinstance(error, sqlite3.Error):
         return _primary(error) == sqlite3.SQLITE_INTERRUPT
     return isinstance(error, psycopg.Error) and error.sqlstate == _CANCELLED
+
+
+def was_a_circle(error: BaseException) -> bool:
+    """Whether PostgreSQL gave a transaction up because it and others waited for each other: made again, it goes on."""
+    told = getattr(error.__cause__, "orig", None)
+    return isinstance(told, psycopg.Error) and told.sqlstate == _CIRCLE
 
 
 def _primary(error: sqlite3.Error) -> int:

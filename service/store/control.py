@@ -1,5 +1,6 @@
 """Cancel, pause, resume, retry, change and delete experiments; a trial that others want stays as it is."""
 
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, literal, select, update
@@ -7,6 +8,7 @@ from sqlalchemy import Connection, delete, literal, select, update
 from service.states import TrialState
 from service.store.beginnings import follow, forget
 from service.store.experiments import Experiment, count_states, get_experiment, is_unfinished, require
+from service.store.keys import among
 from service.store.models import (
     MEASUREMENT_TABLES,
     attempt,
@@ -24,32 +26,50 @@ from service.store.models import (
 from service.store.remeasurements import cancel_open, delete_of_trials, forget_experiment
 from service.store.session import Store
 from service.store.submissions import searches
-from service.store.wanting import AS_NEW, one_at_a_time, refuse_long_queue, settle
+from service.store.wanting import (
+    AS_NEW,
+    Piece,
+    count_resting,
+    in_piece,
+    lock_trials,
+    one_at_a_time,
+    pieces,
+    refuse_long_queue,
+    settle,
+)
 
 
 def cancel_experiment(store: Store, public_id: str) -> Experiment:
     """Stop wanting every unfinished trial; those that nobody else wants are cancelled, running ones too.
 
-    So is the measuring of kept weights for it. What was measured is kept. Raises NotFound.
+    So is the measuring of kept weights for it. What was measured is kept. Of many trials some are cancelled at a time,
+    so that others get their turn: where the store fails meanwhile the rest goes on, and cancelling again ends it.
+    Raises NotFound.
     """
     with store.write() as connection:
         number = _begin(connection, public_id)
-        _cancel(connection, number)
+        connection.execute(update(experiment).where(experiment.c.id == number).values(searching=False))
         cancel_open(connection, number)
+        first, *rest = pieces(connection, number)
+        _stop_wanting(connection, number, first)
+    _in_pieces(store, public_id, rest, _stop_wanting)
     return get_experiment(store, public_id)
 
 
 def pause_experiment(store: Store, public_id: str) -> Experiment:
     """Lease nothing on its behalf; what runs for it alone goes back to the queue. What has ended stays as it is.
 
-    Raises NotFound.
+    Many trials are paused some at a time, as they are cancelled. Raises NotFound.
     """
+    rest: list[Piece] = []
     with store.write() as connection:
         number = _begin(connection, public_id)
         searching = connection.scalar(select(experiment.c.searching).where(experiment.c.id == number))
         if searching or is_unfinished(count_states(connection, [number])[number]):
             connection.execute(update(experiment).where(experiment.c.id == number).values(paused=True))
-            settle(connection, number)
+            first, *rest = pieces(connection, number)
+            settle(connection, number, first)
+    _in_pieces(store, public_id, rest, settle)
     return get_experiment(store, public_id)
 
 
@@ -107,7 +127,9 @@ def delete_experiment(store: Store, public_id: str) -> None:
     """Delete it and every trial that no other experiment holds, with all that was measured. Raises NotFound."""
     with store.write() as connection:
         number = _begin(connection, public_id)
-        _cancel(connection, number)
+        connection.execute(update(experiment).where(experiment.c.id == number).values(searching=False))
+        for piece in pieces(connection, number):
+            _stop_wanting(connection, number, piece)
         links = select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number)
         other = experiment_trial.alias()
         is_held = select(other.c.trial_id).where(other.c.trial_id == trial.c.id, other.c.experiment_id != number)
@@ -128,14 +150,20 @@ _CHUNK = 5_000
 def delete_trials(connection: Connection, keys: list[int]) -> None:
     """Delete trials that no experiment holds, with all that was measured of them and settings of nobody else."""
     # locked first: a block that is being recorded for one of them ends before its rows are looked for
-    locked = select(trial.c.settings_id).where(trial.c.id.in_(keys)).order_by(trial.c.id).with_for_update()
-    of_them = set(connection.scalars(locked))
+    lock_trials(connection, among(connection, trial.c.id, keys))
+    # those that somebody submits at this moment stay
+    is_held = select(1).where(experiment_trial.c.trial_id == trial.c.id).exists()
+    free = select(trial.c.id, trial.c.settings_id).where(among(connection, trial.c.id, keys), ~is_held)
+    rows = connection.execute(free.order_by(trial.c.id).with_for_update(skip_locked=True, of=trial)).all()
+    gone = [row.id for row in rows]
     for table in (*MEASUREMENT_TABLES, final, attempt, checkpoint, kept_state):
-        connection.execute(delete(table).where(table.c.trial_id.in_(keys)))
-    delete_of_trials(connection, keys)
-    connection.execute(delete(trial).where(trial.c.id.in_(keys)))
+        connection.execute(delete(table).where(among(connection, table.c.trial_id, gone)))
+    delete_of_trials(connection, gone)
+    connection.execute(delete(trial).where(among(connection, trial.c.id, gone)))
+    there = select(settings.c.id).where(among(connection, settings.c.id, {row.settings_id for row in rows}))
+    left = list(connection.scalars(there.order_by(settings.c.id).with_for_update(skip_locked=True)))
     is_used = select(trial.c.id).where(trial.c.settings_id == settings.c.id).exists()
-    connection.execute(delete(settings).where(settings.c.id.in_(of_them), ~is_used))
+    connection.execute(delete(settings).where(among(connection, settings.c.id, left), ~is_used))
 
 
 def _begin(connection: Connection, public_id: str) -> int:
@@ -144,25 +172,35 @@ def _begin(connection: Connection, public_id: str) -> int:
     return require(connection, public_id)
 
 
-def _cancel(connection: Connection, number: int) -> None:
+def _in_pieces(
+    store: Store, public_id: str, rest: Sequence[Piece], change: Callable[[Connection, int, Piece], None]
+) -> None:
+    """Change further trials of an experiment, a piece in each transaction."""
+    for piece in rest:
+        with store.write() as connection:
+            change(connection, _begin(connection, public_id), piece)
+
+
+def _stop_wanting(connection: Connection, number: int, piece: Piece) -> None:
+    """Let an experiment want none of these trials that has not ended."""
+    link = experiment_trial
     unfinished = select(trial.c.id).where(trial.c.state.in_([TrialState.QUEUED, TrialState.RUNNING]))
-    connection.execute(
-        update(experiment_trial)
-        .where(experiment_trial.c.experiment_id == number, experiment_trial.c.trial_id.in_(unfinished))
-        .values(wanted=False)
-    )
-    connection.execute(update(experiment).where(experiment.c.id == number).values(searching=False))
-    settle(connection, number)
+    own = (in_piece(link, number, piece), link.c.trial_id.in_(unfinished))
+    connection.execute(update(link).where(*own, link.c.wanted == literal(True)).values(wanted=False))
+    settle(connection, number, piece)
 
 
 def _change(store: Store, public_id: str, values: dict[str, Any], max_queued: int | None = None) -> Experiment:
+    rest: list[Piece] = []
     with store.write() as connection:
         number = _begin(connection, public_id)
         was = connection.execute(select(experiment.c.owner, experiment.c.paused).where(experiment.c.id == number)).one()
         if values:
             connection.execute(update(experiment).where(experiment.c.id == number).values(**values))
+        if was.paused and max_queued is not None:
+            refuse_long_queue(connection, was.owner, max_queued, count_resting(connection, number))
         if values.keys() & {"priority", "paused"}:
-            settle(connection, number)
-        if was.paused:
-            refuse_long_queue(connection, was.owner, max_queued)
+            first, *rest = pieces(connection, number)
+            settle(connection, number, first)
+    _in_pieces(store, public_id, rest, settle)
     return get_experiment(store, public_id)

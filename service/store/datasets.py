@@ -133,9 +133,13 @@ def _told(experiments: Sequence[int]) -> str:
 
 def require_datasets(connection: Connection, forms: Iterable[Mapping[str, Any]]) -> None:
     """Refuse settings that name a dataset which was deleted since they were checked. Raises Conflict."""
-    ids = dataset_ids(forms)
+    refuse_missing(connection, dataset_ids(forms))
+
+
+def refuse_missing(connection: Connection, ids: Collection[str]) -> None:
+    """Refuse datasets that are not there any more. Raises Conflict."""
     there = set(connection.scalars(select(_ID).where(among_words(connection, _ID, ids)))) if ids else set()
-    if gone := sorted(ids - there):
+    if gone := sorted(set(ids) - there):
         raise Conflict(f"dataset {gone[0][:80]!r} was deleted at the same moment: upload it again")
 
 

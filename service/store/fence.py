@@ -24,7 +24,7 @@ def hold(connection: Connection, held: Collection[tuple[int, int]]) -> list[int]
         select(trial.c.id, trial.c.attempt)
         .where(among(connection, trial.c.id, [key for key, _ in held]), runs)
         .order_by(trial.c.id)
-        .with_for_update()
+        .with_for_update(key_share=True)
     )
     ours = frozenset(held)
     return [row.id for row in connection.execute(query) if (row.id, row.attempt) in ours]

@@ -16,13 +16,14 @@ from service.store.bulk_writes import insert_columns
 from service.store.copy_binary import BIGINT, BOOLEAN
 from service.store.datasets import require_datasets
 from service.store.ids import experiment_id
+from service.store.insertions import insert_settings
 from service.store.keys import among_words
 from service.store.measurements import delete_measurements, insert_finals, insert_measurements
 from service.store.models import attempt, experiment, experiment_trial, trial
 from service.store.remeasured_records import MeasuredBy, RequestMade, RequestsElsewhere
 from service.store.rounds import RoundsMade, keep_rounds
 from service.store.session import Store, utc_now
-from service.store.submissions import insert_experiment, insert_settings
+from service.store.submissions import insert_experiment
 from service.store.wanting import one_at_a_time, settle
 from service.store.weights import insert_weights
 

@@ -142,7 +142,7 @@ def _pick(connection: Connection, condition: ColumnElement[bool], most: int) -> 
         .where(condition)
         .order_by(trial.c.queued_for, trial.c.id)
         .limit(most)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True)
     )
     return list(connection.scalars(query))
 

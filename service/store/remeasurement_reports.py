@@ -76,7 +76,12 @@ def record_weights(store: Store, report: WeightsReport) -> frozenset[int]:
     with dispatching(store) as connection:
         keys = sorted({report.trials[lane] for lane in report.open})
         columns = (trial.c.id, trial.c.attempt, trial.c.state, trial.c.last_step, trial.c.provenance)
-        query = select(*columns).where(among(connection, trial.c.id, keys)).order_by(trial.c.id).with_for_update()
+        query = (
+            select(*columns)
+            .where(among(connection, trial.c.id, keys))
+            .order_by(trial.c.id)
+            .with_for_update(key_share=True)
+        )
         trials = {row.id: row for row in connection.execute(query)}
         kept = frozenset(hold(connection, held))
         jobs = connection.execute(

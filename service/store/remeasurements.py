@@ -16,6 +16,7 @@ from service.states import TrialState
 from service.store.datasets import dataset_ids, shapes_of
 from service.store.experiments import require
 from service.store.ids import experiment_id, remeasurement_id, trial_id
+from service.store.keys import among
 from service.store.known_settings import documents_of
 from service.store.models import (
     experiment,
@@ -159,8 +160,9 @@ def forget_experiment(connection: Connection, number: int) -> None:
 def delete_of_trials(connection: Connection, keys: Sequence[int]) -> None:
     """Trials, locked in this transaction, go, and with them what was asked of nobody else."""
     job = remeasured_trial
-    mine = set(connection.scalars(select(job.c.remeasurement_id).where(job.c.trial_id.in_(keys)).distinct()))
-    connection.execute(delete(job).where(job.c.trial_id.in_(keys)))
+    mine_of = among(connection, job.c.trial_id, keys)
+    mine = set(connection.scalars(select(job.c.remeasurement_id).where(mine_of).distinct()))
+    connection.execute(delete(job).where(mine_of))
     is_used = select(job.c.id).where(job.c.remeasurement_id == remeasurement.c.id).exists()
     connection.execute(delete(remeasurement).where(remeasurement.c.id.in_(mine), ~is_used))
 

@@ -26,11 +26,12 @@ from service.questions.judging import Row
 from service.store.datasets import dataset_shapes
 from service.store.experiments import get_experiment, require
 from service.store.ids import experiment_id
+from service.store.insertions import Placed
 from service.store.models import experiment, experiment_trial, search_round, trial
 from service.store.search_rows import search_rows
 from service.store.session import Store, utc_now
-from service.store.submissions import Placed, add_trials, tell_planner
-from service.store.wanting import one_at_a_time, refuse_long_queue
+from service.store.submissions import add_trials, tell_planner
+from service.store.wanting import adds_alone, one_at_a_time, refuse_long_queue
 
 _UNFINISHED = ("queued", "running")
 
@@ -246,6 +247,8 @@ def _past(connection: Connection, number: int) -> Past:
 def _still(connection: Connection, number: int, grid: Mapping[str, Any], past: Past) -> bool:
     """Whether an experiment is as it was when its round was worked out; it stays so until the transaction ends."""
     one_at_a_time(connection)
+    if not adds_alone(connection, number):
+        return False
     query = select(experiment.c.grid, experiment.c.searching, experiment.c.paused).where(experiment.c.id == number)
     row = connection.execute(query.with_for_update()).one_or_none()
     if row is None or not row.searching or row.paused or row.grid != grid:

@@ -1,35 +1,38 @@
 """Submits grids: an experiment, its settings, those of its trials that are new, and the links, or nothing of it."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-import numpy as np
-from sqlalchemy import Connection, and_, func, insert, literal, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, and_, func, insert, select, text, update
 
 from service.errors import Conflict, IdempotencyMismatch, StoreUnavailable
 from service.grid.expansion import Expansion
 from service.grid.points import Point
 from service.states import ExperimentState, TrialState, experiment_state
-from service.store.beginnings import beginnings_of, follow, forget, share_also, share_of
-from service.store.bulk_writes import insert_columns
-from service.store.copy_binary import BIGINT, BOOLEAN
-from service.store.datasets import require_datasets
+from service.store.beginnings import beginnings_of, follow, forget
+from service.store.contention import was_a_circle
+from service.store.datasets import refuse_missing
 from service.store.experiments import count_states, is_unfinished, require
 from service.store.ids import experiment_id
-from service.store.keys import among_words
+from service.store.insertions import Adding, Placed, chunks, insert_all
+from service.store.keys import among, among_words
 from service.store.models import experiment, experiment_trial, idempotency, settings, trial
 from service.store.session import Store, utc_now
-from service.store.wanting import AS_NEW, one_at_a_time, refuse_long_queue, settle
+from service.store.wanting import (
+    AS_NEW,
+    add_alone,
+    one_at_a_time,
+    one_key_at_a_time,
+    refuse_long_queue,
+    settle,
+    settle_trials,
+)
 
-_CHUNK = 5_000
-_MANY = 1_000
+_MANY: Final = 1_000
+_TRIES: Final = 3
 T = TypeVar("T")
-Placed = tuple[int, Point, int, str]
-"""Position, point, seed and fingerprint of a trial."""
 
 
 @dataclass(frozen=True)
@@ -62,32 +65,62 @@ def create_experiment(
         IdempotencyMismatch: the key was used with another body.
         TooMany: the owner would have more than `max_queued` unfinished trials.
     """
-    trials = list(expansion.trials())  # hashed before anybody has to wait
-    with store.write() as connection:
-        one_at_a_time(connection)
-        if idempotency_key is not None:
-            before = _replayed(connection, owner, idempotency_key, body_digest)
-            if before is not None:
-                return before
-        number = insert_experiment(connection, expansion, owner, document)
-        total, new = add_trials(connection, number, expansion.points, trials, expansion.grid.priority)
-        refuse_long_queue(connection, owner, max_queued)
-        created = Created(
-            experiment_id(number),
-            expansion.grid.name,
-            experiment_state(
-                count_states(connection, [number]).get(number, {}),
-                paused=False,
-                searching=searches(grid_of(expansion, document)),
-            ),
-            total,
-            new,
-            total - new,
-        )
-        if idempotency_key is not None:
-            _remember(connection, owner, idempotency_key, body_digest, number, created)
-    tell_planner(store, new)
+    trials = _trials_of(store, expansion)
+
+    def submit() -> Created:
+        with store.write() as connection:
+            if idempotency_key is not None:
+                one_key_at_a_time(connection, owner, idempotency_key)
+                before = _replayed(connection, owner, idempotency_key, body_digest)
+                if before is not None:
+                    return before
+            number = insert_experiment(connection, expansion, owner, document)
+            total, new = add_trials(connection, number, expansion.points, trials(), expansion.grid.priority)
+            refuse_long_queue(connection, owner, max_queued)
+            created = Created(
+                experiment_id(number),
+                expansion.grid.name,
+                experiment_state(
+                    count_states(connection, [number]).get(number, {}),
+                    paused=False,
+                    searching=searches(grid_of(expansion, document)),
+                ),
+                total,
+                new,
+                total - new,
+            )
+            if idempotency_key is not None:
+                _remember(connection, owner, idempotency_key, body_digest, number, created)
+        return created
+
+    created = _out_of_circles(submit)
+    if not created.is_replay:
+        tell_planner(store, created.new)
     return created
+
+
+def _trials_of(store: Store, expansion: Expansion) -> Callable[[], Iterable[Placed]]:
+    """What answers a grid's trials. SQLite has one writer, who is not kept waiting for hashes; for PostgreSQL they
+    are made while they are sent, so that a million take no memory."""
+    if store.dialect == "postgresql":
+        return expansion.trials
+    hashed = list(expansion.trials())
+    return lambda: hashed
+
+
+def _out_of_circles(change: Callable[[], T]) -> T:
+    """Make a change again that was given up so that another one, which waited for it as it did for that, could go on.
+
+    Raises:
+        StoreUnavailable: it was given up thrice.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            return change()
+        except StoreUnavailable as error:
+            if not was_a_circle(error):
+                raise
+    return change()
 
 
 def extend_experiment(
@@ -112,49 +145,103 @@ def extend_experiment(
         TooMany: its owner would have more unfinished trials.
         Conflict: somebody else has changed its grid since it was read.
     """
-    trials = list(expansion.trials())
-    with store.write() as connection:
-        one_at_a_time(connection)
-        number = require(connection, public_id)
-        row = connection.execute(select(experiment).where(experiment.c.id == number)).mappings().one()
-        if row["grid"] != before:
-            raise Conflict("the experiment was extended by somebody else at the same moment: look, and try again")
-        changed = {"grid": dict(document), "axes": list(expansion.axes), "searching": searches(document)}
-        connection.execute(update(experiment).where(experiment.c.id == number).values(**changed))
-        total, new = add_trials(connection, number, expansion.points, trials, expansion.grid.priority)
-        refuse_long_queue(connection, row["owner"], max_queued)
-        counts = count_states(connection, [number])[number]
-        goes_on = is_unfinished(counts) or searches(document)
-        state = experiment_state(counts, bool(row["paused"]) and goes_on, searching=searches(document))
-    tell_planner(store, new)
-    return Created(public_id, row["name"], state, total, new, total - new)
+    trials = _trials_of(store, expansion)
+
+    def extend() -> Created:
+        with store.write() as connection:
+            number = require(connection, public_id)
+            add_alone(connection, number)
+            _require_grid(connection, number, before)
+            total, new = add_trials(connection, number, expansion.points, trials(), expansion.grid.priority)
+            row = _require_grid(connection, require(connection, public_id), before)
+            changed = {"grid": dict(document), "axes": list(expansion.axes), "searching": searches(document)}
+            connection.execute(update(experiment).where(experiment.c.id == number).values(**changed))
+            refuse_long_queue(connection, row["owner"], max_queued)
+            counts = count_states(connection, [number])[number]
+            goes_on = is_unfinished(counts) or searches(document)
+            state = experiment_state(counts, bool(row["paused"]) and goes_on, searching=searches(document))
+            return Created(public_id, row["name"], state, total, new, total - new)
+
+    created = _out_of_circles(extend)
+    tell_planner(store, created.new)
+    return created
+
+
+def _require_grid(connection: Connection, number: int, before: Mapping[str, Any]) -> Any:
+    """The row of an experiment whose grid is still this one. Raises Conflict."""
+    row = connection.execute(select(experiment).where(experiment.c.id == number)).mappings().one()
+    if row["grid"] != before:
+        raise Conflict("the experiment was extended by somebody else at the same moment: look, and try again")
+    return row
 
 
 def add_trials(
-    connection: Connection, number: int, points: Sequence[Point], trials: Sequence[Placed], priority: int
+    connection: Connection, number: int, points: Sequence[Point], trials: Iterable[Placed], priority: int
 ) -> tuple[int, int]:
     """Link those trials that an experiment has not; answers how many it has now, and how many are new or revived.
 
+    All that is long comes before anybody has to wait: what is inserted is nobody else's yet. Then, with nobody else
+    changing who wants what, come the trials that were there before.
+
     Args:
-        connection: a writing transaction in which nobody else changes who wants what.
+        connection: a writing transaction in which nobody else adds to the experiment.
         number: the experiment's key.
         points: whose trials they are.
-        trials: in the order in which they are linked.
+        trials: in the order of the points, in which they are linked.
         priority: with which they wait.
+    Raises:
+        Conflict: a dataset that they name was deleted since they were checked.
+        StoreUnavailable: a trial that was there before was deleted at the same moment.
     """
-    require_datasets(connection, (point.settings for point in points))
-    setting_ids = insert_settings(connection, points)
     keys = beginnings_of(connection, points)
-    new = _insert_trials(connection, number, trials, priority, setting_ids, keys)
-    _insert_links(connection, number, trials)
-    own = experiment_trial.c.experiment_id == number
-    total = int(connection.scalar(select(func.count()).select_from(experiment_trial).where(own)) or 0)
+    paused = _is_paused(connection, number)
+    following = _following(connection, number)
+    adding = Adding(number, following, points, trials, priority, keys, waiting=not paused)
+    inserted = insert_all(connection, adding)
+    one_at_a_time(connection)
+    refuse_missing(connection, inserted.datasets)
+    before = inserted.open_before()
+    total = _count_links(connection, number)
     connection.execute(update(experiment).where(experiment.c.id == number).values(trials=total))
-    revived = _revive_cancelled(connection, number)
+    revived = _revive_cancelled(connection, before)
     if keys:
+        inserted.share()
         follow(connection, number)
-    settle(connection, number)
-    return total, new + revived
+    if keys or _is_paused(connection, number) != paused or _priority(connection, number) != priority:
+        settle(connection, number)
+    else:
+        settle_trials(connection, before + (_shared(connection, number) if following else []))
+    inserted.end()
+    return total, inserted.new + revived
+
+
+def _is_paused(connection: Connection, number: int) -> bool:
+    return bool(connection.scalar(select(experiment.c.paused).where(experiment.c.id == number)))
+
+
+def _priority(connection: Connection, number: int) -> int:
+    return int(connection.scalar(select(experiment.c.priority).where(experiment.c.id == number)) or 0)
+
+
+def _following(connection: Connection, number: int) -> int:
+    """The position after an experiment's last one."""
+    last = select(func.max(experiment_trial.c.position)).where(experiment_trial.c.experiment_id == number)
+    return int(connection.scalar(select(func.coalesce(last.scalar_subquery() + 1, 0))) or 0)
+
+
+def _count_links(connection: Connection, number: int) -> int:
+    own = experiment_trial.c.experiment_id == number
+    return int(connection.scalar(select(func.count()).select_from(experiment_trial).where(own)) or 0)
+
+
+def _shared(connection: Connection, number: int) -> list[int]:
+    """Trials of an experiment that others hold too: a smaller experiment goes before a larger one."""
+    other = experiment_trial.alias()
+    is_held = select(1).where(
+        other.c.trial_id == experiment_trial.c.trial_id, other.c.experiment_id != experiment_trial.c.experiment_id
+    )
+    query = select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number, is_held.exists())
+    return sorted(connection.scalars(query))
 
 
 def searches(document: Mapping[str, Any]) -> bool:
@@ -179,19 +266,12 @@ def known_fingerprints(store: Store, fingerprints: Iterable[str]) -> frozenset[s
     """Those of these fingerprints whose trials the store has already, cancelled ones left out."""
     known: set[str] = set()
     with store.read() as connection:
-        for chunk in _chunks(fingerprints):
+        for chunk in chunks(fingerprints):
             query = select(trial.c.fingerprint).where(
                 among_words(connection, trial.c.fingerprint, chunk), trial.c.state != TrialState.CANCELLED
             )
             known.update(connection.scalars(query))
     return frozenset(known)
-
-
-def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
-    """Lists of at most _CHUNK items."""
-    rest = iter(items)
-    while chunk := list(islice(rest, _CHUNK)):
-        yield chunk
 
 
 def insert_experiment(
@@ -227,102 +307,11 @@ def grid_of(expansion: Expansion, document: Mapping[str, Any] | None) -> dict[st
     return dict(document) if document is not None else expansion.grid.model_dump(mode="json")
 
 
-def insert_settings(connection: Connection, points: Iterable[Point]) -> dict[str, int]:
-    """Keys of the points' settings by digest, those missing inserted."""
-    found: dict[str, int] = {}
-    for chunk in _chunks(points):
-        rows = [
-            {
-                "digest": point.digest,
-                "stack_key": point.stack_key,
-                "document": point.settings,
-                "layers": list(point.layers) or None,
-            }
-            for point in chunk
-        ]
-        connection.execute(_insert_missing(connection, settings, "digest"), rows)
-        digests = [point.digest for point in chunk]
-        for digest, key in connection.execute(
-            select(settings.c.digest, settings.c.id).where(settings.c.digest.in_(digests))
-        ):
-            found[digest] = key
-    return found
-
-
-def _insert_trials(
-    connection: Connection,
-    number: int,
-    trials: Sequence[Placed],
-    priority: int,
-    setting_ids: Mapping[str, int],
-    beginnings: Mapping[str, str],
-) -> int:
-    """Insert those trials that the store has not, waiting for this experiment; answers how many.
-
-    `beginnings` has the keys of points' beginnings by digest; none where no trial shares one.
-    """
-    now, new = utc_now(), 0
-    for chunk in _chunks(trials):
-        rows: list[dict[str, Any]] = [
-            {
-                "fingerprint": fingerprint,
-                "settings_id": setting_ids[point.digest],
-                "seed": seed,
-                "stack_key": point.stack_key,
-                "device": point.device,
-                "state": TrialState.QUEUED,
-                "queued_for": number,
-                "priority": priority,
-                "created_at": now,
-                **share_of(point, seed, beginnings),
-            }
-            for _, point, seed, fingerprint in chunk
-        ]
-        before = _count_present(connection, [row["fingerprint"] for row in rows])
-        connection.execute(_insert_missing(connection, trial, "fingerprint"), rows)
-        new += len(rows) - before
-        if before:
-            share_also(connection, rows)
-    return new
-
-
-def _count_present(connection: Connection, fingerprints: Sequence[str]) -> int:
-    query = select(func.count()).select_from(trial).where(trial.c.fingerprint.in_(fingerprints))
-    return int(connection.scalar(query) or 0)
-
-
-def _insert_links(connection: Connection, number: int, trials: Sequence[Placed]) -> None:
-    """Link the grid's trials in its order; those that an extended experiment has already keep their places."""
-    own = experiment_trial.c.experiment_id == number
-    linked = frozenset(connection.scalars(select(experiment_trial.c.trial_id).where(own)))
-    following = int(connection.scalar(select(func.coalesce(func.max(experiment_trial.c.position) + 1, 0)).where(own)))
-    for chunk in _chunks(trials):
-        prints = [fingerprint for *_, fingerprint in chunk]
-        query = select(trial.c.fingerprint, trial.c.id).where(trial.c.fingerprint.in_(prints))
-        keys = {row.fingerprint: row.id for row in connection.execute(query)}
-        missing = [keys[fingerprint] for fingerprint in prints if keys[fingerprint] not in linked]
-        columns = {
-            "experiment_id": np.full(len(missing), number),
-            "position": np.arange(following, following + len(missing)),
-            "trial_id": np.array(missing, np.int64),
-            "wanted": np.ones(len(missing), bool),
-        }
-        insert_columns(connection, experiment_trial, columns, [BIGINT, BIGINT, BIGINT, BOOLEAN])
-        following += len(missing)
-
-
-def _insert_missing(connection: Connection, table: Any, unique: str) -> Any:
-    """INSERT that leaves rows with a known unique value alone."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table).on_conflict_do_nothing(index_elements=[unique])
-
-
-def _revive_cancelled(connection: Connection, number: int) -> int:
-    """Queue the experiment's cancelled trials again: somebody wants them now."""
-    links = select(experiment_trial.c.trial_id).where(
-        experiment_trial.c.experiment_id == number, experiment_trial.c.wanted == literal(True)
-    )
-    again = and_(trial.c.id.in_(links), trial.c.state == TrialState.CANCELLED)
+def _revive_cancelled(connection: Connection, keys: Sequence[int]) -> int:
+    """Queue those of these trials that are cancelled again: somebody wants them now."""
+    if not keys:
+        return 0
+    again = and_(among(connection, trial.c.id, keys), trial.c.state == TrialState.CANCELLED)
     forget(connection, again)
     return connection.execute(update(trial).where(again).values(**AS_NEW)).rowcount
 

@@ -75,7 +75,7 @@ def _thin(store: Store, number: int, keys: Sequence[int], keep_every: int) -> in
             select(trial.c.id, trial.c.kept_every)
             .where(among(connection, trial.c.id, keys), trial.c.state.not_in(_OPEN), ~is_shared)
             .order_by(trial.c.id)
-            .with_for_update()
+            .with_for_update(key_share=True)
         ).all()
         for before in {row.kept_every for row in rows if keep_every % row.kept_every == 0}:
             same = [row.id for row in rows if row.kept_every == before]

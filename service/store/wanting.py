@@ -5,8 +5,9 @@ experiment wants it. What follows from links, pauses and priorities is noted on 
 reads an index instead of joining the queue with them.
 """
 
+import hashlib
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, and_, case, func, literal, null, or_, select, update
 from sqlalchemy.sql import ColumnElement, FromClause
@@ -20,6 +21,8 @@ from service.store.models import experiment, experiment_trial, runs, trial, wait
 from service.store.session import utc_now
 
 _CONTROL_LOCK = 715_225_742
+_KEY_LOCK, _ADDING_LOCK = 715_225_743, 715_225_744
+"""Of Idempotency-Keys and of what is added to experiments; a lock of these has a second number."""
 _UNFINISHED = (TrialState.QUEUED, TrialState.RUNNING)
 AS_NEW: dict[str, Any] = {
     "state": TrialState.QUEUED,
@@ -41,12 +44,35 @@ AS_NEW: dict[str, Any] = {
 def one_at_a_time(connection: Connection) -> None:
     """Let everything that changes who wants what wait for each other, as SQLite's writers do anyway.
 
-    Overlapping grids then cannot deadlock on each other's trials, a cancel cannot miss that another experiment is
-    about to want the trial, what is new is counted exactly, repeats of an Idempotency-Key find the first, and the ids
-    of new trials follow the grid's order.
+    A cancel then cannot miss that another experiment is about to want the trial, and overlapping experiments cannot
+    deadlock on each other's trials. It is taken for as short as can be: what many trials take long for comes before
+    (what is inserted is nobody else's yet), or in pieces, each under the lock by itself.
+
+    What is taken before it, trials are kept from being deleted by (FOR KEY SHARE), must not be waited for under it:
+    whoever has it locks trials FOR NO KEY UPDATE, and deletes no others than it gets at once.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_CONTROL_LOCK)))
+
+
+def one_key_at_a_time(connection: Connection, owner: str, key: str) -> None:
+    """Let repeats of an Idempotency-Key wait for the first, and then find it."""
+    if connection.dialect.name == "postgresql":
+        number = int.from_bytes(hashlib.sha256(f"{owner}\0{key}".encode()).digest()[:4], "big", signed=True)
+        connection.execute(select(func.pg_advisory_xact_lock(_KEY_LOCK, number)))
+
+
+def add_alone(connection: Connection, number: int) -> None:
+    """Let what adds trials to one experiment wait for each other; for who has not begun `one_at_a_time`."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_ADDING_LOCK, number % 2**31)))
+
+
+def adds_alone(connection: Connection, number: int) -> bool:
+    """Whether nobody else adds trials to an experiment until the transaction ends; it does not wait for them."""
+    if connection.dialect.name != "postgresql":
+        return True
+    return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(_ADDING_LOCK, number % 2**31))))
 
 
 def is_alone(connection: Connection) -> bool:
@@ -57,20 +83,47 @@ def is_alone(connection: Connection) -> bool:
 
 
 def lock_trials(connection: Connection, condition: ColumnElement[bool], *, skip_locked: bool = False) -> list[int]:
-    """Lock trials until the transaction ends, and answer their keys; in key order, so that nobody waits in a circle."""
-    query = select(trial.c.id).where(condition).order_by(trial.c.id).with_for_update(skip_locked=skip_locked)
-    return list(connection.scalars(query))
+    """Lock trials until the transaction ends, and answer their keys; in key order, so that nobody waits in a circle.
+
+    Who submits them once more at this moment goes on, and so does this.
+    """
+    query = select(trial.c.id).where(condition).order_by(trial.c.id)
+    return list(connection.scalars(query.with_for_update(skip_locked=skip_locked, key_share=True)))
 
 
-def settle(connection: Connection, number: int) -> None:
+class Piece(NamedTuple):
+    """Some of an experiment's trials: those at positions from the first to below the last."""
+
+    first: int
+    last: int
+
+
+PIECE: Final = 5_000
+"""Trials that are changed before others get their turn."""
+
+
+def pieces(connection: Connection, number: int) -> list[Piece]:
+    """All of an experiment's trials, so many at a time as keep nobody waiting; one piece of an experiment of none."""
+    last = select(func.max(experiment_trial.c.position)).where(experiment_trial.c.experiment_id == number)
+    most = int(connection.scalar(last) or 0)
+    return [Piece(first, first + PIECE) for first in range(0, most + 1, PIECE)]
+
+
+def in_piece(link: FromClause, number: int, piece: Piece | None) -> ColumnElement[bool]:
+    """Whether a link is one of an experiment's, and of a piece of them."""
+    own = link.c.experiment_id == number
+    return own if piece is None else and_(own, link.c.position >= piece.first, link.c.position < piece.last)
+
+
+def settle(connection: Connection, number: int, piece: Piece | None = None) -> None:
     """Draw the consequences of a change of an experiment's links, pause or priority for its unfinished trials.
 
     Each is noted to wait for the unpaused experiment of highest priority that wants it, among those the smallest:
     a small sweep does not wait for a large one that it overlaps. A trial that only paused experiments want goes back
     to the queue and rests there, as one does that follows a shorter one; one that nobody wants is cancelled.
     """
-    links = select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number)
-    _settle(connection, trial.c.id.in_(links), lambda link: link.c.experiment_id == number)
+    links = select(experiment_trial.c.trial_id).where(in_piece(experiment_trial, number, piece))
+    _settle(connection, trial.c.id.in_(links), lambda link: in_piece(link, number, piece))
 
 
 def settle_trials(connection: Connection, keys: Collection[int]) -> None:
@@ -100,13 +153,14 @@ def _settle(
     _take(connection, and_(left, trial.c.state == TrialState.RUNNING), TrialState.QUEUED, "paused")
 
 
-def refuse_long_queue(connection: Connection, owner: str, most: int | None) -> None:
+def refuse_long_queue(connection: Connection, owner: str, most: int | None, more: int = 0) -> None:
     """Refuse, and with it undo, what makes an owner's queue too long.
 
     Args:
         connection: with the change made and settled.
         owner: of the experiment that is changed.
         most: trials that may wait or run for them; paused ones do not count until they go on. None: any number.
+        more: trials that are about to wait for them besides.
     Raises:
         TooMany: with both numbers.
     """
@@ -114,11 +168,23 @@ def refuse_long_queue(connection: Connection, owner: str, most: int | None) -> N
         return
     own = select(experiment.c.id).where(experiment.c.owner == owner)
     query = select(func.count()).select_from(trial).where(or_(waits, runs), trial.c.queued_for.in_(own))
-    waiting = int(connection.scalar(query) or 0) + _count_following(connection, owner)
+    waiting = int(connection.scalar(query) or 0) + _count_following(connection, owner) + more
     if waiting > most:
         raise TooMany(
             f"{owner} would have {waiting} unfinished trials, and may have {most}: wait, cancel some, or ask for more"
         )
+
+
+def count_resting(connection: Connection, number: int) -> int:
+    """Trials that wait for nobody now, and will for this experiment once it goes on."""
+    link = experiment_trial
+    query = (
+        select(func.count())
+        .select_from(link.join(trial, trial.c.id == link.c.trial_id))
+        .where(link.c.experiment_id == number, link.c.wanted == literal(True))
+        .where(trial.c.state == TrialState.QUEUED, trial.c.queued_for.is_(None), trial.c.follows.is_(None))
+    )
+    return int(connection.scalar(query) or 0)
 
 
 def _count_following(connection: Connection, owner: str) -> int:

@@ -1,0 +1,192 @@
+"""Inserts the settings, trials and links of a grid: what the store has stays as it is, the rest follows in its order.
+
+PostgreSQL takes many through temporary tables; see staged.py. SQLite has one writer, so that rows go straight there.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final, Protocol, TypeVar
+
+import numpy as np
+from sqlalchemy import Connection, Table, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from service.grid.points import Point
+from service.states import TrialState
+from service.store import staged
+from service.store.beginnings import share_also, share_of
+from service.store.bulk_writes import insert_columns
+from service.store.copy_binary import BIGINT, BOOLEAN
+from service.store.datasets import dataset_ids
+from service.store.keys import among, among_words
+from service.store.models import experiment_trial, settings, trial
+from service.store.session import utc_now
+
+_CHUNK: Final = 5_000
+_OPEN: Final = (TrialState.QUEUED, TrialState.RUNNING, TrialState.CANCELLED)
+T = TypeVar("T")
+Placed = tuple[int, Point, int, str]
+"""Position, point, seed and fingerprint of a trial."""
+
+
+@dataclass(frozen=True)
+class Adding:
+    """Trials that are to be linked by an experiment."""
+
+    number: int
+    """The experiment's key."""
+    following: int
+    """The position of the first one that it has not."""
+    points: Sequence[Point]
+    trials: Iterable[Placed]
+    """In the points' order, in which they are linked."""
+    priority: int
+    beginnings: Mapping[str, str]
+    """Keys of points' beginnings by digest; none where no trial shares one."""
+    waiting: bool
+    """The experiment is not paused: what is new waits for it."""
+
+
+class Inserted(Protocol):
+    """What was inserted; of what was there before, questions are answered as long as the transaction lasts."""
+
+    new: int
+    datasets: set[str]
+    """That the settings name."""
+
+    def open_before(self) -> list[int]:
+        """Keys, in order, of those trials that were there before and wait, run or are cancelled."""
+        ...
+
+    def share(self) -> None:
+        """Let trials that were there before, and have not begun, share the beginnings of those that are new."""
+        ...
+
+    def end(self) -> None:
+        """Forget what was inserted."""
+        ...
+
+
+def insert_all(connection: Connection, adding: Adding) -> Inserted:
+    """Insert settings and trials that are new, and link all that the experiment has not.
+
+    Raises:
+        StoreUnavailable: a trial that was there before was deleted at the same moment.
+    """
+    return _Staged(connection, adding) if connection.dialect.name == "postgresql" else _Straight(connection, adding)
+
+
+class _Staged:
+    def __init__(self, connection: Connection, adding: Adding) -> None:
+        self._connection = connection
+        self.datasets = staged.stage(connection, adding.points, adding.trials, adding.beginnings)
+        self.new = staged.insert_staged(connection, adding.number, adding.priority, waiting=adding.waiting)
+        staged.link_staged(connection, adding.number, adding.following)
+
+    def open_before(self) -> list[int]:
+        return staged.open_before(self._connection)
+
+    def share(self) -> None:
+        staged.share_staged(self._connection)
+
+    def end(self) -> None:
+        staged.drop_staged(self._connection)
+
+
+class _Straight:
+    def __init__(self, connection: Connection, adding: Adding) -> None:
+        self._connection, self.new, self.datasets = connection, 0, dataset_ids(one.settings for one in adding.points)
+        self._before: list[int] = []
+        self._alike: list[dict[str, Any]] = []
+        keys = insert_settings(connection, adding.points)
+        columns = (
+            *("fingerprint", "settings_id", "seed", "stack_key", "device", "state", "queued_for", "priority"),
+            *("created_at", "beginning", "keeps"),
+        )
+        waiting = (TrialState.QUEUED, *((adding.number, adding.priority) if adding.waiting else (None, 0)))
+        now = utc_now().isoformat(timespec="microseconds")
+        trials = list(adding.trials)
+        for chunk in chunks(trials):
+            rows = []
+            for _, point, seed, print_ in chunk:
+                share = share_of(point, seed, adding.beginnings)
+                told = (print_, keys[point.digest], seed, point.stack_key, point.device, *waiting, now)
+                rows.append((*told, share["beginning"], int(share["keeps"])))
+                if share["keeps"]:
+                    self._alike.append({"fingerprint": print_, **share})
+            prints = [row[0] for row in rows]
+            there = among_words(connection, trial.c.fingerprint, prints)
+            self._before += connection.scalars(select(trial.c.id).where(there)).all()
+            places = ", ".join("?" * len(columns))
+            statement = f"INSERT INTO trial ({', '.join(columns)}) VALUES ({places}) ON CONFLICT DO NOTHING"
+            self.new += connection.exec_driver_sql(statement, rows).rowcount
+        _insert_links(connection, adding, trials)
+
+    def open_before(self) -> list[int]:
+        is_open = trial.c.state.in_(_OPEN)
+        found: list[int] = []
+        for chunk in chunks(self._before):
+            query = select(trial.c.id).where(among(self._connection, trial.c.id, chunk), is_open)
+            found += self._connection.scalars(query)
+        return sorted(found)
+
+    def share(self) -> None:
+        share_also(self._connection, self._alike)
+
+    def end(self) -> None:
+        self._alike.clear()
+
+
+def insert_settings(connection: Connection, points: Iterable[Point]) -> dict[str, int]:
+    """Keys of the points' settings by digest, those missing inserted."""
+    found: dict[str, int] = {}
+    for chunk in chunks(points):
+        rows = [
+            {
+                "digest": point.digest,
+                "stack_key": point.stack_key,
+                "document": point.settings,
+                "layers": list(point.layers) or None,
+            }
+            for point in chunk
+        ]
+        connection.execute(_insert_missing(connection, settings, "digest"), rows)
+        there = among_words(connection, settings.c.digest, [point.digest for point in chunk])
+        for digest, key in connection.execute(select(settings.c.digest, settings.c.id).where(there)):
+            found[digest] = key
+    return found
+
+
+def _insert_links(connection: Connection, adding: Adding, trials: Sequence[Placed]) -> None:
+    """Link the trials in their order; those that an extended experiment has already keep their places."""
+    own = experiment_trial.c.experiment_id == adding.number
+    linked = frozenset(connection.scalars(select(experiment_trial.c.trial_id).where(own)))
+    following = adding.following
+    for chunk in chunks(trials):
+        prints = [fingerprint for *_, fingerprint in chunk]
+        query = select(trial.c.fingerprint, trial.c.id).where(among_words(connection, trial.c.fingerprint, prints))
+        keys = {row.fingerprint: row.id for row in connection.execute(query)}
+        missing = [keys[fingerprint] for fingerprint in prints if keys[fingerprint] not in linked]
+        columns = {
+            "experiment_id": np.full(len(missing), adding.number),
+            "position": np.arange(following, following + len(missing)),
+            "trial_id": np.array(missing, np.int64),
+            "wanted": np.ones(len(missing), bool),
+        }
+        insert_columns(connection, experiment_trial, columns, [BIGINT, BIGINT, BIGINT, BOOLEAN])
+        following += len(missing)
+
+
+def chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    """Lists of at most so many items as one statement takes."""
+    rest = iter(items)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield chunk
+
+
+def _insert_missing(connection: Connection, table: Table, unique: str) -> Any:
+    """INSERT that leaves rows with a known unique value alone."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing(index_elements=[unique])
+    return sqlite.insert(table).on_conflict_do_nothing(index_elements=[unique])
