@@ -14,7 +14,7 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(
 ENV  := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: wheels performance fuzz audit help install demo up test programs editor pictures soak test-gpu check format clean
+.PHONY: site wheels performance fuzz audit help install demo up test programs editor pictures soak test-gpu check format clean
 
 help: ## List these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,7 +68,10 @@ wheels: $(VENV)/.test ## Build the wheels of the service and of the kernels alon
 	@rm -rf build nfa_kernels/build
 	@$(BIN)/python -m build --no-isolation --outdir dist . && $(BIN)/python -m build --no-isolation --outdir dist nfa_kernels
 
-check: $(VENV)/.test ## Lint, types and import contracts
+site: $(VENV)/.test ## Build the documentation into build/site/html; a warning is an error
+	@$(BIN)/python docs/site/make_site.py
+
+check: $(VENV)/.test site ## Lint, types, import contracts, and the documentation site
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ty check --python $(VENV)

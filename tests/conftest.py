@@ -28,6 +28,8 @@ from service.store.session import Store, open_store
 sys.path.insert(0, str(Path(__file__).parent / "faults"))
 # what drives programs of the system
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
+# what writes the documentation's pictures and pages
+sys.path += [str(Path(__file__).parents[1] / "docs" / name) for name in ("pictures", "site")]
 from deployment import PostgreSQL, deployment  # noqa: F401
 from processes import dispatchers, ray_cluster, ray_head  # noqa: F401
 
