@@ -21,10 +21,10 @@ from service.store.attempts import Place, place_attempts
 from service.store.leases import Leased, Waiting
 from service.store.reports import End, Report
 from service.store.session import Store
-from workers.blocks import Block, Lane, LaneEnd, Stack
+from workers.blocks import Block, Lane, Stack
 from workers.measuring_again import Measuring, MeasuringAgain
 from workers.pool import Pool, Seat, TrainerDied
-from workers.provenance import provenance_of
+from workers.provenance import provenance_of, reached
 from workers.recovery import INTERRUPTIONS, after_failure, backoff_seconds
 from workers.running import Running, named
 from workers.searches import Searches
@@ -197,8 +197,9 @@ class Dispatcher:
     def _lanes(self, seat: Seat, settings: dict[str, Any], waiting: Waiting) -> int:
         """How many of the waiting trials of one stack key to train together: all trainers of a kind get a share."""
         memory: int | None = seat.about["memory_bytes"] if seat.about else None
-        slots = len(self.pool.up(seat.device))
-        fair = lanes_per_stack(waiting.trials, slots, settings, memory_bytes=memory, keys=waiting.keys)
+        up = self.pool.up(seat.device)
+        idle = sum(one.stream is None for one in up)
+        fair = lanes_per_stack(waiting.trials, len(up), settings, memory_bytes=memory, keys=waiting.keys, idle=idle)
         key = stack_key(settings) + seat.device
         share = max(fair, self.shares.pop(key, 0))
         if share < waiting.trials:
@@ -251,7 +252,7 @@ class Dispatcher:
         self.tally.measuring_seconds += block.measuring_seconds
         provenance = self.provenance | provenance_of(running, seat.about or {})
         ends = tuple(
-            End(trial.trial_id, end.state, end.step, end.error, provenance | _reached(trial, end))
+            End(trial.trial_id, end.state, end.step, end.error, provenance | reached(trial, end))
             for end in block.ended
             if end.lane in running.open
             for trial in [running.trials[end.lane]]
@@ -387,12 +388,6 @@ class Dispatcher:
 def _lane(trial: Leased, saved: Mapping[int, bytes]) -> Lane:
     """A trial as its trainer gets it, with its checkpoint if it has one."""
     return Lane(trial.settings, trial.seed, saved.get(trial.trial_id), trial.keeps)
-
-
-def _reached(trial: Leased, end: LaneEnd) -> dict[str, Any]:
-    """What provenance says of one trial: why it ended, and whose beginning it went on from."""
-    lineage = {} if trial.continued_from is None else {"continued_from": trial.continued_from}
-    return {"ended": end.reason} | lineage
 
 
 def _place(seat: Seat) -> Place:

@@ -5,6 +5,8 @@ from typing import Any
 
 from nfa_kernels import names
 from service.grid.remeasurement import newer_definitions
+from service.store.leases import Leased
+from workers.blocks import LaneEnd
 from workers.running import Running
 
 
@@ -29,3 +31,9 @@ def provenance_of(running: Running, about: Mapping[str, Any]) -> dict[str, Any]:
         **running.spent(),
         **({"definitions": newer} if newer else {}),
     }
+
+
+def reached(trial: Leased, end: LaneEnd) -> dict[str, Any]:
+    """What provenance says of one trial: why it ended, and whose beginning it went on from."""
+    lineage = {} if trial.continued_from is None else {"continued_from": trial.continued_from}
+    return {"ended": end.reason} | lineage

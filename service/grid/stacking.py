@@ -96,12 +96,14 @@ def lanes_per_stack(
     memory_bytes: int | None = None,
     *,
     keys: int = 1,
+    idle: int | None = None,
 ) -> int:
     """How many of the waiting trials of one stack key to train together, so that every slot gets an equal share.
 
     Where a share is more than a stack holds, stacks are made equal too, as many for each slot: one that is left over
     would be trained while the other slots have nothing to do. Where many stack keys wait, slots share these, and the
-    trials of one key stay together: a few small networks take hardly longer than one.
+    trials of one key stay together. So do few small networks, which take hardly longer than one, unless a slot would
+    have nothing to do.
 
     Args:
         waiting: trials that wait with this stack key, >= 1.
@@ -110,11 +112,24 @@ def lanes_per_stack(
         shape: sizes of the data, needed for uploaded data alone; without it such stacks stay small.
         memory_bytes: of the GPU that trains them; None on a CPU.
         keys: stack keys that wait, this one among them.
+        idle: slots that have nothing to do, >= 1; None: all.
     """
+    needed = -(-(idle or slots) // keys)
     slots = max(1, min(slots, -(-STACKS_PER_SLOT * slots // keys)))
+    if settings is not None and memory_bytes is None:
+        slots = min(slots, max(needed, waiting // _lanes_to_double(settings, shape)))
     most = MAX_LANES if settings is None else max_lanes(settings, shape, memory_bytes)
     stacks_of_a_slot = -(-waiting // (slots * most))
     return -(-waiting // (slots * stacks_of_a_slot))
+
+
+def _lanes_to_double(settings: Mapping[str, Any], shape: DataShape | None) -> int:
+    """How many lanes take, beyond what a stack takes whatever its lanes, as long again on a CPU."""
+    shape = shape or cost.shape_of(settings)
+    if shape is None:
+        return 1
+    none, one = (cost.stack_seconds(settings, shape, lanes) for lanes in (0, 1))
+    return max(1, round(none / (one - none)))
 
 
 def max_lanes(settings: Mapping[str, Any], shape: DataShape | None = None, memory_bytes: int | None = None) -> int:

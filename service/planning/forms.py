@@ -56,6 +56,10 @@ def _check_tolerance(size: Any) -> Any:
     raise ValueError("must be a share such as 0.01, or {absolute: x} in units of the axis")
 
 
+def _is_word(number: Any) -> str:
+    return "auto" if isinstance(number, str) else "count"
+
+
 def _is_absolute(size: Any) -> str:
     return "absolute" if isinstance(size, Mapping | Absolute) else "share"
 
@@ -87,7 +91,10 @@ class Refine(_Part):
         BeforeValidator(_check_tolerance),
     ] = 0.01
     scale: Literal["linear", "log"] | None = None
-    halvings: int = Field(1, ge=1, le=6)
+    halvings: Annotated[
+        Annotated[int, Field(ge=1, le=6), Tag("count")] | Annotated[Literal["auto"], Tag("auto")],
+        Discriminator(_is_word),
+    ] = 1
     rounds: int = Field(30, ge=1, le=MAX_ROUNDS)
     at_most: int = Field(10_000, ge=1, le=MAX_ADDED)
 
@@ -179,6 +186,6 @@ def _place(place: str, location: Sequence[int | str]) -> str:
         if isinstance(part, int):
             place += f"[{part}]"
         # a union's branch stands after the field that it is of
-        elif not (index == 1 and part in ("share", "absolute")):
+        elif not (index == 1 and part in ("share", "absolute", "count", "auto")):
             place += f".{part}"
     return place

@@ -28,8 +28,8 @@ class Search:
     """The claim that is judged at every value; for `where`, what is read of the trials for all such searches."""
     where: str | None
     share: float
-    halvings: int
-    """How many are done in a round, along one axis."""
+    halvings: int | None
+    """How many are done in a round, along one axis; None: as many as a round of few trials has room for."""
     rounds: int
     at_most: int
 

@@ -19,6 +19,28 @@ from service.questions.claim_forms import Claim, parse_condition
 from service.questions.judging import Row, judge
 from service.states import TrialState
 
+FEW_TRIALS: Final = 128
+"""A round of so many takes hardly longer than one of a few: their networks share stacks."""
+MOST_HALVINGS: Final = 4
+"""Where a search leaves them open."""
+
+
+class _Looked(NamedTuple):
+    """A search at one place of the axes that it does not follow."""
+
+    search: Search
+    group: Group
+    members: Sequence[Row]
+    seen: Mapping[Any, bool | None]
+    """Value, or pair of values, of the axes that it follows -> verdict."""
+
+    def found(self, halvings: int = 1) -> Line | Curve:
+        """The boundary there, and what to try next."""
+        axes, bases = self.search.axes, self.search.bases
+        if len(axes) == 1:
+            return follow(self.seen, axes[0], self.search.halvings or halvings)
+        return follow_curve(self.seen, bases[0], bases[1], (axes[0], axes[1]))
+
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
@@ -66,6 +88,11 @@ class Round:
     stopped: Mapping[str, str] = field(default_factory=dict)
     """Place -> why it adds nothing although it is not done."""
 
+    @property
+    def trials(self) -> int:
+        """How many it adds."""
+        return sum(len(part.seeds) for part in self.additions)
+
 
 def boundaries(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> list[Boundary]:
     """What is known of every search in every group, in order of appearance.
@@ -74,7 +101,10 @@ def boundaries(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> list[Boundary]:
         plan: what is looked for.
         rows: id of each of `plan.asks` -> every trial of the experiment.
     """
-    return [_boundary(search, place) for search, place in _searched(plan, rows)]
+    return [
+        Boundary(one.search.place, one.search.statement, one.search.paths, one.group, one.found(), one.seen)
+        for one in _looked(plan, rows)
+    ]
 
 
 def estimates(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> list[Estimate]:
@@ -99,26 +129,46 @@ def next_round(plan: Plan, rows: Mapping[str, Sequence[Row]], rounds: int, added
         rounds: how many were added before.
         added: place -> trials that were added for it before.
     """
+    looked = list(_looked(plan, rows))
+    seeds = list(_more_seeds(plan, rows))
+    is_fixed = all(search.halvings is not None for search in plan.searches)
+    for halvings in range(1 if is_fixed else MOST_HALVINGS, 0, -1):
+        found = _round(plan, looked, seeds, halvings, rounds, added)
+        if found.trials <= FEW_TRIALS and not found.stopped:
+            return found
+    return found
+
+
+def _round(
+    plan: Plan,
+    looked: Sequence[_Looked],
+    seeds: Sequence[tuple[Group, list[int]]],
+    halvings: int,
+    rounds: int,
+    added: Mapping[str, int],
+) -> Round:
+    """The next round with so many halvings where a search leaves them open; `seeds` are further ones of points."""
     wanted: dict[str, tuple[Group, set[int]]] = {}
     counts: dict[str, int] = {}
     stopped: dict[str, str] = {}
-    for search, place in _searched(plan, rows):
-        further = _further(search, place, plan)
+    for one in looked:
+        search, place = one.search, one.search.place
+        further = _further(one, halvings, plan)
         if not further:
             continue
         trials = len(further) * len(plan.seeds)
         if rounds >= search.rounds:
-            stopped[search.place] = f"all of its {search.rounds} rounds have been used"
-        elif added.get(search.place, 0) + counts.get(search.place, 0) + trials > search.at_most:
-            stopped[search.place] = f"more than at_most {search.at_most} trials would have been added"
+            stopped[place] = f"all of its {search.rounds} rounds have been used"
+        elif added.get(place, 0) + counts.get(place, 0) + trials > search.at_most:
+            stopped[place] = f"more than at_most {search.at_most} trials would have been added"
         else:
-            counts[search.place] = counts.get(search.place, 0) + trials
+            counts[place] = counts.get(place, 0) + trials
             for point in further:
                 wanted.setdefault(_key(point), (point, set()))[1].update(plan.seeds)
-    for point, seeds in _more_seeds(plan, rows):
-        counts["seeds"] = counts.get("seeds", 0) + len(seeds)
-        wanted.setdefault(_key(point), (point, set()))[1].update(seeds)
-    additions = tuple(Addition(point, tuple(sorted(seeds))) for point, seeds in wanted.values())
+    for point, some in seeds:
+        counts["seeds"] = counts.get("seeds", 0) + len(some)
+        wanted.setdefault(_key(point), (point, set()))[1].update(some)
+    additions = tuple(Addition(point, tuple(sorted(own))) for point, own in wanted.values())
     return Round(additions, counts, stopped)
 
 
@@ -163,46 +213,29 @@ def round_grids(grid: Mapping[str, Any], additions: Sequence[Addition]) -> list[
     ]
 
 
-class _Place(NamedTuple):
-    """Trials at one place of the axes that a search does not follow."""
-
-    group: Group
-    members: list[Row]
-    at: dict[tuple[float, ...], list[Row]]
-    """Those with numbers on the axes that it follows, by these."""
-
-
-def _searched(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> Iterator[tuple[Search, _Place]]:
+def _looked(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> Iterator[_Looked]:
     """Every search with each of its places, in order of appearance; many searches share theirs."""
-    known: dict[Any, list[_Place]] = {}
+    known: dict[Any, list[tuple[Group, list[Row], dict[Any, list[Row]]]]] = {}
     for search in plan.searches:
         same = (search.asks.id, search.per, search.paths)
         if same not in known:
             known[same] = [
-                _Place(group, members, _placed(members, search.paths))
+                (group, members, _placed(members, search.paths))
                 for group, members in _grouped(rows[search.asks.id], search.per)
             ]
-        for place in known[same]:
-            yield search, place
+        for group, members, at in known[same]:
+            yield _Looked(search, group, members, {value: _verdict(search, some) for value, some in at.items()})
 
 
-def _placed(members: Sequence[Row], paths: Sequence[str]) -> dict[tuple[float, ...], list[Row]]:
-    places: dict[tuple[float, ...], list[Row]] = {}
+def _placed(members: Sequence[Row], paths: Sequence[str]) -> dict[Any, list[Row]]:
+    """Trials with numbers on the axes that are followed, by these: a value, or a pair of values."""
+    places: dict[Any, list[Row]] = {}
     for row in members:
         values = tuple(row.lookup(path) for path in paths)
         if all(isinstance(value, int | float) for value in values):
-            places.setdefault(tuple(map(float, values)), []).append(row)
+            numbers = tuple(map(float, values))
+            places.setdefault(numbers if len(numbers) > 1 else numbers[0], []).append(row)
     return places
-
-
-def _boundary(search: Search, place: _Place) -> Boundary:
-    seen: dict[Any, bool | None] = {values: _verdict(search, some) for values, some in place.at.items()}
-    if len(search.paths) == 1:
-        line = {values[0]: verdict for values, verdict in seen.items()}
-        found = follow(line, search.axes[0], search.halvings)
-        return Boundary(search.place, search.statement, search.paths, place.group, found, line)
-    curve = follow_curve(seen, search.bases[0], search.bases[1], (search.axes[0], search.axes[1]))
-    return Boundary(search.place, search.statement, search.paths, place.group, curve, seen)
 
 
 def _verdict(search: Search, rows: Sequence[Row]) -> bool | None:
@@ -217,17 +250,17 @@ def _verdict(search: Search, rows: Sequence[Row]) -> bool | None:
     return sum(filters.matches(tree, row.lookup) for row in told) >= search.share * len(told)
 
 
-def _further(search: Search, place: _Place, plan: Plan) -> list[Group]:
+def _further(one: _Looked, halvings: int, plan: Plan) -> list[Group]:
     """Points that a search wants to see next in one group: each new place, at all values of what it pools."""
-    found = _boundary(search, place).found
+    found, search = one.found(halvings), one.search
     places = [(value,) for value in found.add] if isinstance(found, Line) else list(found.add)
     if not places:
         return []
     others = [path for path in plan.varied if path not in search.paths]
-    rests = [rest for rest, _ in _grouped(place.members, others)]
+    rests = [rest for rest, _ in _grouped(one.members, others)]
     return [
-        rest | {path: _written(value, axis) for path, value, axis in zip(search.paths, one, search.axes, strict=True)}
-        for one in places
+        rest | {path: _written(value, axis) for path, value, axis in zip(search.paths, place, search.axes, strict=True)}
+        for place in places
         for rest in rests
     ]
 

@@ -84,7 +84,7 @@ def _search(
         asks=asks,
         where=form.where,
         share=form.share,
-        halvings=form.halvings,
+        halvings=None if form.halvings == "auto" else form.halvings,
         rounds=form.rounds,
         at_most=form.at_most,
     )

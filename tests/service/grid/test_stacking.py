@@ -124,6 +124,20 @@ def test_trials_of_one_key_stay_together_where_slots_have_other_keys() -> None:
     assert lanes_per_stack(2 * MAX_LANES, 4, keys=100) == MAX_LANES
 
 
+def test_few_small_networks_stay_together_while_no_slot_would_be_idle() -> None:
+    steps = {"training": {"steps": 4000}, "measure": {"points": 2}}
+    small = expand({"trial": steps}).points[0].settings
+    # two keys for two slots are one stack each; the last one is not cut while the other slot works
+    assert lanes_per_stack(12, 2, small, keys=2) == 12
+    assert lanes_per_stack(12, 2, small, keys=1, idle=1) == 12
+    assert lanes_per_stack(12, 2, small, keys=1, idle=2) == 6
+    assert lanes_per_stack(12, 8, small, keys=3) == 4
+    # many take as long as their arithmetic, and are shared as ever
+    assert lanes_per_stack(1000, 2, small, keys=2) == 500
+    large = expand({"trial": {**steps, "network": {"width": 60, "activation": "relu"}}}).points[0].settings
+    assert lanes_per_stack(12, 2, large, keys=2) == 6
+
+
 def test_a_stack_is_bounded_by_memory_by_the_cache_and_by_the_time_of_a_step() -> None:
     small, wide, long = (
         expand({"trial": block}).points[0]
@@ -153,8 +167,8 @@ def test_the_estimate_counts_stacks_and_grows_with_the_work() -> None:
         return estimate([(p.settings, p.stack_key, p.shape, len(expansion.seeds)) for p in expansion.points], slots)
 
     grid = {"axes": {"network.depth": [2, 3], "training.weight_decay": [0, 0.1]}, "seeds": 10}
-    assert of(grid).stacks == 4
-    assert of(grid, slots=1).stacks == 2
+    assert of({**grid, "seeds": 100}).stacks == 4
+    assert of(grid).stacks == of(grid, slots=1).stacks == 2
     assert 0 < of(grid).seconds < of({**grid, "seeds": 1000}).seconds
     assert of(grid).seconds < of(grid, slots=1).seconds
     assert estimate([], 2) == Estimate(0, 0.0)

@@ -31,7 +31,8 @@ def _read(**changes):
 
 
 def test_a_search_is_looked_for_at_every_value_of_the_other_axes():
-    (search,) = _read(refine=WHERE).searches
+    (search,) = _read(refine={**WHERE, "halvings": "auto"}).searches
+    assert search.halvings is None
     assert search.per == ("network.depth", "network.activation", "init.scale")
     assert (search.axes[0].scale, search.axes[0].tolerance.size, search.bases) == ("log", 0.01, ((0.01, 1.0),))
 
@@ -77,6 +78,8 @@ def test_seeds_begin_with_the_fewest():
         ({**WHERE, "per": ["training.momentum"]}, "refine.per", "not varied"),
         ({**WHERE, "per": ["training.weight_decay"]}, "refine.per", "is the axis"),
         ({**WHERE, "rounds": 0}, "refine.rounds", "greater than or equal to 1"),
+        ({**WHERE, "halvings": 7}, "refine.halvings", "less than or equal to 6"),
+        ({**WHERE, "halvings": "many"}, "refine.halvings", "auto"),
         ({**WHERE, "tolarance": 1}, "refine.tolarance", "did you mean tolerance"),
         (["no"], "refine[0]", "must be a mapping"),
         ([WHERE] * 65, "refine", "too many"),
