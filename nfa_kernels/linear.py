@@ -56,7 +56,11 @@ def moment_gradients(weights: Params, data: Moments) -> Params:
 def factored_gradients(weights: Params, data: Moments, scale: Tensor) -> list[Factored]:
     """`scale` (K, 1, 1) times the same, as thin factors, whose product an update need not form."""
     products = chain(weights)
-    return layer_gradients(weights, products, _end_to_end(products, data).mul_(scale))
+    end_to_end = _end_to_end(products, data).mul_(scale)
+    if not products.from_outputs:
+        # the first partial product is W_1 itself, which is written over before the factors of W_2 are read
+        products.partial[0] = weights[0].clone()
+    return layer_gradients(weights, products, end_to_end)
 
 
 def _end_to_end(products: Chain, data: Moments) -> Tensor:

@@ -14,8 +14,8 @@ from nfa_kernels.measured_data import MeasuredData, measured_data
 from nfa_kernels.metrics import Measured, measure
 from nfa_kernels.networks import Architecture, Params, forward, samples_last
 from nfa_kernels.parameterizations import initial_factors
-from workers.motion import Data
 from workers.network_data import Arrays, MeasuredSet, Point, TrainingSet, refuse_others
+from workers.training_data import Data
 from workers.updates import Owner, owners, weight_decays
 
 

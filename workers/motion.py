@@ -5,19 +5,15 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding
 
 from nfa_kernels import flow, names
-from nfa_kernels.batches import Batches
-from nfa_kernels.linear import LOSS_FACTORS, Moments, factored_gradients, moment_gradients, moments
-from nfa_kernels.losses import loss_of
-from nfa_kernels.networks import Architecture, Params, gradients, is_thin, laid_out, thin_gradients
-from nfa_kernels.products import Factored
+from nfa_kernels.networks import Params
 from service.grid.measured_steps import measured_times
 from workers.checkpoints import Named, flattened, like
 from workers.goals import Goals
 from workers.paces import Paces
-from workers.updates import Updates, learning_rates, numbers, owners, weight_decays
+from workers.training_data import Data
+from workers.updates import Updates, learning_rates, numbers, weight_decays
 
 CHECK_STEPS = 64
 """Optimiser steps between two looks at whether a network has diverged."""
@@ -94,90 +90,6 @@ class Motion(Protocol):
         ...
 
 
-class Data:
-    """The training data, and the gradient of the loss on all of it or on a minibatch."""
-
-    def __init__(
-        self,
-        architecture: Architecture,
-        x: Tensor,
-        y: Tensor,
-        training: Training,
-        seeds: Sequence[int],
-        dtype: torch.dtype,
-    ) -> None:
-        self._architecture, self._loss = architecture, loss_of(training["loss"])
-        self.parameterization, self.owners = architecture.parameterization, owners(architecture, training["optimizer"])
-        self._x, self._y = x.to(dtype), y.to(dtype)
-        self._moments: Moments | None = None
-        self._batches: Batches | None = None
-        if "batch_size" in training:
-            self._batches = Batches(seeds, x.shape[1], training["batch_size"], training["batch_order"])
-        elif architecture.is_product and training["loss"] in LOSS_FACTORS:
-            self._moments = Moments(*(part.to(dtype) for part in moments(x, y, training["loss"])))
-        else:
-            self._x, self._y = laid_out(architecture, self._x), laid_out(architecture, self._y)
-        samples = training.get("batch_size") or x.shape[1]
-        self._first_rows = first_rows(self._x)
-        self._is_thin = not architecture.is_product and is_thin(architecture, samples)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """That gradients are computed in."""
-        return self._x.dtype
-
-    def factored(self, params: Params, scale: Tensor) -> list[Factored] | None:
-        """Thin factors of `scale` (K, 1, 1) times the gradients, where the network and the loss allow them."""
-        architecture = self._architecture
-        if self._moments is not None and architecture.parameterization == "standard":
-            return factored_gradients(params, self._moments, scale)
-        if self._is_thin:
-            return thin_gradients(architecture, params, *self._samples(), self._loss, scale)
-        return None
-
-    def gradients(self, params: Params) -> Params:
-        """Of the next minibatch, or of the whole set."""
-        architecture = self._architecture
-        if self._moments is not None:
-            return architecture.pulled_back(moment_gradients(architecture.effective(params), self._moments))
-        return gradients(architecture, params, *self._samples(), self._loss)
-
-    def _samples(self) -> tuple[Tensor, Tensor]:
-        """The next minibatch, or the whole set: x (K, N, D) and y (K, N, C)."""
-        if self._batches is None:
-            return self._x, self._y
-        x, y = self._picked(self._batches)
-        if self._architecture.is_product:
-            # two products read them, in any order equally well
-            return x, y
-        return laid_out(self._architecture, x), laid_out(self._architecture, y)
-
-    def _picked(self, batches: Batches) -> tuple[Tensor, Tensor]:
-        """The next minibatch."""
-        rows = batches.next().to(self._x.device) + self._first_rows
-        # whole rows of one table, each copied in one go; an index for each axis copies number by number
-        return embedding(rows, self._x.flatten(0, 1)), embedding(rows, self._y.flatten(0, 1))
-
-    def state(self) -> Named:
-        """Where the minibatches are."""
-        return {} if self._batches is None else {f"batches.{k}": v for k, v in self._batches.state().items()}
-
-    def restore(self, state: Named) -> None:
-        """Go on from there."""
-        if self._batches is not None:
-            named = {name.removeprefix("batches."): v for name, v in state.items() if name.startswith("batches.")}
-            self._batches.restore(named)
-
-    def keep(self, index: Tensor) -> None:
-        """Keep the networks at these places."""
-        self._x, self._y = self._x[index], self._y[index]
-        self._first_rows = first_rows(self._x)
-        if self._moments is not None:
-            self._moments = Moments(self._moments.xx[index], self._moments.yx[index])
-        if self._batches is not None:
-            self._batches.select(index.cpu())
-
-
 class Stepping:
     """Motion by the steps of an optimiser."""
 
@@ -191,6 +103,7 @@ class Stepping:
         self._updates = Updates(data.owners, weights, lanes)
         self._rate = numbers(lanes, "learning_rate", weights[0].device)
         self.step, self.at_check = 0, False
+        self._compiled = None if self._is_wide else data.compiled(self._updates, weights)
 
     @property
     def time(self) -> Tensor:
@@ -214,10 +127,18 @@ class Stepping:
         return self.step >= self._goals[number]
 
     def advance(self, number: int) -> int:
-        """Step once; at multiples of 64 steps divergence is looked for, whatever the stack or the measured points."""
-        self._step()
+        """Step; at multiples of 64 steps divergence is looked for, whatever the stack or the measured points."""
+        before = self.step
+        if self._compiled is None:
+            self._step()
+        else:
+            looked_at = before - before % CHECK_STEPS + CHECK_STEPS
+            steps = min(self._goals[number], looked_at, before + self._compiled.most) - before
+            paces = [self._paces.next(step) for step in range(before, before + steps)]
+            self._compiled.run(self.weights, self._data.of_steps(steps), paces)
+            self.step += steps
         self.at_check = self.step % CHECK_STEPS == 0
-        return len(self._rate)
+        return (self.step - before) * len(self._rate)
 
     def stuck(self) -> list[tuple[int, str]]:
         """Never: an optimiser always has a next step."""
@@ -231,6 +152,8 @@ class Stepping:
         self._paces.keep(index)
         self._updates.keep(index)
         self._rate = self._rate[index]
+        if self._compiled is not None:
+            self._compiled.keep()
 
     def checkpoint_step(self, number: int) -> int:
         """The steps done."""
@@ -379,11 +302,6 @@ def loss_numbers(lanes: Sequence[Training], device: torch.device) -> dict[str, T
         name: torch.tensor([training.get(name, 0.0) for training in lanes], dtype=torch.float64, device=device)
         for name in said
     }
-
-
-def first_rows(samples: Tensor) -> Tensor:
-    """(K, 1) where each network's samples (K, N, ..) begin among those of all, (K N, ..)."""
-    return torch.arange(len(samples), device=samples.device)[:, None] * samples.shape[1]
 
 
 def _spread(of_parameters: Sequence[Tensor], weights: Params) -> Tensor:

@@ -14,9 +14,9 @@ from nfa_kernels.networks import Architecture, Params
 from nfa_kernels.programs.graph_program import GraphProgram
 from service.grid.data_shapes import known_shape
 from workers.fully_connected import FullyConnected
-from workers.motion import Data
 from workers.network_data import Arrays, MeasuredSet, Point, TrainingSet
 from workers.of_graph import OfGraph
+from workers.training_data import Data
 from workers.updates import Owner
 
 

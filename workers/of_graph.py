@@ -13,9 +13,9 @@ from nfa_kernels.metrics import Measured
 from nfa_kernels.networks import Params
 from nfa_kernels.programs.graph_program import GraphProgram
 from nfa_kernels.programs.measuring import are_tokens, measure_program, program_data
-from workers.motion import Data
 from workers.network_data import Arrays, MeasuredSet, Point, TrainingSet, refuse_others
 from workers.program_data import ProgramData, program_owners
+from workers.training_data import Data
 from workers.updates import Owner, weight_decays
 
 

@@ -12,8 +12,9 @@ from nfa_kernels.losses import loss_of
 from nfa_kernels.networks import Params
 from nfa_kernels.products import Factored
 from nfa_kernels.programs.graph_program import GraphProgram
-from workers.motion import Data, first_rows
-from workers.updates import Owner
+from workers.compiled import CompiledSteps
+from workers.training_data import Data, first_rows
+from workers.updates import Owner, Updates
 
 
 class ProgramData(Data):
@@ -36,6 +37,10 @@ class ProgramData(Data):
             Batches(seeds, x.shape[1], training["batch_size"], training["batch_order"]) if is_batched else None
         )
         self._first_rows = first_rows(self._x)
+
+    def compiled(self, updates: Updates, weights: Params) -> CompiledSteps | None:
+        """None: a graph's steps are not compiled."""
+        return None
 
     def factored(self, params: Params, scale: Tensor) -> list[Factored] | None:
         """Never: gradients of a graph are not kept as thin factors."""

@@ -90,6 +90,28 @@ class Updates:
         after, self.state = step(self._rule, groups, weights, gradients, self.state)
         return after
 
+    def of(self, name: str, place: int) -> Tensor:
+        """(K,) one of the rule's numbers for the parameter at a place; zero where it does not have it."""
+        numbers = next(group.hyperparameters for group in self._groups if place in group.places)
+        return numbers[name].flatten() if name in numbers else torch.zeros_like(numbers["learning_rate"]).flatten()
+
+    def running(self, parameters: int) -> tuple[list[Params], int]:
+        """Arrays that the rule remembers, each of every parameter, and the steps that it has counted."""
+        kinds = len([part for part in self.state[0] if isinstance(part, tuple)])
+        found: list[dict[int, Tensor]] = [{} for _ in range(kinds)]
+        for group, state in zip(self._groups, self.state, strict=True):
+            arrays = [part for part in state if isinstance(part, tuple)]
+            for kind, part in zip(found, arrays, strict=True):
+                kind.update(zip(group.places, part, strict=True))
+        done = [part for part in self.state[0] if isinstance(part, int)]
+        return [tuple(kind[place] for place in range(parameters)) for kind in found], sum(done)
+
+    def count(self, steps: int) -> None:
+        """Count steps that were made elsewhere, written over what `running` answers."""
+        self.state = tuple(
+            type(state)(*(part + steps if isinstance(part, int) else part for part in state)) for state in self.state
+        )
+
     def keep(self, index: Tensor) -> None:
         """Keep the networks at these places."""
         self.state = _selected(self.state, index)

@@ -22,8 +22,8 @@ class State(NamedTuple):
 
 def init(weights: Params) -> State:
     """Zero means."""
-    zeros = tuple(torch.zeros_like(weight) for weight in weights)
-    return State(zeros, zeros, 0)
+    mean, square = (tuple(torch.zeros_like(weight) for weight in weights) for _ in range(2))
+    return State(mean, square, 0)
 
 
 def step(weights: Params, gradients: Params, state: State, hyperparameters: Hyperparameters) -> tuple[Params, State]:

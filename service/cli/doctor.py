@@ -51,6 +51,7 @@ def doctor(
         _trainers,
         _packages,
         _torch,
+        _compiled,
         lambda: _home(home),
         lambda: _database(home),
         _space,
@@ -106,6 +107,20 @@ def _torch() -> Iterator[Finding]:
     else:
         gpus = int(ran.stdout.split()[0])
         yield Finding("devices", True, f"{gpus} GPUs" if gpus else "CPU only")
+
+
+def _compiled() -> Iterator[Finding]:
+    """Compile training steps in a process of its own, or say why it does without."""
+    code = "from nfa_kernels.native import compiling; print(compiling.state())"
+    try:
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+        words = (ran.stderr if ran.returncode else ran.stdout).strip().splitlines()[-1][:200]
+        is_compiled = ran.returncode == 0
+    except (subprocess.TimeoutExpired, IndexError):
+        words, is_compiled = "compiling takes more than two minutes, or says nothing", False
+    # everything works without
+    slower = "linear networks train several times slower"
+    yield Finding("compiled steps", is_compiled or None, words if is_compiled else f"none, {slower}: {words}")
 
 
 def _home(home: Path) -> Iterator[Finding]:

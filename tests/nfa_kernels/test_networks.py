@@ -8,7 +8,7 @@ from builders import data, lane, stacked
 from nfa_kernels import names
 from nfa_kernels.activations import activation
 from nfa_kernels.balance import imbalance, imbalance_matrices
-from nfa_kernels.linear import LOSS_FACTORS, compressed, moment_gradients, moments
+from nfa_kernels.linear import LOSS_FACTORS, compressed, factored_gradients, moment_gradients, moments
 from nfa_kernels.losses import LOSSES, loss_of, loss_targets
 from nfa_kernels.networks import (
     Architecture,
@@ -82,6 +82,18 @@ def test_thin_factors_are_the_gradients_and_step_alike(name, decay):
     assert rule.step_factored is not None
     wanted = rule.step(weights, dense, (), numbers)[0]
     for one, other in zip(rule.step_factored(weights, thin, (), numbers)[0], wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("widths", [(6, 8, 8, 3), (3, 8, 8, 6), (2, 7, 5)])
+def test_thin_factors_of_products_step_alike_though_weights_are_written_over(widths):
+    """Also with fewer inputs than outputs, where factors of the second layer read the weights of the first."""
+    weights, (x, y) = stacked("he", widths, range(3)), data(3, 20, widths[0], widths[-1])
+    of_data, rule, numbers = moments(x, y, "half"), OPTIMIZERS["gd"], _numbers(3, 0.1, 0.3)
+    wanted = rule.step(weights, moment_gradients(weights, of_data), (), numbers)[0]
+    assert rule.step_factored is not None
+    factors = factored_gradients(weights, of_data, numbers["learning_rate"])
+    for one, other in zip(rule.step_factored(weights, factors, (), numbers)[0], wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
 
 

@@ -11,8 +11,9 @@ from service.grid.canonical import canonical
 from service.grid.trial_settings import TrialSettings
 from workers import checkpoints
 from workers.blocks import Lane, Stack
-from workers.motion import Data, motion
+from workers.motion import motion
 from workers.training import train
+from workers.training_data import Data
 
 
 def _lanes(optimizer, activation="tanh", **training):
@@ -79,7 +80,11 @@ def test_lanes_of_different_steps_do_not_go_on_together():
 
 
 @pytest.mark.parametrize(
-    "spoil", [lambda file: file[:50], lambda file: file.replace(b'"kernels":"2"', b'"kernels":"0"')]
+    "spoil",
+    [
+        lambda file: file[:50],
+        lambda file: file.replace(f'"kernels":"{names.NUMERICAL_VERSION}"'.encode(), b'"kernels":"0"'),
+    ],
 )
 def test_a_checkpoint_that_cannot_be_read_is_told_from_settings_that_are_refused(spoil):
     lanes = _lanes("gd")

@@ -6,17 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nfa_kernels.native.compiling import SWITCH
 from tests.workers.mlp_numbers import CASES, machine, numbers_of
 
 KNOWN = json.loads(Path(__file__).with_name("mlp_numbers.json").read_text())
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_every_number_is_as_it_was(name: str):
-    """To the last bit where the machine's instructions and the tensor library are those of the file."""
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_every_number_is_as_it_was(name: str, native: str, monkeypatch: pytest.MonkeyPatch):
+    """To the last bit where machine and tensor library are those of the file, and no steps are compiled."""
+    monkeypatch.setenv(SWITCH, native)
     found, known = numbers_of(CASES[name]), KNOWN["numbers"][name]
     assert found.keys() == known.keys()
-    if machine() == KNOWN["machine"]:
+    if machine() == KNOWN["machine"] and native == "0":
         assert found == known
     tolerance = 1e-4 if "float32" in name else 1e-9
     for key, values in known.items():

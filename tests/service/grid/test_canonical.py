@@ -167,7 +167,7 @@ def test_what_is_measured_in_float32_is_another_trial() -> None:
     assert settings_digest(form(SINGLE | {"measure": {"dtype": "float32"}})) != settings_digest(form(SINGLE))
 
 
-PINNED = "57fa8136cd4079abc0598af426527cdc5d80cc91dfb2ae0492f2a966ab919c71"
+PINNED = "fbcc4eb1da69d52b09a4486f3ea93fc2541bdad7e81d8df5b84ae8026577423e"
 
 
 def test_the_default_trial_keeps_its_fingerprint() -> None:

@@ -1,0 +1,155 @@
+"""Calls of the compiled steps: what `struct call` of fused.c says, made of tensors."""
+
+import ctypes
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nfa_kernels.linear import Moments
+from nfa_kernels.networks import Params
+
+RULES = {"gd": 0, "sgd": 0, "momentum": 1, "nesterov": 2, "adam": 3, "adamw": 4, "sgdw": 5}
+"""Update rules that are compiled, by the numbers that the source has for them."""
+LOSSES = {"half": 0, "sum": 0, "mse": 0, "huber": 1, "logistic": 2, "cross_entropy": 3}
+MOST_LAYERS = 64
+
+_LONGS = (
+    *("real_bytes", "lanes", "steps", "layers", "inputs", "outputs", "targets", "flips", "rule", "loss"),
+    *("samples", "batch", "count", "own_paces"),
+)
+_POINTERS = (
+    *("widths", "weights", "first", "second", "xx", "yx", "x", "y", "rows"),
+    *("rates", "decays", "numbers", "paces"),
+)
+
+
+class _Call(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in _LONGS),
+        *((name, ctypes.c_double) for name in ("factor", "scale")),
+        *((name, ctypes.c_void_p) for name in _POINTERS),
+    )
+
+
+class Samples(NamedTuple):
+    """What gradients are taken on where moments do not say it all."""
+
+    x: Tensor
+    """(K, N, D)."""
+    y: Tensor
+    """(K, N, C) as the loss reads them."""
+    rows: Tensor | None
+    """(K, steps, b) which of them each step takes; None: all."""
+
+
+class Numbers(NamedTuple):
+    """What the rule reads, all float64."""
+
+    rates: Tensor
+    """(K, L) learning rate of every matrix."""
+    decays: Tensor
+    """(K, L)."""
+    shared: Tensor
+    """(K, 3): momentum or beta1, beta2, epsilon; those that the rule has no use for are zero."""
+    paces: Tensor
+    """(steps,) or (K, steps) factors on the rates."""
+    done: int = 0
+    """Steps that Adam has counted before."""
+
+
+class Steps(NamedTuple):
+    """What is done to the networks of a stack, but for the data."""
+
+    rule: str
+    loss: str
+    factor: float
+    """Of the gradient of one sample's loss with respect to its outputs."""
+    scale: float
+    """Product of the layers' multipliers."""
+
+
+def run(
+    library: ctypes.CDLL,
+    widths: Sequence[int],
+    weights: Params,
+    states: Sequence[Params],
+    data: Moments | Samples,
+    steps: Steps,
+    numbers: Numbers,
+) -> None:
+    """Move every network by as many steps as there are paces, written over weights and states.
+
+    Args:
+        library: compiled for the weights' dtype.
+        widths: (d_0, .., d_L).
+        weights: W_1 .. W_L, each (K, d_l, d_{l-1}), contiguous, on the CPU.
+        states: running means of the rule, none to two, each of the weights' shapes and dtype.
+        data: moments or samples in the weights' dtype.
+        steps: rule and loss.
+        numbers: of every network.
+    Raises:
+        ValueError: an array is not as the compiled code reads it.
+        MemoryError: there is none for a copy of one network.
+    """
+    layers, lanes = len(widths) - 1, len(weights[0])
+    for layer, arrays in enumerate(zip(weights, *states, strict=True)):
+        for array in arrays:
+            _check(array, (lanes, widths[layer + 1], widths[layer]), weights[0].dtype)
+    paces = numbers.paces
+    call = _Call(
+        real_bytes=weights[0].element_size(),
+        **{"lanes": lanes, "steps": paces.shape[-1], "layers": layers, "inputs": widths[0], "outputs": widths[-1]},
+        flips=widths[-1] > widths[0],
+        rule=RULES[steps.rule],
+        loss=LOSSES[steps.loss],
+        count=numbers.done,
+        own_paces=paces.ndim == 2,
+        factor=steps.factor,
+        scale=steps.scale,
+    )
+    kept: list[object] = []
+
+    def point(name: str, array: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        _check(array, shape, dtype)
+        setattr(call, name, array.data_ptr())
+
+    def points(name: str, arrays: Params) -> None:
+        found = (ctypes.c_void_p * layers)(*(array.data_ptr() for array in arrays))
+        kept.append(found)
+        setattr(call, name, ctypes.addressof(found))
+
+    points("weights", weights)
+    for name, arrays in zip(("first", "second"), states, strict=False):
+        points(name, arrays)
+    sizes = (ctypes.c_int64 * (layers + 1))(*widths)
+    call.widths = ctypes.addressof(sizes)
+    own = weights[0].dtype
+    if isinstance(data, Moments):
+        point("xx", data.xx, (lanes, widths[0], widths[0]), own)
+        point("yx", data.yx, (lanes, widths[-1], widths[0]), own)
+    else:
+        call.samples, call.targets = data.x.shape[1], data.y.shape[2]
+        call.batch = call.samples if data.rows is None else data.rows.shape[2]
+        point("x", data.x, (lanes, call.samples, widths[0]), own)
+        point("y", data.y, (lanes, call.samples, call.targets), own)
+        if data.rows is not None:
+            point("rows", data.rows, (lanes, call.steps, call.batch), torch.int64)
+    for name, array, shape in (
+        ("rates", numbers.rates, (lanes, layers)),
+        ("decays", numbers.decays, (lanes, layers)),
+        ("numbers", numbers.shared, (lanes, 3)),
+        ("paces", paces, (lanes, call.steps) if call.own_paces else (call.steps,)),
+    ):
+        point(name, array, shape, torch.float64)
+    if library.nfa_fused_steps(ctypes.byref(call)):
+        raise MemoryError("compiled steps: no memory for a copy of one network")
+
+
+def _check(array: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Refuse an array whose memory is not what the compiled code takes it for."""
+    is_read = array.is_contiguous() and array.device.type == "cpu"
+    if tuple(array.shape) != shape or array.dtype != dtype or not is_read:
+        told = f"{tuple(array.shape)} {array.dtype} {array.device}{'' if is_read else ', not contiguous or not here'}"
+        raise ValueError(f"compiled steps: received an array {told}, needed is {shape} {dtype} on the CPU, contiguous")

@@ -1,0 +1,72 @@
+/* Many steps of networks that are products of matrices, one network after the other, each while it is in the cache.
+
+Widths are known when it is called, so that a machine compiles this once. Products go through the thin side, as in
+nfa_kernels/products.py; where that is the inputs', every matrix is held transposed and their order is turned round.
+No network's numbers depend on another's. Sums may be taken in another order than they are written; NaN and infinity
+stay what they are.
+*/
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#define BLOCK 4
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#define BLOCK 2
+#else
+#define VECTOR_BYTES 16
+#define BLOCK 2
+#endif
+
+#define ALWAYS inline __attribute__((always_inline))
+#define APART __attribute__((noinline))
+#define PADDED(size, to) (((size) + (to) - 1) / (to) * (to))
+#define MOST_LAYERS 64
+#define PASSED 64 /* samples at a time */
+#define ROWS 8    /* of a gradient at a time */
+
+enum { DESCENT, MOMENTUM, NESTEROV, ADAM, ADAMW, SGDW };
+enum { SQUARED, HUBER, LOGISTIC, CROSS_ENTROPY };
+
+/* What nfa_kernels/native/call.py fills in; numbers are 64 bits wide, arrays contiguous, in the networks' order. */
+struct call {
+    int64_t real_bytes, lanes, steps, layers, inputs, outputs, targets, flips, rule, loss;
+    int64_t samples, batch, count, own_paces; /* count: steps done before; own_paces: each network has its own */
+    double factor, scale;          /* of a sample's residual; of the product of the matrices */
+    const int64_t *widths;         /* (layers + 1) d_0 .. d_L */
+    void *const *weights;          /* (layers) of (lanes, d_l, d_{l-1}) */
+    void *const *first, *const *second; /* the same, state of the rule; null where it has none */
+    const void *xx, *yx;           /* (lanes, D, D) and (lanes, C, D); or else null and */
+    const void *x, *y;             /* (lanes, samples, D) and (lanes, samples, targets) */
+    const int64_t *rows;           /* (lanes, steps, batch) of samples; null: all of them at each step */
+    const double *rates, *decays;  /* (lanes, layers) */
+    const double *numbers;         /* (lanes, 3): momentum or beta1, beta2, epsilon */
+    const double *paces;           /* (steps) or (lanes, steps) factors on the rates */
+};
+
+#if defined(NFA_FLOAT32)
+#define REAL float
+#define MASK int32_t
+#define LANES (VECTOR_BYTES / 4)
+#define SQRT sqrtf
+#define EXP expf
+#else
+#define REAL double
+#define MASK int64_t
+#define LANES (VECTOR_BYTES / 8)
+#define SQRT sqrt
+#define EXP exp
+#endif
+
+#include "steps.h"
+
+/* Move every network by so many steps. 0: done; 1: there is no memory; 2: not what this was compiled for. */
+int nfa_fused_steps(const struct call *call)
+{
+    if (call->layers > MOST_LAYERS || call->real_bytes != sizeof(REAL)) return 2;
+    return run(call);
+}

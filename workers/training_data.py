@@ -1,0 +1,123 @@
+"""The training data of fully connected networks, and the gradient of the loss on all of it or on a minibatch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding
+
+from nfa_kernels.batches import Batches
+from nfa_kernels.linear import LOSS_FACTORS, Moments, factored_gradients, moment_gradients, moments
+from nfa_kernels.losses import loss_of
+from nfa_kernels.native.call import Samples as CompiledSamples
+from nfa_kernels.native.product import steps_of
+from nfa_kernels.networks import Architecture, Params, gradients, is_thin, laid_out, thin_gradients
+from nfa_kernels.products import Factored
+from workers.checkpoints import Named
+from workers.compiled import CompiledSteps, compiled_steps
+from workers.updates import Updates, owners
+
+Training = Mapping[str, Any]
+
+
+class Data:
+    """The training data, and the gradient of the loss on all of it or on a minibatch."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        x: Tensor,
+        y: Tensor,
+        training: Training,
+        seeds: Sequence[int],
+        dtype: torch.dtype,
+    ) -> None:
+        self._architecture, self._loss = architecture, loss_of(training["loss"])
+        self.parameterization, self.owners = architecture.parameterization, owners(architecture, training["optimizer"])
+        self._x, self._y = x.to(dtype), y.to(dtype)
+        self._moments: Moments | None = None
+        self._batches: Batches | None = None
+        if "batch_size" in training:
+            self._batches = Batches(seeds, x.shape[1], training["batch_size"], training["batch_order"])
+        elif architecture.is_product and training["loss"] in LOSS_FACTORS:
+            self._moments = Moments(*(part.to(dtype) for part in moments(x, y, training["loss"])))
+        elif not architecture.is_product:
+            self._x, self._y = laid_out(architecture, self._x), laid_out(architecture, self._y)
+        samples = training.get("batch_size") or x.shape[1]
+        self._first_rows = first_rows(self._x)
+        self._is_thin = not architecture.is_product and is_thin(architecture, samples)
+        self._call = steps_of(architecture, training["optimizer"], training["loss"], samples)
+        self._samples_of_a_step = samples
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That gradients are computed in."""
+        return self._x.dtype
+
+    def compiled(self, updates: Updates, weights: Params) -> CompiledSteps | None:
+        """Compiled steps of the stack, where there are such."""
+        return compiled_steps(self._architecture, self._call, updates, weights, self._samples_of_a_step)
+
+    def of_steps(self, steps: int) -> Moments | CompiledSamples:
+        """What the next steps take their gradients on."""
+        if self._moments is not None:
+            return self._moments
+        rows = None if self._batches is None else torch.stack([self._batches.next() for _ in range(steps)], 1)
+        return CompiledSamples(self._x, self._y, rows)
+
+    def factored(self, params: Params, scale: Tensor) -> list[Factored] | None:
+        """Thin factors of `scale` (K, 1, 1) times the gradients, where the network and the loss allow them."""
+        architecture = self._architecture
+        if self._moments is not None and architecture.parameterization == "standard":
+            return factored_gradients(params, self._moments, scale)
+        if self._is_thin:
+            return thin_gradients(architecture, params, *self._samples(), self._loss, scale)
+        return None
+
+    def gradients(self, params: Params) -> Params:
+        """Of the next minibatch, or of the whole set."""
+        architecture = self._architecture
+        if self._moments is not None:
+            return architecture.pulled_back(moment_gradients(architecture.effective(params), self._moments))
+        return gradients(architecture, params, *self._samples(), self._loss)
+
+    def _samples(self) -> tuple[Tensor, Tensor]:
+        """The next minibatch, or the whole set: x (K, N, D) and y (K, N, C)."""
+        if self._batches is None:
+            return self._x, self._y
+        x, y = self._picked(self._batches)
+        if self._architecture.is_product:
+            # two products read them, in any order equally well
+            return x, y
+        return laid_out(self._architecture, x), laid_out(self._architecture, y)
+
+    def _picked(self, batches: Batches) -> tuple[Tensor, Tensor]:
+        """The next minibatch."""
+        rows = batches.next().to(self._x.device) + self._first_rows
+        # whole rows of one table, each copied in one go; an index for each axis copies number by number
+        return embedding(rows, self._x.flatten(0, 1)), embedding(rows, self._y.flatten(0, 1))
+
+    def state(self) -> Named:
+        """Where the minibatches are."""
+        return {} if self._batches is None else {f"batches.{k}": v for k, v in self._batches.state().items()}
+
+    def restore(self, state: Named) -> None:
+        """Go on from there."""
+        if self._batches is not None:
+            named = {name.removeprefix("batches."): v for name, v in state.items() if name.startswith("batches.")}
+            self._batches.restore(named)
+
+    def keep(self, index: Tensor) -> None:
+        """Keep the networks at these places."""
+        self._x, self._y = self._x[index], self._y[index]
+        self._first_rows = first_rows(self._x)
+        if self._moments is not None:
+            self._moments = Moments(self._moments.xx[index], self._moments.yx[index])
+        if self._batches is not None:
+            self._batches.select(index.cpu())
+
+
+def first_rows(samples: Tensor) -> Tensor:
+    """(K, 1) where each network's samples (K, N, ..) begin among those of all, (K N, ..)."""
+    return torch.arange(len(samples), device=samples.device)[:, None] * samples.shape[1]
