@@ -29,6 +29,7 @@ class Figure(StrEnum):
     PARALLEL = "parallel"
     MULTIPLES = "multiples"
     BOUNDARY = "boundary"
+    FIT = "fit"
 
 
 class Style(StrEnum):
@@ -86,7 +87,8 @@ def plot(
 ) -> None:
     """Draw an experiment: curves, imbalance, phase (colour by panel), exponent by depth, profile (alignment
     by exponent), spectra; trials as scatter, distribution over seeds, difference to a baseline, parallel
-    coordinates; multiples, curves in rows and columns of panels; or the boundary that a search found."""
+    coordinates; multiples, curves in rows and columns of panels; the boundary that a search found; or fit, the power
+    laws of claims."""
     # Altair takes half a second to import, which only the commands that draw should wait for
     from service.web import drawing  # noqa: PLC0415
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from service.questions.claim_forms import BoundaryFit, Claim, RateFit, SlopeFit
 from service.questions.judging import Row, fit_lines, fit_points, fitted_rates
 
 LEVEL: Final = 0.95
+MOST_SEEN: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,23 @@ class Fitted:
     high: float | None
     points: int
     """What it rests on: pairs of a slope, trials of a rate; of a boundary, how many there are."""
+    drawn: "Drawn | None" = None
+    """Of a slope that exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a power law is drawn from."""
+
+    x: str
+    """The setting along which it holds."""
+    metric: str
+    transform: str
+    """x: of the metric itself; 1-x: of one minus it."""
+    centre: tuple[float, float]
+    """Geometric means of the points; the line goes through it."""
+    seen: tuple[tuple[float, float], ...]
+    """Points it was fitted to, every n-th of more than MOST_SEEN."""
 
 
 def fitted(claim: Claim, rows: Sequence[Row]) -> list[Fitted]:
@@ -36,7 +54,7 @@ def fitted(claim: Claim, rows: Sequence[Row]) -> list[Fitted]:
     t; null where there are too few points for one. Those of a boundary are the values between which it lies.
     """
     if isinstance(claim.fit, SlopeFit):
-        return [_slope(claim.id, key, pairs) for key, pairs in fit_points(claim, rows)]
+        return [_slope(claim, key, pairs) for key, pairs in fit_points(claim, rows)]
     if isinstance(claim.fit, RateFit):
         rates = [rate for rate in fitted_rates(claim, rows) if rate is not None]
         return [_mean(claim.id, rates)]
@@ -49,17 +67,27 @@ def fitted(claim: Claim, rows: Sequence[Row]) -> list[Fitted]:
     return []
 
 
-def _slope(claim: str, group: Mapping[str, Any], pairs: Sequence[tuple[float, float]]) -> Fitted:
+def _slope(claim: Claim, group: Mapping[str, Any], pairs: Sequence[tuple[float, float]]) -> Fitted:
     """Slope of y against x, both logarithms already."""
     n = len(pairs)
     if len({x for x, _ in pairs}) < 2:
-        return Fitted(claim, "log_log_slope", group, None, None, None, n)
+        return Fitted(claim.id, "log_log_slope", group, None, None, None, n)
     x, y = np.array(pairs, dtype=float).T
+    drawn = _drawn(claim, x, y)
     x, y = x - x.mean(), y - y.mean()
     slope = float(x @ y / (x @ x))
     left = y - slope * x
     half = _quantile(n - 2) * math.sqrt(float(left @ left) / (n - 2) / float(x @ x)) if n > 2 else math.nan
-    return _told(claim, "log_log_slope", group, slope, half, n)
+    return replace(_told(claim.id, "log_log_slope", group, slope, half, n), drawn=drawn)
+
+
+def _drawn(claim: Claim, x: np.ndarray, y: np.ndarray) -> Drawn:
+    """From logarithms (n,)."""
+    assert isinstance(claim.fit, SlopeFit)
+    every = -(-len(x) // MOST_SEEN)
+    seen = tuple(zip(np.exp(x[::every]).tolist(), np.exp(y[::every]).tolist(), strict=True))
+    centre = math.exp(float(x.mean())), math.exp(float(y.mean()))
+    return Drawn(claim.fit.x, claim.metric, claim.fit.transform, centre, seen)
 
 
 def _mean(claim: str, values: Sequence[float]) -> Fitted:

@@ -1,7 +1,7 @@
 """What was found: boundaries with brackets, intervals of seeds, fitted slopes and rates; and the rounds it took."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -62,6 +62,11 @@ class FitBody(Body):
     low: float | None
     high: float | None
     points: int
+    x: str | None = Field(None, description="Of a power law: the setting along which it holds.")
+    metric: str | None = Field(None, description="Of a power law: what it is of.")
+    transform: Literal["x", "1-x"] | None = Field(None, description="Of a power law: of the metric or one minus it.")
+    centre: tuple[float, float] | None = Field(None, description="Geometric means of its points; its line goes there.")
+    seen: list[tuple[float, float]] = Field([], description="Points of a power law; of more than 500 every n-th.")
 
 
 class Fits(Body):

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from service.planning.cells import Curve
 from service.planning.planner import Boundary, Estimate, boundaries, estimates
 from service.questions.claim_forms import parse_claims
-from service.questions.fitted import fitted
+from service.questions.fitted import Fitted, fitted
 from service.store.experiments import get_experiment
 from service.store.rounds import searched
 from service.store.session import Store
@@ -32,12 +33,13 @@ def found_by(store: Store, public_id: str) -> dict[str, Any]:
         "stopped": dict(search.stopped),
         "boundaries": [_boundary(found) for found in boundaries(plan, search.rows)] if plan else [],
         "estimates": [_estimate(found) for found in estimates(plan, search.rows)] if plan else [],
-        "fits": [
-            {name: getattr(fit, name) for name in ("claim", "kind", "group", "value", "low", "high", "points")}
-            for claim in claims
-            for fit in fitted(claim, rows[claim.id])
-        ],
+        "fits": [_fit(fit) for claim in claims for fit in fitted(claim, rows[claim.id])],
     }
+
+
+def _fit(one: Fitted) -> dict[str, Any]:
+    told = {name: getattr(one, name) for name in ("claim", "kind", "group", "value", "low", "high", "points")}
+    return told | (asdict(one.drawn) if one.drawn else {})
 
 
 def _boundary(one: Boundary) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def draw(wish: Wish, source: Source) -> Any:
     """The chart of a wish. Raises NothingToDraw, with what is missing."""
     drawn = {"phase": _phase, "exponent": _exponent, "profile": _profile, "spectra": _spectra}
     drawn |= {"scatter": scatter, "distribution": distribution, "difference": difference, "parallel": parallel}
-    drawn |= {"boundary": _boundary}
+    drawn |= {"boundary": _boundary, "fit": _fit}
     return drawn.get(wish.figure, _curves)(wish, source)
 
 
@@ -134,7 +134,7 @@ def _spectra(wish: Wish, source: Source) -> Any:
 
 
 def _boundary(wish: Wish, source: Source) -> Any:
-    found = source.boundaries()
+    found = source.found()["boundaries"]
     planes = [one for one in found if one["cells"]]
     lines = [one for one in found if one["brackets"]]
     if not planes and not lines:
@@ -144,6 +144,15 @@ def _boundary(wish: Wish, source: Source) -> Any:
         return figures.boundary_plane(first, wish.title, source.order, wish.room)
     along = [one for one in lines if one["axes"] == lines[0]["axes"]]
     return figures.boundary_lines(along, wish.title, source.order, wish.room)
+
+
+def _fit(wish: Wish, source: Source) -> Any:
+    laws = [one for one in source.found()["fits"] if one["kind"] == "log_log_slope" and one.get("centre")]
+    if not laws:
+        raise NothingToDraw("no power law: a claim asks for one with fit: {kind: log_log_slope, x: PATH, ..}")
+    what = ("x", "metric", "transform")
+    same = [one for one in laws if all(one[name] == laws[0][name] for name in what)]
+    return figures.power_laws(same, wish.title, source.order, wish.room)
 
 
 def _require(table: pl.DataFrame, metric: str, layer: Layer) -> None:
@@ -174,9 +183,9 @@ class ClientSource:
         """GET /phase."""
         return self.client.phase(self.experiment, x=x, y=y, metric=metric, layer=layer, where=where or None)
 
-    def boundaries(self) -> list[dict[str, Any]]:
+    def found(self) -> Mapping[str, Any]:
         """GET /fits."""
-        return [one.model_dump() for one in self.client.fits(self.experiment).boundaries]
+        return self.client.fits(self.experiment).model_dump()
 
     def recorded(self) -> list[str]:
         """Of the grid's trial block."""

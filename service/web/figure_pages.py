@@ -33,7 +33,7 @@ Room = Annotated[int, Query(ge=0, le=8000, description="Width in pixels that the
 
 
 Kind = Literal["curves", "imbalance", "phase", "exponent", "profile", "spectra"]
-KindOfTrials = Literal["scatter", "distribution", "difference", "parallel", "multiples", "boundary"]
+KindOfTrials = Literal["scatter", "distribution", "difference", "parallel", "multiples", "boundary", "fit"]
 
 
 def choices(

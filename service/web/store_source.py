@@ -40,9 +40,9 @@ class StoreSource:
         question = results.Question((x, y), (metric,), layer, parse_reduction("final"), ("mean", "count"), where)
         return phase.phase(self.store, self.experiment, question)
 
-    def boundaries(self) -> list[dict[str, Any]]:
-        """Of what its trials measured."""
-        return found_by(self.store, self.experiment)["boundaries"]
+    def found(self) -> Mapping[str, Any]:
+        """From what its trials measured."""
+        return found_by(self.store, self.experiment)
 
     def recorded(self) -> list[str]:
         """Of the grid's trial block."""

@@ -16,7 +16,9 @@ FIGURES = ("curves", "imbalance", "phase", "exponent", "profile", "spectra")
 """Of averages over groups."""
 PER_TRIAL = ("scatter", "distribution", "difference", "parallel", "multiples")
 """Of trials one by one, and curves in rows and columns of panels."""
-KINDS = (*FIGURES, *PER_TRIAL, "boundary")
+OF_FINDINGS = ("boundary", "fit")
+"""Of what searches and claims have found."""
+KINDS = (*FIGURES, *PER_TRIAL, *OF_FINDINGS)
 
 BANDS = ("median", "min", "max", "count")
 DEPTH = "network.depth"
@@ -76,8 +78,8 @@ class Source(Protocol):
         """The matrix of a metric over two settings."""
         ...
 
-    def boundaries(self) -> list[dict[str, Any]]:
-        """What searches have found, as `schemas.fits.BoundaryBody` has it."""
+    def found(self) -> Mapping[str, Any]:
+        """What searches and claims have found, as `schemas.fits.Fits` has it."""
         ...
 
     def recorded(self) -> list[str]:

@@ -5,6 +5,7 @@ from service.web.figures.curves import alignment_curves, metric_curves
 from service.web.figures.exponent import exponent_by_depth
 from service.web.figures.parallel import parallel
 from service.web.figures.phase import phase_diagram
+from service.web.figures.power_law import power_laws
 from service.web.figures.profile import exponent_profile
 from service.web.figures.scatter import scatter
 from service.web.figures.spectra import spectra
@@ -23,6 +24,7 @@ __all__ = [
     "metric_curves",
     "parallel",
     "phase_diagram",
+    "power_laws",
     "save",
     "scatter",
     "spectra",

@@ -1,5 +1,7 @@
 """What an experiment has found, asked through REST, client and page; and what its searches may come to."""
 
+import math
+
 import pytest
 
 from service.grid.fitting import Limits
@@ -105,3 +107,29 @@ def test_what_was_found_is_drawn_as_marks_and_in_a_plane_as_cells(api, submit, s
     assert {(one["x"] < 0.3 and one["y"] < 0.5) for one in places if one["verdict"] == "holds"} == {True}
     none = api.get(f"/experiments/{submit()['id']}/figure.json", params={"figure": "boundary"})
     assert "no boundary" in none.text
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_power_laws_are_drawn_with_their_points_lines_and_bands(api, submit, search):
+    slope = {"kind": "log_log_slope", "x": "training.learning_rate", "by": ["network.depth"], "between": [-10, 10]}
+    made = submit(
+        axes={"network.depth": [2, 3], "training.learning_rate": [0.001, 0.002, 0.004]},
+        claims=[{"id": "slope", "metric": "train_loss", "fit": slope, "gate": "none"}],
+    )["id"]
+    search()
+    laws = api.get(f"{ROOT}/{made}/fits").json()["fits"]
+    spec = api.get(f"/experiments/{made}/figure.json", params={"figure": "fit"}).json()
+    drawn = spec["data"]["values"]
+    assert {one["color"] for one in drawn} == {"2", "3"}
+    for law in laws:
+        assert (law["x"], law["metric"], law["transform"]) == ("training.learning_rate", "train_loss", "x")
+        depth = str(law["group"]["network.depth"])
+        mine = [one for one in drawn if one["color"] == depth]
+        assert sorted((one["x"], one["y"]) for one in mine if "y" in one) == sorted(map(tuple, law["seen"]))
+        first, *_, last = (one for one in mine if "line" in one)
+        assert math.log(last["line"] / first["line"]) / math.log(last["x"] / first["x"]) == pytest.approx(law["value"])
+        assert all(one["least"] <= one["line"] <= one["most"] for one in (first, last))
+    for form in ("svg", "png"):
+        assert api.get(f"/experiments/{made}/figure.{form}", params={"figure": "fit"}).status_code == 200
+    none = api.get(f"/experiments/{submit()['id']}/figure.json", params={"figure": "fit"})
+    assert "no power law" in none.text
