@@ -69,12 +69,18 @@ def _train(store, leased):
     train_everything(store, once=True)
 
 
-@pytest.mark.parametrize("training", [{}, {"optimizer": "sgd", "batch_size": 7}])
+PLATEAU = {"stop": {"plateau": {"metric": "train_loss", "over": 80, "change": 0.1}}}
+"""Stops one of the two seeds, at step 144: what must not change begins before each length at which it goes on."""
+
+
+@pytest.mark.parametrize("training", [{}, {"optimizer": "sgd", "batch_size": 7}, PLATEAU])
 def test_a_steps_axis_trains_each_length_from_where_the_shorter_one_ended(store, grid, training):
     _submit(store, grid([64, 128, 192], training=training))
     train_everything(store)
     assert _origins(store) == [(-1, None)] * 2 + [(64, "t1"), (64, "t2"), (128, "t3"), (128, "t4")]
     ours = [_measured(store, row.id) for row in _trials(store, trial.c.id)]
+    last = [row.last_step for row in _trials(store, trial.c.last_step)]
+    assert last == [64, 64, 128, 128, 192, 144 if training is PLATEAU else 192]
     with store.write() as connection:
         prints = connection.scalars(select(trial.c.fingerprint).order_by(trial.c.id)).all()
     control.delete_experiment(store, "e1")
