@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.api.request_log import id_header
 from service.errors import InvalidRequest, ServiceError
-from service.grid.problems import shortened
+from service.grid.problems import Problems
 
 log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
@@ -36,6 +36,12 @@ def problem(
         if len(text) <= MAX_BYTES or not kept:
             return _Problem(code, text, status, headers=headers, media_type=MEDIA_TYPE)
         kept.pop()
+
+
+def _keys_of_body(request: Request) -> list[str]:
+    """The keys that a route's body may have."""
+    field = getattr(request.scope.get("route"), "body_field", None)
+    return list(getattr(field and field.field_info.annotation, "model_fields", ()))
 
 
 class _Problem(Response):
@@ -70,19 +76,15 @@ def add_handlers(app: FastAPI) -> None:
         return answer(error)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_: Request, error: RequestValidationError) -> Response:
-        entries = [
-            {
-                "path": ".".join(str(part) for part in detail["loc"][1:]) or str(detail["loc"][0]),
-                "message": detail["msg"],
-                "received": shortened(detail.get("input")),
-            }
-            for detail in error.errors()[:20]
-        ]
-        first = entries[0]
-        return problem(
-            422, "invalid_request", "The request is not valid", f"{first['path']}: {first['message']}", entries
-        )
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        problems, known = Problems(), _keys_of_body(request)
+        for detail in error.errors()[:20]:
+            path = ".".join(str(part) for part in detail["loc"][1:]) or str(detail["loc"][0])
+            if detail["type"] == "extra_forbidden" and len(detail["loc"]) > 2:
+                problems.add(path, "unknown key", received=detail["loc"][-1])
+            else:
+                problems.add_pydantic(detail, path, known)
+        return answer(problems.as_error(InvalidRequest))
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:

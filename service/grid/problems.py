@@ -69,14 +69,17 @@ class Problems:
         self.add(path, f"unknown {kind} {shortened(name)}{hint}", received=name, allowed=known[:64], nearest=near)
 
     def raise_as(self, error: type[ServiceError]) -> None:
-        """Raise the error if anything was noted; its detail is the first entry and the number of others."""
-        if not self._entries:
-            return
+        """Raise the error if anything was noted."""
+        if self._entries:
+            raise self.as_error(error)
+
+    def as_error(self, error: type[ServiceError]) -> ServiceError:
+        """The error about what was noted; its detail is the first entry and the number of others."""
         entries = list(self._entries.values())
         more = f" (and {len(entries) - 1} more)" if len(entries) > 1 else ""
         first = entries[0]
         place = f"{first['path']}: " if first["path"] else ""
-        raise error(f"{place}{first['message']}{more}", errors=entries)
+        return error(f"{place}{first['message']}{more}", errors=entries)
 
     def add_pydantic(self, error: ErrorDetails, path: str, known: Iterable[str]) -> None:
         """Note one of pydantic's errors at the path; `known` are the keys allowed where an unknown one stands."""
@@ -87,9 +90,14 @@ class Problems:
             self.unknown(path, "name", error["input"], context["allowed"])
         elif error["type"] == "missing":
             self.add(path, "is needed")
+        elif error["type"] in _MAPPINGS:
+            self.add(path, "must be a mapping of settings", received=error["input"], allowed=_allowed(context))
         else:
             message = error["msg"].removeprefix("Value error, ")
             self.add(path, message, received=error["input"], allowed=_allowed(context))
+
+
+_MAPPINGS: Final = frozenset({"model_type", "model_attributes_type", "dict_type"})
 
 
 def without_most(written: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:

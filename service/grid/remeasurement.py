@@ -21,6 +21,12 @@ from service.grid.trial_settings import ALWAYS_MEASURED, LayerName, LayerNumber,
 Asked = dict[str, Any]
 """Canonical form: metrics, exponents, at and, where they are not each trial's own, layers."""
 MAX_STEPS: Final = 64
+_FORMS: Final = {
+    "metrics": 'default, all, or a list of ids, as ["pearson"]',
+    "layers": "first, all, or a list of numbers and names of layers, or null for each trial's own",
+    "at": f"all, final, or a list of 1 to {MAX_STEPS} steps",
+}
+"""What a field with several forms may hold."""
 
 
 class Remeasuring(Section):
@@ -74,8 +80,13 @@ def read_remeasuring(written: Any) -> Remeasuring:
         return Remeasuring.model_validate(written)
     except ValidationError as error:
         wrong = error.errors(include_url=False)
+    if not isinstance(written, Mapping):
+        problems.add("metrics", f"the body must be a mapping of {', '.join(known)}", received=written, allowed=known)
     for path, detail in deepest([(_path(detail["loc"]), detail) for detail in wrong]):
-        problems.add_pydantic(detail, path, known)
+        if path in _FORMS and detail["type"] != "value_error":
+            problems.add(path, f"must be {_FORMS[path]}", received=detail["input"], allowed=_FORMS[path])
+        elif isinstance(written, Mapping):
+            problems.add_pydantic(detail, path, known)
     problems.raise_as(InvalidRequest)
     raise AssertionError("an error of pydantic's has an entry")
 

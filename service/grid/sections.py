@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 
 from service.grid.axes import FIELDS, KEYED, SECTIONS, Assignment, fields_below, is_mapping
+from service.grid.formula_places import is_setting
+from service.grid.formulas import MAX_LENGTH, FormulaError, parse
 from service.grid.problems import Problems, deepest, without_most
 from service.grid.setting_types import Section
 
@@ -103,8 +105,24 @@ def note(name: str, error: ValidationError, origins: Mapping[str, str], problems
         place = origin_of(path, origins)
         if detail["type"] == "extra_forbidden":
             problems.unknown(place, "key", path, allowed)
+        elif detail["type"] == "model_type" and is_mapping(path):
+            keys = ", ".join(fields_below(path))
+            problems.add(place, f"must be a mapping of {keys}", received=detail["input"], allowed=[*fields_below(path)])
+        elif detail["type"] in ("int_type", "float_type") and _is_arithmetic(detail["input"]):
+            problems.add(place, f"{detail['msg']}: a formula begins with =", received=detail["input"])
         else:
             problems.add_pydantic(detail, place, allowed)
+
+
+def _is_arithmetic(value: Any) -> bool:
+    """Whether a text is a formula but for its sign, and no number."""
+    if not isinstance(value, str) or len(value) >= MAX_LENGTH - 2:
+        return False
+    try:
+        found = parse(f"= {value}", is_setting)
+    except FormulaError:
+        return False
+    return bool(found.paths) or len(found.steps) > 1
 
 
 def _path(name: str, location: tuple[int | str, ...]) -> str:

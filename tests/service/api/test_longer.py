@@ -99,6 +99,13 @@ def test_flow_and_zipped_lengths_are_refused_with_what_to_do(api, grid, tiny_gri
     assert refused.status_code == 422 and "zip group" in refused.text
 
 
+def test_a_misspelt_word_of_an_extension_is_answered_with_the_one_that_was_meant(api, grid):
+    one = _submit(api, grid())
+    refused = api.post(f"{one}/extend", json={"step": 64})
+    assert refused.status_code == 422 and "unknown key step; did you mean steps?" in refused.json()["detail"]
+    assert "seeds" in refused.json()["errors"][0]["allowed"]
+
+
 def test_a_wrong_word_for_what_to_keep_is_refused(api, grid):
     refused = api.post(ROOT, json=grid(training={"keep": "weights"}))
     assert refused.status_code == 422 and "training.keep" in refused.text and "state" in refused.text

@@ -95,9 +95,9 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"layers": {"1": {"rate": 1}}}, "layers.1.rate", "did you mean training.layers.1.learning_rate?"),
     ({"layers": {"1": {"weight_decay": -1}}}, "layers.1.weight_decay", "greater than or equal to 0"),
     ({"layers": {"1": {"learning_rate": "x"}}}, "layers.1.learning_rate", "valid number"),
-    ({"layers": {"1": 5}}, "layers.1", "valid dictionary"),
-    ({"layers": {"1": None}}, "layers.1", "valid dictionary"),
-    ({"layers": [1]}, "layers", "valid dictionary"),
+    ({"layers": {"1": 5}}, "layers.1", "must be a mapping"),
+    ({"layers": {"1": None}}, "layers.1", "must be a mapping"),
+    ({"layers": [1]}, "layers", "must be a mapping"),
     ({"layers": {"1": {"learning_rate": 1}}, **FLOW}, "layers.1.learning_rate", "has no learning rate"),
     ({"decay_biases": "no"}, "decay_biases", "valid boolean"),
 ]  # fmt: skip
@@ -118,7 +118,7 @@ def test_wrong_layers_are_refused_by_name(training: dict, path: str, words: str)
         ({"training.layers.1.learning_rate.x": [1]}, "training.layers.1.learning_rate.x", "unknown path"),
         ({"training.layers.9.learning_rate": [1]}, "training.layers.9.learning_rate[0]", "layer 9 does not exist"),
         ({"training.layers.1.learning_rate": [0.1, -1]}, "training.layers.1.learning_rate[1]", "greater than or equal"),
-        ({"training.layers": [{"1": 5}]}, "training.layers[0].1", "valid dictionary"),
+        ({"training.layers": [{"1": 5}]}, "training.layers[0].1", "must be a mapping"),
         ({"training.layers.1": [{"x": 5}]}, "training.layers.1[0].x", "unknown key"),
     ],
 )
