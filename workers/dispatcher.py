@@ -7,7 +7,7 @@ store disowns (cancelled, or leased by another) is dropped without a word. docs/
 import functools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,15 +18,17 @@ from service.errors import StoreUnavailable
 from service.grid.stacking import lanes_per_stack, stack_key
 from service.store import checkpoints, cluster, datasets, ids, kept_states, leases, reports
 from service.store.attempts import Place, place_attempts
+from service.store.holders import Pair
 from service.store.leases import Leased, Waiting
 from service.store.reports import End, Report
 from service.store.session import Store
-from workers.blocks import Block, Lane, Stack
+from workers.blocks import Block, Stack
+from workers.holding import Holding
 from workers.measuring_again import Measuring, MeasuringAgain
 from workers.pool import Pool, Seat, TrainerDied
 from workers.provenance import provenance_of, reached
 from workers.recovery import INTERRUPTIONS, after_failure, backoff_seconds
-from workers.running import Running, named
+from workers.running import Running, lane_of, named
 from workers.searches import Searches
 from workers.settings import WorkerSettings
 from workers.sizing import MAY_HAVE, wanted_trainers
@@ -59,6 +61,7 @@ class Dispatcher:
 
     def __post_init__(self) -> None:
         self.again = MeasuringAgain(self.store, self.pool, self.settings, self.identity, self.watchdog, self.stop)
+        self.holding = Holding(self.store, self.identity, self.settings.lease_seconds)
         self.searches = Searches(self.store, self.settings)
 
     def run(self) -> None:
@@ -86,6 +89,8 @@ class Dispatcher:
         try:
             turn()
         except StoreUnavailable as error:
+            # what was asked may have been done all the same
+            self.holding.doubt()
             log.warning("store_unavailable", error=error.detail)
             self.stop.wait(1.0)
 
@@ -99,9 +104,7 @@ class Dispatcher:
             self._follow()
             cluster.beat(self.store, self.identity, len(self.pool.up()), self._resources())
             self.again.beat()
-            held = [pair for seat in self._training() for pair in seat.payload.held]
-            held += [(t.trial_id, t.attempt) for _, trials in self.retries for t in trials]
-            self._drop(leases.renew(self.store, held, self.settings.lease_seconds) if held else frozenset())
+            self._drop(self.holding.renew(self._held))
             self.beaten = now
         if now - self.swept >= self.settings.sweep_seconds:
             requeued = leases.sweep(self.store)
@@ -121,7 +124,7 @@ class Dispatcher:
         lost = [part for _, part in self.retries if part[0].device not in served]
         if lost:
             # others may have such trainers
-            leases.release(self.store, [(trial.trial_id, trial.attempt) for part in lost for trial in part])
+            leases.release(self.store, [trial.held for part in lost for trial in part])
             self.retries = [(due, part) for due, part in self.retries if part not in lost]
 
     def _resources(self) -> dict[str, Any]:
@@ -139,18 +142,23 @@ class Dispatcher:
         trainers = [seat.about for seat in self.pool.seats if seat.about]
         return {"trainers": trainers, "stacks": stacks, "counters": self.tally.as_counters()}
 
-    def _drop(self, trials: frozenset[int] | set[int]) -> None:
-        """Stop every lane of these trials, wherever it is."""
-        if not trials:
+    def _held(self) -> list[Pair]:
+        """Everything under our leases."""
+        held = [pair for seat in self._training() for pair in seat.payload.held]
+        return held + [trial.held for _, trials in self.retries for trial in trials]
+
+    def _drop(self, pairs: frozenset[Pair]) -> None:
+        """Stop every lane of these attempts, wherever it is."""
+        if not pairs:
             return
         for seat in self._training():
             running: Running = seat.payload
-            lanes = running.lanes_of(trials)
+            lanes = running.lanes_of(pairs)
             if lanes:
                 running.open -= lanes
                 self.pool.stop_lanes(seat, lanes)
                 log.info("lanes_dropped", **named([running.trials[lane] for lane in sorted(lanes)]))
-        self.retries = [(due, tuple(t for t in part if t.trial_id not in trials)) for due, part in self.retries]
+        self.retries = [(due, tuple(t for t in part if t.held not in pairs)) for due, part in self.retries]
         self.retries = [(due, part) for due, part in self.retries if part]
 
     def _training(self) -> list[Seat]:
@@ -189,7 +197,7 @@ class Dispatcher:
         now = time.monotonic()
         for index, (due, trials) in enumerate(self.retries):
             if due <= now and trials[0].device in MAY_HAVE[seat.device]:
-                place_attempts(self.store, [(trial.trial_id, trial.attempt) for trial in trials], _place(seat))
+                place_attempts(self.store, [trial.held for trial in trials], _place(seat))
                 del self.retries[index]
                 return trials
         return ()
@@ -209,7 +217,7 @@ class Dispatcher:
     def _start(self, seat: Seat, trials: tuple[Leased, ...]) -> None:
         arrays = datasets.arrays_for(self.store, [trial.settings for trial in trials])
         saved = checkpoints.checkpoints_of(self.store, [t.trial_id for t in trials if t.checkpoint_step >= 0])
-        stack = Stack(tuple(_lane(trial, saved) for trial in trials), arrays)
+        stack = Stack(tuple(lane_of(trial, saved) for trial in trials), arrays)
         self.pool.run(seat, stack, Running(trials))
         self.tally.stacks += 1
         self.tally.lanes += len(trials)
@@ -258,7 +266,7 @@ class Dispatcher:
             for trial in [running.trials[end.lane]]
         )
         report = Report(
-            tuple((trial.trial_id, trial.attempt) for trial in running.trials),
+            tuple(trial.held for trial in running.trials),
             frozenset(running.open),
             running.is_first,
             block.network,
@@ -279,13 +287,13 @@ class Dispatcher:
         self.searches.ended(block.ended)
         if block.last:
             log.info("stack_ended", **named(running.trials), lane_steps=running.lane_steps, **running.spent())
-        self._drop(gone)
+        self._drop(frozenset(pair for pair in report.trials if pair[0] in gone))
 
     def _commit(self, report: Report) -> frozenset[int]:
         """Record a block, trying again while the leases could still be ours; answers the trials to drop.
 
-        A block that cannot be committed would leave a gap in its curves, so all its trials are dropped then: their
-        leases run out, and they start over.
+        A block that cannot be committed would leave a gap in its curves, so all its trials are dropped then: they are
+        queued again once the store answers, and start over.
         """
         until = time.monotonic() + self.settings.lease_seconds * 2 / 3
         while True:
@@ -299,7 +307,8 @@ class Dispatcher:
                 log.warning("store_unavailable", error=error.detail)
                 report = replace(report, is_repeat=True)
                 if time.monotonic() > until or self.stop.wait(0.5):
-                    log.error("stack_dropped", trials=len(report.open), next="its leases run out, then it starts over")
+                    self.holding.doubt()
+                    log.error("stack_dropped", trials=len(report.open), next="it is queued again, and starts over")
                     return frozenset(report.trials[lane][0] for lane in report.open)
 
     # -- failures ---------------------------------------------------------------------------------------------------
@@ -359,7 +368,7 @@ class Dispatcher:
 
     def _again(self, trials: Sequence[Leased], *, error: str, lost: bool = False, **how: bool) -> tuple[Leased, ...]:
         """The same trials under new attempt numbers, less those that are no longer ours; see `leases.restart`."""
-        held = [(trial.trial_id, trial.attempt) for trial in trials]
+        held = [trial.held for trial in trials]
         attempts = leases.restart(self.store, held, self.settings.lease_seconds, error=error, lost=lost, **how)
         return tuple(
             trial._replace(
@@ -373,8 +382,7 @@ class Dispatcher:
 
     def _hand_back(self) -> None:
         """Requeue whatever is unfinished, uncharged."""
-        held = [pair for seat in self._training() for pair in seat.payload.held]
-        held += [(trial.trial_id, trial.attempt) for _, trials in self.retries for trial in trials]
+        held = self._held()
         try:
             self.again.hand_back()
             if held:
@@ -383,11 +391,6 @@ class Dispatcher:
             cluster.remove_dispatcher(self.store, self.identity)
         except StoreUnavailable as error:
             log.warning("not_handed_back", error=error.detail, next="their leases run out by themselves")
-
-
-def _lane(trial: Leased, saved: Mapping[int, bytes]) -> Lane:
-    """A trial as its trainer gets it, with its checkpoint if it has one."""
-    return Lane(trial.settings, trial.seed, saved.get(trial.trial_id), trial.keeps)
 
 
 def _place(seat: Seat) -> Place:

@@ -1,14 +1,14 @@
 """A stack on a trainer, as its dispatcher sees it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from service.store import ids
 from service.store.leases import Leased
 from service.store.remeasurement_leases import LeasedWeights
-from workers.blocks import Block
+from workers.blocks import Block, Lane
 
 _NAMED = 64
 """Trials that a log line names."""
@@ -37,11 +37,11 @@ class Running:
     @property
     def held(self) -> list[tuple[int, int]]:
         """(trial id, attempt) of the open lanes."""
-        return [(trial.trial_id, trial.attempt) for trial in self.still]
+        return [trial.held for trial in self.still]
 
-    def lanes_of(self, trials: frozenset[int] | set[int]) -> frozenset[int]:
-        """The open lanes of these trials."""
-        return frozenset(lane for lane in self.open if self.trials[lane].trial_id in trials)
+    def lanes_of(self, pairs: frozenset[tuple[int, int]]) -> frozenset[int]:
+        """The open lanes of these attempts (trial id, attempt)."""
+        return frozenset(lane for lane in self.open if self.trials[lane].held in pairs)
 
     def counted(self, block: Block) -> None:
         """Add what a block says was done."""
@@ -79,3 +79,8 @@ def named(trials: Sequence[Leased] | Sequence[LeasedWeights]) -> dict[str, Any]:
         "trials": len(trials),
         "stack": trials[0].stack_key[:12] if trials else None,
     }
+
+
+def lane_of(trial: Leased, saved: Mapping[int, bytes]) -> Lane:
+    """A trial as its trainer gets it, with its checkpoint if it has one."""
+    return Lane(trial.settings, trial.seed, saved.get(trial.trial_id), trial.keeps)

@@ -15,14 +15,14 @@ from service.store.session import Store
 
 def put_checkpoints(connection: Connection, lanes: Mapping[int, int], files: Sequence[tuple[int, int, bytes]]) -> None:
     """Replace the checkpoints of these lanes (lane -> trial id) by (lane, step, file); others are dropped."""
-    rows = [{"trial_id": lanes[lane], "content": content} for lane, _, content in files if lane in lanes]
-    if not rows:
+    # of several blocks of a stack the last one's
+    last = {lanes[lane]: (step, content) for lane, step, content in files if lane in lanes}
+    if not last:
         return
-    keys = [lanes[lane] for lane, _, _ in files if lane in lanes]
-    connection.execute(delete(checkpoint).where(among(connection, checkpoint.c.trial_id, keys)))
-    connection.execute(insert(checkpoint), rows)
-    for step in {step for _, step, _ in files}:
-        there = [lanes[lane] for lane, at, _ in files if at == step and lane in lanes]
+    connection.execute(delete(checkpoint).where(among(connection, checkpoint.c.trial_id, last)))
+    connection.execute(insert(checkpoint), [{"trial_id": key, "content": file} for key, (_, file) in last.items()])
+    for step in {step for step, _ in last.values()}:
+        there = [key for key, (at, _) in last.items() if at == step]
         connection.execute(update(trial).where(among(connection, trial.c.id, there)).values(checkpoint_step=step))
 
 

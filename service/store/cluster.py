@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from service.errors import StoreUnusable
 from service.states import TrialState
 from service.store.incarnation import dispatching
-from service.store.models import dispatcher, runs, trial, waits
+from service.store.models import dispatcher, holder, runs, trial, waits
 from service.store.session import Store, lease_clock, utc_now
 
 _CLOCK: Final = "clock"
@@ -97,8 +97,9 @@ def beat(store: Store, identity: str, slots: int, resources: Mapping[str, Any]) 
 
 
 def remove_dispatcher(store: Store, identity: str) -> None:
-    """Strike out a dispatcher that stops."""
+    """Strike out a dispatcher that stops; what still runs under its name is to be swept."""
     with dispatching(store) as connection:
+        connection.execute(delete(holder).where(holder.c.owner == identity))
         connection.execute(delete(dispatcher).where(dispatcher.c.id == identity))
 
 

@@ -1,17 +1,17 @@
 """Leases on trials: taken for a dispatcher as stacks, renewed, restarted, handed back, and swept when they run out.
 
-Every lease raises the trial's attempt number, and every later write names it; see fence.py. docs/trial_states.md draws
-the states.
+Every lease raises the trial's attempt number, and every later write names it; see fence.py. How long it holds is noted
+once for each dispatcher; see holders.py. docs/trial_states.md draws the states.
 """
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, func, literal, or_, select, update
+from sqlalchemy import Connection, and_, func, literal, select, update
 from sqlalchemy.sql import ColumnElement
 
 from service.states import TrialState
-from service.store import fence
+from service.store import fence, holders
 from service.store.attempts import Place, close_attempts, open_attempts
 from service.store.beginnings import go_on
 from service.store.checkpoints import drop_checkpoints
@@ -61,6 +61,11 @@ class Leased(NamedTuple):
     """Its last state is to be kept."""
     continued_from: dict[str, Any] | None = None
     """Of one that went on from another trial's state: trial, fingerprint and step."""
+
+    @property
+    def held(self) -> holders.Pair:
+        """(trial id, attempt)."""
+        return self.trial_id, self.attempt
 
 
 def lease_stack(
@@ -149,6 +154,7 @@ def _pick(connection: Connection, condition: ColumnElement[bool], most: int) -> 
 
 def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_seconds: float, place: Place) -> list[Leased]:
     now, clock = lease_clock(connection)
+    holders.extend_if_late(connection, owner, lease_seconds, now, clock)
     connection.execute(
         update(trial)
         .where(among(connection, trial.c.id, keys))
@@ -156,7 +162,7 @@ def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_second
             state=TrialState.RUNNING,
             attempt=trial.c.attempt + 1,
             owner=owner,
-            lease_until=now + lease_seconds,
+            lease_until=None,
             lease_clock=clock,
             started_at=utc_now(),
             ended_at=None,
@@ -189,12 +195,53 @@ def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_second
     return sorted(leased, key=lambda one: order[one.trial_id])
 
 
-def renew(store: Store, held: Sequence[tuple[int, int]], lease_seconds: float) -> frozenset[int]:
-    """Prolong leases; answers the trials that are no longer the holder's, and must be dropped."""
+class Renewed(NamedTuple):
+    """What a dispatcher learns when it renews."""
+
+    taken: frozenset[holders.Pair]
+    """(trial id, attempt) of what is no longer its own, and must be dropped; not what its own calls handed back."""
+    is_known: bool
+    """Whether its leases had not been forgotten: otherwise it must look through what it holds."""
+
+
+def renew_all(store: Store, owner: str, lease_seconds: float) -> Renewed:
+    """Prolong everything that a dispatcher holds, however much that is."""
     with dispatching(store) as connection:
         now, clock = lease_clock(connection)
-        kept = fence.prolong(connection, held, now + lease_seconds, clock)
-    return frozenset(key for key, _ in held) - kept
+        is_known = holders.extend(connection, owner, lease_seconds, now, clock)
+        return Renewed(holders.told(connection, owner), is_known)
+
+
+def renew(store: Store, held: Sequence[tuple[int, int]], lease_seconds: float) -> frozenset[int]:
+    """Prolong the leases on some trials, which are looked at one by one.
+
+    Those of their holders hold longer by it too. Answers the trials that are no longer held under these attempts, and
+    must be dropped.
+    """
+    with dispatching(store) as connection:
+        kept = fence.hold(connection, held)
+        now, clock = lease_clock(connection)
+        for owner in holders.owners_of(connection, kept):
+            holders.extend(connection, owner, lease_seconds, now, clock)
+        own_time = and_(among(connection, trial.c.id, kept), trial.c.lease_until.is_not(None))
+        connection.execute(update(trial).where(own_time).values(lease_until=None, lease_clock=clock))
+    return frozenset(key for key, _ in held).difference(kept)
+
+
+def reconcile(store: Store, owner: str, held: Collection[tuple[int, int]]) -> frozenset[tuple[int, int]]:
+    """Compare what a dispatcher believes to hold with what runs under its name, after a call was not answered.
+
+    What it knows nothing of, since the answer to its lease was lost, goes back to the queue.
+
+    Returns:
+        (trial id, attempt) of what is no longer its own, and must be dropped.
+    """
+    with dispatching(store) as connection:
+        running = frozenset(holders.held_by(connection, owner))
+        believed = frozenset(held)
+        if unknown := running - believed:
+            _requeue(connection, fence.hold(connection, unknown), "expired")
+        return believed - running
 
 
 def restart(
@@ -221,11 +268,12 @@ def restart(
         The new attempt of each trial that was still the holder's.
     """
     with dispatching(store) as connection:
-        now, clock = lease_clock(connection)
         kept = fence.hold(connection, held)
-        owner = connection.scalar(select(trial.c.owner).where(among(connection, trial.c.id, kept)).limit(1))
+        owner = next(iter(holders.owners_of(connection, kept)), None)
         if owner is None:
             return {}
+        now, clock = lease_clock(connection)
+        holders.extend_if_late(connection, owner, lease_seconds, now, clock)
         close_attempts(connection, kept, "interrupted" if lost else "restarted", error)
         if afresh:
             drop_checkpoints(connection, kept)
@@ -239,7 +287,7 @@ def restart(
                 interruptions=trial.c.interruptions + int(lost),
                 stack_limit=trial.c.stack_limit if lost or afresh else len(held),
                 error=error,
-                lease_until=now + lease_seconds,
+                lease_until=None,
                 lease_clock=clock,
             )
             .returning(trial.c.id, trial.c.attempt)
@@ -259,10 +307,12 @@ def sweep(store: Store) -> int:
     """Put trials whose lease has run out back into the queue; answers how many."""
     with dispatching(store) as connection:
         now, clock = lease_clock(connection)
-        expired = or_(trial.c.lease_until < now, trial.c.lease_clock != clock)
-        # a row that is locked is being reported, prolonged or swept at this moment
-        keys = lock_trials(connection, and_(runs, expired), skip_locked=True)
+        # a row that is locked is being reported or swept at this moment
+        keys = lock_trials(connection, and_(runs, holders.run_out(connection, now, clock)), skip_locked=True)
+        # its holder may live, after a pause
+        holders.note_taken(connection, keys)
         _requeue(connection, keys, "expired")
+        holders.forget_old(connection, now, clock)
     return len(keys)
 
 

@@ -102,7 +102,9 @@ trial = _table(
     # on whose behalf it is queued: the unpaused experiment of highest priority that wants it; null: nobody's
     Column("queued_for", Key),
     Column("priority", Key, nullable=False, server_default=text("0")),
+    # who runs it; its lease is the holder's
     Column("owner", Text),
+    # a time of its own: of leases by versions before 0.2, and of one that is to run out at once; null: the holder's
     Column("lease_until", Real),
     Column("lease_clock", Text),
     Column("last_step", Key),
@@ -120,6 +122,12 @@ trial = _table(
         postgresql_where=_WAITS,
     ),
     Index("ix_trial_running", "queued_for", sqlite_where=_RUNS, postgresql_where=_RUNS),
+    Index(
+        "ix_trial_held",
+        *("owner", "lease_clock", "lease_until"),
+        sqlite_where=_RUNS,
+        postgresql_where=_RUNS,
+    ),
     Index("ix_trial_beginning", "beginning", sqlite_where=_BEGINS, postgresql_where=_BEGINS),
     Index("ix_trial_follows", "follows", sqlite_where=_FOLLOWS, postgresql_where=_FOLLOWS),
     sqlite_autoincrement=True,
@@ -130,6 +138,23 @@ waits = and_(trial.c.state == literal_column("'queued'"), trial.c.queued_for.is_
 
 runs = trial.c.state == literal_column("'running'")
 """Trials under a lease."""
+
+holder = _table(
+    "holder",
+    # until when a dispatcher holds what runs under its name, by which clock
+    Column("owner", Text, primary_key=True),
+    Column("until", Real, nullable=False),
+    Column("clock", Text, nullable=False),
+)
+
+taken_trial = _table(
+    "taken_trial",
+    # what was taken from its holder, who learns of it when it renews
+    Column("owner", Text, primary_key=True),
+    Column("trial_id", Key, primary_key=True, autoincrement=False),
+    Column("attempt", Key, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
 
 experiment = _table(
     "experiment",

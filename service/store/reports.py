@@ -1,14 +1,16 @@
 """What dispatchers report of trials they hold, blocks of measurements and ends; guard and rows in one transaction."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from sqlalchemy import Connection, bindparam, update
 
 from service.states import TrialState
-from service.store import fence
+from service.store import fence, holders
 from service.store.attempts import close_attempts
 from service.store.checkpoints import drop_checkpoints, put_checkpoints
 from service.store.incarnation import dispatching
@@ -61,32 +63,100 @@ class Report:
 
 
 def record(store: Store, report: Report, lease_seconds: float) -> frozenset[int]:
-    """Commit a block: prolong the leases, write the rows and end what ended, for the lanes still held.
+    """Commit a block: write the rows and end what ended, for the lanes still held; their holder's leases hold on.
 
     Returns:
         Trials of open lanes that are no longer the holder's: nothing of theirs was written, drop them.
     """
-    held = [report.trials[lane] for lane in sorted(report.open)]
-    if not held:
-        return frozenset()
+    return record_all(store, [report], lease_seconds)[0]
+
+
+def record_all(store: Store, reports: Sequence[Report], lease_seconds: float) -> list[frozenset[int]]:
+    """Commit blocks of one dispatcher together, all of them or none; those of one stack in their order.
+
+    Returns:
+        For each block what `record` answers.
+    """
+    held = [[report.trials[lane] for lane in sorted(report.open)] for report in reports]
+    if not any(held):
+        return [frozenset() for _ in reports]
     with dispatching(store) as connection:
+        kept = frozenset(fence.hold(connection, sorted({pair for own in held for pair in own})))
         now, clock = lease_clock(connection)
-        kept = fence.prolong(connection, held, now + lease_seconds, clock)
-        lanes = {lane: report.trials[lane][0] for lane in sorted(report.open) if report.trials[lane][0] in kept}
-        if report.is_first:
-            # nobody has written for a trial that nobody had before
-            before = {key for key, attempt in held if attempt > 1 or report.is_repeat}
-            delete_measurements(connection, sorted(kept & before), report.resumed_step + 1)
-        elif report.is_repeat:
-            delete_measurements(connection, sorted(kept), _first_step(report))
-        insert_measurements(connection, lanes, report.network, report.layers, report.parametrised)
-        insert_weights(connection, lanes, report.weights)
-        put_checkpoints(connection, lanes, report.checkpoints)
-        put_states(connection, lanes, report.states)
-        ends = [end for end in report.ends if end.trial_id in kept]
+        for owner in holders.owners_of(connection, sorted(kept)[:1]):
+            holders.extend_if_late(connection, owner, lease_seconds, now, clock)
+        for report, own in zip(reports, held, strict=True):
+            _delete_rows_before(connection, report, [pair for pair in own if pair[0] in kept])
+        for report in _joined(reports):
+            _write(connection, report, kept)
+    return [frozenset(key for key, _ in own) - kept for own in held]
+
+
+def _delete_rows_before(connection: Connection, report: Report, kept: Sequence[tuple[int, int]]) -> None:
+    """Delete what earlier attempts, or an earlier call with this report, may have written for the trials kept."""
+    if report.is_first:
+        # nobody has written for a trial that nobody had before
+        before = [key for key, attempt in kept if attempt > 1 or report.is_repeat]
+        if before:
+            delete_measurements(connection, before, report.resumed_step + 1)
+    elif report.is_repeat:
+        delete_measurements(connection, [key for key, _ in kept], _first_step(report))
+
+
+def _joined(reports: Sequence[Report]) -> list[Report]:
+    """Reports with equal columns as one, whose lanes are the first one's, then the second one's, and so on.
+
+    A statement for the rows of many blocks costs hardly more than one for a block's.
+    """
+    groups: dict[Any, list[Report]] = {}
+    for report in reports:
+        columns = (report.network.schema, report.layers.schema, report.parametrised.schema)
+        groups.setdefault(tuple(map(str, columns)), []).append(report)
+    return [_join(group) if len(group) > 1 else group[0] for group in groups.values()]
+
+
+def _join(group: Sequence[Report]) -> Report:
+    starts = list(itertools.accumulate((len(report.trials) for report in group), initial=0))[:-1]
+    each = list(zip(starts, group, strict=True))
+
+    def rows(name: str) -> pa.RecordBatch:
+        return pa.concat_batches([_shifted(getattr(report, name), start) for start, report in each])
+
+    def files(name: str) -> tuple[tuple[int, int, bytes], ...]:
+        return tuple((start + lane, *rest) for start, report in each for lane, *rest in getattr(report, name))
+
+    return Report(
+        tuple(pair for report in group for pair in report.trials),
+        frozenset(start + lane for start, report in each for lane in report.open),
+        group[0].is_first,
+        rows("network"),
+        rows("layers"),
+        rows("parametrised"),
+        tuple(end for report in group for end in report.ends),
+        files("weights"),
+        files("checkpoints"),
+        files("states"),
+    )
+
+
+def _shifted(batch: pa.RecordBatch, start: int) -> pa.RecordBatch:
+    """The batch with lanes that are numbered from `start`."""
+    place = batch.schema.get_field_index("lane")
+    lane = (batch.column(place).to_numpy() + start).astype(np.int32)
+    return batch.set_column(place, pa.field("lane", pa.int32()), pa.array(lane))
+
+
+def _write(connection: Connection, report: Report, kept: frozenset[int]) -> None:
+    """Write rows and ends for the lanes whose trials are kept."""
+    lanes = {lane: report.trials[lane][0] for lane in sorted(report.open) if report.trials[lane][0] in kept}
+    insert_measurements(connection, lanes, report.network, report.layers, report.parametrised)
+    insert_weights(connection, lanes, report.weights)
+    put_checkpoints(connection, lanes, report.checkpoints)
+    put_states(connection, lanes, report.states)
+    ends = [end for end in report.ends if end.trial_id in kept]
+    if ends:
         insert_finals(connection, lanes, {end.trial_id: end.step for end in ends}, report.network, report.layers)
         _finish(connection, ends)
-    return frozenset(key for key, _ in held) - kept
 
 
 def _first_step(report: Report) -> int:

@@ -16,6 +16,7 @@ from service.errors import TooMany
 from service.states import TrialState
 from service.store.attempts import close_attempts
 from service.store.checkpoints import drop_checkpoints
+from service.store.holders import note_taken
 from service.store.keys import among
 from service.store.models import experiment, experiment_trial, runs, trial, waits
 from service.store.session import utc_now
@@ -241,6 +242,7 @@ def _take(connection: Connection, condition: ColumnElement[bool], state: TrialSt
         )
         .returning(trial.c.id)
     ).all()
+    note_taken(connection, taken)
     close_attempts(connection, taken, outcome)
     if state == TrialState.CANCELLED:
         drop_checkpoints(connection, taken)

@@ -13,7 +13,7 @@ from sqlalchemy import delete, select, update
 from service.grid.expansion import expand
 from service.store import control, leases, reports, submissions
 from service.store.leases import Leased
-from service.store.models import incarnation, measurement, metadata, trial
+from service.store.models import holder, incarnation, measurement, metadata, trial
 from service.store.reports import End, Report
 from service.store.session import Store
 
@@ -54,6 +54,13 @@ class Held:
     trial: Trial
     leased: Leased
     step: int = -1
+    given_up: bool = False
+    """By a call of its holder's."""
+
+    @property
+    def pair(self) -> tuple[int, int]:
+        """(trial id, attempt)."""
+        return self.leased.trial_id, self.leased.attempt
 
 
 class Model:
@@ -111,7 +118,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model, self.held = Model(), list[Held]()
+        self.model, self.held, self.told = Model(), list[Held](), set[tuple[int, int]]()
         with self.store.write() as connection:
             for table in reversed(metadata.sorted_tables):
                 if table is not incarnation:
@@ -159,7 +166,7 @@ class Machine(RuleBasedStateMachine):
             one = held.trial
             one.rows = {step} if held.step < 0 else one.rows | {step}
             one.state = "completed" if ends else one.state
-            held.step = step
+            held.step, held.given_up = step, ends
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), charge=st.booleans())
@@ -172,6 +179,7 @@ class Machine(RuleBasedStateMachine):
         if ours:
             one = held.trial
             one.state, one.failures = "failed", one.failures + charge
+            held.given_up = True
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), charge=st.booleans(), lost=st.booleans())
@@ -184,6 +192,7 @@ class Machine(RuleBasedStateMachine):
         if ours:
             one = held.trial
             one.attempt, one.failures = one.attempt + 1, one.failures + charge
+            held.given_up = True
             self.held.append(Held(one, held.leased._replace(attempt=one.attempt)))
 
     @precondition(lambda self: self.held)
@@ -192,7 +201,7 @@ class Machine(RuleBasedStateMachine):
         held = self._any_held(data)
         leases.release(self.store, [(held.leased.trial_id, held.leased.attempt)])
         if self.model.holds(held):
-            held.trial.state = "queued"
+            held.trial.state, held.given_up = "queued", True
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
@@ -202,9 +211,39 @@ class Machine(RuleBasedStateMachine):
         assert bool(gone) is not self.model.holds(held)
 
     @rule()
+    def renew_all(self):
+        renewed = leases.renew_all(self.store, "d", LEASE)
+        assert not self.told & renewed.taken, "once"
+        self.told |= renewed.taken
+        for held in self.held:
+            if self.model.holds(held):
+                assert held.pair not in self.told
+            else:
+                assert held.given_up or held.pair in self.told
+
+    @rule(data=st.data())
+    def lose_answers_and_reconcile(self, data):
+        lost = data.draw(st.sets(st.sampled_from(self.held).map(id))) if self.held else set()
+        believed = [held for held in self.held if id(held) not in lost]
+        gone = leases.reconcile(self.store, "d", [held.pair for held in believed])
+        assert gone == {held.pair for held in believed if not self.model.holds(held)}
+        for held in self.held:
+            if id(held) in lost and self.model.holds(held):
+                held.trial.state, held.given_up = "queued", True
+
+    @rule()
+    def let_the_holders_lease_run_out(self):
+        with self.store.write() as connection:
+            connection.execute(update(holder).values(until=holder.c.until - LEASE - 1))
+        self._sweep()
+
+    @rule()
     def let_leases_run_out(self):
         with self.store.write() as connection:
             connection.execute(update(trial).where(trial.c.state == "running").values(lease_until=-1.0))
+        self._sweep()
+
+    def _sweep(self):
         running = [one for one in self.model.trials.values() if one.state == "running"]
         assert leases.sweep(self.store) == len(running)
         for one in running:
