@@ -116,6 +116,13 @@ WIDE_BELOW: Final = 1e-4
 """Of lr lambda: float32 rounds a step of decay to multiples of 6e-8 of a weight, above this by less than 0.1 %."""
 
 
+COMPILED_OPTIMIZERS: Final = frozenset(
+    {"gd", "sgd", "momentum", "nesterov", "adam", "adamw", "sgdw", "rmsprop", "adagrad", "lion", "signsgd"}
+)
+"""Rules whose steps of linear networks without biases are compiled where there is a compiler; see native/."""
+COMPILED_LOSSES: Final = frozenset(LOSSES)
+
+
 def has_own_rates(training: Mapping[str, Any]) -> bool:
     """Whether parameters of one network differ in learning rate or decay by their settings, canonical ones."""
     return "layers" in training or not training.get("decay_biases", True)

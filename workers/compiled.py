@@ -18,6 +18,7 @@ _FLOPS_AT_ONCE = 5e8
 _SHARED = {
     **dict.fromkeys(("momentum", "nesterov", "sgdw"), ("momentum",)),
     **dict.fromkeys(("adam", "adamw"), ("beta1", "beta2", "epsilon")),
+    **{"rmsprop": ("rho", "", "epsilon"), "adagrad": ("", "", "epsilon"), "lion": ("beta1", "beta2")},
 }
 
 

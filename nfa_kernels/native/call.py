@@ -10,7 +10,8 @@ from torch import Tensor
 from nfa_kernels.linear import Moments
 from nfa_kernels.networks import Params
 
-RULES = {"gd": 0, "sgd": 0, "momentum": 1, "nesterov": 2, "adam": 3, "adamw": 4, "sgdw": 5}
+_NUMBERED = ("gd", "momentum", "nesterov", "adam", "adamw", "sgdw", "rmsprop", "adagrad", "lion", "signsgd")
+RULES = {"sgd": 0, **{name: number for number, name in enumerate(_NUMBERED)}}
 """Update rules that are compiled, by the numbers that the source has for them."""
 LOSSES = {"half": 0, "sum": 0, "mse": 0, "huber": 1, "logistic": 2, "cross_entropy": 3}
 MOST_LAYERS = 64
@@ -52,7 +53,7 @@ class Numbers(NamedTuple):
     decays: Tensor
     """(K, L)."""
     shared: Tensor
-    """(K, 3): momentum or beta1, beta2, epsilon; those that the rule has no use for are zero."""
+    """(K, 3): momentum, beta1 or rho; beta2; epsilon; those that the rule has no use for are zero."""
     paces: Tensor
     """(steps,) or (K, steps) factors on the rates."""
     done: int = 0

@@ -29,7 +29,7 @@ stay what they are.
 #define PASSED 64 /* samples at a time */
 #define ROWS 8    /* of a gradient at a time */
 
-enum { DESCENT, MOMENTUM, NESTEROV, ADAM, ADAMW, SGDW };
+enum { DESCENT, MOMENTUM, NESTEROV, ADAM, ADAMW, SGDW, RMSPROP, ADAGRAD, LION, SIGNSGD };
 enum { SQUARED, HUBER, LOGISTIC, CROSS_ENTROPY };
 
 /* What nfa_kernels/native/call.py fills in; numbers are 64 bits wide, arrays contiguous, in the networks' order. */
@@ -44,7 +44,7 @@ struct call {
     const void *x, *y;             /* (lanes, samples, D) and (lanes, samples, targets) */
     const int64_t *rows;           /* (lanes, steps, batch) of samples; null: all of them at each step */
     const double *rates, *decays;  /* (lanes, layers) */
-    const double *numbers;         /* (lanes, 3): momentum or beta1, beta2, epsilon */
+    const double *numbers;         /* (lanes, 3): momentum, beta1 or rho; beta2; epsilon */
     const double *paces;           /* (steps) or (lanes, steps) factors on the rates */
 };
 

@@ -11,9 +11,10 @@ static ALWAYS REAL lerp(REAL from, REAL to, REAL share)
     return share < (REAL)0.5 ? from + share * (to - from) : to - (to - from) * (1 - share);
 }
 
+/* Of NaN it is 0, as the tensor library's is. */
 static ALWAYS REAL sign(REAL x)
 {
-    return x > 0 ? (REAL)1 : x < 0 ? (REAL)-1 : x; /* of NaN it is NaN */
+    return (REAL)((x > 0) - (x < 0));
 }
 
 #define EACH for (long j = 0; j < n; j++)
@@ -53,6 +54,29 @@ static APART void update(
         }
         break;
     }
+    case RMSPROP:
+        EACH {
+            REAL d = g[j] + decay * w[j];
+            m[j] = lerp(m[j], d * d, first);
+            w[j] -= rate * (d / (SQRT(m[j]) + epsilon));
+        }
+        break;
+    case ADAGRAD:
+        EACH {
+            REAL d = g[j] + decay * w[j];
+            m[j] += d * d;
+            w[j] -= rate * (d / (SQRT(m[j]) + epsilon));
+        }
+        break;
+    case LION:
+        EACH {
+            w[j] = (w[j] - shrinks * w[j]) - rate * sign(lerp(m[j], g[j], first));
+            m[j] = lerp(m[j], g[j], second);
+        }
+        break;
+    case SIGNSGD:
+        EACH w[j] = (w[j] - shrinks * w[j]) - rate * sign(g[j]);
+        break;
     case SGDW:
         EACH {
             m[j] = g[j] + first * m[j];

@@ -159,9 +159,11 @@ static struct numbers numbers_of(const struct call *call, long lane, long l, lon
     const double count = (double)(call->count + step + 1);
     double rate = call->rates[lane * call->layers + l] * pace, decay = call->decays[lane * call->layers + l];
     struct numbers p = {(REAL)rate, (REAL)decay, (REAL)(rate * decay), (REAL)own[0], 0, (REAL)own[2], 1};
-    if (call->rule == ADAM || call->rule == ADAMW) {
+    if (call->rule == ADAM || call->rule == ADAMW || call->rule == LION || call->rule == RMSPROP) {
         p.first = (REAL)(1 - own[0]);
         p.second = (REAL)(1 - own[1]);
+    }
+    if (call->rule == ADAM || call->rule == ADAMW) {
         p.rate = (REAL)(rate / (1 - pow(own[0], count)));
         p.root = (REAL)sqrt(1 - pow(own[1], count));
     }

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from nfa_kernels import cost as kernel_cost
 from nfa_kernels import names
-from service.grid.built_networks import Steps, built
+from service.grid.built_networks import Built, FullyConnected, Steps, built
 from service.grid.data_shapes import DataShape, known_shape
 from service.grid.measured_steps import measured_count
 
@@ -20,6 +20,11 @@ MEASUREMENT_SECONDS: Final = 3e-3
 START_SECONDS: Final = 5e-3
 LANE_START_SECONDS: Final = 3e-4
 FLOPS_PER_SECOND: Final = 7e9
+COMPILED_FLOPS_PER_SECOND: Final = 2.5e10
+COMPILED_SECONDS: Final = 1e-7
+"""What a layer of one network costs in a compiled step whatever its width: rows are padded, loops begun."""
+COMPILED_CALL_SECONDS: Final = 2e-6
+"""What a step of a stack costs in calls of compiled steps, each of which makes up to 64."""
 FLOW_EVALUATIONS: Final = 3_000
 """Gradients that gradient flow takes to its horizon: known only afterwards, and of this order."""
 
@@ -78,10 +83,20 @@ def updates_of(training: Mapping[str, Any]) -> int:
 
 
 def step_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: float) -> float:
-    """Seconds of one training step of a stack."""
-    network = built(settings["network"], shape)
+    """Seconds of one training step of a stack; where steps are compiled, of machines that have a compiler."""
+    network, steps = built(settings["network"], shape), steps_of(settings, shape)
+    if _is_compiled(network, steps, settings["training"]["loss"]):
+        own = COMPILED_SECONDS * network.calls + network.step_flops(steps) / COMPILED_FLOPS_PER_SECOND
+        return COMPILED_CALL_SECONDS + lanes * own
     calls = STEP_SECONDS + LAYER_SECONDS * network.calls
-    return calls + lanes * network.step_flops(steps_of(settings, shape)) / FLOPS_PER_SECOND
+    return calls + lanes * network.step_flops(steps) / FLOPS_PER_SECOND
+
+
+def _is_compiled(network: Built, steps: Steps, loss: str) -> bool:
+    """Whether steps are made by compiled code, on a CPU that has a compiler."""
+    is_product = isinstance(network, FullyConnected) and network.is_linear
+    is_known = steps.optimizer in names.COMPILED_OPTIMIZERS and loss in names.COMPILED_LOSSES
+    return is_product and is_known and not steps.wide_weights
 
 
 def stack_seconds(

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nfa_kernels.native import compiling, product
+from nfa_kernels import names
+from nfa_kernels.native import call, compiling, product
 from nfa_kernels.native.compiling import SWITCH, NoLibrary
 from service.grid.canonical import canonical
 from service.grid.trial_settings import TrialSettings
@@ -30,7 +31,7 @@ def _has_compiler() -> bool:
 needs_compiler = pytest.mark.skipif(not _has_compiler(), reason="no C compiler on this machine")
 STEPS = 70
 DECAY: dict[str, Any] = {"weight_decay": 0.3}
-RULES = ["gd", "momentum", "nesterov", "adam", "adamw", "sgdw"]
+RULES = sorted(names.COMPILED_OPTIMIZERS - {"sgd"})
 
 
 def _settings(width: Sequence[int] = (6, 9), sizes: tuple[int, int] = (5, 3), **training: Any) -> dict[str, Any]:
@@ -74,6 +75,10 @@ def _compare(settings: Mapping[str, Any], tolerance: float, monkeypatch: pytest.
     assert made and ours.keys() == theirs.keys() and len(ours) == 4
     for at, known in theirs.items():
         assert np.abs(ours[at] - known).max() <= tolerance * np.abs(known).max(), at
+
+
+def test_the_service_knows_what_is_compiled():
+    assert call.RULES.keys() == names.COMPILED_OPTIMIZERS and call.LOSSES.keys() == names.COMPILED_LOSSES
 
 
 @needs_compiler
