@@ -43,7 +43,7 @@ def measure(
             chosen[0] if chosen in (["default"], ["all"]) else chosen,
             layers=_layers(layers),
             exponents=[_number(one, "--exponents") for one in _names(exponents)],
-            at=at if at in ("all", "final") else [int(_number(one, "--at")) for one in _names(at)],
+            at=at if at in ("all", "final") else _steps(at),
             inputs=_names(inputs),
         )
         if wait and done.id:
@@ -78,6 +78,13 @@ def _layers(text: str) -> Any:
     if text in ("first", "all"):
         return text
     return [int(one) if one.isdecimal() else one for one in _names(text)] or None
+
+
+def _steps(text: str) -> list[int]:
+    steps = _names(text)
+    if not steps or not all(one.isdecimal() for one in steps):
+        raise Stop(f"--at {text}: write all, final, or steps as 0,1000", Exit.USAGE)
+    return [int(one) for one in steps]
 
 
 def _number(text: str, option: str) -> float:

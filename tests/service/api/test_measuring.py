@@ -115,6 +115,9 @@ def test_the_client_and_the_command_line_ask_and_wait(port, experiment, measure_
     repeated = nfa("measure", experiment, "--metric", "gram_norm,alignment@0.3", "--layers", "all", "--url", address)
     assert "2 trials were measured so" in repeated.stdout + repeated.stderr
     assert "nothing to measure" in repeated.stdout
+    for at in ("last", "1.5", ""):
+        wrong = nfa("measure", experiment, "--metric", "pearson", "--at", at, "--url", address)
+        assert wrong.returncode == 2 and "write all, final, or steps as 0,1000" in wrong.stderr
     wrong = nfa("measure", experiment, "--metric", "pearsn", "--url", address)
     assert wrong.returncode == 2 and "pearson" in wrong.stderr
 
