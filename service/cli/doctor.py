@@ -18,7 +18,7 @@ from service.allowance import allowance
 from service.cli.display import out, print_json, table
 from service.cli.exits import Exit
 from service.cli.options import DEFAULT_URL, AsJson, Home, Token, Url
-from service.cli.preflight import package_version
+from service.cli.versions import package_version
 from service.client import Client, ClientError, Unreachable
 from service.errors import ServiceError
 from service.settings import Settings

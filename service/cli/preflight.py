@@ -1,7 +1,6 @@
 """Looks for what would stop the service from starting here: one clear line for each thing, before anything starts."""
 
 import errno
-import importlib.metadata
 import importlib.util
 import os
 import socket
@@ -44,14 +43,6 @@ def require_packages() -> None:
             "(`make install`), then run `nfa doctor`",
             Exit.START,
         )
-
-
-def package_version(name: str) -> str | None:
-    """The installed version, None without one; nothing is imported."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def bind(host: str, port: int) -> socket.socket:

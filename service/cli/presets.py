@@ -27,7 +27,7 @@ def list_all(context: typer.Context, as_json: AsJson = False) -> None:
     out.print("\nnfa presets show NAME prints one, nfa presets run NAME submits it.")
 
 
-@app.command("show")
+@app.command("show", epilog=HELP)
 def show(name: Name, as_json: AsJson = False) -> None:
     """Print a preset's grid, as YAML to start your own from."""
     preset = get_preset(name)
@@ -37,7 +37,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
         typer.echo(preset.body.decode(), nl=False)
 
 
-@app.command("run")
+@app.command("run", epilog=HELP)
 def run(
     name: Name,
     preview: Annotated[bool, typer.Option("--preview", help="Only say what it would cost.")] = False,

@@ -13,7 +13,7 @@ from service.allowance import allowance
 from service.cli.display import err, out, print_json, print_warning
 from service.cli.local_service import LocalService, running
 from service.cli.options import DEFAULT_URL, AsJson, Home
-from service.cli.preflight import package_version
+from service.cli.versions import package_version
 
 _LOOK_SECONDS = 0.5
 
