@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from service.cli.display import out, print_json, table
+from service.cli.exits import HELP
 from service.cli.experiments import submit_body
 from service.cli.options import DEFAULT_URL, AsJson, Token, Url, connect
 from service.presets import get_preset, list_presets
