@@ -15,7 +15,7 @@ _ELEMENTWISE_FLOPS = 8
 TAPE_ELEMENTS = 1 << 21
 """Numbers that leave layers, of the networks and samples that are passed forward and back at once: fewer would cost
 more calls than a smaller array saves."""
-JACOBIAN_ELEMENTS = 1 << 20
+JACOBIAN_ELEMENTS = 1 << 22
 """The same while measuring, with the Jacobians of these samples."""
 
 
@@ -53,8 +53,9 @@ def tapped_at_once(graph: Graph, samples: int, elements: int = JACOBIAN_ELEMENTS
         elements: bound on the numbers of one block.
     """
     numbers = numbers_per_sample(graph)
-    size = max(1, min(samples, elements // numbers))
-    return TappedAtOnce(size, max(1, min(graph.outputs, elements // (size * numbers))))
+    # all outputs together where they fit: what they share is computed once
+    outputs = max(1, min(graph.outputs, elements // numbers - 1))
+    return TappedAtOnce(max(1, min(samples, elements // ((1 + outputs) * numbers))), outputs)
 
 
 def forward_flops(graph: Graph) -> int:

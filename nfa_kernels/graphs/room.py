@@ -56,9 +56,10 @@ def pass_bytes(graph: Graph, batch: int, samples: int, dtype: str, lanes: int | 
     tapped = cost.tapped_at_once(graph, samples)
     at_once = _lanes(graph, tapped.samples * (1 + tapped.outputs), cost.JACOBIAN_ELEMENTS, lanes)
     rows = sum(one.positions * one.outputs for one in graph.measured)
-    back = tapped.outputs * (_most_on_the_way_back(graph) + 3 * rows)
+    back = tapped.outputs * (_most_on_the_way_back(graph) + rows)
     jacobians = 8 * at_once * tapped.samples * (per_sample + back)
-    return training + measuring + jacobians
+    # one after the other
+    return max(training, measuring, jacobians)
 
 
 def _lanes(graph: Graph, samples: int, elements: int, lanes: int | None) -> int:

@@ -48,6 +48,7 @@ class Attending:
 
     def backward(self, way: Backward, node: Attention, kept: _Kept, delta: Flow, *, needed: bool) -> Flow | None:
         """Back through the output map, the weighted sums and the three maps."""
+        delta = way.each(node, delta)
         of_z = columns_of(delta.values)
         way.tap(node.measured[3], of_z)
         step = 2 if node.bias else 1

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from nfa_kernels import names
-from nfa_kernels.agop import folded
 from nfa_kernels.graphs import cost
 from nfa_kernels.graphs.graph import Graph
 from nfa_kernels.graphs.nodes import Measured, Parameter
@@ -19,6 +18,7 @@ from nfa_kernels.graphs.roles import roles
 from nfa_kernels.losses import Loss
 from nfa_kernels.parameterizations import Role, Scaling, attention_power, scaling
 from nfa_kernels.programs import initial as initial_parameters
+from nfa_kernels.programs.folding import folded
 from nfa_kernels.programs.operations import OPERATIONS
 from nfa_kernels.programs.passing import Backward, Flow, Forward, Kept, entering, wanted
 from nfa_kernels.programs.program import Params, Tapped
@@ -221,11 +221,14 @@ class GraphProgram:
                 found.append(outputs)
                 for first in range(0, outputs.shape[2] if layers else 0, at_once):
                     some = range(first, min(first + at_once, outputs.shape[2]))
-                    back = Backward(OPERATIONS, params, self._power, reached, layers)
-                    back.through(self.graph.nodes, kept, Flow(_of_outputs(outputs, some, scale).mT), needed=False)
+                    back = Backward(OPERATIONS, params, self._power, reached, layers, block.shape[1])
+                    delta = Flow(_of_outputs(outputs, some, scale), is_same=True)
+                    back.through(self.graph.nodes, kept, delta, needed=False)
                     for layer, rows in back.taps.items():
                         factors[layer] = folded(factors.get(layer), rows)
-        return Tapped(torch.cat(found, 1), factors)
+        # as rounded as the passes were: what counts as zero follows from the dtype
+        dtype = params[0].dtype
+        return Tapped(torch.cat(found, 1), {layer: factor.to(dtype) for layer, factor in factors.items()})
 
     def _lanes(
         self, params: Params, x: Tensor, per_lane: int, elements: int = cost.TAPE_ELEMENTS
@@ -263,8 +266,8 @@ def _fans(one: Parameter, role: Role) -> tuple[int, int]:
 
 
 def _of_outputs(outputs: Tensor, some: range, scale: float) -> Tensor:
-    """(K, R N, C) a number at one of R outputs and zeros elsewhere, for each of them and every sample of (K, N, C)."""
-    stack, samples, width = outputs.shape
-    found = outputs.new_zeros(len(some), width)
-    found[range(len(some)), some] = scale
-    return found[None, :, None].expand(stack, -1, samples, -1).flatten(1, 2)
+    """(K, C, R) a number at one of R outputs and zeros elsewhere, for each of them, whatever the sample."""
+    stack, _, width = outputs.shape
+    found = outputs.new_zeros(width, len(some))
+    found[some, range(len(some))] = scale
+    return found.expand(stack, -1, -1)

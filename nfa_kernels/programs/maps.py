@@ -18,8 +18,12 @@ class LinearMap:
 
     def backward(self, way: Backward, node: Linear, kept: Tensor, delta: Flow, *, needed: bool) -> Flow | None:
         """Outer products, and W^T times what went in."""
+        if delta.slopes is not None:
+            if not way.taps_at(node.measured[0]) and delta.values.ndim == 3:
+                return Flow(_of_slopes(way.parameter(node, 0), delta.values, delta.slopes), is_free=True)
+            delta = way.each(node, delta)
         of_z = columns_of(delta.values)
-        way.tap(node.measured[0], of_z)
+        way.tap(node.measured[0], of_z, is_same=delta.is_same)
         if way.is_training:
             way.told(node, 0, product(of_z, kept.mT))
             if node.bias:
@@ -27,7 +31,16 @@ class LinearMap:
         if not needed:
             return None
         below = product(way.parameter(node, 0).mT, of_z)
-        return Flow(below.unflatten(-1, delta.values.shape[2:]), is_free=True)
+        return Flow(below.unflatten(-1, delta.values.shape[2:]), is_free=True, is_same=delta.is_same)
+
+
+def _of_slopes(weight: Tensor, coefficients: Tensor, slopes: Tensor) -> Tensor:
+    """(K, in, R N) W^T diag(c_r) s for each c_r of (K, out, R) and s of (K, out, N).
+
+    W^T diag(c) of all c at once is a product as large as W^T times each of the R N vectors, which are not formed.
+    """
+    each = (weight.mT.unsqueeze(2) * coefficients.mT.unsqueeze(1)).flatten(1, 2)
+    return torch.bmm(each, slopes).unflatten(1, (weight.shape[2], -1)).flatten(2)
 
 
 class Convolution:
@@ -48,9 +61,13 @@ class Convolution:
 
     def backward(self, way: Backward, node: Conv, kept: Tensor, delta: Flow, *, needed: bool) -> Flow | None:
         """Products with the same patches, and the convolution with the turned kernel."""
+        if delta.slopes is not None:
+            if node.unfolds_rows and not way.taps_at(node.measured[0]) and _is_flat(delta.values):
+                return Flow(self._of_slopes(way, node, delta.values[:, :, 0, 0], delta.slopes), is_free=True)
+            delta = way.each(node, delta)
         values = delta.values
         of_z = values.flatten(2)
-        way.tap(node.measured[0], of_z)
+        way.tap(node.measured[0], of_z, is_same=delta.is_same)
         if way.is_training:
             way.told(node, 0, _of_kernels(node, kept, of_z))
             if node.bias:
@@ -59,12 +76,37 @@ class Convolution:
             return None
         weight = _kernels(node, way.parameter(node, 0))
         if node.unfolds_rows:
-            turned = weight.flip(-2, -1).transpose(1, 2)
-            before, after = node.kernel - 1 - node.before, node.kernel - 1 - node.after
-            return Flow(by_rows(turned, unfolded_rows(values, node.kernel, before, after)), is_free=True)
+            below = by_rows(_turned(weight), _turned_rows(node, values))
+            return Flow(below, is_free=True, is_same=delta.is_same)
         of_patches = torch.bmm(weight.flatten(2).mT, of_z)
         of_patches = of_patches.unflatten(1, (node.inputs[0], node.kernel, node.kernel)).unflatten(-1, values.shape[2:])
-        return Flow(_folded(node, of_patches), is_free=True)
+        return Flow(_folded(node, of_patches), is_free=True, is_same=delta.is_same)
+
+    @staticmethod
+    def _of_slopes(way: Backward, node: Conv, coefficients: Tensor, slopes: Tensor) -> Tensor:
+        """(K, c, h, w, R N) from what all pixels have, (K, out, R), and slopes (K, out, h', w', N).
+
+        As of a linear map: slopes are unfolded once, whatever R, and the kernels' product has R times as many rows.
+        """
+        turned = _turned(_kernels(node, way.parameter(node, 0)))
+        each = turned.unsqueeze(2) * coefficients.mT[:, None, :, :, None, None]
+        found = by_rows(each.flatten(1, 2), _turned_rows(node, slopes))
+        return found.unflatten(1, (*turned.shape[1:2], -1)).permute(0, 1, 3, 4, 2, 5).flatten(-2)
+
+
+def _is_flat(values: Tensor) -> bool:
+    """Whether all pixels of an image (K, c, h, w, R) are the same numbers in memory."""
+    return values.stride()[2:4] == (0, 0)
+
+
+def _turned(weight: Tensor) -> Tensor:
+    """(K, c, out, k, k) kernels of the way back."""
+    return weight.flip(-2, -1).transpose(1, 2)
+
+
+def _turned_rows(node: Conv, values: Tensor) -> Tensor:
+    """Patches of what comes back, for the turned kernels."""
+    return unfolded_rows(values, node.kernel, node.kernel - 1 - node.before, node.kernel - 1 - node.after)
 
 
 def _kernels(node: Conv, weight: Tensor) -> Tensor:
@@ -76,10 +118,16 @@ def unfolded_rows(h: Tensor, kernel: int, before: int, after: int) -> Tensor:
     """(K, k, c, h + before + after, w', N): number (j, c, y, x) is that in row y - before and column x + j - before."""
     stack, channels, high, wide, samples = h.shape
     across = wide + before + after - kernel + 1
-    found = h.new_zeros(stack, kernel, channels, high + before + after, across, samples)
+    found = h.new_empty(stack, kernel, channels, high + before + after, across, samples)
+    # zeros where the image has none: filling all would take as long as copying
+    found[:, :, :, :before] = 0
+    found[:, :, :, before + high :] = 0
     for j in range(kernel):
         first, last = max(0, before - j), min(across, wide + before - j)
-        found[:, j, :, before : before + high, first:last] = h[:, :, :, first + j - before : last + j - before]
+        rows = found[:, j, :, before : before + high]
+        rows[..., :first, :] = 0
+        rows[..., last:, :] = 0
+        rows[..., first:last, :] = h[:, :, :, first + j - before : last + j - before]
     return found
 
 

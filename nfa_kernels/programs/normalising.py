@@ -39,6 +39,7 @@ class Normalising:
 
     def backward(self, way: Backward, node: Norm, kept: _Kept, delta: Flow, *, needed: bool) -> Flow | None:
         """What is left of the derivatives without their share along the mean and along the numbers themselves."""
+        delta = way.each(node, delta)
         values, axis, axes = delta.values, sample_axis(node.inputs), _axes(node)
         if way.is_training:
             way.told(node, 0, summed(values * kept.scaled))

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nfa_kernels.activations import activation
+from nfa_kernels.activations import Activation, activation
 from nfa_kernels.graphs.nodes import (
     Activated,
     Attention,
@@ -48,16 +48,23 @@ class Bending:
     def backward(self, way: Backward, node: Activated, kept: Tensor, delta: Flow, *, needed: bool) -> Flow | None:
         """Times the derivative."""
         phi, axis = activation(node.activation, node.slope), sample_axis(node.inputs)
+        if delta.is_same:
+            slopes = _slopes(phi, kept)
+            return delta._replace(slopes=slopes if delta.slopes is None else slopes * delta.slopes)
         one_each = delta.values.shape == kept.shape
         if phi.whole is not None and _is_whole(kept):
             if one_each:
                 return Flow(phi.whole[1](delta.values, kept), is_free=True)
-            return Flow(times(delta, phi.whole[1](torch.ones_like(kept), kept), axis), is_free=True)
-        if phi.overwriting is None:
-            return Flow(times(delta, kept, axis), is_free=True)
-        if phi.fused is not None and delta.is_free and one_each:
+        elif phi.fused is not None and delta.is_free and one_each:
             return Flow(phi.fused(delta.values, kept), is_free=True)
-        return Flow(times(delta, phi.derivative(kept), axis), is_free=True)
+        return Flow(times(delta, _slopes(phi, kept), axis), is_free=True)
+
+
+def _slopes(phi: Activation, kept: Tensor) -> Tensor:
+    """The derivative at every number that went in, from what the way forward keeps."""
+    if phi.whole is not None and _is_whole(kept):
+        return phi.whole[1](torch.ones_like(kept), kept)
+    return kept if phi.overwriting is None else phi.derivative(kept)
 
 
 def _is_whole(z: Tensor) -> bool:
@@ -75,6 +82,7 @@ class Adding:
 
     def backward(self, way: Backward, node: Residual, kept: list[Any], delta: Flow, *, needed: bool) -> Flow | None:
         """What comes back through its layers, added to what it is given."""
+        delta = way.each(node, delta)
         inner = way.through(node.layers, kept, Flow(delta.values), needed=needed)
         if inner is None:
             return None

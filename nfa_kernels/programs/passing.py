@@ -23,6 +23,10 @@ class Flow(NamedTuple):
     values: Tensor
     is_free: bool = False
     """Whether nobody else reads it, so that the next layer may write over it."""
+    is_same: bool = False
+    """On the way back: whether all samples have these derivatives, of which `values` are those of one sample."""
+    slopes: Tensor | None = None
+    """Where all have: what the derivatives of each of N samples are still to be multiplied by, with N for R."""
 
 
 class Operation(Protocol):
@@ -83,9 +87,10 @@ class Backward(Way):
         attention_power: float,
         wanted: Collection[str],
         tapped: Collection[int] = (),
+        samples: int = 0,
     ) -> None:
         super().__init__(operations, params, attention_power)
-        self._wanted, self._tapped = wanted, tapped
+        self._wanted, self._tapped, self._samples = wanted, tapped, samples
         self.is_training = not tapped
         self.gradients: dict[int, Tensor] = {}
         """Place of a parameter -> the gradient with respect to it; none where layers are tapped."""
@@ -117,10 +122,32 @@ class Backward(Way):
         """The gradient with respect to the index-th parameter of a layer."""
         self.gradients[node.parameters[index]] = gradient
 
-    def tap(self, number: int, delta: Tensor) -> None:
-        """Keep derivatives (K, out, R N P) with respect to a measured layer's z if they are asked for."""
+    def taps_at(self, number: int) -> bool:
+        """Whether derivatives with respect to a measured layer's z are asked for."""
+        return number in self._tapped
+
+    def tap(self, number: int, delta: Tensor, *, is_same: bool = False) -> None:
+        """Keep derivatives (K, out, R N P) with respect to a measured layer's z if they are asked for.
+
+        Of N samples that all have the same, the sum of outer products is that of one times sqrt(N).
+        """
         if number in self._tapped:
-            self.taps[number] = delta.mT
+            self.taps[number] = (delta * self._samples**0.5 if is_same else delta).mT
+
+    def each(self, node: Node, delta: Flow) -> Flow:
+        """Derivatives of each sample with respect to what leaves a layer, also from those that all samples have."""
+        if not delta.is_same:
+            return delta
+        axis = sample_axis(node.outputs)
+        at = axis if axis < 0 else axis + 1
+        values = delta.values.unsqueeze(at)
+        if delta.slopes is None:
+            sizes = [-1] * values.ndim
+            sizes[at] = self._samples
+            each = values.expand(sizes)
+        else:
+            each = values * delta.slopes.unsqueeze(axis - 1 if axis < 0 else axis)
+        return Flow(each.flatten(axis, at) if axis > 0 else each.flatten(-2), is_free=True)
 
 
 def wanted(graph: Graph, tapped: Collection[int] | None = None) -> frozenset[str]:
@@ -169,7 +196,8 @@ def times(delta: Flow, kept: Tensor, axis: int) -> Tensor:
     values = delta.values
     if values.shape == kept.shape:
         return values.mul_(kept) if delta.is_free else values * kept
-    repeated = values.unflatten(axis, (-1, kept.shape[axis])) * kept.unsqueeze(axis if axis > 0 else axis - 1)
+    each, kept = values.unflatten(axis, (-1, kept.shape[axis])), kept.unsqueeze(axis if axis > 0 else axis - 1)
+    repeated = each.mul_(kept) if delta.is_free else each * kept
     return repeated.flatten(axis, axis + 1) if axis > 0 else repeated.flatten(-2)
 
 

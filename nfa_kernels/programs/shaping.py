@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from nfa_kernels.graphs.nodes import Embedding, Flatten, Pool, Positions, Readout
+from nfa_kernels.graphs.nodes import Embedding, Flatten, Node, Pool, Positions, Readout
 from nfa_kernels.programs.passing import Backward, Flow, Forward, columns_of
 
 
@@ -15,9 +15,15 @@ class Flattening:
 
     def backward(self, way: Backward, node: Flatten, kept: None, delta: Flow, *, needed: bool) -> Flow | None:
         """The same numbers."""
-        return Flow(
-            _tokens(delta.values, node.inputs[0]) if len(node.inputs) == 2 else delta.values.unflatten(1, node.inputs)
-        )
+        values, is_same = _unsloped(way, node, delta)
+        tokens = len(node.inputs) == 2
+        return Flow(_tokens(values, node.inputs[0]) if tokens else values.unflatten(1, node.inputs), is_same=is_same)
+
+
+def _unsloped(way: Backward, node: Node, delta: Flow) -> tuple[Tensor, bool]:
+    """What comes back, and whether all samples have it; with slopes each has its own."""
+    delta = delta if delta.slopes is None else way.each(node, delta)
+    return delta.values, delta.is_same
 
 
 def _flat(tokens: Tensor) -> Tensor:
@@ -44,12 +50,14 @@ class Pooling:
 
     def backward(self, way: Backward, node: Pool, kept: Tensor | None, delta: Flow, *, needed: bool) -> Flow | None:
         """Spread over the squares, or to their maxima."""
-        values = delta.values[:, :, None, None] if node.size is None else delta.values
+        values, is_same = _unsloped(way, node, delta if kept is None else way.each(node, delta))
+        if node.size is None:
+            values = values[:, :, None, None]
         (high, wide), samples = _sides(node), values.shape[-1]
         if kept is None:
             spread = (values / (high * wide))[:, :, :, None, :, None]
             if node.size is None:
-                return Flow(spread[:, :, 0, :, 0].expand(-1, -1, *node.inputs[1:], -1))
+                return Flow(spread[:, :, 0, :, 0].expand(-1, -1, *node.inputs[1:], -1), is_same=is_same)
         else:
             where = kept.repeat(1, 1, 1, 1, samples // kept.shape[-1]).unsqueeze(4)
             square = values.new_zeros(*values.shape[:4], high * wide, samples)
@@ -57,7 +65,7 @@ class Pooling:
             spread = square.unflatten(4, (high, wide)).movedim(3, 4)
         below = values.new_zeros(*values.shape[:2], *node.inputs[1:], samples)
         _windows(node, below).copy_(spread)
-        return Flow(below, is_free=True)
+        return Flow(below, is_free=True, is_same=is_same)
 
 
 def _sides(node: Pool) -> tuple[int, int]:
@@ -103,7 +111,7 @@ class Placed:
         """The same numbers."""
         if way.is_training:
             way.told(node, 0, delta.values.sum(2).mT)
-        return delta
+        return delta if delta.slopes is None else way.each(node, delta)
 
 
 class ReadingOut:
@@ -117,11 +125,11 @@ class ReadingOut:
 
     def backward(self, way: Backward, node: Readout, kept: None, delta: Flow, *, needed: bool) -> Flow | None:
         """Spread over the tokens."""
-        values, tokens = delta.values, node.inputs[0]
+        (values, is_same), tokens = _unsloped(way, node, delta), node.inputs[0]
         if node.kind == "flatten":
-            return Flow(_tokens(values, tokens))
+            return Flow(_tokens(values, tokens), is_same=is_same)
         if node.kind == "mean":
-            return Flow((values / tokens).unsqueeze(3).expand(-1, -1, -1, tokens))
+            return Flow((values / tokens).unsqueeze(3).expand(-1, -1, -1, tokens), is_same=is_same)
         below = values.new_zeros(*values.shape, tokens)
         below[..., -1] = values
-        return Flow(below, is_free=True)
+        return Flow(below, is_free=True, is_same=is_same)

@@ -301,3 +301,48 @@ def test_every_kind_keeps_shapes_and_the_dtype_of_its_parameters(kind, dtype, la
         assert tapped.factors[one.number].shape[::2] == (lanes, one.outputs)
     assert {part.dtype for part in (outputs, loss, *gradients, tapped.outputs, *tapped.factors.values())} == {dtype}
     torch.testing.assert_close(outputs.double(), program.forward(wide, x), rtol=1e-4, atol=1e-4)
+
+
+_HEAD: list[Any] = [{"linear": {}}]
+_CONV = {"conv": {"channels": 3, "kernel": 3}}
+_SAME: dict[str, tuple[Input, list[Any]]] = {
+    "two activations in a row before the head": (Input((5,)), [{"linear": 6}, "tanh", "relu", *_HEAD]),
+    "no activation at all": (Input((5,)), [{"linear": 6}, {"linear": 4}, *_HEAD]),
+    "an activation behind the readout": (Input((4, 3)), [{"linear": 5}, {"readout": "last"}, "tanh", *_HEAD]),
+    "an average of all pixels": (
+        Input((2, 5, 4)),
+        [_CONV, "tanh", {"conv": {"channels": 4, "kernel": 2}}, "relu", {"pool": "global"}, *_HEAD],
+    ),
+    "pixels side by side": (
+        Input((2, 4, 4)),
+        [_CONV, "relu", {"conv": {"channels": 2, "kernel": 2}}, "tanh", "flatten", *_HEAD],
+    ),
+    "averages of squares": (
+        Input((2, 4, 4)),
+        [{"conv": {"channels": 3, "kernel": 3, "stride": 2}}, {"pool": {"size": 2}}, "flatten", *_HEAD],
+    ),
+    "an activation behind flattening": (Input((2, 4, 4)), [_CONV, "flatten", "tanh", *_HEAD]),
+    "tokens with an activation before their mean": (
+        Input((4, 3)),
+        [{"linear": 5}, "gelu", {"linear": 3}, "tanh", {"readout": "mean"}, *_HEAD],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _SAME)
+def test_derivatives_that_all_samples_share_give_the_agops_of_each_sample_alone(name: str) -> None:
+    of, layers = _SAME[name]
+    program = GraphProgram(graph(layers, of, 3))
+    params, x = _params(program, 2), _inputs(of, 2, 12)
+    asked = [one.number for one in program.measured]
+    for block in (cost.JACOBIAN_ELEMENTS, 300):
+        # at one layer alone, those above it need not be told of each sample
+        factors = {layer: program.tapped(params, x, [layer], block).factors[layer] for layer in asked}
+        together = program.tapped(params, x, asked, block).factors
+        for lane in range(2):
+            module = graph_reference.reference(layers, x[lane], 3)
+            graph_reference.load(module, [part[lane] for part in params])
+            for layer, wanted in zip(asked, graph_reference.agops(module, x[lane]), strict=True):
+                for found in (factors, together):
+                    factor = found[layer][lane] @ program.weight(params, layer)[lane]
+                    torch.testing.assert_close(factor.mT @ factor, wanted, **EXACT)

@@ -1,7 +1,8 @@
-"""Train one stack of graphs in a process of its own; prints the bytes it took at most, and what the cost model says."""
+"""Train stacks of graphs, each in a process of its own; prints what each took at most, and what the cost model says."""
 
 import json
 import sys
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,9 @@ def stack(asked: dict[str, Any], samples: int, lanes: int) -> Stack:
     return Stack(tuple(Lane(settings, seed) for seed in range(lanes)), {"data": arrays(asked["form"], samples)})
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    asked, lanes = json.loads(sys.argv[1]), int(sys.argv[2])
-    samples, training, form = asked["samples"], asked["training"], Input(tuple(asked["form"]))
+def taken_and_told(asked: dict[str, Any]) -> dict[str, int]:
+    """Bytes that a stack takes at most, those that the cost model says, and those of passes among them."""
+    samples, training, form, lanes = asked["samples"], asked["training"], Input(tuple(asked["form"])), asked["lanes"]
     for _ in train(stack(asked, 20, 1)):  # libraries, and what is the same for every stack
         pass
     whole = stack(asked, samples, lanes)
@@ -49,4 +48,22 @@ if __name__ == "__main__":
     batch = training.get("batch_size", samples)
     held = room.held_bytes(network, batch, samples, training["optimizer"], training["dtype"])
     passes = room.pass_bytes(network, batch, samples, training["dtype"], lanes)
-    print(json.dumps({"taken": peak() - before, "estimate": lanes * held + passes, "passes": passes}))
+    return {"taken": peak() - before, "estimate": lanes * held + passes, "passes": passes}
+
+
+def in_a_fork(asked: dict[str, Any]) -> dict[str, int]:
+    """The same in a process that has the libraries, and no other stack's freed memory."""
+    context = get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: sender.send(taken_and_told(asked)))
+    process.start()
+    sender.close()
+    found = receiver.recv()
+    process.join()
+    return found
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    print(json.dumps([in_a_fork(asked) for asked in json.loads(sys.argv[1])]))
