@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from nfa_kernels.graphs.encoder_layers import MAPS as _MAPS
+from nfa_kernels.graphs.encoder_layers import with_encoders
 from nfa_kernels.graphs.nodes import Shape
 
-_MAPS: Final = ("query", "key", "value", "output")
 _NUMBERED: Final = re.compile(rf"(?:\d+\.)+(?:(?:{'|'.join(_MAPS)})\.)?(?:weight|bias)")
 _IN_PROJ: Final = re.compile(r"(.+\.)in_proj_(weight|bias)")
 _OUT_PROJ: Final = re.compile(r"(.+\.)out_proj\.(weight|bias)")
@@ -19,7 +20,8 @@ def by_own_names(given: Mapping[str, T], needed: Sequence[str], third: Callable[
     `torch.nn.Sequential` calls its parameters by the numbers of their modules, as 0.weight, 0.bias, 2.weight, or of
     modules within modules, as 2.0.weight. Where all arrays are called so and there are as many as are needed, they are
     taken in that order. `torch.nn.MultiheadAttention` has query, key and value in one array, in_proj_weight (3 d, d),
-    and calls its output out_proj: these become the four maps of an attention. Any other arrays keep their names.
+    and calls its output out_proj: these become the four maps of an attention. Of encoder
+    layers see `with_encoders`. Any other arrays keep their names.
 
     Args:
         given: arrays, or shapes, by name.
@@ -27,6 +29,8 @@ def by_own_names(given: Mapping[str, T], needed: Sequence[str], third: Callable[
         third: the i-th third of an array's rows, None if they are not three times as many.
     """
     found = _with_maps(given, third)
+    if (whole := with_encoders(found, needed)) is not None:
+        return whole
     if len(found) != len(needed) or not all(map(_NUMBERED.fullmatch, found)):
         return found
     return dict(zip(needed, (found[name] for name in sorted(found, key=_place)), strict=True))

@@ -75,6 +75,79 @@ def test_an_attention_of_torch_begins_as_its_four_maps(called, bias):
     torch.testing.assert_close(program.forward(params, made.x[None])[0], wanted, rtol=1e-12, atol=1e-12)
 
 
+TOKENS: dict[str, Any] = {"kind": "modular_addition", "modulus": 5, "encoding": "tokens", "seed": 1}
+
+
+def _outputs(layers, found):
+    program = GraphProgram(graph(layers, Input((2,), 5), 5))
+    params = [torch.tensor(array)[None] for array in found.values()]
+    params = tuple(one.reshape(1, *of.matrix) for one, of in zip(params, program.parameters, strict=True))
+    x = make_data("modular_addition", 1, modulus=5, encoding="tokens").x
+    return x.long(), program.forward(params, x[None])[0]
+
+
+def _block(norm_first, at):
+    attention = {"attention": {"heads": 2, "bias": True, "name": f"mix{at}"}}
+    maps = [{"linear": {"units": 10, "bias": True}}, "gelu", {"linear": {"units": 6, "bias": True}}]
+    if norm_first:
+        return [{"residual": [{"norm": "layer"}, attention]}, {"residual": [{"norm": "layer"}, *maps]}]
+    return [{"residual": [attention]}, {"norm": "layer"}, {"residual": maps}, {"norm": "layer"}]
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("called", ["by number", "by name"])
+def test_an_encoder_of_torch_begins_as_the_graph_that_it_is(norm_first, called):
+    one = nn.TransformerEncoderLayer(6, 2, 10, 0.0, "gelu", batch_first=True, norm_first=norm_first)
+    last = nn.LayerNorm(6) if norm_first else None
+    encoder = nn.TransformerEncoder(one, 2, last, enable_nested_tensor=False)
+    embedding, head = nn.Embedding(5, 6), nn.Linear(6, 5)
+    module = nn.Sequential(embedding, encoder, head)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, 0.5 if parameter.ndim == 1 else 0.0, 0.5)
+    names = {"embedding1": embedding, "encoder": encoder, "head": head}
+    layers: list[Any] = [{"embedding": 6}, *_block(norm_first, 1), *_block(norm_first, 2)]
+    layers += [{"norm": "layer"}] if norm_first else []
+    layers += [{"readout": "mean"}, {"linear": {"name": "head", "bias": True}}]
+    network = {"kind": "graph", "layers": layers}
+    found, given = _first_weights(network, TOKENS, module if called == "by number" else nn.ModuleDict(names))
+    assert len(found) == len(given) + 2 * 2 * 2, "an in_proj is three arrays"
+    x, outputs = _outputs(layers, found)
+    wanted = head.double()(encoder.double()(embedding.double()(x)).mean(1)).detach()
+    torch.testing.assert_close(outputs, wanted, rtol=1e-11, atol=1e-11)
+
+
+def test_the_kind_transformer_begins_as_an_encoder_that_normalises_first():
+    one = nn.TransformerEncoderLayer(6, 2, 10, 0.0, "relu", batch_first=True, norm_first=True)
+    encoder = nn.TransformerEncoder(one, 1, nn.LayerNorm(6), enable_nested_tensor=False)
+    module = nn.ModuleDict({"embedding1": nn.Embedding(5, 6), "encoder": encoder, "linear3": nn.Linear(6, 5)})
+    network = {"kind": "transformer", "depth": 1, "width": 6, "heads": 2, "mlp_width": 10, "norm": "layer"}
+    network |= {"activation": "relu", "bias": True, "positions": "none"}
+    found, _ = _first_weights(network, TOKENS, module)
+    state = encoder.layers[0].double().state_dict()
+    assert (found["linear2.weight"] == state["linear2.weight"].numpy()).all()
+    assert (found["norm2.bias"] == state["norm2.bias"].numpy()).all()
+    assert (found["attention1.key.weight"] == state["self_attn.in_proj_weight"][6:12].numpy()).all()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"encoder.layers.0.linear2.bias": None},
+        {"decoder.layers.0.self_attn.in_proj_weight": (9, 3)},
+        {"encoder.layers.0.multihead_attn.out_proj.weight": (3, 3)},
+    ],
+)
+def test_an_encoder_that_the_network_is_not_keeps_its_names(wrong):
+    """So that a refusal tells them."""
+    parts = {"self_attn.in_proj_weight": (9, 3), "self_attn.out_proj.weight": (3, 3), "linear2.bias": (3,)}
+    parts |= dict.fromkeys(("linear1.weight", "linear2.weight"), (3, 3)) | dict.fromkeys(("norm1.weight",), (3,))
+    given: dict[str, Any] = {f"encoder.layers.0.{name}": shape for name, shape in parts.items()} | wrong
+    given = {name: shape for name, shape in given.items() if shape is not None}
+    needed = ["norm1.weight", *(f"a.{part}.weight" for part in ("query", "key", "value", "output"))]
+    needed += ["linear1.weight", "linear2.weight", "linear2.bias"]
+    assert "encoder.layers.0.linear2.weight" in by_own_names(given, needed, third_of_shape)
+
+
 def test_arrays_that_are_no_three_maps_keep_their_names():
     for other in ({"a.in_proj_weight": (7, 2)}, {"a.in_proj_weight": ()}, {"a.out_proj.weight": (2, 2)}):
         assert by_own_names(other, ["a.query.weight"], third_of_shape) == other
