@@ -40,7 +40,7 @@ from service.settings import Settings
 from service.store.session import Store, open_store
 from service.store.tokens import has_tokens
 from service.tokens import is_loopback, refuse_open_address
-from service.web import compare_pages, figure_pages, pages, steering
+from service.web import bulk, compare_pages, experiment_page, figure_pages, pages, steering
 from service.web.error_pages import add_page_handlers
 from service.web.kept import Kept
 from service.web.page_route import FOLDER
@@ -104,7 +104,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     app.include_router(bundle_routes.router, prefix="/api/v1")
     app.include_router(health.router)
     app.include_router(metrics.router)
-    for module in (compare_pages, figure_pages, pages, steering):
+    for module in (bulk, compare_pages, experiment_page, figure_pages, pages, steering):
         app.include_router(module.router)
     app.mount("/static/web", StaticFiles(directory=FOLDER / "static"), name="web")
     complete_openapi(app)

@@ -14,47 +14,31 @@ from service.api.forwarding import Asked
 from service.api.grid_bodies import EXAMPLE_YAML
 from service.api.reserved_threads import threads_of
 from service.api.sign_ins import peer_of
-from service.api.trial_bodies import detail_of, page_of
+from service.api.trial_bodies import detail_of
 from service.errors import InvalidRequest, ServiceError, Unauthorised
 from service.grid.document import parse_document
 from service.grid.help import settings_help
-from service.grid.inputs import names_measured
 from service.grid.json_schema import grid_schema
-from service.grid.sampling import grouping
-from service.grid.value_order import ValueOrder
 from service.presets import get_preset, list_presets
 from service.questions.layers import LayerText
-from service.questions.pooling import short_names
 from service.settings import Settings
 from service.states import ExperimentState, TrialState
-from service.store import attempts, experiments, results, submissions, trials, views
+from service.store import attempts, experiments, submissions, trials
 from service.store import cluster as cluster_store
 from service.store.activity import activity
-from service.store.claims import measured_in
 from service.store.expansions import cost_of, expanded
-from service.store.found import asks_for_something, found_by
-from service.store.incarnation import present_life
-from service.store.layer_names import layers_of
 from service.store.neighbours import neighbours
-from service.store.remeasurements import keeps_weights, list_remeasurements
-from service.store.rounds import searched
 from service.store.session import Store
-from service.store.verdicts import judged
-from service.store.versions import version_of
 from service.tokens import Actor
 from service.web import charting
 from service.web.activity_bars import bars
-from service.web.figure_pages import SHOWN_METRICS, Choices, wish_of
 from service.web.page_route import HEADERS, PageRoute, form_of, render
-from service.web.result_tables import OFFERED_AGGREGATES, TableAsked, question_of, shown_table
-from service.web.wishes import KINDS, PER_TRIAL
+from service.web.selected_grids import selected_text
 from service.web.written_grids import as_yaml
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 _ROWS = 50
 _MOST_GROUPS = 200
-_FOLDED_AT = 20
-_JUDGED_SECONDS = 0.4
 
 
 @router.get("/")
@@ -83,106 +67,6 @@ def index(
         chosen={"state": state, "tag": tag, "q": q, "starred": "true" if starred else ""},
         live=live,
     )
-
-
-@router.get("/experiments/{experiment_id}")
-def experiment(
-    experiment_id: str,
-    request: Request,
-    store: StoreDep,
-    chosen: Choices,
-    cursor: Cursor = None,
-    state: Annotated[str, Query(max_length=20)] = "",
-    trials_where: Where = "",
-    sort: Annotated[str, Query(max_length=200)] = "",
-    *,
-    shown: TableAsked,
-) -> Response:
-    """One experiment: progress, figure, verdicts, results, trials."""
-    one = experiments.get_experiment(store, experiment_id)
-    problem, page = "", {"items": [], "next_cursor": None}
-    try:
-        wanted = TrialState(state) if state in list(TrialState) else None
-        page = page_of(store, experiment_id, _ROWS, cursor, wanted, trials_where, sort or trials.AXES)
-    except ServiceError as error:
-        problem = error.detail
-    question = question_of(grouping(one.axes, one.grid), shown, chosen)
-    version, kept = version_of(store, [experiment_id]), request.app.state.kept_for_pages
-    life = present_life(store)
-    groups = kept.get(
-        (life, experiment_id, question), version, lambda: results.group_table(store, experiment_id, question)
-    )
-    verdicts: list[Any] | None = []
-    if one.claims:
-        verdicts = kept.soon((life, experiment_id, "verdicts"), version, lambda: judged(store, one), _JUDGED_SECONDS)
-    found = None
-    if asks_for_something(one.grid):
-        found = kept.get((life, experiment_id, "found"), version, lambda: found_by(store, experiment_id))
-    return render(
-        "experiment.html",
-        one=one,
-        found=found,
-        rounds=searched(store, experiment_id).rounds if found and found["rounds"] else [],
-        fixed=_fixed(one.grid, one.axes),
-        varied=_varied(one.grid, one.axes),
-        vega=charting.VERSION,
-        chosen=chosen,
-        wish=wish_of(one, chosen),
-        layers=layers_of(store, experiment_id),
-        again=list_remeasurements(store, experiment_id),
-        keeps_weights=keeps_weights(store, experiment_id),
-        measurable=[*names.METRICS],
-        figures=KINDS,
-        per_trial=PER_TRIAL,
-        metrics=list(dict.fromkeys((*SHOWN_METRICS, *_further_metrics(store, experiment_id), chosen["metric"]))),
-        table=shown_table(groups, question, shown, ValueOrder(lambda: [one.grid]), _MOST_GROUPS),
-        question=question,
-        shown_as=shown,
-        offered=list(dict.fromkeys((*OFFERED_AGGREGATES, *question.aggregates))),
-        folded=_FOLDED_AT,
-        short=dict(zip(one.axes, short_names(one.axes), strict=True)),
-        verdicts=verdicts,
-        trials=page,
-        views=views.list_views(store, experiment_id),
-        listed={"state": state, "trials_where": trials_where, "sort": sort},
-        problem=problem,
-        states=list(TrialState),
-        total=sum(one.counts.values()),
-        has_ended=one.progress >= 1,
-    )
-
-
-def _varied(grid: dict[str, Any], axes: list[str]) -> dict[str, tuple[Any, str]]:
-    """Path -> the values it takes as written, and the path that it moves with."""
-    found: dict[str, tuple[Any, str]] = {path: (values, "") for path, values in (grid.get("axes") or {}).items()}
-    for group in grid.get("zip") or ():
-        first = next(iter(group))
-        found |= {path: (values, "" if path == first else first) for path, values in group.items()}
-    order = ValueOrder(lambda: [grid])
-    known = {path: found.get(path, ("as included", "")) for path in axes}
-    return {
-        path: (order.sorted(path, values) if isinstance(values, list) else values, leader)
-        for path, (values, leader) in known.items()
-    }
-
-
-def _further_metrics(store: Store, experiment: str) -> list[str]:
-    """Numbers that were measured again, or over other inputs than the training set."""
-    measured = [names_measured(one["measure"]) for one in measured_in(store, experiment)]
-    found = sorted({name for some in measured for name in some if not names.words_of(name)})
-    again = {name for one in list_remeasurements(store, experiment) for name in one.metrics}
-    return [name for name in found if name in again or names.split_inputs(name)[1] != names.TRAIN]
-
-
-def _fixed(grid: dict[str, Any], axes: list[str]) -> dict[str, Any]:
-    """Settings that the grid gives and that do not vary."""
-    given = {
-        f"{section}.{name}": value
-        for section, values in (grid.get("trial") or {}).items()
-        if isinstance(values, dict)
-        for name, value in values.items()
-    }
-    return {path: value for path, value in given.items() if path not in axes}
 
 
 @router.get("/trials/{trial_id}")
@@ -244,10 +128,17 @@ def submit_form(
     preset: Annotated[str, Query(max_length=100)] = "",
     experiment: Annotated[str, Query(max_length=40)] = "",
     trial: Annotated[str, Query(max_length=40)] = "",
+    trials: Annotated[list[str] | None, Query(max_length=_ROWS)] = None,
+    where: Where = "",
+    state: Annotated[str, Query(max_length=20)] = "",
+    *,
+    selected: bool = False,
 ) -> Response:
-    """Write a grid, or start from a preset, an experiment's grid, or a trial."""
+    """Write a grid, or start from a preset, an experiment's grid, a trial, or trials of it that are selected."""
     text = get_preset(preset).body.decode() if preset else EXAMPLE_YAML
-    if experiment:
+    if experiment and (trials or selected):
+        text = selected_text(store, experiment, trials or (), where, state if state in list(TrialState) else None)
+    elif experiment:
         text = as_yaml(experiments.get_experiment(store, experiment).grid)
     if trial:
         text = as_yaml(json.loads(_alone(detail_of(store, trial))))

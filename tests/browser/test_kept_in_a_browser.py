@@ -65,3 +65,26 @@ def test_a_view_keeps_figure_filter_and_table_and_is_deleted(page: Page, sweep: 
     expect(page.get_by_text("Saved views …")).to_be_visible()
     with Client(service) as client:
         assert client.views(sweep) == []
+
+
+def test_what_is_ticked_is_tagged_and_deleted_after_a_question(page: Page, service: str) -> None:
+    with Client(service) as client:
+        ids = [client.submit(GRID | {"name": f"bulk {n}"}).id for n in range(2)]
+    page.goto("/?q=bulk")
+    for number in range(2):
+        page.get_by_label(f"Tick bulk {number}").check()
+    page.get_by_role("button", name="Tag …").click()
+    page.get_by_label("Tag", exact=True).fill("doomed")
+    page.get_by_role("button", name="Yes, tag").click()
+    page.goto("/?tag=doomed")
+    expect(page.locator("#list tbody tr")).to_have_count(2)
+    page.get_by_label("Tick bulk 1").check()
+    page.get_by_role("button", name="Delete …").click()
+    expect(page.get_by_role("heading", name="Delete 1 experiment?")).to_be_visible()
+    page.get_by_role("button", name="Yes, delete").click()
+    page.goto("/?tag=doomed")
+    expect(page.locator("#list tbody tr")).to_have_count(1)
+    page.goto(f"/experiments/{ids[0]}")
+    page.locator("#trials").get_by_role("checkbox").first.check()
+    page.get_by_role("button", name="Open what is ticked as a grid").click()
+    expect(page.locator("#cost")).to_contain_text("1 trials, 0 new")

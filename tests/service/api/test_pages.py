@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from service.web import pages
+from service.web import experiment_page
 
 NAME = "<script>alert(1)</script>"
 
@@ -58,7 +58,7 @@ def test_a_wrong_filter_is_explained_on_the_page(api, trained):
 
 
 def test_a_page_without_claims_waits_for_no_verdicts(api, submit, monkeypatch):
-    monkeypatch.setattr(pages, "_JUDGED_SECONDS", 0.0)
+    monkeypatch.setattr(experiment_page, "_JUDGED_SECONDS", 0.0)
     made = submit(claims=[])
     assert "Being judged" not in api.get(f"/experiments/{made['id']}").text
 
