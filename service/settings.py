@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.grid.fitting import Limits
@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     max_upload_numbers: int = Field(8 * 2**20, ge=1, description="Numbers in an upload, once unpacked.")
 
     body_seconds: float = Field(30.0, gt=0, description="For a request's body to arrive.")
+    notify_secret: SecretStr | None = Field(None, description="Signs notifications; unset: made once in the home.")
+    notify_networks: str = Field("", description="Networks that may be notified although they are not public.")
+
     stall_seconds: float = Field(60.0, gt=0, description="A client that reads nothing for so long is let go.")
 
     @field_validator("host_names", mode="before")
@@ -74,6 +77,23 @@ class Settings(BaseSettings):
                 raise ValueError(f"{word!r} is neither an address, a network such as 10.0.0.0/8, nor *") from error
         return given
 
+    @field_validator("notify_networks")
+    @classmethod
+    def _are_networks(cls, given: str) -> str:
+        for word in _words(given):
+            try:
+                ipaddress.ip_network(word, strict=False)
+            except ValueError as error:
+                raise ValueError(f"{word!r} is no network such as 10.0.0.0/8") from error
+        return given
+
+    @field_validator("notify_secret")
+    @classmethod
+    def _is_long(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None and len(given.get_secret_value()) < 16:
+            raise ValueError("has fewer than 16 characters: make one by `openssl rand -hex 32`")
+        return given
+
     @field_validator("public_url")
     @classmethod
     def _is_an_address(cls, given: str | None) -> str | None:
@@ -87,6 +107,16 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.home.absolute() / 'nfa.db'}"
 
     @property
+    def allowed_networks(self) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+        """Networks that may be notified although they are not public."""
+        return [ipaddress.ip_network(word, strict=False) for word in _words(self.notify_networks)]
+
+    @property
     def limits(self) -> Limits:
         """Limits on a grid."""
         return Limits(self.max_trials, self.max_parameters, self.max_steps, self.max_network_bytes)
+
+
+def _words(text: str) -> list[str]:
+    """Words between commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -24,6 +24,7 @@ NAVIGATION: Final[dict[str, Any]] = {
         "Any network": "howto/any_network.md",
         "Boundaries": "howto/boundaries.md",
         "Measure again": "howto/measure_again.md",
+        "Be told": "howto/webhooks.md",
         "Cite it": "howto/cite_it.md",
     },
     "Clusters": {

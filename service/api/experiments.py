@@ -15,6 +15,7 @@ from service.schemas.bodies import Page
 from service.schemas.experiments import (
     ExperimentBody,
     ExperimentDetail,
+    Notifications,
     Preview,
     Remeasurements,
     Submitted,
@@ -24,6 +25,7 @@ from service.schemas.experiments import (
 from service.states import ExperimentState
 from service.store import experiments, submissions, views
 from service.store.expansions import cost_of
+from service.store.notifications import list_notifications
 from service.store.remeasurements import list_remeasurements
 from service.store.rounds import plan_of
 from service.store.session import Store
@@ -112,6 +114,12 @@ def list_experiments(
 def list_views(experiment_id: str, store: StoreDep) -> dict[str, Any]:
     """Views of its page that were saved, by name."""
     return {"items": [asdict(one) for one in views.list_views(store, experiment_id)], "next_cursor": None}
+
+
+@router.get("/{experiment_id}/notifications", summary="What was told to whom", response_model=Notifications)
+def get_notifications(experiment_id: str, store: StoreDep) -> dict[str, Any]:
+    """Messages to the addresses of the grid's `notify`: delivered, waiting, or given up and why."""
+    return {"items": list_notifications(store, experiment_id)}
 
 
 @router.get("/{experiment_id}", summary="One experiment", response_model=ExperimentDetail)

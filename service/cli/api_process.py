@@ -16,7 +16,9 @@ from pydantic import ValidationError
 
 from service.logs import log_as_json_lines
 from service.main import create_app
+from service.notifying.worker import notifying
 from service.settings import Settings, in_words
+from service.store.session import open_store
 
 log = structlog.get_logger()
 
@@ -43,7 +45,8 @@ def serve(bound: socket.socket, settings: Settings) -> None:
     gc.freeze()
     host, port = bound.getsockname()[:2]
     log.info("api_started", host=host, port=port)
-    ApiServer(config).run(sockets=[bound])
+    with open_store(settings.store_url) as store, notifying(settings, store):
+        ApiServer(config).run(sockets=[bound])
 
 
 def configured(app: FastAPI) -> uvicorn.Config:

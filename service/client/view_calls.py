@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from service.client.calls import Calls
-from service.schemas.experiments import ExperimentBody, ExperimentDetail, ViewBody
+from service.schemas.experiments import ExperimentBody, ExperimentDetail, NotificationBody, ViewBody
 
 
 class ViewCalls(Calls):
@@ -44,3 +44,8 @@ class ViewCalls(Calls):
     def delete_view(self, experiment: str, view: int) -> None:
         """Forget a saved view."""
         self._call("DELETE", f"/experiments/{experiment}/views/{view}")
+
+    def notifications(self, experiment: str) -> list[NotificationBody]:
+        """What was told, or is to be told, to the addresses of its grid's `notify`; the newest first."""
+        found = self._call("GET", f"/experiments/{experiment}/notifications")
+        return [NotificationBody.model_validate(one) for one in found["items"]]

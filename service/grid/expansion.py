@@ -20,6 +20,7 @@ from service.grid.exclusions import Exclusions
 from service.grid.fitting import Limits
 from service.grid.free_settings import free_beside
 from service.grid.garbage import no_search_for_garbage
+from service.grid.notify import read_notify
 from service.grid.outline import Grid, check_count, check_lengths, read_grid, read_seeds, read_trial, too_many
 from service.grid.partial import note_sections
 from service.grid.points import Point
@@ -82,6 +83,7 @@ def expand(
     """
     problems = Problems() if problems is None else problems
     grid = read_grid(document, problems)
+    read_notify(grid.notify, problems)
     seeds = read_seeds(grid.seeds, limits, problems)
     check_lengths(grid, limits)
     blocks = read_trial(grid.trial, problems)

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, Final
 
 from service.grid.axes import SECTIONS
+from service.grid.notify import SCHEMA
 from service.grid.outline import Grid
 from service.grid.sampling import FORMS, Sample
 
@@ -81,6 +82,7 @@ def _schema() -> dict[str, Any]:
     properties["zip"]["items"] = {"$ref": "#/$defs/axes"}
     properties["sample"]["anyOf"] = [_sample(), {"type": "null"}]
     properties["include"]["items"] = properties["exclude"]["items"] = {"$ref": "#/$defs/point"}
+    properties["notify"]["items"] = SCHEMA
     # a key with nothing after it says nothing
     schema["properties"] = {
         name: {"description": one.get("description", ""), "anyOf": [one, {"type": "null"}]}

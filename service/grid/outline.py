@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from service.errors import InvalidGrid
 from service.grid.axes import FIELDS, SECTIONS, Factor
 from service.grid.fitting import Limits
+from service.grid.notify import MAX_HOOKS
 from service.grid.problems import MANY_KEYS, Problems, deepest, without_most
 
 MAX_CLAIMS: Final = 200
@@ -44,6 +45,9 @@ class Grid(BaseModel):
         1, description="n for 0 .. n-1, a list, or {until: ..}, which adds some until an interval is narrow."
     )
     refine: list[Any] | dict[str, Any] = Field([], description="Statements whose boundaries are to be found.")
+    notify: list[Any] = Field(
+        [], max_length=MAX_HOOKS, description="Who is told: {url, on: [end, failed, verdict]}, by signed POST requests."
+    )
     claims: list[Any] = Field([], max_length=MAX_CLAIMS, description="Statements with thresholds that are judged.")
 
 

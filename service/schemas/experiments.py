@@ -117,6 +117,25 @@ class ViewBody(Body):
     created_at: datetime
 
 
+class NotificationBody(Body):
+    """A message to an address that the grid's `notify` names."""
+
+    id: str = Field(description="The same at every attempt, so that a receiver knows what it has.")
+    event: str = Field(description="end, failed or verdict.")
+    url: str
+    created_at: datetime
+    attempts: int
+    next_at: datetime | None = Field(description="When it is sent (again); null: delivered or given up.")
+    delivered_at: datetime | None
+    error: str | None = Field(description="Why the last attempt was not taken.")
+
+
+class Notifications(Body):
+    """The last hundred messages about an experiment, the newest first."""
+
+    items: list[NotificationBody]
+
+
 class Thinned(Body):
     """What thinning did."""
 

@@ -12,6 +12,7 @@ from service.store.known_settings import settings_of
 from service.store.models import experiment
 from service.store.remeasured import remeasured_in
 from service.store.session import Store
+from service.store.subscriptions import rearm
 from service.store.wanting import one_at_a_time
 
 MAX_CLAIMS: Final = 200
@@ -57,4 +58,5 @@ def add_claims(store: Store, public_id: str, claims: Sequence[Mapping[str, Any]]
         if len(kept) > MAX_CLAIMS:
             raise TooLarge(f"{len(kept)} claims are over the limit of {MAX_CLAIMS} for an experiment")
         connection.execute(update(experiment).where(experiment.c.id == number).values(claims=kept))
+        rearm(connection, number, "verdict")
     return get_experiment(store, public_id)

@@ -26,6 +26,7 @@ from service.store.models import (
 from service.store.remeasurements import cancel_open, delete_of_trials, forget_experiment
 from service.store.session import Store
 from service.store.submissions import searches
+from service.store.subscriptions import rearm
 from service.store.wanting import (
     AS_NEW,
     Piece,
@@ -115,6 +116,7 @@ def retry_experiment(
         connection.execute(update(trial).where(trial.c.id.in_(again)).values(**AS_NEW))
         follow(connection, number)
         settle(connection, number)
+        rearm(connection, number)
         one = connection.execute(select(experiment.c.owner, experiment.c.grid).where(experiment.c.id == number)).one()
         # what is trained again may move a boundary
         again_searching = {"searching": searches(one.grid), "stopped": None}

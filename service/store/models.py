@@ -57,6 +57,8 @@ def _metric_columns(metrics: tuple[str, ...]) -> list[Column[Any]]:
 _WAITS, _RUNS = text("state = 'queued' AND queued_for IS NOT NULL"), text("state = 'running'")
 _BEGINS, _FOLLOWS = text("beginning IS NOT NULL"), text("follows IS NOT NULL")
 _QUEUED = text("state = 'queued'")
+_ENDED, _FAILED = text("ended_at IS NOT NULL"), text("state = 'failed'")
+_UNSENT = text("next_at IS NOT NULL")
 
 settings = _table(
     "settings",
@@ -130,6 +132,9 @@ trial = _table(
     ),
     Index("ix_trial_beginning", "beginning", sqlite_where=_BEGINS, postgresql_where=_BEGINS),
     Index("ix_trial_follows", "follows", sqlite_where=_FOLLOWS, postgresql_where=_FOLLOWS),
+    # what ended lately, and what failed
+    Index("ix_trial_ended", "ended_at", sqlite_where=_ENDED, postgresql_where=_ENDED),
+    Index("ix_trial_failed", "ended_at", sqlite_where=_FAILED, postgresql_where=_FAILED),
     sqlite_autoincrement=True,
 )
 
@@ -189,6 +194,34 @@ saved_view = _table(
     Column("parameters", Json, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     UniqueConstraint("experiment_id", "name"),
+)
+
+subscription = _table(
+    "subscription",
+    # no foreign key: deleting an experiment waits for nobody, and what is left over is dropped now and then
+    Column("experiment_id", Key, primary_key=True, autoincrement=False),
+    Column("url", Text, primary_key=True),
+    Column("event", Text, primary_key=True),
+    # not yet told
+    Column("is_open", Flag, nullable=False),
+)
+
+notification = _table(
+    "notification",
+    Column("id", Key, primary_key=True),
+    # no foreign key: what was to be told is told after the experiment is gone
+    Column("experiment_id", Key, nullable=False, index=True),
+    Column("event", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("body", Json, nullable=False),
+    Column("attempts", Key, nullable=False),
+    # when it is sent, or sent again; null: delivered or given up
+    Column("next_at", UtcTime),
+    Column("delivered_at", UtcTime),
+    Column("error", Text),
+    Column("created_at", UtcTime, nullable=False),
+    Index("ix_notification_next", "next_at", sqlite_where=_UNSENT, postgresql_where=_UNSENT),
+    sqlite_autoincrement=True,
 )
 
 experiment_trial = _table(

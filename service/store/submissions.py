@@ -20,6 +20,7 @@ from service.store.insertions import Adding, Placed, chunks, insert_all
 from service.store.keys import among, among_words
 from service.store.models import experiment, experiment_trial, idempotency, settings, trial
 from service.store.session import Store, utc_now
+from service.store.subscriptions import rearm, subscribe
 from service.store.wanting import (
     AS_NEW,
     add_alone,
@@ -75,6 +76,7 @@ def create_experiment(
                 if before is not None:
                     return before
             number = insert_experiment(connection, expansion, owner, document)
+            subscribe(connection, number, expansion.grid.notify)
             total, new = add_trials(connection, number, expansion.points, trials(), expansion.grid.priority)
             refuse_long_queue(connection, owner, max_queued)
             created = Created(
@@ -156,6 +158,8 @@ def extend_experiment(
             row = _require_grid(connection, require(connection, public_id), before)
             changed = {"grid": dict(document), "axes": list(expansion.axes), "searching": searches(document)}
             connection.execute(update(experiment).where(experiment.c.id == number).values(**changed))
+            if new:
+                rearm(connection, number)
             refuse_long_queue(connection, row["owner"], max_queued)
             counts = count_states(connection, [number])[number]
             goes_on = is_unfinished(counts) or searches(document)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -22,6 +23,7 @@ from service.store.experiments import Experiment
 from service.store.found import asks_for_something, found_by
 from service.store.incarnation import present_life
 from service.store.layer_names import layers_of
+from service.store.notifications import list_notifications
 from service.store.remeasurements import keeps_weights, list_remeasurements
 from service.store.rounds import searched
 from service.store.session import Store
@@ -67,6 +69,7 @@ def experiment(
         keeps_weights=keeps_weights(store, experiment_id),
         measurable=[*names.METRICS],
         views=views.list_views(store, experiment_id),
+        told=_told(store, experiment_id),
         fixed=_fixed(one.grid, one.axes),
         varied=_varied(one.grid, one.axes),
         short=dict(zip(one.axes, short_names(one.axes), strict=True)),
@@ -141,6 +144,11 @@ def _trials(store: Store, experiment_id: str, cursor: str | None, listed: dict[s
     except ServiceError as error:
         return {"trials": {"items": [], "next_cursor": None}, "problem": error.detail}
     return {"trials": found, "problem": ""}
+
+
+def _told(store: Store, experiment_id: str) -> list[dict[str, Any]]:
+    """Messages, with the host alone of whom they go to: the rest of an address may be a secret."""
+    return [one | {"host": urlsplit(one["url"]).hostname} for one in list_notifications(store, experiment_id, 20)]
 
 
 def _varied(grid: dict[str, Any], axes: list[str]) -> dict[str, tuple[Any, str]]:

@@ -1,0 +1,1 @@
+"""Tells addresses outside, by signed POST requests, what became of experiments."""
