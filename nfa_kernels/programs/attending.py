@@ -1,5 +1,6 @@
 """Scaled dot products of heads, with maps of queries, keys, values and outputs."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -56,20 +57,23 @@ class Attending:
             way.told(node, 3 * step, product(of_z, kept.merged.mT))
             if node.bias:
                 way.told(node, 3 * step + 1, summed(of_z))
+        asked = [index for index in range(3) if way.is_training or needed or way.taps_at(node.measured[index])]
+        if not asked:
+            return None
         parts = product(_output(way, node)[0].mT, of_z).split(kept.entered.shape[-1], -1)
-        of_three = [_of_products(node, kept, part) for part in parts]
-        of_maps = of_three[0] if len(of_three) == 1 else torch.cat(of_three, -1)
-        self._tell(way, node, kept, of_maps)
+        of_each = [_of_products(node, kept, part, asked) for part in parts]
+        of_maps = of_each[0] if len(of_each) == 1 else torch.cat(of_each, -1)
+        self._tell(way, node, kept, of_maps, asked)
         if not needed:
             return None
         below = product(_of_three(way, node, of_maps)[0].mT, of_maps)
         return Flow(below.unflatten(-1, delta.values.shape[2:]), is_free=True)
 
-    def _tell(self, way: Backward, node: Attention, kept: _Kept, of_maps: Tensor) -> None:
-        """Gradients and taps of the three maps, from derivatives (K, 3 d, R N t) with respect to their scaled z."""
+    def _tell(self, way: Backward, node: Attention, kept: _Kept, of_maps: Tensor, asked: Sequence[int]) -> None:
+        """Gradients and taps of some of the three maps, from derivatives (K, .. d, R N t) for their scaled z."""
         step, width, scale = 2 if node.bias else 1, node.inputs[1], _scale(way, node)
         if not way.is_training:
-            for index, part in enumerate(of_maps.split(width, 1)):
+            for index, part in zip(asked, of_maps.split(width, 1), strict=True):
                 way.tap(node.measured[index], part if index else part * scale)
             return
         for index, part in enumerate(product(of_maps, kept.entered.mT).split(width, 1)):
@@ -110,16 +114,19 @@ def _merged(node: Attention, stack: int, found: Tensor) -> Tensor:
     return found.unflatten(0, (stack, -1, node.heads)).permute(0, 2, 3, 1, 4).flatten(1, 2).flatten(2)
 
 
-def _of_products(node: Attention, kept: _Kept, of_merged: Tensor) -> Tensor:
-    """(K, 3 d, N t) derivatives with respect to the three maps' scaled z, from those of what they make."""
+def _of_products(node: Attention, kept: _Kept, of_merged: Tensor, asked: Sequence[int]) -> Tensor:
+    """(K, .. d, N t) derivatives for the scaled z of maps 0..2, those asked for, from those of what they make."""
     stack, heads, tokens = len(of_merged), node.heads, node.inputs[0]
     of_found = of_merged.unflatten(-1, (-1, tokens)).unflatten(1, (heads, -1)).permute(0, 3, 1, 2, 4).flatten(0, 2)
-    # the sum over keys of a weight times its derivative is what comes out times its own: fewer numbers to sum
-    shared = (of_found * kept.found).sum(1).unsqueeze(-1)
-    of_scores = torch.bmm(of_found.mT, kept.value).sub_(shared).mul_(kept.weights)
-    each = of_found.new_empty(stack, 3 * heads, of_found.shape[1], of_found.shape[0] // (stack * heads), tokens)
-    parts = torch.bmm(kept.key, of_scores.mT), torch.bmm(kept.query, of_scores), torch.bmm(of_found, kept.weights)
-    for index, part in enumerate(parts):
-        whole = part.unflatten(0, (stack, -1, heads)).permute(0, 2, 3, 1, 4)
-        each[:, index * heads : (index + 1) * heads] = whole
+    factors = {2: (of_found, kept.weights)}
+    if 0 in asked or 1 in asked:
+        # the sum over keys of a weight times its derivative is what comes out times its own: fewer numbers to sum
+        shared = (of_found * kept.found).sum(1).unsqueeze(-1)
+        of_scores = torch.bmm(of_found.mT, kept.value).sub_(shared).mul_(kept.weights)
+        factors |= {0: (kept.key, of_scores.mT), 1: (kept.query, of_scores)}
+    samples = of_found.shape[0] // (stack * heads)
+    each = of_found.new_empty(stack, len(asked) * heads, of_found.shape[1], samples, tokens)
+    for place, index in enumerate(asked):
+        whole = torch.bmm(*factors[index]).unflatten(0, (stack, -1, heads)).permute(0, 2, 3, 1, 4)
+        each[:, place * heads : (place + 1) * heads] = whole
     return each.flatten(1, 2).flatten(2)

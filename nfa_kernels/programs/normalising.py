@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.graphs.nodes import Norm
-from nfa_kernels.programs.passing import Backward, Flow, Forward, per_feature, sample_axis, summed, times
+from nfa_kernels.programs.passing import Backward, Flow, Forward, per_feature, sample_axis, summed
 
 
 class _Kept(NamedTuple):
@@ -47,18 +47,20 @@ class Normalising:
                 way.told(node, 1, summed(values))
         if not needed:
             return None
-        below = values * per_feature(way.parameter(node, 0), values)
-        grouped = _grouped(node, below)
-        along = _grouped(node, times(Flow(below), kept.scaled, axis)).mean(axes, keepdim=True)
+        gain, scaled, rate = per_feature(way.parameter(node, 0), values), kept.scaled, kept.rate
+        samples, before = scaled.shape[axis], values.shape[axis]
+        if before > samples:
+            # R derivatives of each of N samples, beside what is of the samples alone
+            at = axis if axis > 0 else axis - 1
+            values, scaled = values.unflatten(axis, (-1, samples)), scaled.unsqueeze(at)
+            gain, rate = gain.unsqueeze(-1), rate.unsqueeze(at + 1 if at > 0 else at)
+        below = values * gain
+        grouped, scaled = _grouped(node, below), _grouped(node, scaled)
+        along = (grouped * scaled).mean(axes, keepdim=True)
         if node.kind != "rms":
             grouped -= grouped.mean(axes, keepdim=True)
-        times_over = values.shape[axis] // kept.scaled.shape[axis]
-        if times_over > 1:
-            kept = _Kept(
-                *(torch.cat([one] * times_over, axis if axis < 0 or one is kept.scaled else 3) for one in kept)
-            )
-        grouped.addcmul_(_grouped(node, kept.scaled), along, value=-1).mul_(kept.rate)
-        return Flow(grouped.flatten(1, 2), is_free=True)
+        grouped.addcmul_(scaled, along, value=-1).mul_(rate)
+        return Flow(grouped.view(delta.values.shape), is_free=True)
 
 
 def _axes(node: Norm) -> tuple[int, ...]:

@@ -346,3 +346,14 @@ def test_derivatives_that_all_samples_share_give_the_agops_of_each_sample_alone(
                 for found in (factors, together):
                     factor = found[layer][lane] @ program.weight(params, layer)[lane]
                     torch.testing.assert_close(factor.mT @ factor, wanted, **EXACT)
+
+
+@pytest.mark.parametrize("name", EVERY_KIND)
+def test_a_layer_asked_for_alone_has_the_factor_that_it_has_beside_all_others(name: str) -> None:
+    of, layers = EVERY_KIND[name]
+    program = GraphProgram(graph(layers, of, 3))
+    params, x = _params(program, 2), _inputs(of, 2, 5)
+    together = program.tapped(params, x, [one.number for one in program.measured]).factors
+    for layer, factor in together.items():
+        alone = program.tapped(params, x, [layer]).factors[layer]
+        torch.testing.assert_close(alone.mT @ alone, factor.mT @ factor, **EXACT)
