@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from nfa_kernels import names
 from nfa_kernels.graphs.building import Building
-from nfa_kernels.graphs.errors import GraphError
+from nfa_kernels.graphs.errors import GraphError, why_not
 from nfa_kernels.graphs.nodes import (
     Activated,
     Attention,
@@ -22,17 +22,10 @@ from nfa_kernels.graphs.nodes import (
     Residual,
     Shape,
 )
-from nfa_kernels.graphs.reading import Settings, shown
+from nfa_kernels.graphs.reading import Settings, meant, shown
 
 Layer = Callable[[Building, str, object, Shape], Node]
 """(what has been built so far, the layer's path, its settings, the shape that enters it) -> the layer."""
-
-_REFUSED = {
-    "batchnorm": "batch normalisation lets samples interact, so a Jacobian of one sample is not defined; "
-    "layer, rms and group normalisation are there: {norm: layer}",
-    "dropout": "dropout makes outputs random, and a network is measured without noise; leave it out, or decay weights",
-}
-_ALSO_CALLED = {"batch_norm": "batchnorm", "batchnorm1d": "batchnorm", "batchnorm2d": "batchnorm", "bn": "batchnorm"}
 
 
 def layer(building: Building, path: str, given: object, shape: Shape) -> Node:
@@ -57,14 +50,12 @@ def layer(building: Building, path: str, given: object, shape: Shape) -> Node:
         if kind in names.ACTIVATIONS:
             return _activation(building, path, kind, settings, shape)
     allowed = (*KINDS, *(name for name in names.ACTIVATIONS if name != "linear"))
-    raise GraphError(path, f"received the kind {shown(kind)}, allowed are {', '.join(allowed)}")
+    raise GraphError(path, f"received the kind {shown(kind)}, allowed are {', '.join(allowed)}{meant(kind, allowed)}")
 
 
 def _refuse(path: str, kind: str) -> None:
-    name = kind.lower()
-    name = _ALSO_CALLED.get(name, name)
-    if name in _REFUSED:
-        raise GraphError(path, _REFUSED[name])
+    if (why := why_not(kind)) is not None:
+        raise GraphError(path, why)
 
 
 def _misfit(path: str, what: str, shape: Shape, needed: str, step: str) -> NoReturn:
@@ -117,8 +108,8 @@ def _activation(building: Building, path: str, kind: str, given: object, shape: 
 def _norm(building: Building, path: str, given: object, shape: Shape) -> Node:
     settings = Settings(path, given, ("kind", "groups", "epsilon", "name"), "kind")
     kind = settings.given.get("kind")
-    if isinstance(kind, str) and kind.lower() in ("batch", *_ALSO_CALLED):
-        _refuse(path, "batchnorm")
+    if isinstance(kind, str):
+        _refuse(path, kind)
     kind = settings.one_of("kind", ("layer", "rms", "group"))
     building.refuse_numbers(path, shape, "a normalisation")
     features = shape[0] if len(shape) == 3 else shape[-1]

@@ -1,5 +1,6 @@
 """Reading the settings of one layer: every wrong key, type or size is refused with the layer's path."""
 
+import difflib
 import math
 import re
 from collections.abc import Collection, Mapping
@@ -18,8 +19,14 @@ def shown(value: object) -> str:
         return f"a {'mapping' if isinstance(value, dict) else 'list'} of {len(value)}"
     if isinstance(value, int) and value.bit_length() > 64:
         return f"a whole number of {value.bit_length()} bits"
-    text = repr(value)
+    text = "null" if value is None else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def meant(value: object, allowed: Collection[str]) -> str:
+    """The allowed word that is most like a received one, as the end of a message; empty if none is like it."""
+    near = difflib.get_close_matches(value[:64].lower(), allowed, n=1) if isinstance(value, str) else []
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 class Settings:
@@ -35,7 +42,8 @@ class Settings:
         self.given = self._mapping(given, short, allowed)
         unknown = [key for key in self.given if key not in allowed]
         if unknown:
-            raise GraphError(path, f"received the setting {shown(unknown[0])}, allowed are {', '.join(allowed)}")
+            told = f"received the setting {shown(unknown[0])}, allowed are {', '.join(allowed)}"
+            raise GraphError(path, told + meant(unknown[0], allowed))
 
     def _mapping(self, given: object, short: str, allowed: Collection[str]) -> Mapping[str, Any]:
         if given is None:
@@ -74,7 +82,7 @@ class Settings:
         value = self.given.get(name, default)
         if not isinstance(value, str) or value not in allowed:
             told = f"{name} is missing, needed" if value is None else f"{name} is {shown(value)}, allowed"
-            raise GraphError(self.path, f"{told} is one of {', '.join(allowed)}")
+            raise GraphError(self.path, f"{told} is one of {', '.join(allowed)}{meant(value, allowed)}")
         return value
 
     def name(self) -> str | None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from nfa_kernels import names
-from nfa_kernels.graphs.errors import GraphError
+from nfa_kernels.graphs.errors import GraphError, why_not
 from nfa_kernels.graphs.limits import check_limits
 from service.grid.setting_types import Count, Real, Section, listed, one_of
 
@@ -15,7 +15,16 @@ MAX_LAYER: Final = 1_000
 
 Activation = Annotated[str, AfterValidator(one_of(names.ACTIVATIONS)), listed(names.ACTIVATIONS)]
 Kind = Annotated[str, AfterValidator(one_of(names.NETWORK_KINDS)), listed(names.NETWORK_KINDS)]
-Norm = Annotated[str, AfterValidator(one_of(names.NORMS)), listed(names.NORMS)]
+
+
+def _norm(name: str) -> str:
+    """A normalisation; one that is left out on purpose is refused with the reason."""
+    if name not in names.NORMS and (why := why_not(name)) is not None:
+        raise ValueError(why)
+    return one_of(names.NORMS)(name)
+
+
+Norm = Annotated[str, AfterValidator(_norm), listed(names.NORMS)]
 Padding = Annotated[str, AfterValidator(one_of(names.PADDINGS)), listed(names.PADDINGS)]
 Parameterization = Annotated[str, AfterValidator(one_of(names.PARAMETERIZATIONS)), listed(names.PARAMETERIZATIONS)]
 Pool = Annotated[str, AfterValidator(one_of(names.POOLS)), listed(names.POOLS)]
@@ -29,7 +38,7 @@ def _within_limits(layers: list[Any]) -> list[Any]:
     try:
         check_limits(layers)
     except GraphError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(error.told) from None
     return layers
 
 

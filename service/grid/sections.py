@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
+from nfa_kernels.graphs.errors import why_not
 from service.grid.axes import FIELDS, KEYED, SECTIONS, Assignment, fields_below, is_mapping
 from service.grid.formula_places import is_setting
 from service.grid.formulas import MAX_LENGTH, FormulaError, parse
@@ -104,7 +105,10 @@ def note(name: str, error: ValidationError, origins: Mapping[str, str], problems
         allowed = [f"{prefix}.{field}" for field in (fields_below(prefix) if is_mapping(prefix) else FIELDS[name])]
         place = origin_of(path, origins)
         if detail["type"] == "extra_forbidden":
-            problems.unknown(place, "key", path, allowed)
+            if name == "network" and (why := why_not(path.rpartition(".")[2])) is not None:
+                problems.add(place, why, received=path)
+            else:
+                problems.unknown(place, "key", path, allowed)
         elif detail["type"] == "model_type" and is_mapping(path):
             keys = ", ".join(fields_below(path))
             problems.add(place, f"must be a mapping of {keys}", received=detail["input"], allowed=[*fields_below(path)])
