@@ -23,6 +23,8 @@ class Searches:
     store: Store
     settings: WorkerSettings
     looked: float = -1e9
+    waits: str = ""
+    """Why a round was not added the last time."""
     plans: rounds.Plans = field(init=False)
 
     def __post_init__(self) -> None:
@@ -42,8 +44,11 @@ class Searches:
         try:
             added = rounds.add_rounds(self.store, self.plans.limits, self.settings.max_queued, self.plans)
         except TooMany as error:
-            log.warning("round_waits", reason=error.detail)
+            if error.detail != self.waits:
+                log.warning("round_waits", reason=error.detail)
+            self.waits = error.detail
             return False
+        self.waits = ""
         if added:
             log.info("round_added", trials=added, seconds=round(time.monotonic() - now, 4))
         return added > 0

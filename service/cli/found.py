@@ -72,7 +72,7 @@ def print_found(found: Fits) -> None:
         ]
         out.print(table(_FITS, rows))
     for place, why in found.stopped.items():
-        out.print(Text(f"{place} ended early: {why}", "yellow"))
+        out.print(Text(f"{place} {'does not go on' if found.searching else 'ended early'}: {why}", "yellow"))
     if found.searching:
         out.print(f"{found.rounds} rounds so far; more may come.")
 

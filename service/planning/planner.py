@@ -78,6 +78,14 @@ class Addition:
     seeds: tuple[int, ...]
 
 
+class Past(NamedTuple):
+    """The rounds that were added to an experiment."""
+
+    number: int
+    added: Mapping[str, int]
+    """Place of a search, or `seeds`, -> trials."""
+
+
 @dataclass(frozen=True, slots=True)
 class Round:
     """What is trained next, and on whose behalf."""
@@ -120,7 +128,9 @@ def estimates(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> list[Estimate]:
     return found
 
 
-def next_round(plan: Plan, rows: Mapping[str, Sequence[Row]], rounds: int, added: Mapping[str, int]) -> Round:
+def next_round(
+    plan: Plan, rows: Mapping[str, Sequence[Row]], rounds: int, added: Mapping[str, int], most: int | None = None
+) -> Round:
     """The points and seeds to add, none when everything is found or may not be looked for any further.
 
     Args:
@@ -128,12 +138,13 @@ def next_round(plan: Plan, rows: Mapping[str, Sequence[Row]], rounds: int, added
         rows: id of each of `plan.asks` -> every trial of the experiment, all ended.
         rounds: how many were added before.
         added: place -> trials that were added for it before.
+        most: trials that a round may have; points beyond are left to later ones, except for the first.
     """
     looked = list(_looked(plan, rows))
     seeds = list(_more_seeds(plan, rows))
     is_fixed = all(search.halvings is not None for search in plan.searches)
     for halvings in range(1 if is_fixed else MOST_HALVINGS, 0, -1):
-        found = _round(plan, looked, seeds, halvings, rounds, added)
+        found = _round(plan, looked, seeds, halvings, Past(rounds, added), most)
         if found.trials <= FEW_TRIALS and not found.stopped:
             return found
     return found
@@ -144,32 +155,48 @@ def _round(
     looked: Sequence[_Looked],
     seeds: Sequence[tuple[Group, list[int]]],
     halvings: int,
-    rounds: int,
-    added: Mapping[str, int],
+    past: Past,
+    most: int | None,
 ) -> Round:
     """The next round with so many halvings where a search leaves them open; `seeds` are further ones of points."""
-    wanted: dict[str, tuple[Group, set[int]]] = {}
-    counts: dict[str, int] = {}
+    wanted = _Wanted(most)
     stopped: dict[str, str] = {}
     for one in looked:
         search, place = one.search, one.search.place
         further = _further(one, halvings, plan)
         if not further:
             continue
-        trials = len(further) * len(plan.seeds)
-        if rounds >= search.rounds:
+        before = past.added.get(place, 0) + wanted.counts.get(place, 0)
+        if past.number >= search.rounds:
             stopped[place] = f"all of its {search.rounds} rounds have been used"
-        elif added.get(place, 0) + counts.get(place, 0) + trials > search.at_most:
+        elif before + len(further) * len(plan.seeds) > search.at_most:
             stopped[place] = f"more than at_most {search.at_most} trials would have been added"
         else:
-            counts[place] = counts.get(place, 0) + trials
             for point in further:
-                wanted.setdefault(_key(point), (point, set()))[1].update(plan.seeds)
+                wanted.add(place, point, plan.seeds)
     for point, some in seeds:
-        counts["seeds"] = counts.get("seeds", 0) + len(some)
-        wanted.setdefault(_key(point), (point, set()))[1].update(some)
-    additions = tuple(Addition(point, tuple(sorted(own))) for point, own in wanted.values())
-    return Round(additions, counts, stopped)
+        wanted.add("seeds", point, some)
+    additions = tuple(Addition(point, tuple(sorted(own))) for point, own in wanted.points.values())
+    return Round(additions, wanted.counts, stopped)
+
+
+class _Wanted:
+    """Points and seeds of a round that may have so many trials."""
+
+    def __init__(self, most: int | None) -> None:
+        self.most, self.trials = most, 0
+        self.points: dict[str, tuple[Group, set[int]]] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, place: str, point: Group, seeds: Sequence[int]) -> None:
+        """Want seeds of a point on behalf of a search, unless there is no room beside others."""
+        key = _key(point)
+        new = set(seeds) - (self.points[key][1] if key in self.points else set())
+        if self.points and self.most is not None and self.trials + len(new) > self.most:
+            return
+        self.trials += len(new)
+        self.points.setdefault(key, (point, set()))[1].update(new)
+        self.counts[place] = self.counts.get(place, 0) + len(seeds)
 
 
 @dataclass(frozen=True, slots=True)

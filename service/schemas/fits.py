@@ -74,7 +74,7 @@ class Fits(Body):
 
     searching: bool = Field(description="A further round may come.")
     rounds: int = Field(description="Rounds that were added to the grid.")
-    stopped: dict[str, str] = Field(description="Place of a search -> why it ended before it was done.")
+    stopped: dict[str, str] = Field(description="Place of a search -> why it ended before it was done, or waits.")
     boundaries: list[BoundaryBody]
     estimates: list[EstimateBody]
     fits: list[FitBody]

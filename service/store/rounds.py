@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, insert, literal, select, update
 
-from service.errors import InvalidGrid, NotFound
+from service.errors import InvalidGrid, NotFound, TooMany
 from service.grid.expansion import expand
 from service.grid.fitting import Limits
 from service.grid.outline import dataset_ids
 from service.grid.points import Point
 from service.grid.problems import Problems
 from service.planning.plan import Plan
-from service.planning.planner import Addition, Round, next_round, round_grids
+from service.planning.planner import Addition, Past, Round, next_round, round_grids
 from service.planning.reading import read_plan
 from service.questions.claimed_grids import read_claimed
 from service.questions.judging import Row
@@ -34,14 +34,6 @@ from service.store.submissions import add_trials, tell_planner
 from service.store.wanting import adds_alone, one_at_a_time, refuse_long_queue
 
 _UNFINISHED = ("queued", "running")
-
-
-class Past(NamedTuple):
-    """The rounds that were added to an experiment."""
-
-    number: int
-    added: Mapping[str, int]
-    """Place of a search, or `seeds`, -> trials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +140,24 @@ def add_rounds(store: Store, limits: Limits, max_queued: int | None = None, plan
         max_queued: unfinished trials that an owner may have.
         plans: of earlier calls.
     Raises:
-        TooMany: its owner would have more than `max_queued` unfinished trials; nothing was added to it.
+        TooMany: nothing was added: an owner would have more than `max_queued` unfinished trials, as is noted with it.
     """
     plans = plans or Plans(store, limits)
     with store.read() as connection:
         searching = _searching(connection)
         due = [number for number in searching if _has_ended(connection, number)]
     plans.keep(searching)
-    added = 0
+    added, waits = 0, None
     for number in due:
         # deleted since
         with contextlib.suppress(NotFound):
-            added += _advance(store, number, plans, max_queued)
+            try:
+                added += _advance(store, number, plans, max_queued)
+            except TooMany as error:
+                # others go on
+                waits = error
+    if waits and not added:
+        raise waits
     return added
 
 
@@ -178,43 +176,70 @@ def _has_ended(connection: Connection, number: int) -> bool:
     return connection.scalar(unfinished.limit(1)) is None
 
 
+class _Due(NamedTuple):
+    """An experiment whose next round is to be worked out, as it was at one moment."""
+
+    number: int
+    grid: Mapping[str, Any]
+    owner: str
+    priority: int
+    trials: int
+    past: Past
+
+
 def _advance(store: Store, number: int, plans: Plans, max_queued: int | None) -> int:
     """Add an experiment's next round, or note that there is none to add. Raises NotFound, TooMany."""
     public_id = experiment_id(number)
     with store.read() as connection:
         require(connection, public_id)
-        query = select(experiment.c.grid, experiment.c.owner, experiment.c.priority).where(experiment.c.id == number)
-        one, past = connection.execute(query).one(), _past(connection, number)
+        columns = (experiment.c.id, experiment.c.grid, experiment.c.owner, experiment.c.priority, experiment.c.trials)
+        row = connection.execute(select(*columns).where(experiment.c.id == number)).one()
+        one = _Due(*row, _past(connection, number))
     asked = Round(())
     try:
         plan = plans.of(number, one.grid)
         if plan is not None:
-            asked = next_round(plan, search_rows(store, public_id, plan), *past)
+            asked = next_round(plan, search_rows(store, public_id, plan), *one.past, most=max_queued)
         points, trials = trials_of_round(store, one.grid, asked.additions, plans.limits)
     except InvalidGrid as error:
-        return _end(store, number, one.grid, past, {**asked.stopped, "grid": error.detail})
+        return _end(store, one, {**asked.stopped, "grid": error.detail})
     if not trials:
-        return _end(store, number, one.grid, past, asked.stopped)
+        return _end(store, one, asked.stopped)
+    most = plans.limits.trials_per_experiment
+    if one.trials + len(trials) > most:
+        full = f"the experiment would have more than {most} trials"
+        return _end(store, one, {**asked.stopped, **dict.fromkeys(asked.added, full)})
+    try:
+        return _write(store, one, asked, points, trials, max_queued)
+    except TooMany as error:
+        _wait(store, number, dict.fromkeys(asked.added, error.detail))
+        raise
+
+
+def _write(
+    store: Store, one: _Due, asked: Round, points: Sequence[Point], trials: Sequence[Placed], max_queued: int | None
+) -> int:
+    """Add a round in one transaction, if the experiment is as it was; answers the trials added. Raises TooMany."""
     with store.write() as connection:
-        if not _still(connection, number, one.grid, past):
+        if not _still(connection, one):
             return 0
-        before = _count(connection, number)
-        total, new = add_trials(connection, number, points, trials, one.priority)
+        before = _count(connection, one.number)
+        total, new = add_trials(connection, one.number, points, trials, one.priority)
         refuse_long_queue(connection, one.owner, max_queued)
         if total == before:
             # it asked for what has been tried
-            connection.execute(update(experiment).where(experiment.c.id == number).values(searching=False))
+            connection.execute(update(experiment).where(experiment.c.id == one.number).values(searching=False))
             return 0
         row = {
-            "experiment_id": number,
-            "number": past.number + 1,
+            "experiment_id": one.number,
+            "number": one.past.number + 1,
             "additions": [{"point": dict(part.point), "seeds": list(part.seeds)} for part in asked.additions],
             "added": dict(asked.added),
             "created_at": utc_now(),
         }
         connection.execute(insert(search_round).values(**row))
         connection.execute(
-            update(experiment).where(experiment.c.id == number).values(stopped=dict(asked.stopped) or None)
+            update(experiment).where(experiment.c.id == one.number).values(stopped=dict(asked.stopped) or None)
         )
     tell_planner(store, new)
     return total - before
@@ -244,24 +269,33 @@ def _past(connection: Connection, number: int) -> Past:
     return Past(rounds, added)
 
 
-def _still(connection: Connection, number: int, grid: Mapping[str, Any], past: Past) -> bool:
+def _still(connection: Connection, one: _Due) -> bool:
     """Whether an experiment is as it was when its round was worked out; it stays so until the transaction ends."""
     one_at_a_time(connection)
-    if not adds_alone(connection, number):
+    if not adds_alone(connection, one.number):
         return False
-    query = select(experiment.c.grid, experiment.c.searching, experiment.c.paused).where(experiment.c.id == number)
+    query = select(experiment.c.grid, experiment.c.searching, experiment.c.paused).where(experiment.c.id == one.number)
     row = connection.execute(query.with_for_update()).one_or_none()
-    if row is None or not row.searching or row.paused or row.grid != grid:
+    if row is None or not row.searching or row.paused or row.grid != one.grid:
         return False
-    return _past(connection, number) == past and _has_ended(connection, number)
+    return _past(connection, one.number) == one.past and _has_ended(connection, one.number)
 
 
-def _end(store: Store, number: int, grid: Mapping[str, Any], past: Past, stopped: Mapping[str, str]) -> int:
+def _end(store: Store, one: _Due, stopped: Mapping[str, str]) -> int:
     with store.write() as connection:
-        if _still(connection, number, grid, past):
+        if _still(connection, one):
             values = {"searching": False, "stopped": dict(stopped) or None}
-            connection.execute(update(experiment).where(experiment.c.id == number).values(**values))
+            connection.execute(update(experiment).where(experiment.c.id == one.number).values(**values))
     return 0
+
+
+def _wait(store: Store, number: int, why: Mapping[str, str]) -> None:
+    """Note why an experiment's next round is not added yet."""
+    with store.read() as connection:
+        known = connection.scalar(select(experiment.c.stopped).where(experiment.c.id == number))
+    if known != why:
+        with store.write() as connection:
+            connection.execute(update(experiment).where(experiment.c.id == number).values(stopped=dict(why)))
 
 
 def _count(connection: Connection, number: int) -> int:

@@ -3,13 +3,14 @@
 import threading
 
 import pytest
+from sqlalchemy import update
 
 from service.errors import TooMany
 from service.grid.fitting import Limits
 from service.planning.planner import boundaries, estimates
 from service.questions.brackets import Line
 from service.states import ExperimentState
-from service.store import control, experiments, rounds, submissions
+from service.store import control, experiments, models, rounds, submissions
 from service.store.expansions import expanded, widen_experiment
 from service.store.search_rows import search_rows
 from service.store.verdicts import claim_rows
@@ -35,8 +36,8 @@ GRID = {
 }
 
 
-def _submit(store, grid):
-    return submissions.create_experiment(store, expanded(store, grid, LIMITS), document=grid).id
+def _submit(store, grid, owner="local"):
+    return submissions.create_experiment(store, expanded(store, grid, LIMITS), document=grid, owner=owner).id
 
 
 def _search(store, experiment, train_queue, most=40, plans=None):
@@ -124,13 +125,48 @@ def test_a_wider_grid_and_a_retry_search_again(store, train_queue):
     assert experiments.get_experiment(store, experiment).state == ExperimentState.COMPLETED
 
 
-def test_a_round_over_the_owners_quota_adds_nothing_until_there_is_room(store, train_queue):
+def test_a_round_that_is_larger_than_the_owners_quota_is_added_in_parts(store, train_queue):
     experiment = _submit(store, GRID)
     train_queue()
-    with pytest.raises(TooMany):
-        rounds.add_rounds(store, LIMITS, max_queued=3)
-    assert sum(experiments.get_experiment(store, experiment).counts.values()) == 8
+    assert rounds.add_rounds(store, LIMITS, max_queued=3) == 2
+    train_queue()
     assert rounds.add_rounds(store, LIMITS, max_queued=4) == 4
+    assert [one.added for one in rounds.rounds_made(store, experiment).rounds] == [{"refine": 2}, {"refine": 4}]
+
+
+def test_a_round_waits_for_room_in_the_owners_quota_and_says_so_while_others_go_on(store, train_queue):
+    first, theirs = _submit(store, GRID), _submit(store, {**GRID, "seeds": [5, 6]}, owner="b")
+    train_queue()
+    _submit(store, {**GRID, "seeds": [7, 8], "refine": []})
+    assert rounds.add_rounds(store, LIMITS, max_queued=9) == 4
+    assert len(rounds.rounds_made(store, theirs).rounds) == 1
+    with pytest.raises(TooMany):
+        rounds.add_rounds(store, LIMITS, max_queued=9)
+    made = rounds.rounds_made(store, first)
+    assert made.is_open and not made.rounds and "local would have 12 unfinished trials" in made.stopped["refine"]
+    train_queue()
+    assert rounds.add_rounds(store, LIMITS, max_queued=9) == 8
+    assert not rounds.rounds_made(store, first).stopped
+
+
+def test_a_search_ends_where_its_experiment_may_have_no_more_trials(store, train_queue):
+    experiment = _submit(store, GRID)
+    train_queue()
+    assert rounds.add_rounds(store, Limits(trials_per_experiment=10)) == 0
+    made = rounds.rounds_made(store, experiment)
+    assert "more than 10 trials" in made.stopped["refine"] and not made.is_open
+
+
+def test_a_grid_that_cannot_be_read_any_more_ends_its_search_alone(store, train_queue):
+    broken, sound = _submit(store, GRID), _submit(store, {**GRID, "seeds": [5, 6]})
+    train_queue()
+    grid = {**GRID, "refine": {**REFINE, "where": "final.gone > 1"}}
+    with store.write() as connection:
+        connection.execute(update(models.experiment).where(models.experiment.c.id == int(broken[1:])).values(grid=grid))
+    assert rounds.add_rounds(store, LIMITS) == 4
+    made = rounds.rounds_made(store, broken)
+    assert "grid" in made.stopped and not made.is_open
+    assert len(rounds.rounds_made(store, sound).rounds) == 1
 
 
 @pytest.mark.parametrize(("bound", "told"), [({"rounds": 2}, "rounds"), ({"at_most": 8}, "at_most")])
