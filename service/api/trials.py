@@ -25,8 +25,6 @@ from service.store.versions import trial_version, version_of
 from service.store.weights import weights_at
 
 router = APIRouter(tags=["trials"])
-_MOST_LOOKED_AT = 2_000
-"""Trials of an experiment up to which a page of them costs more than knowing that none has changed."""
 
 
 @router.get("/experiments/{experiment_id}/trials", summary="Trials of an experiment", response_model=Page[TrialBody])
@@ -51,7 +49,7 @@ def list_trials(
     def make(headers: dict[str, str]) -> Response:
         return json_answer(page_of(store, experiment_id, limit, cursor, state, where, sort), headers)
 
-    return answer_once(request, "json", version_of(store, [experiment_id], most_trials=_MOST_LOOKED_AT), make)
+    return answer_once(request, "json", version_of(store, [experiment_id]), make)
 
 
 @router.get(

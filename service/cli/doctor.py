@@ -7,9 +7,10 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -22,7 +23,8 @@ from service.cli.versions import package_version
 from service.client import Client, ClientError, Unreachable
 from service.errors import ServiceError
 from service.settings import Settings
-from service.store import cluster, schema
+from service.store import cluster, schema, tallies
+from service.store.ids import experiment_id
 from service.store.postgresql_engine import SETTINGS, missing_settings
 from service.store.session import Store, open_store
 
@@ -44,6 +46,7 @@ def doctor(
     url: Url = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend counts of trials that are wrong.")] = False,
 ) -> None:
     """Check what the service needs on this machine. Exits 1 if something is missing."""
     checks: list[Callable[[], Iterator[Finding]]] = [
@@ -53,7 +56,7 @@ def doctor(
         _torch,
         _compiled,
         lambda: _home(home),
-        lambda: _database(home),
+        lambda: _database(home, repair=repair),
         _space,
         _ray_address,
         lambda: _service(url, token),
@@ -133,7 +136,7 @@ def _home(home: Path) -> Iterator[Finding]:
         yield Finding("home", False, f"{there} is not a folder you may write: choose another with --home or NFA_HOME")
 
 
-def _database(home: Path) -> Iterator[Finding]:
+def _database(home: Path, *, repair: bool = False) -> Iterator[Finding]:
     settings = Settings(home=home.expanduser())
     with Store(settings.store_url) as found:  # nothing is opened yet
         if found.warning:
@@ -146,6 +149,7 @@ def _database(home: Path) -> Iterator[Finding]:
             pooled = ", behind a pooler" if store.is_pooled() else ""
             yield Finding("database", True, f"{store.dialect}{pooled}, schema {schema.check(store)}")
             yield from _limits(store)
+            yield _counts(store, repair=repair)
             cluster.refuse_two_machines(store)
     except ServiceError as error:
         yield Finding("database", False, error.detail)
@@ -161,6 +165,26 @@ def _limits(store: Store) -> Iterator[Finding]:
         yield Finding(
             "limits", not missing, f"{told}: what is between here and PostgreSQL forgets them" if missing else kept
         )
+
+
+def _counts(store: Store, *, repair: bool) -> Finding:
+    """Whether the counts that are kept of trials are what counting them all comes to."""
+    with store.read() as connection:
+        wrong = tallies.differences(connection)
+    if wrong and repair:
+        with tallies.repairing(store) as connection:
+            wrong = tallies.repair(connection)
+        return Finding("counts", True, f"{_told(wrong)}: mended")
+    if wrong:
+        return Finding("counts", False, f"{_told(wrong)}: run `nfa doctor --repair`")
+    return Finding("counts", True, "those that are kept are those of the trials")
+
+
+def _told(wrong: Sequence[tallies.Difference]) -> str:
+    first = wrong[0]
+    whose = experiment_id(first.experiment) if first.experiment else "all trials"
+    told = f"{first.name} that are {first.state} of {whose} are kept as {first.kept} and are {first.counted}"
+    return told if len(wrong) == 1 else f"{told}, and {len(wrong) - 1} more are wrong"
 
 
 def _space() -> Iterator[Finding]:

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from service.errors import StoreUnusable
 from service.states import TrialState
 from service.store.incarnation import dispatching
-from service.store.models import dispatcher, holder, runs, trial, waits
+from service.store.models import dispatcher, experiment, holder, runs, tally, trial, waits
 from service.store.session import Store, lease_clock, utc_now
+from service.store.tallies import all_trials
 
 _CLOCK: Final = "clock"
 """Under which name a dispatcher of a SQLite store says by which machine's clock it keeps leases."""
@@ -116,11 +117,9 @@ def live_slots(store: Store) -> int:
 
 def queue_counts(store: Store) -> dict[TrialState, int]:
     """Trials that wait and that run, over all experiments."""
-    open_states = [TrialState.QUEUED, TrialState.RUNNING]
-    query = select(trial.c.state, func.count()).where(trial.c.state.in_(open_states)).group_by(trial.c.state)
     with store.read() as connection:
-        found = {TrialState(state): count for state, count in connection.execute(query)}
-    return {state: found.get(state, 0) for state in open_states}
+        found = all_trials(connection)
+    return {state: found[state] for state in (TrialState.QUEUED, TrialState.RUNNING)}
 
 
 class Snapshot(NamedTuple):
@@ -147,10 +146,27 @@ class QueueState(NamedTuple):
 def queue_state(store: Store) -> QueueState:
     """The whole queue at a glance."""
     with store.read() as connection:
-        found = {
-            TrialState(state): n
-            for state, n in connection.execute(select(trial.c.state, func.count()).group_by(trial.c.state))
-        }
-        oldest = connection.scalar(select(func.min(trial.c.created_at)).where(waits))
+        found = all_trials(connection)
+        oldest = _oldest(connection) if found[TrialState.QUEUED] else None
     age = 0.0 if oldest is None else (utc_now() - oldest).total_seconds()
-    return QueueState({state: found.get(state, 0) for state in TrialState}, age)
+    return QueueState(found, age)
+
+
+def _oldest(connection: Connection) -> datetime | None:
+    """When the trial that has waited longest was made: of each experiment that any wait for, the first in the queue."""
+    queued = (
+        select(tally.c.experiment_id)
+        .where(tally.c.state == TrialState.QUEUED)
+        .group_by(tally.c.experiment_id)
+        .having(func.sum(tally.c.trials) > 0)
+    )
+    # as the index of what waits has them
+    first = (
+        select(trial.c.created_at)
+        .where(waits, trial.c.priority == experiment.c.priority, trial.c.queued_for == experiment.c.id)
+        .order_by(trial.c.id)
+        .limit(1)
+        .correlate(experiment)
+        .scalar_subquery()
+    )
+    return connection.scalar(select(func.min(first)).where(experiment.c.id.in_(queued)))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import Connection, Select, Text, cast, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
@@ -13,9 +13,10 @@ from service.grid.sampling import grouping
 from service.grid.value_order import ValueOrder
 from service.states import ENDED, ExperimentState, TrialState, experiment_state
 from service.store.ids import experiment_id, experiment_number, trial_number
-from service.store.models import experiment, experiment_trial, trial
+from service.store.models import experiment, experiment_trial, is_there, trial
 from service.store.session import Store, utc_now
 from service.store.step_counts import steps_of
+from service.store.tallies import Tally, tallies
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Experiment(Summary):
 
 
 _BEFORE_THE_END: Final = 0.99
-_OF_SUMMARY: Final = [column for column in experiment.c if column.name not in ("grid", "claims")]
+_OF_SUMMARY: Final = [column for column in experiment.c if column.name not in ("grid", "claims", "deleted_at")]
 
 
 def get_experiment(store: Store, public_id: str) -> Experiment:
@@ -91,10 +92,11 @@ def value_order(connection: Connection, numbers: Sequence[int]) -> ValueOrder:
 def _row(store: Store, public_id: str, columns: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
     number = experiment_number(public_id)
     with store.read() as connection:
-        row = connection.execute(select(*columns).where(experiment.c.id == number)).mappings().one_or_none()
+        query = select(*columns).where(experiment.c.id == number, is_there)
+        row = connection.execute(query).mappings().one_or_none()
         if row is None:
             raise NotFound(f"no experiment {public_id}: GET /experiments lists them")
-        return row, _standing(connection, row, _tally(connection, [number])[number])
+        return row, _standing(connection, row, tallies(connection, [number])[number])
 
 
 def list_experiments(
@@ -121,15 +123,15 @@ def list_experiments(
     found: list[Summary] = []
     with store.read() as connection:
         while True:
-            query = select(*_OF_SUMMARY).order_by(experiment.c.id.desc()).limit(limit + 1)
+            query = select(*_OF_SUMMARY).where(is_there).order_by(experiment.c.id.desc()).limit(limit + 1)
             if before is not None:
                 query = query.where(experiment.c.id < before)
             if starred is not None:
                 query = query.where(experiment.c.starred == literal(starred))
             rows = connection.execute(_filtered(query, connection, tag, q)).mappings().all()
-            tallies = _tally(connection, [row["id"] for row in rows])
+            kept = tallies(connection, [row["id"] for row in rows])
             for row in rows:
-                one = Summary(**_standing(connection, row, tallies[row["id"]]))
+                one = Summary(**_standing(connection, row, kept[row["id"]]))
                 if state is None or one.state == state:
                     if len(found) == limit:
                         return found, experiment_number(found[-1].id)
@@ -144,18 +146,18 @@ def experiments_of_trial(store: Store, trial_id: str) -> list[Summary]:
     key = trial_number(trial_id)
     with store.read() as connection:
         holders = select(experiment_trial.c.experiment_id).where(experiment_trial.c.trial_id == key)
-        query = select(*_OF_SUMMARY).where(experiment.c.id.in_(holders)).order_by(experiment.c.id)
+        query = select(*_OF_SUMMARY).where(experiment.c.id.in_(holders), is_there).order_by(experiment.c.id)
         rows = connection.execute(query).mappings().all()
         if not rows and connection.scalar(select(trial.c.id).where(trial.c.id == key)) is None:
             raise NotFound(f"no trial {trial_id}: GET /experiments/ID/trials lists an experiment's")
-        tallies = _tally(connection, [row["id"] for row in rows])
-        return [Summary(**_standing(connection, row, tallies[row["id"]])) for row in rows]
+        kept = tallies(connection, [row["id"] for row in rows])
+        return [Summary(**_standing(connection, row, kept[row["id"]])) for row in rows]
 
 
 def require(connection: Connection, public_id: str) -> int:
     """The key of an experiment that exists. Raises NotFound."""
     number = experiment_number(public_id)
-    if connection.scalar(select(experiment.c.id).where(experiment.c.id == number)) is None:
+    if connection.scalar(select(experiment.c.id).where(experiment.c.id == number, is_there)) is None:
         raise NotFound(f"no experiment {public_id}: GET /experiments lists them")
     return number
 
@@ -183,19 +185,9 @@ def _each_tag(connection: Connection) -> tuple[Any, Any]:
     return tags, cast(tags.c.value, Text)
 
 
-class _Tally(NamedTuple):
-    """What the trials of an experiment amount to."""
-
-    counts: dict[TrialState, int]
-    trained: int
-    """How many have been trained to an end, between these two times."""
-    first_started: datetime | None
-    last_ended: datetime | None
-
-
 def count_states(connection: Connection, numbers: Sequence[int]) -> dict[int, dict[TrialState, int]]:
     """Trials of each experiment by state; what it stopped wanting counts as cancelled for it."""
-    return {number: tally.counts for number, tally in _tally(connection, numbers).items()}
+    return {number: one.counts for number, one in tallies(connection, numbers).items()}
 
 
 def is_unfinished(counts: Mapping[TrialState, int]) -> bool:
@@ -203,32 +195,7 @@ def is_unfinished(counts: Mapping[TrialState, int]) -> bool:
     return any(count for state, count in counts.items() if state not in ENDED)
 
 
-def _tally(connection: Connection, numbers: Sequence[int]) -> dict[int, _Tally]:
-    """The trials of each experiment, in one pass over them all."""
-    link = experiment_trial.c
-    times = (func.min(trial.c.started_at), func.max(trial.c.ended_at))
-    rows = connection.execute(
-        select(link.experiment_id, link.wanted, trial.c.state, func.count(), *times)
-        .select_from(experiment_trial.join(trial, trial.c.id == link.trial_id))
-        .where(link.experiment_id.in_(numbers))
-        .group_by(link.experiment_id, link.wanted, trial.c.state)
-    ).all()
-    found = {number: _Tally(dict.fromkeys(TrialState, 0), 0, None, None) for number in numbers}
-    for number, wanted, name, count, first, last in rows:
-        tally, state = found[number], TrialState(name)
-        tally.counts[state if wanted else TrialState.CANCELLED] += count
-        if state in (TrialState.COMPLETED, TrialState.DIVERGED, TrialState.RUNNING):
-            firsts = [one for one in (tally.first_started, first) if one is not None]
-            lasts = [one for one in (tally.last_ended, last) if one is not None]
-            found[number] = tally._replace(
-                trained=tally.trained + (count if state != TrialState.RUNNING else 0),
-                first_started=min(firsts, default=None),
-                last_ended=max(lasts, default=None),
-            )
-    return found
-
-
-def _standing(connection: Connection, row: Any, tally: _Tally) -> dict[str, Any]:
+def _standing(connection: Connection, row: Any, tally: Tally) -> dict[str, Any]:
     """Fields of a summary."""
     counts, searching = tally.counts, bool(row["searching"])
     progress, eta = _advance(connection, row, tally)
@@ -254,7 +221,7 @@ def _standing(connection: Connection, row: Any, tally: _Tally) -> dict[str, Any]
     }
 
 
-def _advance(connection: Connection, row: Any, tally: _Tally) -> tuple[float, float | None]:
+def _advance(connection: Connection, row: Any, tally: Tally) -> tuple[float, float | None]:
     """The share that is done, 1 only where everything has ended, and the seconds left."""
     total, ended = sum(tally.counts.values()), sum(tally.counts[state] for state in ENDED)
     if ended == total:
@@ -262,7 +229,7 @@ def _advance(connection: Connection, row: Any, tally: _Tally) -> tuple[float, fl
     if not ended and not tally.counts[TrialState.RUNNING]:
         return 0.0, None
     # other experiments may have trained some of its trials long ago: they count as done, not for its speed
-    steps, own = steps_of(connection, row["id"], row["created_at"])
+    steps, own = steps_of(connection, row["id"], tally, row["created_at"])
     if not steps.left:
         return ended / total, _eta(tally, total - ended)
     left = _eta(tally, total - ended)
@@ -272,7 +239,7 @@ def _advance(connection: Connection, row: Any, tally: _Tally) -> tuple[float, fl
     return steps.done / (steps.done + steps.left), left
 
 
-def _eta(tally: _Tally, left: int) -> float | None:
+def _eta(tally: Tally, left: int) -> float | None:
     """Seconds until the experiment ends, from the rate at which its trials have ended since the first one started."""
     if not tally.trained or tally.first_started is None or tally.last_ended is None:
         return None

@@ -182,7 +182,33 @@ experiment = _table(
     # place of a search -> why it ended before it was done
     Column("stopped", Json),
     Column("starred", Flag, nullable=False, server_default=text("false")),
+    # it is gone for everybody, and its rows are being deleted
+    Column("deleted_at", UtcTime),
     sqlite_autoincrement=True,
+)
+
+is_there = experiment.c.deleted_at.is_(None)
+"""Experiments that nobody has deleted."""
+
+# what trials amount to, kept by triggers; see tallies.py. Experiment 0 is all trials, each once
+tally = _table(
+    "tally",
+    Column("experiment_id", Key, primary_key=True, autoincrement=False),
+    # as the experiment sees it: what it does not want is cancelled
+    Column("state", Text, primary_key=True),
+    # the backend of PostgreSQL that adds to it: what counts is the sum over slots
+    Column("slot", Key, primary_key=True, autoincrement=False),
+    Column("trials", Key, nullable=False, server_default=text("0")),
+    # steps of ended trials, and those that open ones are to do
+    Column("done", Key, nullable=False, server_default=text("0")),
+    Column("goal", Key, nullable=False, server_default=text("0")),
+    # steps done by trials that started since the experiment was made
+    Column("own", Key, nullable=False, server_default=text("0")),
+    # raised by every change
+    Column("changes", Key, nullable=False, server_default=text("0")),
+    Column("first_started", UtcTime),
+    Column("last_ended", UtcTime),
+    sqlite_with_rowid=False,
 )
 
 saved_view = _table(

@@ -2,14 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import Connection, case, func, literal, select
+from sqlalchemy import Connection, func, literal, select
 
-from service.states import ENDED, TrialState
+from service.states import TrialState
 from service.store.ids import experiment_number
-from service.store.known_settings import settings_of
-from service.store.models import experiment_trial, measurement, trial
+from service.store.known_settings import documents_of
+from service.store.models import experiment_trial, measurement, runs, trial
 from service.store.session import Store
+from service.store.tallies import Tally, tallies
+
+MOST_LOOKED_AT: Final = 1_000
+"""Running trials; of more, these stand for all."""
 
 
 @dataclass(frozen=True)
@@ -24,39 +29,36 @@ class StepCounts:
 
 def count_steps(store: Store, experiment: str) -> StepCounts:
     """Steps done and left; none of an experiment that is not there."""
+    number = experiment_number(experiment)
     with store.read() as connection:
-        return steps_of(connection, experiment_number(experiment), None)[0]
+        return steps_of(connection, number, tallies(connection, [number])[number], None)[0]
 
 
-def steps_of(connection: Connection, number: int, since: datetime | None) -> tuple[StepCounts, int]:
+def steps_of(connection: Connection, number: int, tally: Tally, since: datetime | None) -> tuple[StepCounts, int]:
     """Steps done and left of the experiment with this key, and those done by trials that started since a time."""
-    last = (
-        select(func.max(measurement.c.step))
-        .where(measurement.c.trial_id == trial.c.id)
-        .correlate(trial)
-        .scalar_subquery()
-    )
-    done = func.coalesce(
-        case((trial.c.state.in_(ENDED), trial.c.last_step), (trial.c.state == TrialState.RUNNING, last), else_=0), 0
-    )
-    is_over = trial.c.state.in_(ENDED) | (experiment_trial.c.wanted == literal(False))
-    is_counted = literal(True) if since is None else trial.c.started_at >= since
-    each = (
-        select(
-            trial.c.settings_id,
-            done.label("done"),
-            case((is_counted, 1), else_=0).label("counted"),
-            case((is_over, 0), else_=1).label("open"),
-        )
-        .join(experiment_trial, trial.c.id == experiment_trial.c.trial_id)
-        .where(experiment_trial.c.experiment_id == number)
-        .subquery()
-    )
-    sums = (each.c.done, each.c.open, each.c.open * each.c.done, each.c.counted * each.c.done)
-    query = select(each.c.settings_id, *(func.sum(one) for one in sums)).group_by(each.c.settings_id)
-    rows = connection.execute(query).all()
-    known = settings_of(connection, number)
+    running = tally.counts[TrialState.RUNNING]
+    rows = _running(connection, number, running)
+    share = running / len(rows) if rows else 0.0
+    documents = documents_of(connection, {row.settings_id for row in rows})
     # a trial without a goal, on a time axis, has none left
-    goals = dict(zip(known.keys, known.column(connection, "training.steps"), strict=True))
-    left = sum(row[2] * goals[row[0]] - row[3] for row in rows if goals[row[0]] is not None)
-    return StepCounts(int(sum(row[1] for row in rows)), int(left)), int(sum(row[4] for row in rows))
+    aimed = sum(row.last for row in rows if documents[row.settings_id]["training"].get("steps") is not None)
+    own = sum(row.last for row in rows if since is None or row.started_at >= since)
+    done = tally.done + round(share * sum(row.last for row in rows))
+    return StepCounts(done, max(0, tally.goal - round(share * aimed))), tally.own + round(share * own)
+
+
+def _running(connection: Connection, number: int, running: int) -> list[Any]:
+    """Running trials with the last step that is stored of each, all of them or MOST_LOOKED_AT."""
+    if not running:
+        return []
+    own = (measurement.c.trial_id == trial.c.id,)
+    last = select(func.max(measurement.c.step)).where(*own).correlate(trial).scalar_subquery()
+    query = select(trial.c.settings_id, trial.c.started_at, func.coalesce(last, 0).label("last")).where(runs)
+    most = min(running, MOST_LOOKED_AT)
+    found = connection.execute(query.where(trial.c.queued_for == number).order_by(trial.c.id).limit(most)).all()
+    if len(found) == most:
+        return list(found)
+    # others run for somebody else, who wants them too
+    link = experiment_trial.c
+    wanted = select(link.trial_id).where(link.experiment_id == number, link.wanted == literal(True))
+    return list(connection.execute(query.where(trial.c.id.in_(wanted)).order_by(trial.c.id).limit(most)).all())

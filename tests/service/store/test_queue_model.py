@@ -11,7 +11,7 @@ from scale import EXAMPLES, IS_SOAK
 from sqlalchemy import delete, select, update
 
 from service.grid.expansion import expand
-from service.store import control, leases, reports, submissions
+from service.store import control, leases, reports, submissions, tallies
 from service.store.leases import Leased
 from service.store.models import holder, incarnation, measurement, metadata, trial
 from service.store.reports import End, Report
@@ -291,6 +291,7 @@ class Machine(RuleBasedStateMachine):
                 select(trial.c.id, trial.c.seed, trial.c.state, trial.c.attempt, trial.c.failures)
             ).all()
             rows = connection.execute(select(measurement.c.trial_id, measurement.c.step)).all()
+            assert tallies.differences(connection) == []
         stored = {
             row.seed: Trial(row.state, row.attempt, row.failures, {step for key, step in rows if key == row.id})
             for row in found

@@ -72,7 +72,7 @@ def test_a_repeated_idempotency_key_answers_the_first_experiment_and_refuses_ano
 
 def test_an_error_in_the_middle_of_a_submission_leaves_nothing_behind(store, expansion):
     def fail(_connection, _cursor, statement, *_):
-        if statement.startswith("SELECT experiment_trial.experiment_id"):
+        if statement.startswith("SELECT tally.experiment_id"):
             raise ZeroDivisionError
 
     event.listen(store._writer, "before_cursor_execute", fail)
