@@ -103,6 +103,9 @@ def _trigger_postgresql() -> None:
         _linked(f"new_rows {of_link}", "one", "link", 1),
         _linked(f"old_rows {of_link}", "one", "link", -1),
         wanted,
+        # whoever changes such a trial does not see these links yet: we count it as it is once that is committed
+        "PERFORM 1 FROM trial WHERE id IN (SELECT trial_id FROM new_rows) AND state <> 'completed' "
+        "AND xmin <> pg_current_xact_id()::xid ORDER BY id FOR NO KEY UPDATE;",
     )
     for table, function in (("trial", "tally_trials"), ("experiment_trial", "tally_links")):
         for event, rows in _POSTGRESQL.items():
@@ -112,11 +115,12 @@ def _trigger_postgresql() -> None:
             )
 
 
-def _function(name: str, inserted: str, deleted: str, updated: list[str]) -> None:
+def _function(name: str, inserted: str, deleted: str, updated: list[str], first: str = "") -> None:
     op.execute(
         f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        f"IF TG_OP = 'INSERT' THEN {_added([inserted])}; ELSIF TG_OP = 'DELETE' THEN {_added([deleted])}; "
-        f"ELSE {_added(updated)}; END IF; RETURN NULL; END $$"
+        f"IF TG_OP = 'INSERT' THEN {first} {_added([inserted])}; "
+        f"ELSIF TG_OP = 'DELETE' THEN {_added([deleted])}; "
+        f"ELSE {first} {_added(updated)}; END IF; RETURN NULL; END $$"
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, literal, select, update
+from sqlalchemy import Connection, and_, delete, literal, select, update
 
 from service.states import TrialState
 from service.store.beginnings import follow, forget
@@ -104,9 +104,8 @@ def retry_experiment(
     with store.write() as connection:
         number = _begin(connection, public_id)
         if which == "cancelled":
-            connection.execute(
-                update(experiment_trial).where(experiment_trial.c.experiment_id == number).values(wanted=True)
-            )
+            left = (experiment_trial.c.experiment_id == number, experiment_trial.c.wanted == literal(False))
+            connection.execute(update(experiment_trial).where(*left).values(wanted=True))
         links = select(experiment_trial.c.trial_id).where(
             experiment_trial.c.experiment_id == number, experiment_trial.c.wanted == literal(True)
         )
@@ -186,7 +185,12 @@ def _in_pieces(
 def _stop_wanting(connection: Connection, number: int, piece: Piece) -> None:
     """Let an experiment want none of these trials that has not ended."""
     link = experiment_trial
-    unfinished = select(trial.c.id).where(trial.c.state.in_([TrialState.QUEUED, TrialState.RUNNING]))
+    is_open = trial.c.state.in_([TrialState.QUEUED, TrialState.RUNNING])
+    here = trial.c.id.in_(select(link.c.trial_id).where(in_piece(link, number, piece)))
+    if connection.dialect.name == "postgresql":
+        # what ends at this moment has ended
+        lock_trials(connection, and_(here, is_open))
+    unfinished = select(trial.c.id).where(is_open)
     own = (in_piece(link, number, piece), link.c.trial_id.in_(unfinished))
     connection.execute(update(link).where(*own, link.c.wanted == literal(True)).values(wanted=False))
     settle(connection, number, piece)

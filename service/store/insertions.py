@@ -52,8 +52,14 @@ class Inserted(Protocol):
     """What was inserted; of what was there before, questions are answered as long as the transaction lasts."""
 
     new: int
+    asked: int
+    """Trials that were to be linked."""
     datasets: set[str]
     """That the settings name."""
+
+    def link_rest(self) -> None:
+        """Link trials that were there before and that others may change: for whoever changes alone who wants what."""
+        ...
 
     def open_before(self) -> list[int]:
         """Keys, in order, of those trials that were there before and wait, run or are cancelled."""
@@ -69,20 +75,21 @@ class Inserted(Protocol):
 
 
 def insert_all(connection: Connection, adding: Adding) -> Inserted:
-    """Insert settings and trials that are new, and link all that the experiment has not.
-
-    Raises:
-        StoreUnavailable: a trial that was there before was deleted at the same moment.
-    """
+    """Insert settings and trials that are new, and link them and others that nobody changes."""
     return _Staged(connection, adding) if connection.dialect.name == "postgresql" else _Straight(connection, adding)
 
 
 class _Staged:
     def __init__(self, connection: Connection, adding: Adding) -> None:
         self._connection = connection
-        self.datasets = staged.stage(connection, adding.points, adding.trials, adding.beginnings)
+        self.datasets, self.asked = staged.stage(connection, adding.points, adding.trials, adding.beginnings)
         self.new = staged.insert_staged(connection, adding.number, adding.priority, waiting=adding.waiting)
-        staged.link_staged(connection, adding.number, adding.following)
+        staged.place_staged(connection, adding.number, adding.following)
+        staged.link_staged(connection, adding.number, stable=True)
+        self._number = adding.number
+
+    def link_rest(self) -> None:
+        staged.link_staged(self._connection, self._number, stable=False)
 
     def open_before(self) -> list[int]:
         return staged.open_before(self._connection)
@@ -107,6 +114,7 @@ class _Straight:
         waiting = (TrialState.QUEUED, *((adding.number, adding.priority) if adding.waiting else (None, 0)))
         now = utc_now().isoformat(timespec="microseconds")
         trials = list(adding.trials)
+        self.asked = len(trials)
         for chunk in chunks(trials):
             rows = []
             for _, point, seed, print_ in chunk:
@@ -122,6 +130,9 @@ class _Straight:
             statement = f"INSERT INTO trial ({', '.join(columns)}) VALUES ({places}) ON CONFLICT DO NOTHING"
             self.new += connection.exec_driver_sql(statement, rows).rowcount
         _insert_links(connection, adding, trials)
+
+    def link_rest(self) -> None:
+        """All are linked: there is no other writer."""
 
     def open_before(self) -> list[int]:
         is_open = trial.c.state.in_(_OPEN)

@@ -27,7 +27,7 @@ _MADE: Final = (
     "CREATE TEMP TABLE staged_point (place bigint, id bigint DEFAULT nextval(pg_get_serial_sequence('settings', 'id')),"
     " digest text, stack_key text, device text, document jsonb, layers jsonb) ON COMMIT DROP",
     "CREATE TEMP TABLE staged_trial (place bigint, id bigint DEFAULT nextval(pg_get_serial_sequence('trial', 'id')),"
-    " point bigint, seed bigint, fingerprint text, beginning text, keeps boolean) ON COMMIT DROP",
+    " point bigint, seed bigint, fingerprint text, beginning text, keeps boolean, position bigint) ON COMMIT DROP",
 )
 _POINTS: Final = "COPY staged_point (place, digest, stack_key, device, document, layers) FROM STDIN"
 _TRIALS: Final = "COPY staged_trial (place, point, seed, fingerprint, beginning, keeps) FROM STDIN"
@@ -38,8 +38,12 @@ def stage(
     points: Sequence[Point],
     trials: Iterable[tuple[int, Point, int, str]],
     beginnings: Mapping[str, str],
-) -> set[str]:
-    """Put points and their trials, in the points' order, into the temporary tables; the datasets that they name."""
+) -> tuple[set[str], int]:
+    """Put points and their trials, in the points' order, into the temporary tables.
+
+    Returns:
+        The datasets that they name, and how many trials they are.
+    """
     connection.execute(text("SET LOCAL statement_timeout = '10min'"))
     for statement in _MADE:
         connection.execute(text(statement))
@@ -49,7 +53,7 @@ def stage(
     if count > _COUNTED:
         connection.execute(text("ANALYZE staged_point"))
         connection.execute(text("ANALYZE staged_trial"))
-    return named
+    return named, count
 
 
 def insert_staged(connection: Connection, number: int, priority: int, *, waiting: bool) -> int:
@@ -96,20 +100,48 @@ def insert_staged(connection: Connection, number: int, priority: int, *, waiting
     return made.rowcount
 
 
-def link_staged(connection: Connection, number: int, following: int) -> int:
-    """Link those trials that the experiment has not, in the grid's order, from a position on; answers how many."""
-    linked = "SELECT 1 FROM experiment_trial own WHERE own.experiment_id = :number AND own.trial_id = trial.id"
-    missing = f"WHERE NOT EXISTS ({linked}) " if following else ""
-    made = connection.execute(
+def place_staged(connection: Connection, number: int, following: int) -> None:
+    """Give those trials that the experiment has not their positions, in the grid's order, from one on."""
+    if not following:
+        connection.execute(text("UPDATE staged_trial SET position = place"))
+        return
+    linked = (
+        "SELECT 1 FROM experiment_trial own JOIN trial ON trial.id = own.trial_id "
+        "WHERE own.experiment_id = :number AND trial.fingerprint = staged.fingerprint"
+    )
+    missing = (
+        "SELECT place, row_number() OVER (ORDER BY place) - 1 AS number FROM staged_trial staged "
+        f"WHERE NOT EXISTS ({linked})"
+    )
+    connection.execute(
         text(
-            "INSERT INTO experiment_trial (experiment_id, position, trial_id, wanted) "
-            "SELECT :number, :following + row_number() OVER (ORDER BY staged.place) - 1, trial.id, true "
-            f"FROM staged_trial staged JOIN trial ON trial.fingerprint = staged.fingerprint {missing}"
-            "ORDER BY staged.place"
+            f"UPDATE staged_trial SET position = :following + missing.number FROM ({missing}) missing "
+            "WHERE missing.place = staged_trial.place"
         ),
         {"number": number, "following": following},
     )
-    return made.rowcount
+
+
+def link_staged(connection: Connection, number: int, *, stable: bool) -> None:
+    """Link trials that have a position and no link yet.
+
+    Args:
+        connection: with the trials staged and inserted.
+        number: the experiment's key.
+        stable: only those whose state nobody changes meanwhile: new ones, which nobody sees, and completed ones. For
+            the others `one_at_a_time` comes first, since counting them keeps them from being changed.
+    """
+    linked = "SELECT 1 FROM experiment_trial own WHERE own.experiment_id = :number AND own.trial_id = trial.id"
+    some = "(trial.id = staged.id OR trial.state = 'completed')" if stable else f"NOT EXISTS ({linked})"
+    connection.execute(
+        text(
+            "INSERT INTO experiment_trial (experiment_id, position, trial_id, wanted) "
+            "SELECT :number, staged.position, trial.id, true "
+            "FROM staged_trial staged JOIN trial ON trial.fingerprint = staged.fingerprint "
+            f"WHERE staged.position IS NOT NULL AND {some} ORDER BY staged.position"
+        ),
+        {"number": number},
+    )
 
 
 def open_before(connection: Connection) -> list[int]:

@@ -204,8 +204,11 @@ def add_trials(
     inserted = insert_all(connection, adding)
     one_at_a_time(connection)
     refuse_missing(connection, inserted.datasets)
+    inserted.link_rest()
     before = inserted.open_before()
     total = _count_links(connection, number)
+    if not following and total != inserted.asked:
+        raise StoreUnavailable("trials of this grid were deleted at the same moment; try again")
     connection.execute(update(experiment).where(experiment.c.id == number).values(trials=total))
     revived = _revive_cancelled(connection, before)
     if keys:

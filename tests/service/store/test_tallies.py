@@ -1,5 +1,8 @@
 """Counts that are kept by the transactions that change trials: exact, at one price, and nobody waits for anybody."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from reports import LEASE, lease, report
 from sqlalchemy import event, text, update
@@ -65,6 +68,44 @@ def test_trials_of_one_experiment_end_at_the_same_time_without_waiting_for_each_
     counts = experiments.get_summary(store, made).counts
     assert (counts[TrialState.COMPLETED], counts[TrialState.FAILED]) == (3, 3)
     assert _wrong(store) == []
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("change", ["submit", "cancel", "retry"])
+def test_a_trial_that_ends_while_its_links_change_is_counted_as_it_ended(store, store_url, tiny_grid, change):
+    made = submissions.create_experiment(store, expand(tiny_grid())).id
+    second = submissions.create_experiment(store, expand(tiny_grid())).id
+    held = lease(store)
+    if change == "retry":
+        control.cancel_experiment(store, made)
+    changes = {
+        "submit": lambda: submissions.create_experiment(store, expand(tiny_grid(seeds=4))),
+        "cancel": lambda: control.cancel_experiment(store, made),
+        "retry": lambda: control.retry_experiment(store, made, "cancelled"),
+    }
+    with open_store(store_url) as other, ThreadPoolExecutor(1) as pool:
+        with other.write() as connection:
+            fence.hold(connection, [(one.trial_id, one.attempt) for one in held])
+            connection.execute(update(trial).values(state="completed", last_step=20, queued_for=None))
+            changing = pool.submit(changes[change])
+            _until_somebody_waits(other)
+        changing.result(30)
+    assert _wrong(store) == []
+    assert experiments.get_summary(store, second).counts[TrialState.COMPLETED] == 6
+
+
+def _until_somebody_waits(store):
+    """Until a transaction waits for a lock of another one."""
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with store.read() as connection:
+            if connection.scalar(query):
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody waits")
 
 
 def test_the_number_of_changes_grows_with_all_that_changes_an_answer(store, expansion):
