@@ -1,6 +1,6 @@
 """What the trials of experiments amount to, read at one price however many there are.
 
-Triggers keep the sums in the transactions that change trials and links (migration 0009), on PostgreSQL in rows of each
+Triggers keep the sums in the transactions that change trials and links (migration 0010), on PostgreSQL in rows of each
 backend's own, so that nobody waits. A reader's snapshot has all of a transaction or nothing of it.
 """
 
