@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Final
 
 import structlog
@@ -29,12 +30,14 @@ class Notifier:
 
     Args:
         store: where subscriptions and the outbox are.
-        secret: what is sent is signed with.
+        secret: answers what is sent is signed with; asked when there is something to send.
         allowed: networks that may be told although they are not public.
         address: of the service, for links.
     """
 
-    def __init__(self, store: Store, secret: bytes, allowed: list[Network], address: str | None = None) -> None:
+    def __init__(
+        self, store: Store, secret: Callable[[], bytes], allowed: list[Network], address: str | None = None
+    ) -> None:
         self._store, self._secret, self._allowed, self._address = store, secret, allowed, address
         self._forgot = float("-inf")
 
@@ -52,13 +55,20 @@ class Notifier:
 
     def _send(self, message: notifications.Message) -> None:
         now = int(time.time())
+        try:
+            secret = self._secret()
+        except OSError as error:
+            why = f"there is nothing to sign with, set NFA_NOTIFY_SECRET: {error}"
+            notifications.unsent(self._store, message, why, is_final=False)
+            log.exception("notification_unsigned", message=message.id)
+            return
         body = json.dumps({**message.body, "attempt": message.attempts, "sent_at": now}, ensure_ascii=False).encode()
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "nfa-service",
             DELIVERY: message.id,
             EVENT: message.event,
-            SIGNATURE: signature(self._secret, now, body),
+            SIGNATURE: signature(secret, now, body),
         }
         try:
             post(message.url, body, headers, self._allowed)
@@ -85,7 +95,7 @@ class Notifier:
 def notifying(settings: Settings, store: Store) -> Generator[None]:
     """Tell in the background for as long as the block runs."""
     over = threading.Event()
-    notifier = Notifier(store, secret_of(settings), settings.allowed_networks, settings.public_url)
+    notifier = Notifier(store, partial(secret_of, settings), settings.allowed_networks, settings.public_url)
     thread = threading.Thread(target=notifier.run, args=(over.wait,), name="notifier", daemon=True)
     thread.start()
     try:

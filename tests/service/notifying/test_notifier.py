@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
 
@@ -42,7 +43,7 @@ def _set(store, state):
 def test_the_end_and_the_verdicts_are_told_once_signed_and_with_what_they_say(store, submit):
     with receiving() as receiver:
         one = submit(receiver.url, claims=[CLAIM], name="told")
-        notifier = Notifier(store, SECRET, HERE, "https://lab.org/nfa/")
+        notifier = Notifier(store, lambda: SECRET, HERE, "https://lab.org/nfa/")
         assert notifier.turn() == 0 and receiver.got == []
         _set(store, TrialState.COMPLETED)
         assert notifier.turn() == 2 and notifier.turn() == 0
@@ -71,7 +72,7 @@ def test_the_first_failure_is_told_while_others_run(store, submit):
         submit(receiver.url)
         with store.write() as connection:
             connection.execute(update(trial).where(trial.c.id == 1).values(state="failed", queued_for=None))
-        notifier = Notifier(store, SECRET, HERE)
+        notifier = Notifier(store, lambda: SECRET, HERE)
         assert (notifier.turn(), notifier.turn()) == (1, 0)
         assert [got.headers["X-NFA-Event"] for got in receiver.got] == ["failed"]
 
@@ -80,7 +81,7 @@ def test_what_is_not_taken_is_sent_again_with_the_same_id_and_longer_waits(store
     with receiving(500, 503, 204) as receiver:
         one = submit(receiver.url, ["end"])
         _set(store, TrialState.COMPLETED)
-        notifier = Notifier(store, SECRET, HERE)
+        notifier = Notifier(store, lambda: SECRET, HERE)
         for attempt in range(1, 4):
             assert notifier.turn() == 1
             (row,) = notifications.list_notifications(store, one)
@@ -107,7 +108,7 @@ def test_waits_double_and_attempts_end_after_a_day(store, submit):
     notifications.record_due(store)
     with store.write() as connection:
         connection.execute(update(notification).values(attempts=notifications.MOST_ATTEMPTS - 1))
-    assert Notifier(store, SECRET, HERE).turn() == 1
+    assert Notifier(store, lambda: SECRET, HERE).turn() == 1
     (row,) = notifications.list_notifications(store, one)
     assert row["next_at"] is None and row["delivered_at"] is None and "Refused" in row["error"]
 
@@ -116,7 +117,7 @@ def test_a_private_address_is_given_up_at_once_and_says_how_to_allow_it(store, s
     with receiving() as receiver:
         one = submit(receiver.url, ["end"])
         _set(store, TrialState.COMPLETED)
-        Notifier(store, SECRET, []).turn()
+        Notifier(store, lambda: SECRET, []).turn()
         (row,) = notifications.list_notifications(store, one)
         assert row["next_at"] is None and "NFA_NOTIFY_NETWORKS" in row["error"] and receiver.got == []
 
@@ -171,3 +172,21 @@ def test_a_secret_is_made_once_for_its_owner_alone(tmp_path):
     assert len(made) == 64 and secret_of(settings) == made
     assert (tmp_path / "home" / "notify_secret").stat().st_mode & 0o777 == 0o600
     assert secret_of(Settings(home=tmp_path, notify_secret="x" * 16)) == b"x" * 16
+
+
+def test_two_processes_that_make_a_secret_sign_with_the_same(tmp_path):
+    settings = Settings(home=tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: secret_of(settings), range(32)))) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["notify_secret"]
+
+
+def test_without_a_secret_nothing_is_sent_and_the_reason_stands_beside_it(store, submit, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    nowhere = Settings(home=tmp_path / "file" / "home")
+    with receiving() as receiver:
+        one = submit(receiver.url, ["end"])
+        _set(store, TrialState.COMPLETED)
+        assert Notifier(store, lambda: secret_of(nowhere), HERE).turn() == 1
+        (row,) = notifications.list_notifications(store, one)
+        assert "NFA_NOTIFY_SECRET" in row["error"] and row["next_at"] is not None and receiver.got == []
