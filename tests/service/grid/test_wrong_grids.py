@@ -177,6 +177,11 @@ def test_a_wrong_grid_is_refused_by_name(document: Any, path: str, words: str, n
         ({"w1": (16, 10), "w2": (4, 15)}, "w2 has shape (4, 15), the network needs (4, 16)"),
         ({"w1": (10, 16), "w2": (4, 16)}, "w1 has shape (10, 16), the network needs (16, 10)"),
         ({"w1": (16, 10)}, "has no array w2"),
+        (
+            {"0.weight": (16, 10), "0.bias": (16,), "2.weight": (4, 16), "2.bias": (4,), "4.weight": (4, 4)},
+            "has 5 arrays, of attentions the four maps apart, and this network reads 2: w1 (16, 10), w2 (4, 16); 2 are "
+            "biases, which need network.bias: true",
+        ),
     ],
 )
 def test_given_weights_that_do_not_fit_are_refused_with_both_shapes(arrays: dict, words: str) -> None:
