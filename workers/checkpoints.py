@@ -3,7 +3,7 @@
 The format is that of kept weights (.safetensors): nothing in it can run code.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,10 @@ from nfa_kernels.names import NUMERICAL_VERSION
 from workers.kept_weights import decoded, encoded
 
 MOST_BYTES = 64 * 2**20
-"""Of the files of one stack together; a larger stack is not checkpointed."""
+"""Of the files of one block together; those of a larger stack come in parts."""
+
+MOST_LANE_BYTES = 512 * 2**20
+"""Of one lane's file; a larger one is not checkpointed."""
 
 MOST_KEPT_BYTES = 512 * 2**20
 """Of the states that lanes of one stack keep at one step together; of more none is kept."""
@@ -37,7 +40,7 @@ def pack(
         state: tensors with one entry per lane.
         most_bytes: of all together; None for those of a checkpoint.
     """
-    if sum(tensor.nbytes for tensor in state.values()) > (MOST_BYTES if most_bytes is None else most_bytes):
+    if size(state) > (MOST_BYTES if most_bytes is None else most_bytes):
         return ()
     arrays = {name: tensor.cpu().contiguous().numpy() for name, tensor in state.items()}
     about = {"step": str(step), "kernels": str(NUMERICAL_VERSION)}
@@ -45,6 +48,28 @@ def pack(
         (lane, step, encoded({name: array[place] for name, array in arrays.items()}, about))
         for place, lane in enumerate(lanes)
     )
+
+
+def pack_in_parts(lanes: Sequence[int], step: int, state: Named) -> Iterator[tuple[tuple[int, int, bytes], ...]]:
+    """(lane, step, file) of all lanes, as many at a time as go into one block; packed as they are asked for.
+
+    Args:
+        lanes: their numbers.
+        step: rows up to this one have been measured.
+        state: tensors with one entry per lane; they must not change until the last part was taken.
+    """
+    each = -(-size(state) // max(1, len(lanes)))
+    if each > MOST_LANE_BYTES:
+        return
+    count = max(1, MOST_BYTES // max(1, each))
+    for start in range(0, len(lanes), count):
+        part = {name: tensor[start : start + count] for name, tensor in state.items()}
+        yield pack(lanes[start : start + count], step, part, max(MOST_BYTES, size(part)))
+
+
+def size(state: Named) -> int:
+    """Bytes of the tensors."""
+    return sum(tensor.nbytes for tensor in state.values())
 
 
 def unpack(files: Sequence[bytes]) -> Named:

@@ -1,42 +1,48 @@
 """Leases trials, has them trained in stacks, records what comes back, and replaces what dies.
 
-One thread, one loop. Nothing a trainer sends counts until it is committed under the attempt's number; a lane that the
-store disowns (cancelled, or leased by another) is dropped without a word. docs/operations.md has the promises.
+One loop leases and reads, a second thread writes. Nothing a trainer sends counts until it is committed under the
+attempt's number; a lane that the store disowns (cancelled, or leased by another) is dropped without a word.
+docs/operations.md has the promises.
 """
 
 import functools
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import ray
 import structlog
 
 from service.errors import StoreUnavailable
 from service.grid.stacking import lanes_per_stack, stack_key
-from service.store import checkpoints, cluster, datasets, ids, kept_states, leases, reports
-from service.store.attempts import Place, place_attempts
+from service.store import checkpoints, cluster, datasets, ids, kept_states, leases
 from service.store.holders import Pair
 from service.store.leases import Leased, Waiting
 from service.store.reports import End, Report
 from service.store.session import Store
 from workers.blocks import Block, Stack
+from workers.committing import Committer
+from workers.failures import Failures
 from workers.holding import Holding
 from workers.measuring_again import Measuring, MeasuringAgain
 from workers.pool import Pool, Seat, TrainerDied
 from workers.provenance import provenance_of, reached
-from workers.recovery import INTERRUPTIONS, after_failure, backoff_seconds
 from workers.running import Running, lane_of, named
 from workers.searches import Searches
 from workers.settings import WorkerSettings
+from workers.shapes import Shapes, allowed_seconds
 from workers.sizing import MAY_HAVE, wanted_trainers
 from workers.tally import Tally
 from workers.trainer import Broken
 from workers.watchdog import Watchdog
 
 log = structlog.get_logger()
+
+_READ_SECONDS: Final = 0.2
+_CLOSING_SECONDS: Final = 5.0
+"""For what is on its way into the store when the dispatcher is told to stop."""
 
 
 @dataclass
@@ -50,8 +56,6 @@ class Dispatcher:
     provenance: dict[str, Any]
     watchdog: Watchdog
     stop: threading.Event = field(default_factory=threading.Event)
-    retries: list[tuple[float, tuple[Leased, ...]]] = field(default_factory=list)
-    """Stacks to try again, each with the monotonic time from which on."""
     shares: dict[str, int] = field(default_factory=dict)
     """Lanes per stack by stack key, kept while trials of that key wait: late stacks are as large as early ones."""
     tally: Tally = field(default_factory=Tally)
@@ -61,6 +65,9 @@ class Dispatcher:
 
     def __post_init__(self) -> None:
         self.again = MeasuringAgain(self.store, self.pool, self.settings, self.identity, self.watchdog, self.stop)
+        lease = self.settings.lease_seconds
+        self.failures = Failures(self.store, lease, self.provenance, self.tally)
+        self.shapes, self.commits = Shapes(self.store), Committer(self.store, lease)
         self.holding = Holding(self.store, self.identity, self.settings.lease_seconds)
         self.searches = Searches(self.store, self.settings)
 
@@ -68,12 +75,14 @@ class Dispatcher:
         """Work until stopped."""
         try:
             while not self.stop.is_set():
-                self.watchdog.turn()
+                if not self.commits.stands_still(self.settings.stuck_seconds / 2):
+                    self.watchdog.turn()
                 self._guarded(self._turn)
         finally:
             self._hand_back()
 
     def _turn(self) -> None:
+        self._settle()
         self._beat()
         started = self._fill() or (self.searches.turn() and self._fill())
         self._kill_overdue()
@@ -81,7 +90,10 @@ class Dispatcher:
             if not started:
                 self.stop.wait(self.settings.idle_poll_seconds)
             return
-        for seat, read in self.pool.ready(timeout=0.2):
+        if not self.commits.has_room():
+            self.commits.wait(_READ_SECONDS)
+            return
+        for seat, read in self.pool.ready(_READ_SECONDS):
             self._receive(seat, read)
 
     def _guarded(self, turn: Callable[[], object]) -> None:
@@ -120,12 +132,7 @@ class Dispatcher:
         self.pool.follow(
             wanted_trainers(ray.cluster_resources(), self.settings.trainers, self.settings.trainers_per_gpu)
         )
-        served = {device for seat in self.pool.seats for device in MAY_HAVE[seat.device]}
-        lost = [part for _, part in self.retries if part[0].device not in served]
-        if lost:
-            # others may have such trainers
-            leases.release(self.store, [trial.held for part in lost for trial in part])
-            self.retries = [(due, part) for due, part in self.retries if part not in lost]
+        self.failures.release_but({device for seat in self.pool.seats for device in MAY_HAVE[seat.device]})
 
     def _resources(self) -> dict[str, Any]:
         """Trainers, the stacks they run, and what has been done so far."""
@@ -143,9 +150,9 @@ class Dispatcher:
         return {"trainers": trainers, "stacks": stacks, "counters": self.tally.as_counters()}
 
     def _held(self) -> list[Pair]:
-        """Everything under our leases."""
-        held = [pair for seat in self._training() for pair in seat.payload.held]
-        return held + [trial.held for _, trials in self.retries for trial in trials]
+        """Everything under our leases, what is on its way into the store included."""
+        running = {pair for seat in self._training() for pair in seat.payload.held}
+        return [*running.union(self.commits.held()), *self.failures.held()]
 
     def _drop(self, pairs: frozenset[Pair]) -> None:
         """Stop every lane of these attempts, wherever it is."""
@@ -158,8 +165,7 @@ class Dispatcher:
                 running.open -= lanes
                 self.pool.stop_lanes(seat, lanes)
                 log.info("lanes_dropped", **named([running.trials[lane] for lane in sorted(lanes)]))
-        self.retries = [(due, tuple(t for t in part if t.held not in pairs)) for due, part in self.retries]
-        self.retries = [(due, part) for due, part in self.retries if part]
+        self.failures.drop(pairs)
 
     def _training(self) -> list[Seat]:
         """Seats that train."""
@@ -180,34 +186,25 @@ class Dispatcher:
 
     def _lease(self, seat: Seat) -> bool:
         """Give an idle trainer trials; whether any wait."""
-        trials = self._due_retry(seat) or leases.lease_stack(
+        trials = self.failures.due(MAY_HAVE[seat.device], seat.place) or leases.lease_stack(
             self.store,
             self.identity,
             lease_seconds=self.settings.lease_seconds,
             choose=functools.partial(self._lanes, seat),
             devices=MAY_HAVE[seat.device],
-            place=_place(seat),
+            place=seat.place,
         )
         if trials:
             self._start(seat, tuple(trials))
             self.again.was_last = False
         return bool(trials)
 
-    def _due_retry(self, seat: Seat) -> tuple[Leased, ...]:
-        now = time.monotonic()
-        for index, (due, trials) in enumerate(self.retries):
-            if due <= now and trials[0].device in MAY_HAVE[seat.device]:
-                place_attempts(self.store, [trial.held for trial in trials], _place(seat))
-                del self.retries[index]
-                return trials
-        return ()
-
     def _lanes(self, seat: Seat, settings: dict[str, Any], waiting: Waiting) -> int:
         """How many of the waiting trials of one stack key to train together: all trainers of a kind get a share."""
         memory: int | None = seat.about["memory_bytes"] if seat.about else None
         up = self.pool.up(seat.device)
-        idle = sum(one.stream is None for one in up)
-        fair = lanes_per_stack(waiting.trials, len(up), settings, memory_bytes=memory, keys=waiting.keys, idle=idle)
+        idle, shape = sum(one.stream is None for one in up), self.shapes.of(settings)
+        fair = lanes_per_stack(waiting.trials, len(up), settings, shape, memory, keys=waiting.keys, idle=idle)
         key = stack_key(settings) + seat.device
         share = max(fair, self.shares.pop(key, 0))
         if share < waiting.trials:
@@ -218,33 +215,39 @@ class Dispatcher:
         arrays = datasets.arrays_for(self.store, [trial.settings for trial in trials])
         saved = checkpoints.checkpoints_of(self.store, [t.trial_id for t in trials if t.checkpoint_step >= 0])
         stack = Stack(tuple(lane_of(trial, saved) for trial in trials), arrays)
-        self.pool.run(seat, stack, Running(trials))
+        settings = trials[0].settings
+        allowed = allowed_seconds(
+            settings,
+            self.shapes.of(settings),
+            len(trials),
+            factor=self.settings.silence_factor,
+            deadline=self.settings.step_deadline_seconds,
+        )
+        self.pool.run(seat, stack, Running(trials), allowed)
         self.tally.stacks += 1
         self.tally.lanes += len(trials)
-        log.info("stack_started", **named(trials), node=_place(seat).node, from_step=trials[0].checkpoint_step)
+        log.info("stack_started", **named(trials), node=seat.place.node, from_step=trials[0].checkpoint_step)
 
     # -- what comes back --------------------------------------------------------------------------------------------
 
-    def _receive(self, seat: Seat, read: Callable[[], Block | Broken]) -> None:
+    def _receive(self, seat: Seat, read: Callable[[], Block | Broken | None]) -> None:
         try:
             item = read()
         except TrainerDied as death:
             running = seat.payload
-            log.warning("trainer_died", reason=str(death), **named(running.still), node=_place(seat).node)
-            self.pool.replace(seat)
-            self.tally.trainers_replaced += 1
+            log.warning("trainer_died", reason=str(death), **named(running.still), node=seat.place.node)
+            self._replace(seat)
             if death.is_node_lost:
                 self._interrupted(running, str(death))
             else:
-                self._failed(running, f"the trainer died: {death}", is_final=False)
+                self._failed(running, Broken(f"the trainer died: {death}"))
+            return
+        if item is None:
             return
         if isinstance(item, Broken):
             running = seat.payload
             self.pool.free(seat)
-            if item.is_checkpoint:
-                self._restarted(running, item.error)
-            else:
-                self._failed(running, item.error, is_final=item.is_final)
+            self._failed(running, item)
             return
         if isinstance(seat.payload, Measuring):
             self.again.received(seat, item)
@@ -252,7 +255,7 @@ class Dispatcher:
             self._record(seat, item)
 
     def _record(self, seat: Seat, block: Block) -> None:
-        """Commit a block under its attempts' numbers; keep trying while the store is away."""
+        """Have a block committed under its attempts' numbers."""
         running: Running = seat.payload
         running.counted(block)
         self.tally.steps += block.lane_steps
@@ -278,110 +281,71 @@ class Dispatcher:
             block.states,
             running.trials[0].checkpoint_step if running.is_first else -1,
         )
+        self.commits.send(running, block, report)
+        running.sent(block)
         if block.last:
             # the trainer goes on while this is written
             self.pool.free(seat)
             self._guarded(self._fill)
-        gone = self._commit(report)
-        running.committed(block)
-        self.searches.ended(block.ended)
-        if block.last:
-            log.info("stack_ended", **named(running.trials), lane_steps=running.lane_steps, **running.spent())
-        self._drop(frozenset(pair for pair in report.trials if pair[0] in gone))
 
-    def _commit(self, report: Report) -> frozenset[int]:
-        """Record a block, trying again while the leases could still be ours; answers the trials to drop.
-
-        A block that cannot be committed would leave a gap in its curves, so all its trials are dropped then: they are
-        queued again once the store answers, and start over.
-        """
-        until = time.monotonic() + self.settings.lease_seconds * 2 / 3
-        while True:
-            self.watchdog.turn()
-            began = time.monotonic()
-            try:
-                gone = reports.record(self.store, report, self.settings.lease_seconds)
-                self.tally.committed(report, time.monotonic() - began)
-                return gone
-            except StoreUnavailable as error:
-                log.warning("store_unavailable", error=error.detail)
-                report = replace(report, is_repeat=True)
-                if time.monotonic() > until or self.stop.wait(0.5):
-                    self.holding.doubt()
-                    log.error("stack_dropped", trials=len(report.open), next="it is queued again, and starts over")
-                    return frozenset(report.trials[lane][0] for lane in report.open)
+    def _settle(self) -> None:
+        """Note what has been written by now, and stop what turned out to be no longer ours."""
+        for sent in self.commits.done():
+            running = sent.running
+            if sent.is_lost:
+                # it may have been written all the same
+                self.holding.doubt()
+            else:
+                self.tally.committed(sent.report, sent.seconds)
+                running.committed(sent.block)
+            self._drop(sent.gone)
+            # of a stack that is on no trainer any more
+            running.open -= running.lanes_of(sent.gone)
+            if sent.block.last:
+                log.info("stack_ended", **named(running.trials), lane_steps=running.lane_steps, **running.spent())
 
     # -- failures ---------------------------------------------------------------------------------------------------
 
     def _kill_overdue(self) -> None:
         for seat in self.pool.overdue():
             running = seat.payload
-            log.warning("trainer_overdue", **named(running.still), node=_place(seat).node)
-            self.pool.replace(seat)
-            self.tally.trainers_replaced += 1
-            self._failed(running, "the trainer stopped answering", is_final=False)
+            log.warning("trainer_overdue", **named(running.still), node=seat.place.node)
+            self._replace(seat)
+            self._failed(running, Broken("the trainer stopped answering, or sent nothing for too long"))
 
-    def _failed(self, running: Running | Measuring, error: str, *, is_final: bool) -> None:
+    def _replace(self, seat: Seat) -> None:
+        self.pool.replace(seat)
+        self.tally.trainers_replaced += 1
+
+    def _failed(self, running: Running | Measuring, broken: Broken) -> None:
         """Split what was running, or judge the trial that was alone."""
         if isinstance(running, Measuring):
-            return self.again.failed(running, error, is_final=is_final)
-        lanes = sorted(running.open)
-        if not lanes:
+            self.again.failed(running, broken.error, is_final=broken.is_final)
             return
-        first = running.trials[lanes[0]]
-        decision = after_failure(lanes, first.failures, is_final)
-        if not decision.parts:
-            end = End(first.trial_id, "failed", None, error, {**self.provenance})
-            reports.fail(self.store, first.trial_id, first.attempt, end)
-            log.error("trial_failed", error=error, **named([first]))
-            return
-        delay = backoff_seconds(first.failures) if decision.is_charged else 0.0
-        for part in decision.parts:
-            again = self._again([running.trials[lane] for lane in part], charge=decision.is_charged, error=error)
-            if again:
-                self.tally.stacks_retried += 1
-                self.retries.append((time.monotonic() + delay, again))
+        self._finish_writing(running)
+        if broken.is_checkpoint:
+            self.failures.restarted(running, broken.error)
+        else:
+            self.failures.failed(running, broken.error, is_final=broken.is_final, refused=broken.refused)
 
     def _interrupted(self, running: Running | Measuring, error: str) -> None:
         """Try a stack again whose node was lost: whole, later, charged to nobody."""
         if isinstance(running, Measuring):
-            return self.again.failed(running, error, charge=False)
-        again = [trial for trial in running.still if trial.interruptions < INTERRUPTIONS]
-        for trial in running.still:
-            if trial not in again:
-                end = End(trial.trial_id, "failed", None, f"interrupted too often, last: {error}", {**self.provenance})
-                reports.fail(self.store, trial.trial_id, trial.attempt, end, charge=False)
-                log.error("trial_failed", error=end.error, **named([trial]))
-        if restarted := self._again(again, charge=False, error=error, lost=True):
-            self.tally.stacks_retried += 1
-            delay = backoff_seconds(max(trial.interruptions for trial in again))
-            self.retries.append((time.monotonic() + delay, restarted))
+            self.again.failed(running, error, charge=False)
+            return
+        self._finish_writing(running)
+        self.failures.interrupted(running, error)
 
-    def _restarted(self, running: Running, error: str) -> None:
-        """Try a stack again from the beginning, whose checkpoints could not be read."""
-        log.warning("checkpoints_dropped", error=error, **named(running.still))
-        if again := self._again(running.still, charge=False, error=error, afresh=True):
-            self.tally.stacks_retried += 1
-            self.retries.append(
-                (time.monotonic(), tuple(one._replace(checkpoint_step=-1, continued_from=None) for one in again))
-            )
-
-    def _again(self, trials: Sequence[Leased], *, error: str, lost: bool = False, **how: bool) -> tuple[Leased, ...]:
-        """The same trials under new attempt numbers, less those that are no longer ours; see `leases.restart`."""
-        held = [trial.held for trial in trials]
-        attempts = leases.restart(self.store, held, self.settings.lease_seconds, error=error, lost=lost, **how)
-        return tuple(
-            trial._replace(
-                attempt=attempts[trial.trial_id],
-                failures=trial.failures + int(how["charge"]),
-                interruptions=trial.interruptions + int(lost),
-            )
-            for trial in trials
-            if trial.trial_id in attempts
-        )
+    def _finish_writing(self, running: Running) -> None:
+        """Wait for a stack's blocks: what they ended is not tried again, and it goes on from their checkpoints."""
+        while not self.commits.wait(_READ_SECONDS, running):
+            if not self.commits.stands_still(self.settings.stuck_seconds / 2):
+                self.watchdog.turn()
+        self._settle()
 
     def _hand_back(self) -> None:
         """Requeue whatever is unfinished, uncharged."""
+        self.commits.close(_CLOSING_SECONDS)
         held = self._held()
         try:
             self.again.hand_back()
@@ -391,8 +355,3 @@ class Dispatcher:
             cluster.remove_dispatcher(self.store, self.identity)
         except StoreUnavailable as error:
             log.warning("not_handed_back", error=error.detail, next="their leases run out by themselves")
-
-
-def _place(seat: Seat) -> Place:
-    """Where a seat's trainer runs."""
-    return Place(seat.about["host"], seat.about["node"]) if seat.about else Place()

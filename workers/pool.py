@@ -1,5 +1,6 @@
 """A pool of trainer actors: as many as the cluster has room for, started ahead of work, watched, and replaced."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,8 +8,9 @@ from typing import Any
 
 import ray
 import structlog
-from ray.exceptions import ActorUnavailableError, NodeDiedError, RayError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, NodeDiedError, RayError
 
+from service.store.attempts import Place
 from workers.blocks import Block, Stack
 from workers.sizing import Device, Wanted
 from workers.trainer import BACKPRESSURE, Broken, start_trainer
@@ -16,6 +18,8 @@ from workers.trainer import BACKPRESSURE, Broken, start_trainer
 log = structlog.get_logger()
 
 START_SECONDS = 60.0
+ANSWER_SECONDS = 1.0
+"""For fetching what is ready: an object on a node that hangs never comes."""
 SOON_SECONDS = 10.0
 """A trainer that was asked for so lately is counted as one that runs."""
 
@@ -47,6 +51,15 @@ class Seat:
     """When, by the monotonic clock, it was started or last sent something."""
     pinged: Any = None
     """(reference, time) of a ping that was sent since."""
+    fetching: Any = None
+    """Reference to an item that is made and was not fetched in time."""
+    allowed_seconds: float = math.inf
+    """In which its stack must send something, though it answers pings."""
+
+    @property
+    def place(self) -> Place:
+        """Where its trainer runs."""
+        return Place(self.about["host"], self.about["node"]) if self.about else Place()
 
 
 class Pool:
@@ -102,7 +115,7 @@ class Pool:
 
     def _describe(self, seat: Seat) -> None:
         try:
-            seat.about = ray.get(seat.description)
+            seat.about = ray.get(seat.description, timeout=ANSWER_SECONDS)
         except RayError as error:
             log.warning("trainer_start_failed", error=_first_line(error))
             self.replace(seat)
@@ -123,25 +136,29 @@ class Pool:
 
     def _hear_idle(self, seat: Seat) -> None:
         try:
-            ray.get(seat.pinged[0])
+            ray.get(seat.pinged[0], timeout=ANSWER_SECONDS)
             seat.pinged = None
         except RayError as error:
             log.warning("idle_trainer_died", error=_first_line(error))
             self.replace(seat)
 
-    def run(self, seat: Seat, stack: Stack, payload: Any) -> None:
-        """Start a stack on an idle seat."""
+    def run(self, seat: Seat, stack: Stack, payload: Any, allowed_seconds: float = math.inf) -> None:
+        """Start a stack on an idle seat; it must send something every so often."""
         method = seat.trainer.train.options(num_returns="streaming", _generator_backpressure_num_objects=BACKPRESSURE)
         seat.stream, seat.payload = method.remote(stack, self.block_seconds, self.checkpoint_seconds), payload
-        seat.heard, seat.pinged = time.monotonic(), None
+        seat.heard, seat.pinged, seat.fetching = time.monotonic(), None, None
+        seat.allowed_seconds = allowed_seconds
 
     def busy(self) -> list[Seat]:
         """Seats with a running stack."""
         return [seat for seat in self.seats if seat.stream is not None]
 
-    def ready(self, timeout: float) -> Iterator[tuple[Seat, Callable[[], Block | Broken]]]:
-        """Seats with something to read, each with the function that reads it or raises TrainerDied."""
-        by_stream = {seat.stream: seat for seat in self.busy()}
+    def ready(self, timeout: float) -> Iterator[tuple[Seat, Callable[[], Block | Broken | None]]]:
+        """Seats with something to read, each with the function that reads it or raises TrainerDied.
+
+        It answers None for what is made and does not come: it is waited for with all the rest, while the deadline runs.
+        """
+        by_stream = {seat.fetching or seat.stream: seat for seat in self.busy()}
         if not by_stream:
             return
         streams, _ = ray.wait(list(by_stream), num_returns=len(by_stream), timeout=0)
@@ -151,34 +168,43 @@ class Pool:
             seat = by_stream[stream]
             yield seat, lambda seat=seat: self._read(seat)
 
-    def _read(self, seat: Seat) -> Block | Broken:
-        seat.heard, seat.pinged = time.monotonic(), None
+    def _read(self, seat: Seat) -> Block | Broken | None:
         try:
-            item: Any = ray.get(next(seat.stream))
-            return item
+            reference = seat.fetching or next(seat.stream)
+            try:
+                item: Any = ray.get(reference, timeout=ANSWER_SECONDS)
+            except GetTimeoutError:
+                seat.fetching = reference
+                return None
         except StopIteration:
             raise TrainerDied("its stream stopped without an end marker") from None
         except RayError as error:
             reason = f"{type(error).__name__}: {_first_line(error)}"
             raise TrainerDied(reason, is_node_lost=_is_node_lost(error)) from error
+        seat.heard, seat.pinged, seat.fetching = time.monotonic(), None, None
+        return item
 
     def free(self, seat: Seat) -> None:
         """The seat's stack has ended in good order."""
-        seat.stream = seat.payload = None
+        seat.stream = seat.payload = seat.fetching = None
 
     def overdue(self) -> list[Seat]:
-        """Busy seats that have been silent past the deadline and do not answer a ping either."""
-        silent = [seat for seat in self.busy() if time.monotonic() - seat.heard > self.step_deadline]
+        """Busy seats that have been silent past the deadline and do not answer a ping either, or past all they may."""
+        now = time.monotonic()
+        silent = [seat for seat in self.busy() if now - seat.heard > self.step_deadline]
         found = []
         for seat in silent:
+            if now - seat.heard > seat.allowed_seconds:
+                found.append(seat)
+                continue
             if seat.pinged is None:
                 seat.pinged = (seat.trainer.ping.remote(), time.monotonic())
                 continue
             reference, sent = seat.pinged
             answered, _ = ray.wait([reference], timeout=0)
             if answered:
-                # alive and computing: one long step is no reason to kill it
-                seat.heard, seat.pinged = time.monotonic(), None
+                # alive and computing: one long step is no reason to kill it, as long as it may take
+                seat.pinged = None
             elif time.monotonic() - sent > self.ping_seconds:
                 found.append(seat)
         return found

@@ -25,6 +25,8 @@ class Running:
     lane_steps: int = 0
     training_seconds: float = 0.0
     measuring_seconds: float = 0.0
+    is_given_up: bool = False
+    """A block of it could not be written, and nothing after that will be."""
 
     def __post_init__(self) -> None:
         self.open = set(range(len(self.trials)))
@@ -49,15 +51,19 @@ class Running:
         self.training_seconds += block.training_seconds
         self.measuring_seconds += block.measuring_seconds
 
-    def committed(self, block: Block) -> None:
-        """Note that a block is in the store: lanes that ended, and from which step on the others would go on."""
-        steps = {lane: step for lane, step, _ in block.checkpoints}
-        self.trials = tuple(
-            trial._replace(checkpoint_step=steps.get(lane, trial.checkpoint_step))
-            for lane, trial in enumerate(self.trials)
-        )
+    def sent(self, block: Block) -> None:
+        """Note that a block is on its way into the store; lanes that end with it are running no longer."""
         self.is_first = False
         self.open -= {end.lane for end in block.ended}
+
+    def committed(self, block: Block) -> None:
+        """Note that a block is in the store: from which step on the lanes would go on."""
+        steps = {lane: step for lane, step, _ in block.checkpoints}
+        if steps:
+            self.trials = tuple(
+                trial._replace(checkpoint_step=steps.get(lane, trial.checkpoint_step))
+                for lane, trial in enumerate(self.trials)
+            )
 
     def spent(self) -> dict[str, Any]:
         """Seconds and steps, for logs and provenance."""

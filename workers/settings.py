@@ -29,6 +29,12 @@ class WorkerSettings(BaseSettings):
     checkpoint_seconds: float = Field(60.0, ge=0)
     kept_state_bytes: int = Field(4 * 2**30, ge=0, description="Of all states that trials kept; the oldest go.")
     step_deadline_seconds: float = Field(60.0, gt=0)
+    silence_factor: float = Field(
+        10.0,
+        ge=1,
+        description="A trainer that answers and sends nothing for this many times what a step and a measurement of its "
+        "stack should take is ended; never before the step deadline.",
+    )
     ping_seconds: float = Field(5.0, gt=0)
     idle_poll_seconds: float = Field(0.1, gt=0)
     stuck_seconds: float = Field(120.0, gt=0)

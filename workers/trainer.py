@@ -8,9 +8,8 @@ import ctypes
 import os
 import signal
 import socket
-import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -21,6 +20,8 @@ from workers.blocks import Block, Stack
 BACKPRESSURE = 8
 """Blocks a trainer may be ahead of its reader; a slow reader would lose every unread block of a dead trainer."""
 _PR_SET_PDEATHSIG = 1
+_SEARCH_SECONDS = 10.0
+"""For finding the lanes of a broken stack that fail by themselves."""
 _NICENESS = 10
 """Questions, and whoever else works at the machine, come before training; where nobody asks it costs nothing."""
 
@@ -34,6 +35,8 @@ class Broken:
     """It would happen again."""
     is_checkpoint: bool = False
     """It would not happen from the beginning."""
+    refused: Mapping[int, str] = field(default_factory=dict)
+    """Lane -> error, of lanes that fail by themselves before their first step."""
 
 
 class Trainer:
@@ -59,25 +62,33 @@ class Trainer:
     def train(self, stack: Stack, block_seconds: float, checkpoint_seconds: float) -> Iterator[Block | Broken]:
         """Train a stack to its end, or measure its kept weights; the last item is a block with `last`, or Broken."""
         from workers.checkpoints import CheckpointError  # noqa: PLC0415
+        from workers.refused import PASSING, refused_lanes, text_of  # noqa: PLC0415
         from workers.remeasuring import remeasure  # noqa: PLC0415
         from workers.training import train  # noqa: PLC0415
 
         self._stopped = frozenset()
+        has_begun = False
         try:
             if stack.again is not None:
                 yield from remeasure(stack, self._device, stopped=lambda: self._stopped)
                 return
-            yield from train(
+            for block in train(
                 stack,
                 self._device,
                 block_seconds=block_seconds,
                 checkpoint_seconds=checkpoint_seconds,
                 stopped=lambda: self._stopped,
-            )
+            ):
+                has_begun = True
+                yield block
         except CheckpointError as error:
-            yield Broken(_text(error), is_checkpoint=True)
+            yield Broken(text_of(error), is_checkpoint=True)
         except Exception as error:
-            yield Broken(_text(error), is_final=isinstance(error, ValueError))
+            # raised by a process that lives: what is computed again from the same seed raises again
+            is_final = not isinstance(error, PASSING)
+            is_searched = is_final and not has_begun and len(stack.lanes) > 1
+            refused = refused_lanes(stack, self._device, _SEARCH_SECONDS) if is_searched else {}
+            yield Broken(text_of(error), is_final=is_final, refused=refused)
 
     @ray.method(concurrency_group="control")
     def describe(self) -> dict[str, Any]:
@@ -130,7 +141,3 @@ def _memory(device: str, share: float) -> int | None:
     import torch  # noqa: PLC0415
 
     return int(torch.cuda.mem_get_info()[1] * share) if device == "cuda" else None
-
-
-def _text(error: Exception) -> str:
-    return "".join(traceback.format_exception_only(error)).strip()[:2000]

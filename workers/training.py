@@ -16,7 +16,7 @@ from nfa_kernels.collapse import has_collapsed
 from nfa_kernels.losses import loss_of, loss_targets
 from nfa_kernels.metrics import Measured, Request, needs_initial
 from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP, STUCK, Block, LaneEnd, Stack
-from workers.checkpoints import MOST_KEPT_BYTES, CheckpointError, pack, unpack
+from workers.checkpoints import MOST_BYTES, MOST_KEPT_BYTES, CheckpointError, pack, pack_in_parts, size, unpack
 from workers.kept_weights import KeptWeights, kept_weights
 from workers.motion import CHECK_STEPS, motion
 from workers.network_data import Point, TrainingSet
@@ -60,6 +60,12 @@ def train(
         yield from _Run(stack, torch.device(device), block_seconds, checkpoint_seconds, stopped).blocks()
 
 
+def prepare_alone(stack: Stack, device: str) -> None:
+    """Do what comes before a stack's first step, and no more; raises what `train` would."""
+    with torch.inference_mode():
+        _Run(stack, torch.device(device))
+
+
 class _Run:
     """The whole state of a running stack. `lanes` are the numbers, in the stack, of those still running."""
 
@@ -99,7 +105,7 @@ class _Run:
         self.explodes_at = EXPLODES_TIMES * torch.maximum(loss.nan_to_num(0.0, 0.0), self.data.zero_loss)
         self.checked_x, self.checked_y = self._checked(x.to(dtype), y)
         self.dtype, self.size_at_first = dtype, self.network.log_size(self.motion.weights)
-        self.first, self.saved = 0, time.monotonic()
+        self.first, self.saved, self.heaviness = 0, time.monotonic(), 1.0
         self.keeps = frozenset(number for number, lane in enumerate(stack.lanes) if lane.keeps)
         self.stopping = Stopping(stack.lanes, self.network.layer_names)
         files = [lane.checkpoint for lane in stack.lanes if lane.checkpoint is not None]
@@ -132,9 +138,10 @@ class _Run:
         """Alternate between moving and measuring until no lane is left, at the last point at the latest."""
         for number in range(self.first, self.motion.points):
             while self.lanes and not self.motion.reached(number):
-                if number and time.monotonic() - self.saved > self.checkpoint_seconds:
+                if number and time.monotonic() - self.saved > self.checkpoint_seconds * self.heaviness:
                     # here every row up to the checkpoint is measured, and none beyond
-                    yield self._block(last=False, checkpoints=self._checkpoints(number))
+                    for part in self._checkpoints(number):
+                        yield self._block(last=False, checkpoints=part)
                 self._advance(number)
                 if self.motion.at_check:
                     # measuring says as much; where weights are kept alone nothing changes
@@ -303,11 +310,13 @@ class _Run:
         if self.initial is not None:
             self.initial = tuple(weight[index] for weight in self.initial)
 
-    def _checkpoints(self, number: int) -> tuple[tuple[int, int, bytes], ...]:
-        """Where the running lanes are on the way to a measured point."""
+    def _checkpoints(self, number: int) -> Iterator[tuple[tuple[int, int, bytes], ...]]:
+        """Where the running lanes are on the way to a measured point, in parts that fit a block."""
         self.saved = time.monotonic()
         state = self.motion.state(number) | self.stopping.state(self.lanes)
-        return pack(self.lanes, self.motion.checkpoint_step(number), state)
+        # what is larger is written less often
+        self.heaviness = max(1.0, size(state) / MOST_BYTES)
+        yield from pack_in_parts(list(self.lanes), self.motion.checkpoint_step(number), state)
 
     def _block(self, *, last: bool, checkpoints: tuple[tuple[int, int, bytes], ...] = ()) -> Block:
         network, layers, parametrised = self.rows.take()

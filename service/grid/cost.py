@@ -27,6 +27,8 @@ COMPILED_CALL_SECONDS: Final = 2e-6
 """What a step of a stack costs in calls of compiled steps, each of which makes up to 64."""
 FLOW_EVALUATIONS: Final = 3_000
 """Gradients that gradient flow takes to its horizon: known only afterwards, and of this order."""
+_FLOW_STEP: Final = 7
+"""Gradients of one step that gradient flow tries."""
 
 
 def shape_of(settings: Mapping[str, Any]) -> DataShape | None:
@@ -112,7 +114,21 @@ def stack_seconds(
     """
     steps = updates(settings)
     running = lanes if lane_updates is None or not steps else lane_updates / steps
-    measured = measured_count(settings)
+    start = START_SECONDS + lanes * LANE_START_SECONDS
+    measured = measured_count(settings) * _measuring_seconds(settings, shape, lanes)
+    return start + steps * step_seconds(settings, shape, running) + measured
+
+
+def longest_silence(settings: Mapping[str, Any], shape: DataShape, lanes: int) -> float:
+    """Seconds in which a stack may have nothing to say: it starts, steps (or a flow tries to) and measures once."""
+    start = START_SECONDS + lanes * LANE_START_SECONDS
+    gradients = _FLOW_STEP if settings["training"]["optimizer"] == "gradient_flow" else 1
+    step = gradients * step_seconds(settings, shape, lanes)
+    return start + step + _measuring_seconds(settings, shape, lanes)
+
+
+def _measuring_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: int) -> float:
+    """Seconds of measuring a stack once."""
     layers = settings["measure"]["layers"]
     network, steps_made = built(settings["network"], shape), steps_of(settings, shape)
     metrics = settings["measure"]["metrics"]
@@ -121,6 +137,4 @@ def stack_seconds(
     flops += kernel_cost.named_flops(metrics, taped)
     calls = kernel_cost.named_calls(metrics, taped) * network.calls * LAYER_SECONDS
     measuring = len(layers) * MEASUREMENT_SECONDS + calls + lanes * flops / FLOPS_PER_SECOND
-    measuring *= 1 + len(settings["measure"].get("inputs", ()))
-    start = START_SECONDS + lanes * LANE_START_SECONDS
-    return start + steps * step_seconds(settings, shape, running) + measured * measuring
+    return measuring * (1 + len(settings["measure"].get("inputs", ())))

@@ -6,6 +6,7 @@ when they upgrade; readers use a second engine with plain BEGIN and see a snapsh
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from service.errors import QuestionTooSlow, StoreUnavailable
 from service.store import contention, file_systems
 from service.store.postgresql_engine import BEGIN, READING, WRITING, is_pooled, postgresql_engine
-from service.store.sqlite_engine import limit_statements, sqlite_engine
+from service.store.sqlite_engine import PATIENCE_SECONDS, limit_statements, sqlite_engine
 
 STATEMENT_SECONDS = 30.0
 """How long one statement of a question may take."""
@@ -38,6 +39,8 @@ class Store:
         self.dialect = self.url.get_backend_name()
         self.incarnation: str | None = None
         """Under which a dispatcher works; see incarnation.py."""
+        # threads that wait for each other inside SQLite sleep meanwhile, and whoever just wrote comes first again
+        self._turn = threading.Lock() if self.dialect == "sqlite" else None
         if self.dialect == "sqlite":
             self._writer, self._reader = sqlite_engine(self.url, "IMMEDIATE"), sqlite_engine(self.url, "DEFERRED")
             limit_statements(self._reader, lambda: STATEMENT_SECONDS)
@@ -56,16 +59,30 @@ class Store:
     @contextlib.contextmanager
     def write(self) -> Generator[Connection]:
         """One transaction that may change things: committed at the end of the block, or nothing of it happened."""
-        with _translated(), self._writer.begin() as connection:
+        with _translated(), self._in_turn(PATIENCE_SECONDS), self._writer.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def write_at_once(self) -> Generator[Connection]:
         """As `write`, for what may be left undone: raises StoreUnavailable where it would have to wait."""
-        with _translated(), self._writer.execution_options(**_AT_ONCE).begin() as connection:
+        writer = self._writer.execution_options(**_AT_ONCE)
+        with _translated(), self._in_turn(0.0), writer.begin() as connection:
             if self.dialect == "postgresql":
                 connection.exec_driver_sql("SET LOCAL lock_timeout = '1ms'; SET LOCAL synchronous_commit = off")
             yield connection
+
+    @contextlib.contextmanager
+    def _in_turn(self, seconds: float) -> Generator[None]:
+        """Let this process's writers of a SQLite file wait for each other, at most so long; else StoreUnavailable."""
+        if self._turn is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=seconds):
+            raise StoreUnavailable("the store did not answer: another thread of this process is writing")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextlib.contextmanager
     def read(self) -> Generator[Connection]:

@@ -14,7 +14,9 @@ from service.store import contention
 from service.store.file_systems import shared_mount
 from service.store.postgresql_engine import CONNECTIONS
 
-_BUSY_MILLISECONDS: Final = 30_000
+PATIENCE_SECONDS: Final = 30.0
+"""How long a writer waits for others."""
+_BUSY_MILLISECONDS: Final = int(1_000 * PATIENCE_SECONDS)
 _INSTRUCTIONS: Final = 100_000
 """Of SQLite's virtual machine between two looks at the clock: about a millisecond."""
 _PRAGMAS: Final[Sequence[str]] = ("synchronous=FULL", "foreign_keys=ON")

@@ -126,3 +126,20 @@ def test_a_stack_too_large_is_not_checkpointed(monkeypatch):
     monkeypatch.setattr(checkpoints, "MOST_BYTES", 1000)
     assert checkpoints.pack([0], 1, {"w": torch.zeros(1, 1000)}) == ()
     assert len(checkpoints.pack([0], 1, {"w": torch.zeros(1, 10)})) == 1
+
+
+def test_checkpoints_of_a_large_stack_come_in_parts_that_go_on_to_the_same_numbers(monkeypatch):
+    state = {"w": torch.arange(21.0).reshape(7, 3), "step": torch.full((7,), 4)}
+    one_lane = checkpoints.size(state) // 7
+    monkeypatch.setattr(checkpoints, "MOST_BYTES", 3 * one_lane)
+    parts = list(checkpoints.pack_in_parts(range(7), 4, state))
+    assert [[lane for lane, *_ in part] for part in parts] == [[0, 1, 2], [3, 4, 5], [6]]
+    monkeypatch.setattr(checkpoints, "MOST_BYTES", one_lane - 1)
+    singles = list(checkpoints.pack_in_parts(range(7), 4, state))
+    assert [len(part) for part in singles] == [1] * 7
+    files = [file for part in parts for *_, file in part]
+    assert files == [file for part in singles for *_, file in part]
+    found = checkpoints.unpack(files)
+    assert all(torch.equal(found[name], state[name]) for name in state)
+    monkeypatch.setattr(checkpoints, "MOST_LANE_BYTES", one_lane - 1)
+    assert list(checkpoints.pack_in_parts(range(7), 4, state)) == []
