@@ -119,11 +119,22 @@ def widen_experiment(
     """
     before = get_experiment(store, public_id).grid
     wider = before if sample is None else redrawn(before, sample)
-    document = extended(wider, axes, seeds) if steps is None else lengthened(wider, axes, seeds, steps)
+    try:
+        document = extended(wider, axes, seeds) if steps is None else lengthened(wider, axes, seeds, steps)
+    except InvalidGrid:
+        if steps is not None:
+            _refuse_flow(expanded(store, before, limits), steps)
+        raise
     expansion = expanded(store, document, limits)
-    if steps is not None and not any("steps" in point.settings["training"] for point in expansion.points):
-        told = "gradient_flow has a horizon and no steps: extend the axis training.horizon"
-        raise InvalidGrid(f"steps: {told}", errors=[{"path": "steps", "message": told, "received": steps}])
+    if steps is not None:
+        _refuse_flow(expansion, steps)
     prints = expansion.fingerprints
     shared = lengths_of(store, expansion, submissions.known_fingerprints(store, prints))
     return submissions.extend_experiment(store, public_id, expansion, before, document, max_queued), shared
+
+
+def _refuse_flow(expansion: Expansion, steps: int) -> None:
+    """Refuse to train what has no steps for more of them. Raises InvalidGrid."""
+    if not any("steps" in point.settings["training"] for point in expansion.points):
+        told = "gradient_flow has a horizon and no steps: extend the axis training.horizon"
+        raise InvalidGrid(f"steps: {told}", errors=[{"path": "steps", "message": told, "received": steps}])

@@ -92,8 +92,9 @@ def test_a_preview_says_what_would_go_on(api, grid, train_queue):
 def test_flow_and_zipped_lengths_are_refused_with_what_to_do(api, grid, tiny_grid):
     flow = tiny_grid()["trial"] | {"training": {"optimizer": "gradient_flow", "horizon": 0.1}}
     one = _submit(api, tiny_grid(trial=flow))
-    refused = api.post(f"{one}/extend", json={"steps": 9000})
-    assert refused.status_code == 422 and "training.horizon" in refused.text
+    for steps in (9000, 100):
+        refused = api.post(f"{one}/extend", json={"steps": steps})
+        assert refused.status_code == 422 and "training.horizon" in refused.text
     zipped = tiny_grid(axes={}, zip=[{"training.steps": [10, 20], "network.width": [4, 5]}])
     refused = api.post(f"{_submit(api, zipped)}/extend", json={"steps": 64})
     assert refused.status_code == 422 and "zip group" in refused.text
