@@ -182,9 +182,8 @@ def _y(title: str | list[str], is_log: bool, metric: str, frame: pl.DataFrame) -
     if metric in _ALIGNMENTS:
         least = [value for name in ("low", "median") if isinstance(value := frame[name].min(), float)]
         bottom = max(0.0, math.floor(20 * min(least, default=0.0) - 0.2) / 20)
-        scale, box = vertical_range(bottom, 1 + 0.02 * (1 - bottom), (0.0, 1.0))
-        axis = alt.Axis(format="~g", tickCount=6)
-        return alt.Y("median:Q", title=title, scale=scale, axis=axis), [box] if bottom > 0 else []
+        scale, boxes = vertical_range(bottom, 1 + 0.02 * (1 - bottom), (0.0, 1.0))
+        return alt.Y("median:Q", title=title, scale=scale, axis=alt.Axis(format="~g", tickCount=6)), boxes
     return alt.Y("median:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(format="~g", tickCount=6)), []
 
 

@@ -80,7 +80,7 @@ def under_the_pointer(base: Any, tooltip: Sequence[Any], count: int, fields: Seq
     )
 
 
-def vertical_range(low: float, high: float, whole: tuple[float, float]) -> tuple[Any, Any]:
+def vertical_range(low: float, high: float, whole: tuple[float, float]) -> tuple[Any, list[Any]]:
     """A scale that ends where the data do, and the box that a click makes it go over the whole range with.
 
     Args:
@@ -88,6 +88,8 @@ def vertical_range(low: float, high: float, whole: tuple[float, float]) -> tuple
         high: where the axis ends above.
         whole: the range of the metric.
     """
+    if low <= whole[0]:
+        return alt.Scale(domainMin=whole[0], domainMax=high, nice=False, zero=False), []
     box = alt.param(name=WHOLE, value=False, bind=alt.binding_checkbox(name=f"from {whole[0]:g} "))
     expression = f"{WHOLE} ? {whole[0]} : {low}"
-    return alt.Scale(domainMin=alt.ExprRef(expression), domainMax=high, nice=False, zero=False), box
+    return alt.Scale(domainMin=alt.ExprRef(expression), domainMax=high, nice=False, zero=False), [box]

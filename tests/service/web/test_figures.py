@@ -44,6 +44,18 @@ def test_a_line_breaks_where_nothing_is_defined_and_theory_starts_where_it_does(
     assert chart["title"]["subtitle"].startswith("median of 3 trials")
 
 
+@pytest.mark.parametrize(("least", "has_box"), [(0.0, False), (0.004, False), (0.04, False), (0.2, True), (0.9, True)])
+@pytest.mark.parametrize("facet", [None, "training.weight_decay"])
+def test_the_box_of_the_whole_range_is_there_where_its_axis_asks_for_it(least, has_box, facet):
+    columns = {f"alignment_{name}": [least, 0.95, 1.0] * 2 for name in ("median", "min", "max")}
+    curves = CURVES.select("training.weight_decay", "step", "time").with_columns(
+        pl.lit(3).alias("alignment_count"), *(pl.Series(name, values) for name, values in columns.items())
+    )
+    spec = figures.metric_curves(curves, "alignment", CurveLook("training.weight_decay", facet)).to_dict()
+    named = {one["name"] for one in spec.get("params", ())}
+    assert ("whole" in named) == ("whole ?" in str(spec)) == has_box
+
+
 EDGE = pl.DataFrame(
     {
         "training.learning_rate": [0.1, 0.1, 0.5, 0.5],
