@@ -20,12 +20,14 @@ from service.bundles.pictures import in_parts, pictures
 from service.bundles.study import Study
 from service.bundles.versions import TrainedWith, versions
 from service.errors import Conflict
+from service.grid.inputs import datasets_of
 from service.grid.problems import Problems
+from service.grid.remeasurement import inputs_of
 from service.questions.claimed_grids import check_claims
 from service.questions.judging import parse_claims
 from service.store import sweeps
 from service.store.claims import measured_in
-from service.store.datasets import dataset_ids
+from service.store.datasets import dataset_ids, dataset_shapes
 from service.store.experiments import Experiment
 from service.store.remeasured_records import requests_made
 from service.store.rounds import rounds_made
@@ -91,6 +93,7 @@ class _Writer:
         about = "each claim judged, with the value that decides"
         yield from self._add(folder + layout.VERDICTS, about, _json(self.verdicts[one.id]))
         ended: set[str] = set()
+        self.datasets |= _still_read(self.store, one.id)
         about = "a line per trial: fingerprint, seed, state, settings in full, provenance, attempts"
         yield from self.archive.add(folder + layout.TRIALS, about, self._trials(one, ended))
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as finals:
@@ -195,6 +198,12 @@ def _about(store: Store, one: Experiment) -> Mapping[str, Any]:
     searches = {"rounds": [asdict(kept) for kept in made.rounds], "stopped": dict(made.stopped)}
     again = [one._asdict() for one in requests_made(store, one.id)]
     return told | (searches if made.rounds else {}) | ({"measured_again": again} if again else {})
+
+
+def _still_read(store: Store, experiment: str) -> set[str]:
+    """Uploads over which its trials were measured again, but for those that were deleted since."""
+    read = {name for made in requests_made(store, experiment) for name in datasets_of(inputs_of(made.asked))}
+    return set(dataset_shapes(store, read))
 
 
 def _json(value: Any) -> bytes:

@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from tampering import tampered
@@ -20,6 +21,7 @@ from service.grid.remeasurement import read_remeasuring
 from service.main import create_app
 from service.settings import Settings
 from service.store import claims, schema, submissions
+from service.store.datasets import add_dataset, get_dataset
 from service.store.remeasurements import measure_again
 from service.store.session import open_store
 
@@ -47,9 +49,10 @@ def test_what_was_measured_again_is_in_the_tables_and_held_to_nobody(store, tiny
     assert [verdict["id"] for verdict in told] == ["all"], "the grid does not measure what the other is about"
 
 
+UPLOAD = "ab" * 32
 ASKED = [
     {"metrics": ["pearson", "agop_singular_value@1"], "layers": "all", "at": [7, 13]},
-    {"metrics": ["generalisation_gap", "alignment"], "inputs": ["train", "test"], "at": "final"},
+    {"metrics": ["generalisation_gap", "alignment"], "inputs": ["train", "test", {"dataset": UPLOAD}], "at": "final"},
 ]
 QUESTIONS = [
     "/experiments/{}/measure",
@@ -57,6 +60,7 @@ QUESTIONS = [
     "/experiments/{}/results?metric=alignment/test,generalisation_gap&agg=mean,count",
     "/experiments/{}/curves?metric=pearson&layer=2",
     "/experiments/{}/curves?metric=alignment/test",
+    f"/experiments/{{}}/curves?metric=alignment/data-{UPLOAD}",
     "/experiments/{}/measurements?format=csv",
     "/experiments/{}/measurements?format=csv&level=network",
     "/experiments/{}/trials?sort=-final.generalisation_gap",
@@ -70,6 +74,7 @@ def test_what_was_measured_again_is_imported_with_its_trials_and_asked_for_as_be
     wider = grid | {"seeds": 3}
     made = [submissions.create_experiment(store, expand(one), document=one).id for one in (grid, wider)]
     train_everything(store)
+    add_dataset(store, UPLOAD, "inputs", {"x": np.eye(4)})
     for one, asked in zip(made, ASKED, strict=True):
         measure_again(store, one, read_remeasuring(asked).asked())
     measure_everything(store)
@@ -83,6 +88,7 @@ def test_what_was_measured_again_is_imported_with_its_trials_and_asked_for_as_be
         assert imported == made, "into an empty store"
         for question, theirs, told in zip(QUESTIONS * 2, _answers(other, imported), ours, strict=True):
             assert theirs == told, question
+        assert get_dataset(other, UPLOAD).arrays == {"x": [4, 4]}
         asked_again = measure_again(other, made[0], read_remeasuring(ASKED[0]).asked())
         assert (asked_again.trials, asked_again.left_out["already"]["count"]) == (0, 4)
 
