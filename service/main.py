@@ -26,6 +26,7 @@ from service.api import (
 )
 from service.api.access import Access
 from service.api.compression import add_compression
+from service.api.erasing import erase_in_background
 from service.api.etags import KeptAnswers
 from service.api.forwarding import Forwarding
 from service.api.limits import BodyLimit, Deadlines, NoNul
@@ -69,7 +70,12 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
         app.state.threads = reserved_threads()
         if not is_loopback(settings.host):
             refuse_open_address(settings.host, has_tokens(app.state.store))
+        app.state.deleted = asyncio.Event()
+        erasing = asyncio.create_task(erase_in_background(app.state.store, app.state.deleted, app.state.closing))
         yield
+        app.state.closing.set()
+        app.state.deleted.set()
+        await erasing
         if store is None:
             app.state.store.close()
 

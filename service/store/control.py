@@ -1,42 +1,36 @@
 """Cancel, pause, resume, retry, change and delete experiments; a trial that others want stays as it is."""
 
+import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, and_, delete, literal, select, update
+from sqlalchemy import Connection, delete, literal, select, update
 
+from service.errors import StoreUnavailable
 from service.states import TrialState
 from service.store.beginnings import follow, forget
+from service.store.deletions import erase
 from service.store.experiments import Experiment, count_states, get_experiment, is_unfinished, require
-from service.store.keys import among
 from service.store.models import (
-    MEASUREMENT_TABLES,
-    attempt,
-    checkpoint,
     experiment,
     experiment_trial,
     final,
     idempotency,
-    kept_state,
-    saved_view,
-    search_round,
-    settings,
     trial,
 )
-from service.store.remeasurements import cancel_open, delete_of_trials, forget_experiment
-from service.store.session import Store
+from service.store.remeasurements import cancel_open
+from service.store.session import Store, utc_now
 from service.store.submissions import searches
 from service.store.subscriptions import rearm
 from service.store.wanting import (
     AS_NEW,
     Piece,
     count_resting,
-    in_piece,
-    lock_trials,
     one_at_a_time,
     pieces,
     refuse_long_queue,
     settle,
+    stop_wanting,
 )
 
 
@@ -52,8 +46,8 @@ def cancel_experiment(store: Store, public_id: str) -> Experiment:
         connection.execute(update(experiment).where(experiment.c.id == number).values(searching=False))
         cancel_open(connection, number)
         first, *rest = pieces(connection, number)
-        _stop_wanting(connection, number, first)
-    _in_pieces(store, public_id, rest, _stop_wanting)
+        stop_wanting(connection, number, first)
+    _in_pieces(store, public_id, rest, stop_wanting)
     return get_experiment(store, public_id)
 
 
@@ -124,47 +118,27 @@ def retry_experiment(
     return get_experiment(store, public_id)
 
 
+AT_ONCE: Final = 1_000
+"""An experiment of so many trials is deleted whole by who asks for it."""
+
+
 def delete_experiment(store: Store, public_id: str) -> None:
-    """Delete it and every trial that no other experiment holds, with all that was measured. Raises NotFound."""
+    """Delete it and every trial that no other experiment holds, with all that was measured.
+
+    From then on nobody finds it. The rows of a large one are left to `deletions.erase_deleted`. Raises NotFound.
+    """
     with store.write() as connection:
         number = _begin(connection, public_id)
-        connection.execute(update(experiment).where(experiment.c.id == number).values(searching=False))
-        for piece in pieces(connection, number):
-            _stop_wanting(connection, number, piece)
-        links = select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number)
-        other = experiment_trial.alias()
-        is_held = select(other.c.trial_id).where(other.c.trial_id == trial.c.id, other.c.experiment_id != number)
-        orphans = list(connection.scalars(select(trial.c.id).where(trial.c.id.in_(links), ~is_held.exists())))
-        connection.execute(delete(experiment_trial).where(experiment_trial.c.experiment_id == number))
+        marked = {"deleted_at": utc_now(), "searching": False, "paused": True}
+        connection.execute(update(experiment).where(experiment.c.id == number).values(**marked))
+        cancel_open(connection, number)
         connection.execute(delete(idempotency).where(idempotency.c.experiment_id == number))
-        connection.execute(delete(saved_view).where(saved_view.c.experiment_id == number))
-        connection.execute(delete(search_round).where(search_round.c.experiment_id == number))
-        forget_experiment(connection, number)
-        connection.execute(delete(experiment).where(experiment.c.id == number))
-        for start in range(0, len(orphans), _CHUNK):
-            delete_trials(connection, orphans[start : start + _CHUNK])
-
-
-_CHUNK = 5_000
-
-
-def delete_trials(connection: Connection, keys: list[int]) -> None:
-    """Delete trials that no experiment holds, with all that was measured of them and settings of nobody else."""
-    # locked first: a block that is being recorded for one of them ends before its rows are looked for
-    lock_trials(connection, among(connection, trial.c.id, keys))
-    # those that somebody submits at this moment stay
-    is_held = select(1).where(experiment_trial.c.trial_id == trial.c.id).exists()
-    free = select(trial.c.id, trial.c.settings_id).where(among(connection, trial.c.id, keys), ~is_held)
-    rows = connection.execute(free.order_by(trial.c.id).with_for_update(skip_locked=True, of=trial)).all()
-    gone = [row.id for row in rows]
-    for table in (*MEASUREMENT_TABLES, final, attempt, checkpoint, kept_state):
-        connection.execute(delete(table).where(among(connection, table.c.trial_id, gone)))
-    delete_of_trials(connection, gone)
-    connection.execute(delete(trial).where(among(connection, trial.c.id, gone)))
-    there = select(settings.c.id).where(among(connection, settings.c.id, {row.settings_id for row in rows}))
-    left = list(connection.scalars(there.order_by(settings.c.id).with_for_update(skip_locked=True)))
-    is_used = select(trial.c.id).where(trial.c.settings_id == settings.c.id).exists()
-    connection.execute(delete(settings).where(among(connection, settings.c.id, left), ~is_used))
+        trials = connection.scalar(select(experiment.c.trials).where(experiment.c.id == number)) or 0
+        # what it alone wanted is cancelled at once, where it is not much
+        stop_wanting(connection, number, pieces(connection, number)[0])
+    if trials <= AT_ONCE:
+        with contextlib.suppress(StoreUnavailable):
+            erase(store, number)
 
 
 def _begin(connection: Connection, public_id: str) -> int:
@@ -180,20 +154,6 @@ def _in_pieces(
     for piece in rest:
         with store.write() as connection:
             change(connection, _begin(connection, public_id), piece)
-
-
-def _stop_wanting(connection: Connection, number: int, piece: Piece) -> None:
-    """Let an experiment want none of these trials that has not ended."""
-    link = experiment_trial
-    is_open = trial.c.state.in_([TrialState.QUEUED, TrialState.RUNNING])
-    here = trial.c.id.in_(select(link.c.trial_id).where(in_piece(link, number, piece)))
-    if connection.dialect.name == "postgresql":
-        # what ends at this moment has ended
-        lock_trials(connection, and_(here, is_open))
-    unfinished = select(trial.c.id).where(is_open)
-    own = (in_piece(link, number, piece), link.c.trial_id.in_(unfinished))
-    connection.execute(update(link).where(*own, link.c.wanted == literal(True)).values(wanted=False))
-    settle(connection, number, piece)
 
 
 def _change(store: Store, public_id: str, values: dict[str, Any], max_queued: int | None = None) -> Experiment:

@@ -148,7 +148,9 @@ def experiments_of_trial(store: Store, trial_id: str) -> list[Summary]:
         holders = select(experiment_trial.c.experiment_id).where(experiment_trial.c.trial_id == key)
         query = select(*_OF_SUMMARY).where(experiment.c.id.in_(holders), is_there).order_by(experiment.c.id)
         rows = connection.execute(query).mappings().all()
-        if not rows and connection.scalar(select(trial.c.id).where(trial.c.id == key)) is None:
+        # one that only deleted experiments hold goes with them
+        orphan = select(trial.c.id).where(trial.c.id == key, ~holders.exists())
+        if not rows and connection.scalar(orphan) is None:
             raise NotFound(f"no trial {trial_id}: GET /experiments/ID/trials lists an experiment's")
         kept = tallies(connection, [row["id"] for row in rows])
         return [Summary(**_standing(connection, row, kept[row["id"]])) for row in rows]

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import ColumnElement
 
 from service.states import TrialState
-from service.store.control import delete_trials
+from service.store.deletions import delete_trials, erase_deleted
 from service.store.keys import among
 from service.store.models import (
     MEASUREMENT_TABLES,
@@ -79,6 +79,8 @@ def collect(store: Store, *, dry_run: bool = False, keys_kept: timedelta = KEYS_
             dispatcher.c.seen_at < utc_now() - _DISPATCHERS_KEPT,
         ),
     ]
+    if not dry_run:
+        erase_deleted(store)
     found = []
     for kind in kinds:
         with store.read() if dry_run else store.write() as connection:

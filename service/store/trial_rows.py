@@ -5,17 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, or_, select
 
 from service.grid.reading import layer_number, setting
 from service.questions.filters import split_final
 from service.states import TrialState
 from service.store.keys import among
 from service.store.known_settings import documents_of
-from service.store.models import (
-    experiment_trial,
-    trial,
-)
+from service.store.models import experiment, experiment_trial, is_there, trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +58,13 @@ def trials_by_key(connection: Connection, keys: Mapping[int, tuple[int, bool]]) 
 
 
 def trial_by_key(connection: Connection, key: int) -> TrialRow | None:
-    """One trial, whoever links it."""
-    row = connection.execute(_trial_query().where(trial.c.id == key)).one_or_none()
+    """One trial, whoever links it; None too where only deleted experiments do."""
+    holders = select(1).select_from(
+        experiment_trial.join(experiment, experiment.c.id == experiment_trial.c.experiment_id)
+    )
+    mine = holders.where(experiment_trial.c.trial_id == trial.c.id)
+    is_found = or_(mine.where(is_there).exists(), ~mine.exists())
+    row = connection.execute(_trial_query().where(trial.c.id == key, is_found)).one_or_none()
     return None if row is None else _trial_row(row, documents_of(connection, {row.settings_id}), 0, wanted=True)
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.sql import ColumnElement
 
-from service.store.models import experiment, runs, trial, waits
+from service.store.models import experiment, is_there, runs, trial, waits
 from service.store.session import utc_now
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -28,6 +28,10 @@ class Turn(NamedTuple):
 def next_turn(connection: Connection, devices: Sequence[str]) -> Turn | None:
     """Whose trials to lease next, of those that ask for one of these devices; None when nothing waits."""
     ready = waits & trial.c.device.in_(devices)
+    # of these some trials still wait to be cancelled
+    deleted = list(connection.scalars(select(experiment.c.id).where(~is_there)))
+    if deleted:
+        ready &= trial.c.queued_for.not_in(deleted)
     priority = connection.scalar(select(func.max(trial.c.priority)).where(ready))
     if priority is None:
         return None

@@ -127,6 +127,20 @@ def settle(connection: Connection, number: int, piece: Piece | None = None) -> N
     _settle(connection, trial.c.id.in_(links), lambda link: in_piece(link, number, piece))
 
 
+def stop_wanting(connection: Connection, number: int, piece: Piece) -> None:
+    """Let an experiment want none of these trials that has not ended."""
+    link = experiment_trial
+    is_open = trial.c.state.in_([*_UNFINISHED])
+    here = trial.c.id.in_(select(link.c.trial_id).where(in_piece(link, number, piece)))
+    if connection.dialect.name == "postgresql":
+        # what ends at this moment has ended
+        lock_trials(connection, and_(here, is_open))
+    unfinished = select(trial.c.id).where(is_open)
+    own = (in_piece(link, number, piece), link.c.trial_id.in_(unfinished))
+    connection.execute(update(link).where(*own, link.c.wanted == literal(True)).values(wanted=False))
+    settle(connection, number, piece)
+
+
 def settle_trials(connection: Connection, keys: Collection[int]) -> None:
     """The same for these trials alone, whoever wants them."""
     _settle(connection, among(connection, trial.c.id, keys), lambda link: among(connection, link.c.trial_id, keys))

@@ -1,0 +1,35 @@
+"""Deletes in the background what was marked as deleted: every API process looks, one of them does it."""
+
+import asyncio
+import contextlib
+from typing import Final
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.errors import ServiceError
+from service.store.deletions import erase_deleted
+from service.store.session import Store
+
+_LOOK_SECONDS: Final = 20.0
+"""What another process left behind is found after so long."""
+
+
+async def erase_in_background(store: Store, deleted: asyncio.Event, closing: asyncio.Event) -> None:
+    """Erase when something was deleted, and now and then, until the service closes.
+
+    Args:
+        store: where it was deleted.
+        deleted: set when there is something to erase, and when the service closes.
+        closing: set when the service closes: what is not erased by then is erased by another process, or the next.
+    """
+    thread = CapacityLimiter(1)
+    while not closing.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(deleted.wait(), _LOOK_SECONDS)
+        deleted.clear()
+        if not closing.is_set():
+            # a store that does not answer, or has another schema, is told by those who ask it
+            with contextlib.suppress(ServiceError, SQLAlchemyError):
+                await run_sync(erase_deleted, store, closing.is_set, limiter=thread)
