@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import polars as pl
+from altair.utils.schemapi import debug_mode
 
 from nfa_kernels import names
 from service.client import Client
@@ -28,7 +29,9 @@ def draw(wish: Wish, source: Source) -> Any:
     drawn = {"phase": _phase, "exponent": _exponent, "profile": _profile, "spectra": _spectra}
     drawn |= {"scatter": scatter, "distribution": distribution, "difference": difference, "parallel": parallel}
     drawn |= {"boundary": _boundary, "fit": _fit}
-    return drawn.get(wish.figure, _curves)(wish, source)
+    # held against the schema of Vega-Lite by tests: ten thousand rows of data would be, too, at every figure
+    with debug_mode(False):
+        return drawn.get(wish.figure, _curves)(wish, source)
 
 
 def _curves(wish: Wish, source: Source) -> Any:
