@@ -119,8 +119,26 @@ WIDE_BELOW: Final = 1e-4
 COMPILED_OPTIMIZERS: Final = frozenset(
     {"gd", "sgd", "momentum", "nesterov", "adam", "adamw", "sgdw", "rmsprop", "adagrad", "lion", "signsgd"}
 )
-"""Rules whose steps of linear networks without biases are compiled where there is a compiler; see native/."""
+"""Rules whose steps are compiled where there is a compiler; see native/."""
 COMPILED_LOSSES: Final = frozenset(LOSSES)
+COMPILED_WIDEST: Final = 256
+"""Of fully connected networks that are no products of matrices; these may have any width."""
+
+
+def is_compiled(network: Mapping[str, Any], training: Mapping[str, Any], widest: int) -> bool:
+    """Whether steps of fully connected networks are compiled, on a CPU where there is a compiler.
+
+    Args:
+        network: canonical settings of that section.
+        training: and of this one.
+        widest: the largest of the widths d_0 .. d_L.
+    """
+    activation = network.get("activation", "linear")
+    is_straight = activation in ("linear", "relu") or (activation == "leaky_relu" and network.get("slope", 0.1) >= 0)
+    is_product = activation == "linear" and not network["bias"]
+    is_known = training["optimizer"] in COMPILED_OPTIMIZERS and training["loss"] in COMPILED_LOSSES
+    is_wide = has_wide_weights(training, network["parameterization"])
+    return is_known and not is_wide and (is_product or (is_straight and widest <= COMPILED_WIDEST))
 
 
 def has_own_rates(training: Mapping[str, Any]) -> bool:

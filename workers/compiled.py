@@ -9,7 +9,7 @@ from torch import Tensor
 from nfa_kernels.cost import Shape, step_flops
 from nfa_kernels.linear import Moments
 from nfa_kernels.native import call
-from nfa_kernels.native.product import compiled
+from nfa_kernels.native.networks import compiled
 from nfa_kernels.networks import Architecture, Params
 from workers.updates import Updates
 
@@ -37,15 +37,15 @@ class CompiledSteps:
         self, library: ctypes.CDLL, architecture: Architecture, steps: call.Steps, updates: Updates, samples: int
     ) -> None:
         self._library, self._widths, self._steps, self._updates = library, architecture.widths, steps, updates
-        shape = Shape(architecture.widths, samples, True, False, steps.rule)
+        shape = Shape(architecture.widths, samples, steps.is_product, False, steps.rule)
         self._flops = step_flops(shape)
         self.keep()
 
     def keep(self) -> None:
         """Read the numbers of the networks that are left."""
-        depth = len(self._widths) - 1
+        arrays = (len(self._widths) - 1) * (1 + self._steps.biases)
         rates, decays = list[Tensor](), list[Tensor]()
-        for place in range(depth):
+        for place in range(arrays):
             rates.append(self._updates.of("learning_rate", place))
             decays.append(self._updates.of("weight_decay", place))
         lanes = len(rates[0])
@@ -63,7 +63,7 @@ class CompiledSteps:
         """As many steps as there are paces.
 
         Args:
-            weights: W_1 .. W_L, contiguous.
+            weights: W_1 .. W_L, and biases, contiguous.
             data: what their gradients are taken on.
             paces: factor on the rates at each step, one number or (K, 1, 1).
         """

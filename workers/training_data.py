@@ -11,7 +11,7 @@ from nfa_kernels.batches import Batches
 from nfa_kernels.linear import LOSS_FACTORS, Moments, factored_gradients, moment_gradients, moments
 from nfa_kernels.losses import loss_of
 from nfa_kernels.native.call import Samples as CompiledSamples
-from nfa_kernels.native.product import steps_of
+from nfa_kernels.native.networks import steps_of
 from nfa_kernels.networks import Architecture, Params, gradients, is_thin, laid_out, thin_gradients
 from nfa_kernels.products import Factored
 from workers.checkpoints import Named
@@ -42,13 +42,12 @@ class Data:
             self._batches = Batches(seeds, x.shape[1], training["batch_size"], training["batch_order"])
         elif architecture.is_product and training["loss"] in LOSS_FACTORS:
             self._moments = Moments(*(part.to(dtype) for part in moments(x, y, training["loss"])))
-        elif not architecture.is_product:
-            self._x, self._y = laid_out(architecture, self._x), laid_out(architecture, self._y)
         samples = training.get("batch_size") or x.shape[1]
-        self._first_rows = first_rows(self._x)
         self._is_thin = not architecture.is_product and is_thin(architecture, samples)
         self._call = steps_of(architecture, training["optimizer"], training["loss"], samples)
         self._samples_of_a_step = samples
+        self._is_laid_out = self._batches is not None or architecture.is_product
+        self._first_rows = first_rows(self._x)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -84,6 +83,10 @@ class Data:
 
     def _samples(self) -> tuple[Tensor, Tensor]:
         """The next minibatch, or the whole set: x (K, N, D) and y (K, N, C)."""
+        if not self._is_laid_out:
+            # once; compiled steps read them as they came
+            self._x, self._y = laid_out(self._architecture, self._x), laid_out(self._architecture, self._y)
+            self._is_laid_out = True
         if self._batches is None:
             return self._x, self._y
         x, y = self._picked(self._batches)

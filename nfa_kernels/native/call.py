@@ -1,7 +1,9 @@
 """Calls of the compiled steps: what `struct call` of fused.c says, made of tensors."""
 
 import ctypes
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -18,10 +20,10 @@ MOST_LAYERS = 64
 
 _LONGS = (
     *("real_bytes", "lanes", "steps", "layers", "inputs", "outputs", "targets", "flips", "rule", "loss"),
-    *("samples", "batch", "count", "own_paces"),
+    *("samples", "batch", "count", "own_paces", "biases", "bends", "layered"),
 )
 _POINTERS = (
-    *("widths", "weights", "first", "second", "xx", "yx", "x", "y", "rows"),
+    *("multipliers", "widths", "weights", "first", "second", "xx", "yx", "x", "y", "rows"),
     *("rates", "decays", "numbers", "paces"),
 )
 
@@ -29,7 +31,7 @@ _POINTERS = (
 class _Call(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in _LONGS),
-        *((name, ctypes.c_double) for name in ("factor", "scale")),
+        *((name, ctypes.c_double) for name in ("factor", "scale", "slope")),
         *((name, ctypes.c_void_p) for name in _POINTERS),
     )
 
@@ -49,9 +51,9 @@ class Numbers(NamedTuple):
     """What the rule reads, all float64."""
 
     rates: Tensor
-    """(K, L) learning rate of every matrix."""
+    """(K, P) learning rate of every array."""
     decays: Tensor
-    """(K, L)."""
+    """(K, P)."""
     shared: Tensor
     """(K, 3): momentum, beta1 or rho; beta2; epsilon; those that the rule has no use for are zero."""
     paces: Tensor
@@ -67,8 +69,13 @@ class Steps(NamedTuple):
     loss: str
     factor: float
     """Of the gradient of one sample's loss with respect to its outputs."""
-    scale: float
-    """Product of the layers' multipliers."""
+    multipliers: tuple[float, ...]
+    """c_1 .. c_L."""
+    is_product: bool = True
+    """Neither biases nor an activation: the matrices' product says it all."""
+    biases: bool = False
+    slope: float | None = None
+    """Below zero, of activations that are the identity above; None: they are it below too."""
 
 
 def run(
@@ -85,7 +92,7 @@ def run(
     Args:
         library: compiled for the weights' dtype.
         widths: (d_0, .., d_L).
-        weights: W_1 .. W_L, each (K, d_l, d_{l-1}), contiguous, on the CPU.
+        weights: W_1 .. W_L, each (K, d_l, d_{l-1}), then any b_1 .. b_L, each (K, d_l, 1); contiguous, on the CPU.
         states: running means of the rule, none to two, each of the weights' shapes and dtype.
         data: moments or samples in the weights' dtype.
         steps: rule and loss.
@@ -95,9 +102,11 @@ def run(
         MemoryError: there is none for a copy of one network.
     """
     layers, lanes = len(widths) - 1, len(weights[0])
-    for layer, arrays in enumerate(zip(weights, *states, strict=True)):
+    shapes = [(lanes, after, before) for before, after in pairwise(widths)]
+    shapes += [(lanes, after, 1) for after in widths[1:] if steps.biases]
+    for shape, *arrays in zip(shapes, weights, *states, strict=True):
         for array in arrays:
-            _check(array, (lanes, widths[layer + 1], widths[layer]), weights[0].dtype)
+            _check(array, shape, weights[0].dtype)
     paces = numbers.paces
     call = _Call(
         real_bytes=weights[0].element_size(),
@@ -108,7 +117,9 @@ def run(
         count=numbers.done,
         own_paces=paces.ndim == 2,
         factor=steps.factor,
-        scale=steps.scale,
+        scale=math.prod(steps.multipliers),
+        slope=steps.slope or 0.0,
+        **{"biases": steps.biases, "bends": steps.slope is not None, "layered": not steps.is_product},
     )
     kept: list[object] = []
 
@@ -117,7 +128,7 @@ def run(
         setattr(call, name, array.data_ptr())
 
     def points(name: str, arrays: Params) -> None:
-        found = (ctypes.c_void_p * layers)(*(array.data_ptr() for array in arrays))
+        found = (ctypes.c_void_p * len(arrays))(*(array.data_ptr() for array in arrays))
         kept.append(found)
         setattr(call, name, ctypes.addressof(found))
 
@@ -126,6 +137,8 @@ def run(
         points(name, arrays)
     sizes = (ctypes.c_int64 * (layers + 1))(*widths)
     call.widths = ctypes.addressof(sizes)
+    multipliers = (ctypes.c_double * layers)(*steps.multipliers)
+    call.multipliers = ctypes.addressof(multipliers)
     own = weights[0].dtype
     if isinstance(data, Moments):
         point("xx", data.xx, (lanes, widths[0], widths[0]), own)
@@ -138,8 +151,8 @@ def run(
         if data.rows is not None:
             point("rows", data.rows, (lanes, call.steps, call.batch), torch.int64)
     for name, array, shape in (
-        ("rates", numbers.rates, (lanes, layers)),
-        ("decays", numbers.decays, (lanes, layers)),
+        ("rates", numbers.rates, (lanes, len(weights))),
+        ("decays", numbers.decays, (lanes, len(weights))),
         ("numbers", numbers.shared, (lanes, 3)),
         ("paces", paces, (lanes, call.steps) if call.own_paces else (call.steps,)),
     ):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-SOURCE, HEADERS = "fused.c", ("steps.h", "products.h", "rules.h")
+SOURCE, HEADERS = "fused.c", ("steps.h", "layered.h", "products.h", "rules.h")
 TYPES = ("float32", "float64")
 SWITCH = "NFA_NATIVE"
 """Environment variable: 0 leaves everything to the tensor library."""

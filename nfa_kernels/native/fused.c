@@ -36,7 +36,9 @@ enum { SQUARED, HUBER, LOGISTIC, CROSS_ENTROPY };
 struct call {
     int64_t real_bytes, lanes, steps, layers, inputs, outputs, targets, flips, rule, loss;
     int64_t samples, batch, count, own_paces; /* count: steps done before; own_paces: each network has its own */
-    double factor, scale;          /* of a sample's residual; of the product of the matrices */
+    int64_t biases, bends, layered; /* weights and biases; bends: activations do; layered: not as one product */
+    double factor, scale, slope;   /* of a sample's residual; of the product of the matrices; below zero */
+    const double *multipliers;     /* (layers) */
     const int64_t *widths;         /* (layers + 1) d_0 .. d_L */
     void *const *weights;          /* (layers) of (lanes, d_l, d_{l-1}) */
     void *const *first, *const *second; /* the same, state of the rule; null where it has none */
@@ -63,10 +65,11 @@ struct call {
 #endif
 
 #include "steps.h"
+#include "layered.h"
 
 /* Move every network by so many steps. 0: done; 1: there is no memory; 2: not what this was compiled for. */
 int nfa_fused_steps(const struct call *call)
 {
     if (call->layers > MOST_LAYERS || call->real_bytes != sizeof(REAL)) return 2;
-    return run(call);
+    return call->layered ? run_layered(call) : run(call);
 }

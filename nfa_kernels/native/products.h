@@ -94,13 +94,15 @@ static ALWAYS void times_block(
 #define TIMES(T, J) \
     case 8 * T + J: times_block(T, J, a + t * at, at, ai, w + j, ld, rows, out + t * ldo + j, ldo, adds); break;
 
-/* The same for all T rows and ld columns; both matrices of many columns are padded. */
+/* The same for all T rows and so many columns, padded, of rows that are ld apart. */
 static APART void times(
-    long T, const REAL *a, long at, long ai, const REAL *w, long ld, long rows, REAL *out, long ldo, int adds)
+    long T, const REAL *a, long at, long ai, const REAL *w, long ld, long rows, long columns, REAL *out, long ldo,
+    int adds)
 {
-    for (long t = 0; t < T; t += 4)
-        for (long j = 0; j < ld; j += BLOCK * LANES) {
-            long rest_t = T - t < 4 ? T - t : 4, rest_j = (ld - j) / LANES < BLOCK ? (ld - j) / LANES : BLOCK;
+    /* columns first: a block of them stays in the first cache while all rows t go by */
+    for (long j = 0; j < columns; j += BLOCK * LANES)
+        for (long t = 0; t < T; t += 4) {
+            long rest_t = T - t < 4 ? T - t : 4, rest_j = (columns - j) / LANES < BLOCK ? (columns - j) / LANES : BLOCK;
             switch (8 * rest_t + rest_j) {
                 TIMES(1, 1) TIMES(2, 1) TIMES(3, 1) TIMES(4, 1)
                 TIMES(1, 2) TIMES(2, 2) TIMES(3, 2) TIMES(4, 2)
@@ -118,8 +120,8 @@ descends: w[i][j] <- w[i][j] - shrinks w[i][j] - sum_t left[t][i] right[t][j]; e
 to grown[i][j]. Neither where `left` is null. next, rows of ldn, is left alone where it is null.
 */
 static ALWAYS void back_rows(
-    const int T, const int R, const int descends, const REAL *right, long ld, const REAL *left, long ldl, REAL rate,
-    REAL shrinks, REAL *w, REAL *grown, REAL *next, long ldn)
+    const int T, const int R, const int descends, const REAL *right, long ld, long columns, const REAL *left, long ldl, REAL rate,
+    REAL shrinks, REAL *w, REAL *grown, REAL *next, long ldn, const int adds)
 {
     const vector zero = {0};
     vector dots[8];
@@ -131,7 +133,7 @@ static ALWAYS void back_rows(
         for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
             for (int t = 0; t < T; t++) c[r][t] = descends ? rate * left[t * ldl + r] : left[t * ldl + r];
-    for (long j = 0; j < ld; j += LANES) {
+    for (long j = 0; j < columns; j += LANES) {
         vector row[2], gradient[2];
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
@@ -156,23 +158,23 @@ static ALWAYS void back_rows(
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++)
 #pragma GCC unroll 8
-            for (int r = 0; r < R; r++) next[t * ldn + r] = sums[2 * t + r];
+            for (int r = 0; r < R; r++) next[t * ldn + r] = sums[2 * t + r] + (adds ? next[t * ldn + r] : 0);
     }
 }
 
 #define BACK(T)                                                                                                     \
     case T:                                                                                                         \
         for (; i + 1 < rows; i += 2)                                                                                \
-            back_rows(T, 2, descends, right, ld, left ? left + i : 0, ldl, rate, shrinks, w + i * ld,         \
-                            grown + i * ld, next ? next + i : 0, ldn);                                              \
+            back_rows(T, 2, descends, right, ld, columns, left ? left + i : 0, ldl, rate, shrinks, w + i * ld,         \
+                            grown + i * ld, next ? next + i : 0, ldn, adds);                                              \
         if (i < rows)                                                                                               \
-            back_rows(T, 1, descends, right, ld, left ? left + i : 0, ldl, rate, shrinks, w + i * ld,         \
-                            grown + i * ld, next ? next + i : 0, ldn);                                              \
+            back_rows(T, 1, descends, right, ld, columns, left ? left + i : 0, ldl, rate, shrinks, w + i * ld,         \
+                            grown + i * ld, next ? next + i : 0, ldn, adds);                                              \
         break;
 
 static ALWAYS void back_few(
-    long T, const int descends, const REAL *right, long ld, const REAL *left, long ldl, REAL rate, REAL shrinks,
-    REAL *w, long rows, REAL *grown, REAL *next, long ldn)
+    long T, const int descends, const REAL *right, long ld, long columns, const REAL *left, long ldl, REAL rate, REAL shrinks,
+    REAL *w, long rows, REAL *grown, REAL *next, long ldn, const int adds)
 {
     long i = 0;
     switch (T) { BACK(1) BACK(2) BACK(3) BACK(4) }
@@ -183,20 +185,21 @@ static APART void descend(
     long T, const REAL *right, long ld, const REAL *left, long ldl, REAL rate, REAL shrinks, REAL *w, long rows,
     REAL *next, long ldn)
 {
-    back_few(T, 1, right, ld, left, ldl, rate, shrinks, w, rows, w, next, ldn);
+    back_few(T, 1, right, ld, ld, left, ldl, rate, shrinks, w, rows, w, next, ldn, 0);
 }
 
 static APART void differentiate(
     long T, const REAL *right, long ld, const REAL *left, long ldl, REAL *w, long rows, REAL *grown, REAL *next,
     long ldn)
 {
-    back_few(T, 0, right, ld, left, ldl, 0, 0, w, rows, grown, next, ldn);
+    back_few(T, 0, right, ld, ld, left, ldl, 0, 0, w, rows, grown, next, ldn, 0);
 }
 
-/* next[t][i] = sum_j right[t][j] w[i][j] for all T rows t. */
-static APART void times_transposed(long T, const REAL *right, long ld, const REAL *w, long rows, REAL *next, long ldn)
+/* next[t][i] (+)= sum_j right[t][j] w[i][j] for all T rows t. */
+static APART void times_transposed(
+    long T, const REAL *right, long ld, long columns, const REAL *w, long rows, REAL *next, long ldn, int adds)
 {
     for (long t = 0; t < T; t += 4)
-        back_few(T - t < 4 ? T - t : 4, 0, right + t * ld, ld, 0, 0, 0, 0, (REAL *)w, rows, (REAL *)w,
-                       next + t * ldn, ldn);
+        back_few(T - t < 4 ? T - t : 4, 0, right + t * ld, ld, columns, 0, 0, 0, 0, (REAL *)w, rows, (REAL *)w,
+                 next + t * ldn, ldn, adds);
 }

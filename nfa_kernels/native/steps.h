@@ -64,8 +64,8 @@ static APART void from_moments(struct network *n, REAL *E)
 {
     const long ld = n->ld[0], T = n->T;
     const REAL scale = (REAL)n->call->scale;
-    if (n->call->flips) times(T, n->xx, T, 1, n->chain[0], ld, T, E, ld, 0);
-    else times(T, n->chain[0], ld, 1, n->xx, ld, n->size[0], E, ld, 0);
+    if (n->call->flips) times(T, n->xx, T, 1, n->chain[0], ld, T, ld, E, ld, 0);
+    else times(T, n->chain[0], ld, 1, n->xx, ld, n->size[0], ld, E, ld, 0);
     for (long k = 0; k < T * ld; k++) E[k] = (scale * E[k] - n->yx[k]) * scale;
 }
 
@@ -85,8 +85,8 @@ static APART void from_samples(struct network *n, long lane, long step, REAL *E)
             y[s] = (const REAL *)call->y + (lane * call->samples + at) * call->targets;
         }
         /* outputs[s][c] at s ldo + c where the wide side is the outputs', else [c][s] at c ldo + s */
-        if (call->flips) times(some, n->x, ldx, 1, n->chain[0], ld, T, n->outputs, ldo, 0);
-        else times_transposed(T, n->chain[0], ld, n->x, some, n->outputs, ldo);
+        if (call->flips) times(some, n->x, ldx, 1, n->chain[0], ld, T, ld, n->outputs, ldo, 0);
+        else times_transposed(T, n->chain[0], ld, ld, n->x, some, n->outputs, ldo, 0);
         for (long s = 0; s < some; s++) {
             REAL *o = n->outputs + (call->flips ? s * ldo : s);
             const long next = call->flips ? 1 : ldo;
@@ -94,8 +94,8 @@ static APART void from_samples(struct network *n, long lane, long step, REAL *E)
             residual(call, n->row, y[s], n->row);
             for (long c = 0; c < C; c++) o[c * next] = scale * n->row[c];
         }
-        if (call->flips) times(T, n->x, 1, ldx, n->outputs, ld, some, E, ld, first > 0);
-        else times(T, n->outputs, ldo, 1, n->x, ld, some, E, ld, first > 0);
+        if (call->flips) times(T, n->x, 1, ldx, n->outputs, ld, some, ld, E, ld, first > 0);
+        else times(T, n->outputs, ldo, 1, n->x, ld, some, ld, E, ld, first > 0);
     }
 }
 
@@ -123,7 +123,7 @@ static APART void one_step(struct network *n, long lane, long step, const struct
     const long L = n->L, T = n->T;
     n->chain[L - 1] = n->w[L - 1];
     for (long l = L - 2; l >= 0; l--)
-        times(T, n->chain[l + 1], n->ld[l + 1], 1, n->w[l], n->ld[l], n->size[l + 1], n->chain[l], n->ld[l], 0);
+        times(T, n->chain[l + 1], n->ld[l + 1], 1, n->w[l], n->ld[l], n->size[l + 1], n->ld[l], n->chain[l], n->ld[l], 0);
     REAL *right = n->back[0], *next = n->back[1];
     if (call->x) from_samples(n, lane, step, right);
     else from_moments(n, right);
@@ -134,10 +134,10 @@ static APART void one_step(struct network *n, long lane, long step, const struct
         if (T <= 4 && call->rule == DESCENT) {
             descend(T, right, ld, left, ldn, of[l].rate, of[l].shrinks, w, rows, next, ldn);
         } else {
-            if (T > 4) times_transposed(T, right, ld, w, rows, next, ldn);
+            if (T > 4) times_transposed(T, right, ld, ld, w, rows, next, ldn, 0);
             for (long i = 0; i < rows; i += ROWS) {
                 const long some = rows - i < ROWS ? rows - i : ROWS;
-                if (T > 4) times(some, left + i, 1, ldn, right, ld, T, n->grown, ld, 0);
+                if (T > 4) times(some, left + i, 1, ldn, right, ld, T, ld, n->grown, ld, 0);
                 else differentiate(T, right, ld, left + i, ldn, w + i * ld, some, n->grown, next + i, ldn);
                 rows_updated(n, l, i, some, n->grown, of + l);
             }
@@ -155,9 +155,10 @@ static APART void one_step(struct network *n, long lane, long step, const struct
 static struct numbers numbers_of(const struct call *call, long lane, long l, long step)
 {
     const double *own = call->numbers + 3 * lane;
+    const long arrays = call->layers * (call->biases ? 2 : 1);
     const double pace = call->paces[call->own_paces ? lane * call->steps + step : step];
     const double count = (double)(call->count + step + 1);
-    double rate = call->rates[lane * call->layers + l] * pace, decay = call->decays[lane * call->layers + l];
+    double rate = call->rates[lane * arrays + l] * pace, decay = call->decays[lane * arrays + l];
     struct numbers p = {(REAL)rate, (REAL)decay, (REAL)(rate * decay), (REAL)own[0], 0, (REAL)own[2], 1};
     if (call->rule == ADAM || call->rule == ADAMW || call->rule == LION || call->rule == RMSPROP) {
         p.first = (REAL)(1 - own[0]);

@@ -122,7 +122,7 @@ def _compiled() -> Iterator[Finding]:
     except (subprocess.TimeoutExpired, IndexError):
         words, is_compiled = "compiling takes more than two minutes, or says nothing", False
     # everything works without
-    slower = "linear networks train several times slower"
+    slower = "small networks train slower, linear ones several times"
     yield Finding("compiled steps", is_compiled or None, words if is_compiled else f"none, {slower}: {words}")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from nfa_kernels import cost as kernel_cost
 from nfa_kernels import names
-from service.grid.built_networks import Built, FullyConnected, Steps, built
+from service.grid.built_networks import FullyConnected, Steps, built
 from service.grid.data_shapes import DataShape, known_shape
 from service.grid.measured_steps import measured_count
 
@@ -87,18 +87,12 @@ def updates_of(training: Mapping[str, Any]) -> int:
 def step_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: float) -> float:
     """Seconds of one training step of a stack; where steps are compiled, of machines that have a compiler."""
     network, steps = built(settings["network"], shape), steps_of(settings, shape)
-    if _is_compiled(network, steps, settings["training"]["loss"]):
+    is_one = isinstance(network, FullyConnected)
+    if is_one and names.is_compiled(settings["network"], settings["training"], max(network.widths)):
         own = COMPILED_SECONDS * network.calls + network.step_flops(steps) / COMPILED_FLOPS_PER_SECOND
         return COMPILED_CALL_SECONDS + lanes * own
     calls = STEP_SECONDS + LAYER_SECONDS * network.calls
     return calls + lanes * network.step_flops(steps) / FLOPS_PER_SECOND
-
-
-def _is_compiled(network: Built, steps: Steps, loss: str) -> bool:
-    """Whether steps are made by compiled code, on a CPU that has a compiler."""
-    is_product = isinstance(network, FullyConnected) and network.is_linear
-    is_known = steps.optimizer in names.COMPILED_OPTIMIZERS and loss in names.COMPILED_LOSSES
-    return is_product and is_known and not steps.wide_weights
 
 
 def stack_seconds(

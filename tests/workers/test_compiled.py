@@ -1,5 +1,6 @@
 """Steps by compiled code: the numbers of the tensor library, whatever a network is stacked with."""
 
+import itertools
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from nfa_kernels import names
-from nfa_kernels.native import call, compiling, product
+from nfa_kernels.native import call, compiling, networks
 from nfa_kernels.native.compiling import SWITCH, NoLibrary
+from nfa_kernels.networks import Architecture
 from service.grid.canonical import canonical
 from service.grid.trial_settings import TrialSettings
 from workers.blocks import Block, Lane, Stack
@@ -37,8 +39,14 @@ RULES = sorted(names.COMPILED_OPTIMIZERS - {"sgd"})
 def _settings(width: Sequence[int] = (6, 9), sizes: tuple[int, int] = (5, 3), **training: Any) -> dict[str, Any]:
     inputs, outputs = sizes
     network = {"parameterization": training.pop("parameterization", "standard")}
+    network |= {name: training.pop(name) for name in ("activation", "bias", "slope") if name in training}
     document = {
-        "data": {"samples": 30, "inputs": inputs, "outputs": outputs, "spectrum": [1.0, 0.5][: min(sizes)]},
+        "data": {
+            "samples": training.pop("samples", 30),
+            "inputs": inputs,
+            "outputs": outputs,
+            "spectrum": [1.0, 0.5][: min(sizes)],
+        },
         "network": {"depth": len(width) + 1, "width": [*width], **network},
         "training": {"learning_rate": 0.02, "steps": STEPS, **training},
         "measure": {"points": 4, "metrics": ["train_loss"], "weights": [3, STEPS]},
@@ -79,6 +87,14 @@ def _compare(settings: Mapping[str, Any], tolerance: float, monkeypatch: pytest.
 
 def test_the_service_knows_what_is_compiled():
     assert call.RULES.keys() == names.COMPILED_OPTIMIZERS and call.LOSSES.keys() == names.COMPILED_LOSSES
+    for activation, bias, slope, widest, rule in itertools.product(
+        ("linear", "relu", "leaky_relu", "tanh"), (False, True), (-0.1, 0.1), (20, 400), ("adam", "muon")
+    ):
+        architecture = Architecture((5, widest, 3), activation, slope, bias)
+        network = {"activation": activation, "bias": bias, "slope": slope, "parameterization": "standard"}
+        training = {"optimizer": rule, "loss": "half", "dtype": "float64", "weight_decay": 0.0}
+        found = networks.steps_of(architecture, rule, "half", 10) is not None
+        assert found == names.is_compiled(network, training, widest), (activation, bias, slope, widest, rule)
 
 
 @needs_compiler
@@ -129,11 +145,39 @@ def test_scaled_scheduled_and_own_rates_do(training, monkeypatch, native_steps):
 
 
 @needs_compiler
+@pytest.mark.parametrize("training", [{}, {"batch_size": 7, "batch_order": "shuffle"}])
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"activation": "relu"},
+        {"activation": "relu", "bias": True, "parameterization": "ntk"},
+        {"activation": "leaky_relu", "slope": 0.3, "bias": True, "loss": "mse", "schedule": "cosine"},
+        {"bias": True, "parameterization": "mup"},
+    ],
+)
+@pytest.mark.parametrize("rule", ["gd", "nesterov", "adamw"])
+def test_networks_with_kinks_and_biases_do(rule, network, training, monkeypatch, native_steps):
+    rule = "sgd" if rule == "gd" and training else rule
+    _compare(
+        _settings((17, 6), (5, 3), optimizer=rule, **network, **training, **DECAY), 1e-13, monkeypatch, native_steps
+    )
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_more_samples_than_are_passed_at_once_do(dtype, monkeypatch, native_steps):
+    settings = _settings(activation="relu", bias=True, dtype=dtype, samples=600, optimizer="gd", **DECAY)
+    _compare(settings, 1e-13 if dtype == "float64" else 3e-5, monkeypatch, native_steps)
+
+
+@needs_compiler
+@pytest.mark.parametrize("activation", ["linear", "relu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("optimizer", ["gd", "adam"])
-def test_a_network_has_the_same_bits_alone_and_in_a_stack(optimizer, dtype, native_steps):
+def test_a_network_has_the_same_bits_alone_and_in_a_stack(optimizer, dtype, activation, native_steps):
     rates = (0.01, 0.02, 0.04)
-    settings = [_settings(optimizer=optimizer, dtype=dtype, learning_rate=rate, **DECAY) for rate in rates]
+    how = {"optimizer": optimizer, "dtype": dtype, "activation": activation, **DECAY}
+    settings = [_settings(learning_rate=rate, **how) for rate in rates]
     together = _weights(_trained(settings, [4, 5, 6]))
     for place in range(3):
         alone = _weights(_trained(settings[place : place + 1], [4 + place]))
@@ -169,9 +213,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     """An empty folder of compiled files, and nothing remembered of another one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv(SWITCH, "1")
-    product._compiled.cache_clear()
+    networks._compiled.cache_clear()
     yield tmp_path / "nfa" / "native"
-    product._compiled.cache_clear()
+    networks._compiled.cache_clear()
 
 
 def _fake_compiler(folder: Path, script: str) -> str:
@@ -198,7 +242,7 @@ def test_without_a_compiler_that_works_the_tensor_library_trains_and_one_line_sa
         for _ in range(2):
             assert _trained([_settings()], [0])[-1].ended[0].state == "completed"
     assert native_steps
-    said = [record.getMessage() for record in caplog.records if "linear networks train slower" in record.getMessage()]
+    said = [record.getMessage() for record in caplog.records if "small networks train slower" in record.getMessage()]
     assert len(said) == 1 and told in said[0]
 
 

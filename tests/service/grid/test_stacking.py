@@ -129,7 +129,7 @@ def test_trials_of_one_key_stay_together_where_slots_have_other_keys() -> None:
 def test_few_small_networks_stay_together_while_no_slot_would_be_idle() -> None:
     steps = {"training": {"steps": 4000}, "measure": {"points": 2}}
     # whose steps are calls into the tensor library
-    small = expand({"trial": {**steps, "network": {"activation": "relu"}, "data": {"samples": 16}}}).points[0].settings
+    small = expand({"trial": {**steps, "network": {"activation": "tanh"}, "data": {"samples": 16}}}).points[0].settings
     # two keys for two slots are one stack each; the last one is not cut while the other slot works
     assert lanes_per_stack(12, 2, small, keys=2) == 12
     assert lanes_per_stack(12, 2, small, keys=1, idle=1) == 12
@@ -137,7 +137,7 @@ def test_few_small_networks_stay_together_while_no_slot_would_be_idle() -> None:
     assert lanes_per_stack(12, 8, small, keys=3) == 4
     # many take as long as their arithmetic, and are shared as ever
     assert lanes_per_stack(1000, 2, small, keys=2) == 500
-    large = expand({"trial": {**steps, "network": {"width": 60, "activation": "relu"}}}).points[0].settings
+    large = expand({"trial": {**steps, "network": {"width": 60, "activation": "tanh"}}}).points[0].settings
     assert lanes_per_stack(12, 2, large, keys=2) == 6
 
 

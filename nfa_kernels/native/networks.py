@@ -1,13 +1,16 @@
-"""Which stacks compiled steps can move: products of matrices, by the rules and on the losses that are compiled."""
+"""Which stacks compiled steps can move, by the rules and on the losses that are compiled.
+
+Products of matrices, and small networks that are linear but for biases or a kink at zero.
+"""
 
 import ctypes
 import functools
 import logging
-import math
 
 import torch
 
 from nfa_kernels.linear import LOSS_FACTORS
+from nfa_kernels.names import COMPILED_WIDEST
 from nfa_kernels.native import compiling
 from nfa_kernels.native.call import LOSSES, MOST_LAYERS, RULES, Steps
 from nfa_kernels.networks import Architecture
@@ -27,9 +30,9 @@ def _compiled(dtype: str) -> ctypes.CDLL | None:
     try:
         return compiling.library(dtype)
     except compiling.NoLibrary as error:
-        log.warning("linear networks train slower: %s", error)
+        log.warning("small networks train slower: %s", error)
     except OSError as error:
-        log.warning("linear networks train slower: nothing can be compiled, %s", error)
+        log.warning("small networks train slower: nothing can be compiled, %s", error)
     return None
 
 
@@ -43,7 +46,23 @@ def steps_of(architecture: Architecture, optimizer: str, loss: str, samples: int
         samples: of one step.
     """
     is_known = optimizer in RULES and loss in LOSSES and architecture.depth <= MOST_LAYERS
-    if not architecture.is_product or not is_known:
+    slope = _slope(architecture)
+    is_product = architecture.is_product
+    if not is_known or not (is_product or ((architecture.is_linear or slope is not None) and _is_small(architecture))):
         return None
     each = 2 * LOSS_FACTORS[loss](architecture.widths[-1]) if loss in LOSS_FACTORS else 1.0
-    return Steps(optimizer, loss, each / samples, math.prod(architecture.multipliers))
+    return Steps(optimizer, loss, each / samples, architecture.multipliers, is_product, architecture.bias, slope)
+
+
+def _slope(architecture: Architecture) -> float | None:
+    """Below zero, of an activation that is the identity above zero and no more than it below; None for others."""
+    if architecture.is_linear:
+        return None
+    slopes = {"relu": 0.0, "leaky_relu": architecture.slope}
+    slope = slopes.get(architecture.activation)
+    return slope if slope is not None and slope >= 0 else None
+
+
+def _is_small(architecture: Architecture) -> bool:
+    """Whether no layer is so wide that the tensor library's products are as fast."""
+    return max(architecture.widths) <= COMPILED_WIDEST
