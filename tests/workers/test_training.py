@@ -144,7 +144,7 @@ def test_dropped_lanes_end_without_a_word_and_an_empty_stack_stops():
 
 
 def test_blocks_are_yielded_about_as_often_as_asked():
-    blocks = list(train(Stack((_lane(steps=20_000),)), block_seconds=0.05))
+    blocks = list(train(Stack((_lane(steps=20_000),)), block_seconds=0.002))
     assert len(blocks) > 3
     assert sum(block.lane_steps for block in blocks) == 20_000
 
