@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from nfa_kernels.alignment import alignment
 from nfa_kernels.programs.folding import folded
+from nfa_kernels.spectra import spectrum
 
 
 def _rows(condition: float, seed: int = 0, rows: int = 400, width: int = 6) -> Tensor:
@@ -59,3 +61,14 @@ def test_rows_of_float32_are_summed_as_exactly_as_in_float64() -> None:
 def test_few_rows_are_kept_as_they_are() -> None:
     rows = torch.eye(6, dtype=torch.float64)[None, :4]
     assert torch.equal(_in_blocks(rows, 2), rows)
+
+
+@pytest.mark.parametrize("exponent", [1 / 8, 1 / 2, 1.0])
+def test_cosines_from_products_are_those_from_qr_to_twelve_digits_up_to_the_limit(exponent: float) -> None:
+    rows = torch.stack([_rows(400.0, seed, 2000, 16) for seed in range(8)])
+    generator = torch.Generator().manual_seed(9)
+    weight = torch.randn(8, 16, 16, generator=generator, dtype=torch.float64)
+    by_products, by_qr = folded(None, rows), torch.linalg.qr(rows, mode="r").R
+    assert not torch.equal(by_products.abs(), by_qr.abs())
+    found, wanted = (alignment(weight, spectrum(factor @ weight), exponent) for factor in (by_products, by_qr))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
