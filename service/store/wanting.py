@@ -99,7 +99,7 @@ class Piece(NamedTuple):
     last: int
 
 
-PIECE: Final = 5_000
+PIECE: Final = 2_000
 """Trials that are changed before others get their turn."""
 
 
