@@ -11,6 +11,10 @@ _CLIENT = """# The Python client
     options:
       inherited_members: true
 
+::: service.client.AsyncClient
+    options:
+      members: false
+
 ::: service.client.ClientError
 
 ::: service.client.Unreachable

@@ -1,6 +1,7 @@
-"""The typed client: one method per REST call, answers as models and polars tables."""
+"""The typed clients, blocking and for asyncio: one method per REST call, answers as models and polars tables."""
 
+from service.client.asynchronous import AsyncClient
 from service.client.client import Client, Grid
 from service.client.transport import ClientError, Unreachable
 
-__all__ = ["Client", "ClientError", "Grid", "Unreachable"]
+__all__ = ["AsyncClient", "Client", "ClientError", "Grid", "Unreachable"]

@@ -47,6 +47,12 @@ def until_next_look(waited: float, poll_seconds: float) -> float:
     return max(poll_seconds, min(waited / 50, _RARELY_SECONDS))
 
 
+def transport_to(url: str | None, token: str | None, timeout_seconds: float, retries: int, **more: Any) -> Transport:
+    """What leads to a service, by the environment where nothing is given. Raises as Transport does."""
+    url, token = url or os.environ.get("NFA_URL", DEFAULT_URL), token or os.environ.get("NFA_TOKEN")
+    return Transport(url, token, timeout_seconds, retries, **more)
+
+
 class Client(ClusterCalls, DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
     """A service and what can be asked of it.
 
@@ -70,8 +76,7 @@ class Client(ClusterCalls, DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
         retries: int = 4,
         is_direct: bool = False,
     ) -> None:
-        url, token = url or os.environ.get("NFA_URL", DEFAULT_URL), token or os.environ.get("NFA_TOKEN")
-        super().__init__(Transport(url, token, timeout_seconds, retries, is_direct=is_direct))
+        super().__init__(transport_to(url, token, timeout_seconds, retries, is_direct=is_direct))
 
     def __enter__(self) -> Self:
         return self
@@ -325,7 +330,7 @@ class Client(ClusterCalls, DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
                     return current
             if timeout_seconds is not None and time.monotonic() - start > timeout_seconds:
                 raise TimeoutError(f"experiment {experiment} has not ended within {timeout_seconds:g} s; it goes on")
-            time.sleep(until_next_look(time.monotonic() - start, poll_seconds))
+            self._transport.sleep(until_next_look(time.monotonic() - start, poll_seconds))
 
     def cancel(self, experiment: str) -> ExperimentDetail:
         """Stop its unfinished trials, unless another experiment wants them; what was measured is kept."""

@@ -65,7 +65,7 @@ class MeasuringCalls(Calls):
                 raise TimeoutError(
                     f"weights of {experiment} are still measured after {timeout_seconds:g} s; it goes on"
                 )
-            time.sleep(poll_seconds)
+            self._transport.sleep(poll_seconds)
 
 
 def _listed(names: Sequence[str] | str) -> list[str]:

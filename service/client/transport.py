@@ -67,7 +67,9 @@ class Transport:
     says only what should be so.
 
     Args:
+        sleep: waits for so many seconds.
         is_direct: no proxy, whatever the environment says; see proxies.py for what follows it.
+        carrier: makes what carries requests, through a proxy or directly; default: a blocking pool of connections.
     Raises:
         ClientError: the environment names a proxy that cannot be used.
         Unreachable: the address is none.
@@ -82,13 +84,14 @@ class Transport:
         sleep: Callable[[float], None] = time.sleep,
         *,
         is_direct: bool = False,
+        carrier: Callable[[str | None], httpx.BaseTransport] | None = None,
     ) -> None:
-        self.url, self._retries, self._sleep = url.rstrip("/"), retries, sleep
+        self.url, self.sleep, self._retries = url.rstrip("/"), sleep, retries
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
             self._proxy = None if is_direct else proxy_for(self.url, getproxies())
             # certificates still follow the environment; proxies would as well, were there no transport
-            transport = _transport(self._proxy)
+            transport = _transport(self._proxy, carrier or _carrier)
             self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout_seconds, transport=transport)
         except (httpx.InvalidURL, ValueError) as error:
             raise Unreachable(self.url, str(error)) from error
@@ -129,14 +132,14 @@ class Transport:
             except httpx.TransportError as error:
                 if is_last or isinstance(error, httpx.UnsupportedProtocol):
                     raise self._unreachable(error) from error
-                self._sleep(_backoff_seconds(attempt, None))
+                self.sleep(_backoff_seconds(attempt, None))
                 continue
             if response.is_success:
                 return _decoded(response)
             problem = _problem(response)
             if is_last or response.status_code not in RETRIED_STATUS or problem.get("code") in FINAL_CODES:
                 raise ClientError(problem)
-            self._sleep(_backoff_seconds(attempt, response.headers.get("Retry-After")))
+            self.sleep(_backoff_seconds(attempt, response.headers.get("Retry-After")))
         raise AssertionError("the loop returns or raises")
 
     def download(self, path: str, target: Path, *, params: Mapping[str, Any], headers: Mapping[str, str]) -> int:
@@ -165,7 +168,7 @@ class Transport:
                 except httpx.TransportError as error:
                     if attempt == self._retries:
                         raise self._unreachable(error) from error
-                    self._sleep(_backoff_seconds(attempt, None))
+                    self.sleep(_backoff_seconds(attempt, None))
         finally:
             part.unlink(missing_ok=True)
         raise AssertionError("the loop returns or raises")
@@ -191,10 +194,14 @@ class Transport:
         return Unreachable(self.url, str(error) or type(error).__name__, self._proxy)
 
 
-def _transport(proxy: str | None) -> httpx.HTTPTransport:
+def _carrier(proxy: str | None) -> httpx.BaseTransport:
+    return httpx.HTTPTransport(proxy=proxy)
+
+
+def _transport(proxy: str | None, carrier: Callable[[str | None], httpx.BaseTransport]) -> httpx.BaseTransport:
     """What carries calls, through a proxy or directly. Raises ClientError for a proxy that cannot be used."""
     try:
-        return httpx.HTTPTransport(proxy=proxy)
+        return carrier(proxy)
     except ImportError as error:
         raise _unusable(proxy, "needs a package that is not installed: `pip install 'httpx[socks]'`") from error
     except (httpx.InvalidURL, ValueError) as error:

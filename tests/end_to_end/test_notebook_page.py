@@ -20,6 +20,7 @@ def test_every_block_runs_and_the_study_comes_to_what_the_page_says(tmp_path, mo
     assert "24 networks" in said
     assert "with weight decay the start does not matter: True" in said
     assert re.search(r"completed \d\d measured steps", said)
+    assert "6 series at once" in said
     assert "24 more networks" in said
     assert "3 go on from step 300, 0 begin again" in said
     assert names["frame"].shape == names["table"].shape  # ty: ignore[missing-attribute]

@@ -62,7 +62,7 @@ def test_an_export_that_breaks_off_is_asked_for_again_and_leaves_no_half_a_file(
 
     made = Client(retries=1)
     made._transport._http = httpx.Client(base_url="http://nowhere", transport=httpx.MockTransport(answer))
-    made._transport._sleep = lambda _: None
+    made._transport.sleep = lambda _: None
     with pytest.raises(Unreachable):
         made.export("e1", tmp_path / "sweep.csv")
     assert len(calls) == 2 and list(tmp_path.iterdir()) == []
