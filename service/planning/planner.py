@@ -7,7 +7,7 @@ round, and one that was killed in the middle leaves nothing behind.
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from service.planning.cells import Curve, follow_curve
@@ -21,6 +21,7 @@ from service.states import TrialState
 
 FEW_TRIALS: Final = 128
 """A round of so many takes hardly longer than one of a few: their networks share stacks."""
+_UNFINISHED: Final = (TrialState.QUEUED, TrialState.RUNNING)
 MOST_HALVINGS: Final = 4
 """Where a search leaves them open."""
 
@@ -32,7 +33,9 @@ class _Looked(NamedTuple):
     group: Group
     members: Sequence[Row]
     seen: Mapping[Any, bool | None]
-    """Value, or pair of values, of the axes that it follows -> verdict."""
+    """Value, or pair of values, of the axes that it follows -> verdict, where all trials have ended."""
+    trying: tuple[Any, ...]
+    """Those where some wait or run."""
 
     def found(self, halvings: int = 1) -> Line | Curve:
         """The boundary there, and what to try next."""
@@ -53,6 +56,8 @@ class Boundary:
     found: Line | Curve
     seen: Mapping[Any, bool | None]
     """Value, or pair of values, -> verdict."""
+    next: tuple[Any, ...]
+    """What is tried now; when all have ended, what comes next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +114,12 @@ def boundaries(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> list[Boundary]:
         plan: what is looked for.
         rows: id of each of `plan.asks` -> every trial of the experiment.
     """
-    return [
-        Boundary(one.search.place, one.search.statement, one.search.paths, one.group, one.found(), one.seen)
-        for one in _looked(plan, rows)
-    ]
+    found = []
+    for one in _looked(plan, rows):
+        search, known = one.search, one.found()
+        following = tuple(sorted(one.trying or known.add))
+        found.append(Boundary(search.place, search.statement, search.paths, one.group, known, one.seen, following))
+    return found
 
 
 def estimates(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> list[Estimate]:
@@ -146,8 +153,16 @@ def next_round(
     for halvings in range(1 if is_fixed else MOST_HALVINGS, 0, -1):
         found = _round(plan, looked, seeds, halvings, Past(rounds, added), most)
         if found.trials <= FEW_TRIALS and not found.stopped:
-            return found
+            break
+    used_up = sum(_is_used_up(plan.certainty, one) for one in estimates(plan, rows)) if plan.certainty else 0
+    if plan.certainty and used_up:
+        reason = f"{used_up} points have used all of their {plan.certainty.at_most} seeds"
+        return replace(found, stopped={**found.stopped, "seeds": reason})
     return found
+
+
+def _is_used_up(certainty: Certainty, one: Estimate) -> bool:
+    return not one.is_certain and one.seeds >= certainty.at_most
 
 
 def _round(
@@ -251,7 +266,9 @@ def _looked(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> Iterator[_Looked]:
                 for group, members in _grouped(rows[search.asks.id], search.per)
             ]
         for group, members, at in known[same]:
-            yield _Looked(search, group, members, {value: _verdict(search, some) for value, some in at.items()})
+            trying = tuple(value for value, some in at.items() if any(row.state in _UNFINISHED for row in some))
+            seen = {value: _verdict(search, some) for value, some in at.items() if value not in trying}
+            yield _Looked(search, group, members, seen, trying)
 
 
 def _placed(members: Sequence[Row], paths: Sequence[str]) -> dict[Any, list[Row]]:
@@ -302,7 +319,7 @@ def _more_seeds(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> Iterator[tuple
     if certainty is None:
         return
     for one in estimates(plan, rows):
-        if one.is_certain or one.seeds >= certainty.at_most:
+        if one.is_certain or _is_used_up(certainty, one):
             continue
         ratio = one.interval.half_width / certainty.half_width
         wanted = min(2 * one.seeds, math.ceil(one.seeds * ratio**2) if ratio < 2 else 2 * one.seeds)

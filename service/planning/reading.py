@@ -1,19 +1,40 @@
 """A grid's `refine` and `seeds: {until: ..}` held against what the grid varies, measures and claims. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from nfa_kernels import names
 from service.grid.axes import Assignment, is_mapping, read_factors, read_point
 from service.grid.expansion import Expansion
 from service.grid.formula_places import has_formula
+from service.grid.inputs import names_measured
 from service.grid.problems import Problems
-from service.grid.reading import setting
+from service.grid.reading import LAYERS, measured_names, setting
 from service.planning.forms import Absolute, Refine, Until, read_refines, read_seeds_until
 from service.planning.plan import Certainty, Plan, Search
 from service.questions import filters
 from service.questions.brackets import Axis, Tolerance
 from service.questions.claim_forms import BoundaryFit, Claim, SlopeFit
+
+
+class _Measured(NamedTuple):
+    """What the points of a grid measure; nothing where it has none."""
+
+    metrics: frozenset[str]
+    layers: frozenset[int | str]
+    """By number, and by name where they have some."""
+
+    def require(self, place: str, metric: str, problems: Problems) -> None:
+        """Note a metric that no point measures."""
+        if self.metrics and metric not in self.metrics:
+            message = f"{metric} is not measured: add it to measure.metrics"
+            problems.add(place, message, received=metric, allowed=sorted(self.metrics))
+
+    def require_layer(self, place: str, metric: str, layer: int | str, problems: Problems) -> None:
+        """Note a layer that no point measures."""
+        if self.layers and metric not in names.NETWORK_METRICS and layer not in self.layers:
+            message = f"layer {layer} is not measured: add it to measure.layers"
+            problems.add(place, message, received=layer, allowed=sorted(self.layers, key=str))
 
 
 def read_plan(
@@ -31,17 +52,14 @@ def read_plan(
     until = read_seeds_until(document.get("seeds"), problems)
     if not forms and until is None:
         return None
-    different = [
-        point.part("measure") for point in {one.part_text("measure"): one for one in expansion.points}.values()
-    ]
-    measured = {name for one in different for name in one["metrics"]}
-    measured |= {names.alignment_id(a) for one in different for a in one.get("exponents", ())}
+    measured = _measured(expansion)
     varied = _varied(document, problems)
     read = _read_by([form for _, form in forms])
     searches = [_search(place, form, read, expansion, claims, varied, measured, problems) for place, form in forms]
     certainty = None
     if until is not None:
-        _require_measured("seeds.until.metric", until.until.metric, measured, problems)
+        measured.require("seeds.until.metric", until.until.metric, problems)
+        measured.require_layer("seeds.until.layer", until.until.metric, until.until.layer, problems)
         certainty = Certainty(
             _asked(until.until), until.until.agg == "share", until.until.ci95, until.at_least, until.at_most
         )
@@ -51,6 +69,14 @@ def read_plan(
     return Plan(found, certainty, varied, expansion.seeds)
 
 
+def _measured(expansion: Expansion) -> _Measured:
+    points = {(one.part_text("measure"), one.layers): one for one in expansion.points}.values()
+    settings: list[dict[str, Any]] = [{"measure": point.part("measure"), LAYERS: point.layers} for point in points]
+    metrics = {name for one in settings for name in names_measured(one["measure"])}
+    layers = {layer for one in settings for both in measured_names(one).items() for layer in both}
+    return _Measured(frozenset(metrics), frozenset(layer for layer in layers if layer is not None))
+
+
 def _search(
     place: str,
     form: Refine,
@@ -58,7 +84,7 @@ def _search(
     expansion: Expansion,
     claims: Sequence[Claim],
     varied: tuple[str, ...],
-    measured: set[str],
+    measured: _Measured,
     problems: Problems,
 ) -> Search | None:
     paths = form.axes
@@ -132,7 +158,7 @@ def _read_by(forms: Sequence[Refine]) -> Claim:
 
 
 def _statement(
-    place: str, form: Refine, asks: Claim, claims: Sequence[Claim], measured: set[str], problems: Problems
+    place: str, form: Refine, asks: Claim, claims: Sequence[Claim], measured: _Measured, problems: Problems
 ) -> Claim | None:
     """The claim that is judged at every value."""
     if form.claim is not None:
@@ -144,7 +170,9 @@ def _statement(
     for path in sorted(filters.paths(filters.parse(form.where or ""))):
         final = filters.split_final(path)
         if final is not None:
-            _require_measured(f"{place}.where", final[0], measured, problems)
+            measured.require(f"{place}.where", final[0], problems)
+            if final[1] is not None:
+                measured.require_layer(f"{place}.where", final[0], final[1], problems)
     return asks
 
 
@@ -160,13 +188,6 @@ def _asked(until: Until) -> Claim:
             "gate": "none",
         }
     )
-
-
-def _require_measured(place: str, metric: str, measured: set[str], problems: Problems) -> None:
-    if measured and metric not in measured:
-        problems.add(
-            place, f"{metric} is not measured: add it to measure.metrics", received=metric, allowed=sorted(measured)
-        )
 
 
 def _varied(document: Mapping[str, Any], problems: Problems) -> tuple[str, ...]:

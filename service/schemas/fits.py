@@ -39,6 +39,7 @@ class BoundaryBody(Body):
     tried: int = Field(description="Values, or places, with a verdict.")
     seen: list[list[float | bool | None]] = Field(description="Value, or both values, and the verdict there.")
     undefined: list[Any] = Field(description="Values, or places, at which no trial could tell.")
+    next: list[Any] = Field([], description="Values, or places, tried now; when all trials have ended, those to come.")
 
 
 class EstimateBody(Body):

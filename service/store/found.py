@@ -27,11 +27,12 @@ def found_by(store: Store, public_id: str) -> dict[str, Any]:
     claims = [claim for claim in parse_claims(one.claims) if claim.fit is not None]
     rows = claim_rows(store, public_id, claims)
     plan = search.plan
+    lines = boundaries(plan, search.rows) if plan else []
     return {
         "searching": search.is_open,
         "rounds": len(search.rounds),
         "stopped": dict(search.stopped),
-        "boundaries": [_boundary(found) for found in boundaries(plan, search.rows)] if plan else [],
+        "boundaries": [_boundary(found, is_open=search.is_open) for found in lines],
         "estimates": [_estimate(found) for found in estimates(plan, search.rows)] if plan else [],
         "fits": [_fit(fit) for claim in claims for fit in fitted(claim, rows[claim.id])],
     }
@@ -42,7 +43,7 @@ def _fit(one: Fitted) -> dict[str, Any]:
     return told | (asdict(one.drawn) if one.drawn else {})
 
 
-def _boundary(one: Boundary) -> dict[str, Any]:
+def _boundary(one: Boundary, *, is_open: bool) -> dict[str, Any]:
     found = one.found
     told: dict[str, Any] = {
         "refine": one.place,
@@ -51,6 +52,7 @@ def _boundary(one: Boundary) -> dict[str, Any]:
         "group": dict(one.group),
         "tried": sum(verdict is not None for verdict in one.seen.values()),
         "undefined": list(found.undefined),
+        "next": list(one.next) if is_open else [],
         "seen": [
             [*(place if isinstance(place, tuple) else (place,)), verdict] for place, verdict in sorted(one.seen.items())
         ],

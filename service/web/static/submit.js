@@ -8,6 +8,8 @@ function told(seconds) {
 
 function said(found) {
   return `${found.trials} trials, ${found.new} new, ${found.stacks} stacks, about ${told(found.estimated_seconds)}`
+    + (found.search ? `; this is the first round of a search that may add to ${found.search.at_most} trials`
+      + (found.search.rounds ? ` in ${found.search.rounds} rounds more` : "") : "")
     + (found.continued ? `; ${found.continued} go on from where shorter ones end` : "")
     + Object.entries(found.from_zero).map(([why, n]) => `; ${n} longer ones train from zero: ${why}`).join("");
 }

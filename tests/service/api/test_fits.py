@@ -133,3 +133,25 @@ def test_power_laws_are_drawn_with_their_points_lines_and_bands(api, submit, sea
         assert api.get(f"/experiments/{made}/figure.{form}", params={"figure": "fit"}).status_code == 200
     none = api.get(f"/experiments/{submit()['id']}/figure.json", params={"figure": "fit"})
     assert "no power law" in none.text
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_what_is_tried_now_and_what_comes_next_are_told(api, submit, store, train_queue):
+    made = submit(**SEARCH, seeds=1)["id"]
+
+    def told():
+        (one,) = api.get(f"{ROOT}/{made}/fits").json()["boundaries"]
+        return one
+
+    assert (told()["next"], told()["tried"], told()["undefined"]) == ([0.01, 1.0], 0, [])
+    assert "are tried first" in api.get(f"/experiments/{made}").text
+    train_queue()
+    (coming,) = told()["next"]
+    assert 0.01 < coming < 1.0
+    page = api.get(f"/experiments/{made}").text
+    assert f"still wide: next {coming:g}" in page
+    assert rounds.add_rounds(store, Limits()) == 1
+    # the same while it is tried: it is no value at which nothing could be told
+    assert (told()["next"], told()["undefined"]) == ([coming], [])
+    api.post(f"{ROOT}/{made}/cancel")
+    assert told()["next"] == []

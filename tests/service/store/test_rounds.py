@@ -190,6 +190,7 @@ def test_seeds_are_added_to_each_point_until_its_interval_is_narrow(store, train
     small, large = estimates(found.plan, found.rows)
     assert added and small.is_certain and small.seeds < large.seeds
     assert large.is_certain or large.seeds == 60
+    assert ("seeds" in found.stopped) == (not large.is_certain)
     assert sum(experiments.get_experiment(store, experiment).counts.values()) == small.seeds + large.seeds
 
 
@@ -220,6 +221,15 @@ def test_filters_of_searches_find_what_claims_find(store, train_queue):
     assert [row.trial for row in told] == [row.trial for row in judged]
     # depth 2 has no third layer, depth 3 has
     assert {row.lookup("final.alignment[3]") is None for row in told} == {True, False}
+
+
+def test_seeds_that_are_used_up_are_told(store, train_queue):
+    until = {"metric": "train_loss", "ci95": 0.0001}
+    grid = {"trial": SMALL, "axes": {"init.scale": [0.5, 1.0]}, "seeds": {"until": until, "at_least": 2, "at_most": 3}}
+    experiment = _submit(store, grid)
+    assert sum(_search(store, experiment, train_queue)) == 2
+    made = rounds.rounds_made(store, experiment)
+    assert made.stopped == {"seeds": "2 points have used all of their 3 seeds"} and not made.is_open
 
 
 def test_a_deleted_experiment_takes_its_rounds_with_it(store, train_queue):
