@@ -1,10 +1,15 @@
-"""The manifests of docs/howto/kubernetes.md: what they name exists in this version, and every pod is confined."""
+"""kubernetes/ and its page: rendered and held against schemas, what they name exists, and every pod is confined."""
 
+import copy
 import re
+import shutil
+import subprocess
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 from ruamel.yaml import YAML
 from typer.main import get_command
@@ -14,6 +19,8 @@ from service.settings import Settings
 from workers.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
+KUBERNETES = "1.34"
+"""Whose schemas are asked; any that has them would do."""
 VARIABLES = {f"NFA_{name.upper()}" for cls in (Settings, WorkerSettings) for name in cls.model_fields}
 RAY = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "OMP_NUM_THREADS"} | {
     f"RAY_health_check_{name}" for name in ("period_ms", "timeout_ms", "failure_threshold")
@@ -28,14 +35,18 @@ def page():
 
 
 @pytest.fixture(scope="module")
-def manifests(page):
-    [text] = re.findall(r"```yaml\n(.*?)```", page, re.S)
+def manifests():
+    text = (ROOT / "kubernetes" / "base" / "nfa.yaml").read_text()
     return {(one["kind"], one["metadata"]["name"]): one for one in YAML(typ="safe").load_all(text)}
 
 
 @pytest.fixture(scope="module")
 def pods(manifests):
     """Every pod's description, by what makes it."""
+    return pods_of(manifests)
+
+
+def pods_of(manifests):
     found = {}
     for (kind, name), one in manifests.items():
         if kind == "RayCluster":
@@ -44,6 +55,61 @@ def pods(manifests):
         elif "template" in one.get("spec", {}):
             found[name] = one["spec"]["template"]
     return found
+
+
+def rendered(folder: Path) -> dict[tuple[str, str], Any]:
+    """What `kubectl apply --kustomize` would send."""
+    if (kubectl := shutil.which("kubectl")) is None:
+        pytest.skip("no kubectl on this machine, which renders what Kustomize makes of the manifests")
+    made = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=True).stdout
+    return {(one["kind"], one["metadata"]["name"]): one for one in YAML(typ="safe").load_all(made)}
+
+
+def check_schemas(manifests: dict[tuple[str, str], Any]) -> None:
+    """Raises where Kubernetes knows no such field, or asks for another; of KubeRay's objects the pods are checked."""
+    for (kind, _), one in manifests.items():
+        if kind != "RayCluster":
+            kubernetes_validate.validate(one, KUBERNETES, strict=True)
+    for name, pod in pods_of(manifests).items():
+        written = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"} | pod.get("metadata", {})}
+        spec = pod["spec"] if pod["spec"].get("restartPolicy") else pod["spec"] | {"restartPolicy": "Always"}
+        assert name and kubernetes_validate.validate(written | {"spec": spec}, KUBERNETES, strict=True)
+
+
+def test_every_object_fits_the_schemas_of_kubernetes(manifests):
+    check_schemas(manifests)
+    [container] = (wrong := copy.deepcopy(manifests))["Deployment", "nfa-api"]["spec"]["template"]["spec"]["containers"]
+    container["readinesProbe"] = container.pop("readinessProbe")
+    with pytest.raises(kubernetes_validate.ValidationError, match="readinesProbe"):
+        check_schemas(wrong)
+    head = (wrong := copy.deepcopy(manifests))["RayCluster", "nfa-ray"]["spec"]["headGroupSpec"]
+    head["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] = ["4Gi"]
+    with pytest.raises(kubernetes_validate.ValidationError, match="4Gi"):
+        check_schemas(wrong)
+
+
+def test_kustomize_renders_what_the_page_says(manifests, page, tmp_path):
+    base, gpu = rendered(ROOT / "kubernetes" / "base"), rendered(ROOT / "kubernetes" / "gpu")
+    assert set(base) == set(gpu) == set(manifests)
+    for made in (base, gpu):
+        check_schemas(made)
+        assert {one["metadata"]["namespace"] for one in made.values()} == {"nfa"}
+        test_every_pod_is_confined(pods_of(made))
+    groups = {group["groupName"]: group for group in gpu["RayCluster", "nfa-ray"]["spec"]["workerGroupSpecs"]}
+    assert set(groups) == {"cpu", "gpu"}
+    (container,) = groups["gpu"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert (
+        container["env"]
+        == base["RayCluster", "nfa-ray"]["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["env"]
+    )
+    # the reader's own folder, as it stands on the page
+    shutil.copytree(ROOT / "kubernetes", tmp_path / "kubernetes")
+    (tmp_path / "mine").mkdir()
+    [written] = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    (tmp_path / "mine" / "kustomization.yaml").write_text(textwrap.dedent("   " + written.lstrip()))
+    mine = pods_of(rendered(tmp_path / "mine"))
+    assert {pod["spec"]["containers"][0]["image"] for pod in mine.values()} == {"registry.example/nfa-service:VERSION"}
 
 
 def test_the_page_has_what_a_cluster_needs(manifests):
