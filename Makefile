@@ -14,7 +14,7 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(
 ENV  := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: site wheels performance fuzz audit help install demo up test programs editor pictures soak test-gpu check format clean
+.PHONY: sbom site wheels performance fuzz audit help install demo up test programs editor pictures soak test-gpu check format clean
 
 help: ## List these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,11 @@ audit: $(VENV)/.test ## Known vulnerabilities of the dependencies, and bandit ov
 
 performance: $(VENV)/.test ## Run every benchmark (an hour) and rewrite docs with what they print; peers: benchmarks/requirements.txt
 	@$(ENV) $(BIN)/python benchmarks/report.py
+
+sbom: $(VENV)/.runtime ## What is installed, with versions and licences, as CycloneDX: dist/sbom.json
+	@$(PYTHON) -m venv .audit && .audit/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom
+	@mkdir -p dist && .audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file dist/sbom.json $(BIN)/python
+	@echo "dist/sbom.json: $$(grep -c '"purl"' dist/sbom.json) packages"
 
 wheels: $(VENV)/.test ## Build the wheels of the service and of the kernels alone into dist/
 	@rm -rf build nfa_kernels/build
