@@ -38,7 +38,9 @@ from service.store.verdicts import judged
 from service.store.versions import version_of
 from service.store.weights import weights_at
 
-_IN_MEMORY: Final = 16 << 20
+_IN_MEMORY: Final = 4 << 20
+PIECE_ROWS: Final = 10_000
+"""Rows of a Parquet group: what a piece takes while it is read, joined and written is many times its own size."""
 
 
 def bundle(store: Store, study: Study) -> Iterator[bytes]:
@@ -128,7 +130,7 @@ class _Writer:
         with pq.ParquetWriter(finals, empty.schema, compression="snappy") as out:
 
             def passing() -> Iterator[pl.DataFrame]:
-                for piece in sweeps.pieces(self.store, sweep):
+                for piece in sweeps.pieces(self.store, sweep, PIECE_ROWS):
                     last = pl.col("step") == pl.col("step").max().over("trial_id")
                     out.write_table(as_arrow(piece.filter(last, pl.col("trial_id").is_in(have_finals.implode()))))
                     yield piece

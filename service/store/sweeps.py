@@ -111,8 +111,14 @@ def _named(measured: Collection[str], is_layer: bool) -> tuple[str, ...]:
     return (*without, *(families if is_layer else ()))
 
 
-def pieces(store: Store, sweep: Sweep) -> Generator[pl.DataFrame]:
-    """The rows of a sweep, ordered by trial (as in the grid), step and layer."""
+def pieces(store: Store, sweep: Sweep, most_rows: int | None = None) -> Generator[pl.DataFrame]:
+    """The rows of a sweep, ordered by trial (as in the grid), step and layer.
+
+    Args:
+        store: where it lies.
+        sweep: its columns.
+        most_rows: in a piece, unless one trial has more; default: PIECE_ROWS.
+    """
 
     def read(members: Sequence[Member]) -> tuple[pl.DataFrame, ...]:
         with store.read() as connection:
@@ -121,7 +127,7 @@ def pieces(store: Store, sweep: Sweep) -> Generator[pl.DataFrame]:
     most = _AHEAD[store.dialect]
     with ThreadPoolExecutor(most, thread_name_prefix="export") as ahead:
         reading: deque[tuple[list[Member], Mapping[int, Mapping[str, Any]], Future[tuple[pl.DataFrame, ...]]]] = deque()
-        for members, documents in _pieces(store, sweep.number, _PIECE_TRIALS, sweep):
+        for members, documents in _pieces(store, sweep.number, _PIECE_TRIALS, sweep, most_rows or PIECE_ROWS):
             reading.append((members, documents, ahead.submit(read, members)))
             if len(reading) > most:
                 # the database works on the next pieces while this one is put together and written
@@ -135,7 +141,7 @@ def _next(sweep: Sweep, reading: deque[Any]) -> pl.DataFrame:
     return _assembled(sweep, members, documents, *found.result())
 
 
-def _pieces(store: Store, number: int, most: int, sweep: Sweep | None) -> _Parts:
+def _pieces(store: Store, number: int, most: int, sweep: Sweep | None, most_rows: int = 0) -> _Parts:
     """The trials in order, so many at a time that their rows fit a piece."""
     after = -1
     while True:
@@ -152,7 +158,7 @@ def _pieces(store: Store, number: int, most: int, sweep: Sweep | None) -> _Parts
         start = total = 0
         for place, member in enumerate(members):
             total += rows[member.settings_id]
-            if total > PIECE_ROWS and place > start:
+            if total > most_rows and place > start:
                 yield members[start:place], documents
                 start, total = place, rows[member.settings_id]
         yield members[start:], documents
