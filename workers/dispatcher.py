@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import ray
 import structlog
 
 from service.errors import StoreUnavailable
@@ -33,7 +32,8 @@ from workers.running import Running, lane_of, named
 from workers.searches import Searches
 from workers.settings import WorkerSettings
 from workers.shapes import Shapes, allowed_seconds
-from workers.sizing import MAY_HAVE, wanted_trainers
+from workers.sharing import Sharing
+from workers.sizing import MAY_HAVE
 from workers.tally import Tally
 from workers.trainer import Broken
 from workers.watchdog import Watchdog
@@ -69,6 +69,7 @@ class Dispatcher:
         self.failures = Failures(self.store, lease, self.provenance, self.tally)
         self.shapes, self.commits = Shapes(self.store), Committer(self.store, lease)
         self.holding = Holding(self.store, self.identity, self.settings.lease_seconds)
+        self.sharing = Sharing(self.store, self.identity, self.settings)
         self.searches = Searches(self.store, self.settings)
 
     def run(self) -> None:
@@ -128,10 +129,8 @@ class Dispatcher:
             self.swept = now
 
     def _follow(self) -> None:
-        """Have trainers for the nodes that the cluster has now."""
-        self.pool.follow(
-            wanted_trainers(ray.cluster_resources(), self.settings.trainers, self.settings.trainers_per_gpu)
-        )
+        """Have trainers for our part of the nodes that the cluster has now."""
+        self.pool.follow(self.sharing.wanted())
         self.failures.release_but({device for seat in self.pool.seats for device in MAY_HAVE[seat.device]})
 
     def _resources(self) -> dict[str, Any]:
@@ -147,7 +146,7 @@ class Dispatcher:
             for seat in self.pool.busy()
         ]
         trainers = [seat.about for seat in self.pool.seats if seat.about]
-        return {"trainers": trainers, "stacks": stacks, "counters": self.tally.as_counters()}
+        return self.sharing.told | {"trainers": trainers, "stacks": stacks, "counters": self.tally.as_counters()}
 
     def _held(self) -> list[Pair]:
         """Everything under our leases, what is on its way into the store included."""

@@ -53,6 +53,8 @@ class Seat:
     """(reference, time) of a ping that was sent since."""
     fetching: Any = None
     """Reference to an item that is made and was not fetched in time."""
+    is_surplus: bool = False
+    """To be ended once its stack has ended."""
     allowed_seconds: float = math.inf
     """In which its stack must send something, though it answers pings."""
 
@@ -83,16 +85,22 @@ class Pool:
         return Seat(trainer, trainer.describe.remote(), device)
 
     def follow(self, wanted: Wanted) -> None:
-        """Have as many trainers as are wanted: start those missing, end surplus ones that have nothing to do."""
+        """Have as many trainers as are wanted: start those missing, end surplus ones, busy ones after their stack."""
         counts: tuple[tuple[Device, int], ...] = (("cpu", wanted.cpu), ("gpu", wanted.gpu))
         for device, count in counts:
             seats = [seat for seat in self.seats if seat.device == device]
             self.seats += [self._start(device) for _ in range(count - len(seats))]
-            # those that never started first; busy ones another time
-            free = sorted((seat for seat in seats if seat.stream is None), key=lambda seat: seat.about is not None)
-            for seat in free[: max(0, len(seats) - count)]:
-                ray.kill(seat.trainer)
-                self.seats.remove(seat)
+            # those that never started first, then idle ones
+            order = sorted(seats, key=lambda seat: (seat.stream is not None, seat.about is not None))
+            surplus = max(0, len(seats) - count)
+            for place, seat in enumerate(order):
+                seat.is_surplus = place < surplus
+                if seat.is_surplus and seat.stream is None:
+                    self._end(seat)
+
+    def _end(self, seat: Seat) -> None:
+        ray.kill(seat.trainer)
+        self.seats.remove(seat)
 
     def up(self, device: Device | None = None) -> list[Seat]:
         """Seats, of one device or of all, whose trainer runs or will in a moment."""
@@ -187,6 +195,8 @@ class Pool:
     def free(self, seat: Seat) -> None:
         """The seat's stack has ended in good order."""
         seat.stream = seat.payload = seat.fetching = None
+        if seat.is_surplus:
+            self._end(seat)
 
     def overdue(self) -> list[Seat]:
         """Busy seats that have been silent past the deadline and do not answer a ping either, or past all they may."""
@@ -210,7 +220,10 @@ class Pool:
         return found
 
     def replace(self, seat: Seat) -> None:
-        """Kill the seat's trainer, if it still lives, and start another in its place."""
+        """Kill the seat's trainer, if it still lives, and start another in its place, unless there are too many."""
+        if seat.is_surplus:
+            self._end(seat)
+            return
         ray.kill(seat.trainer)
         self.seats[self.seats.index(seat)] = self._start(seat.device)
 

@@ -18,7 +18,7 @@ from workers.dispatcher import Dispatcher
 from workers.pool import Pool
 from workers.ray_start import RayUnavailable, ray_session
 from workers.settings import WorkerSettings
-from workers.sizing import wanted_trainers
+from workers.sharing import Sharing
 from workers.watchdog import Watchdog
 
 log = structlog.get_logger()
@@ -55,7 +55,9 @@ def _local_cpus(settings: WorkerSettings) -> int:
 
 
 def _dispatch(store: Store, settings: WorkerSettings, stop: threading.Event, watchdog: Watchdog) -> None:
-    wanted = wanted_trainers(ray.cluster_resources(), settings.trainers, settings.trainers_per_gpu)
+    identity = str(uuid.uuid4())
+    sharing = Sharing(store, identity, settings)
+    wanted = sharing.wanted()
     pool = Pool(
         settings.block_seconds,
         settings.checkpoint_seconds,
@@ -64,8 +66,7 @@ def _dispatch(store: Store, settings: WorkerSettings, stop: threading.Event, wat
         settings.trainers_per_gpu,
     )
     pool.follow(wanted)
-    identity = str(uuid.uuid4())
-    cluster.register_dispatcher(store, identity, socket.gethostname(), os.getpid(), len(pool.seats), {})
+    cluster.register_dispatcher(store, identity, socket.gethostname(), os.getpid(), len(pool.seats), sharing.told)
     log.info("dispatcher_started", dispatcher=identity, trainers=len(pool.seats), gpu_trainers=wanted.gpu)
     provenance = {
         "service": importlib.metadata.version("nfa-service"),

@@ -32,3 +32,21 @@ def wanted_trainers(resources: Mapping[str, float], trainers: int | None, per_gp
     if trainers is not None:
         return Wanted(trainers, gpu)
     return Wanted(max(free, 0 if gpu else 1), gpu)
+
+
+def share_of(wanted: Wanted, place: int, dispatchers: int) -> Wanted:
+    """What one of several dispatchers of a Ray cluster takes of the trainers there is room for; together they take all.
+
+    What does not divide goes to the first ones, of GPU trainers to the last ones.
+
+    Args:
+        wanted: by all of them together.
+        place: of this one, from 0, in an order that all agree on.
+        dispatchers: of the cluster, this one among them.
+    """
+    last = dispatchers - 1 - place
+    return Wanted(_part(wanted.cpu, place, dispatchers), _part(wanted.gpu, last, dispatchers))
+
+
+def _part(whole: int, place: int, parts: int) -> int:
+    return whole // parts + int(place < whole % parts)

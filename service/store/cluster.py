@@ -15,6 +15,8 @@ from service.store.tallies import all_trials
 
 _CLOCK: Final = "clock"
 """Under which name a dispatcher of a SQLite store says by which machine's clock it keeps leases."""
+RAY: Final = "ray"
+"""Under which name a dispatcher says which Ray cluster it uses."""
 ALIVE_SECONDS = 20.0
 """A dispatcher that has not been heard of for this long is taken for dead; it beats every five seconds."""
 
@@ -108,6 +110,12 @@ def list_dispatchers(store: Store) -> list[DispatcherRecord]:
     """Every dispatcher that has not signed off, the oldest first."""
     with store.read() as connection:
         return [DispatcherRecord._make(row) for row in connection.execute(_DISPATCHERS)]
+
+
+def peers_on(store: Store, ray: str) -> list[str]:
+    """Identities of the living dispatchers that use one Ray cluster, in an order that all of them see."""
+    alive = [one for one in list_dispatchers(store) if one.is_alive and one.resources.get(RAY) == ray]
+    return [one.id for one in sorted(alive, key=lambda one: (one.started_at, one.id))]
 
 
 def live_slots(store: Store) -> int:

@@ -1,5 +1,7 @@
 """Nodes of a Ray cluster that come and go while a sweep runs: real raylets, killed."""
 
+import signal
+
 import psutil
 import pytest
 from comparison import LONG_GRID, assert_as_undisturbed
@@ -7,7 +9,7 @@ from processes import charged, ended, progress, trainers, wait_for_end, wait_for
 
 from service.grid.expansion import expand
 from service.states import TrialState
-from service.store import attempts, ids, submissions, trials
+from service.store import attempts, cluster, ids, submissions, trials
 
 pytestmark = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 
@@ -59,6 +61,26 @@ def test_a_node_that_joins_is_used_and_one_that_is_lost_costs_nobody_anything(st
     assert {"interrupted"} <= outcomes <= {"interrupted", "expired"}
     assert len({record.node for history in histories for record in history} - {None}) == 2
     _wait_for_trainers(store, 2)
+
+
+def test_dispatchers_share_a_cluster_and_one_that_goes_leaves_its_part_to_the_other(store, dispatchers, nodes):
+    dispatchers.start()
+    _wait_for_trainers(store, 2)
+    submitted = submissions.create_experiment(store, expand(LONG_GRID)).id
+    wait_for_rows(store)
+    second = dispatchers.start()
+    # the first one's trainer goes on to its stack's end before it is given up
+    wait_until(lambda: _parts(store) == [1, 1], grown=lambda: progress(store))
+    second.signal(signal.SIGTERM)
+    wait_until(lambda: _parts(store) == [2], grown=lambda: progress(store))
+    wait_for_end(store, submitted)
+    assert_as_undisturbed(store, submitted)
+    assert charged(store) == 0
+
+
+def _parts(store):
+    """How many trainers each dispatcher has that are up."""
+    return [len(one.resources.get("trainers", ())) for one in cluster.list_dispatchers(store)]
 
 
 def test_a_trial_that_asks_for_a_gpu_waits_for_one_and_holds_nothing_up(store, dispatchers, nodes, tiny_grid):

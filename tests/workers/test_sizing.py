@@ -1,8 +1,16 @@
 """How many trainers a cluster gets."""
 
-import pytest
+from datetime import timedelta
 
-from workers.sizing import Wanted, wanted_trainers
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import update
+
+from service.store import cluster
+from service.store.models import dispatcher
+from service.store.session import utc_now
+from workers.sizing import Wanted, share_of, wanted_trainers
 
 
 @pytest.mark.parametrize(
@@ -20,3 +28,32 @@ from workers.sizing import Wanted, wanted_trainers
 )
 def test_a_cluster_gets_trainers_for_what_it_has(resources, trainers, per_gpu, wanted):
     assert wanted_trainers(resources, trainers, per_gpu) == wanted
+
+
+@given(cpu=st.integers(0, 200), gpu=st.integers(0, 20), dispatchers=st.integers(1, 12))
+def test_dispatchers_of_a_cluster_take_all_of_it_together_and_equal_parts(cpu, gpu, dispatchers):
+    parts = [share_of(Wanted(cpu, gpu), place, dispatchers) for place in range(dispatchers)]
+    for own, whole in ((0, cpu), (1, gpu)):
+        counts = [part[own] for part in parts]
+        assert sum(counts) == whole
+        assert max(counts) - min(counts) <= 1
+
+
+def test_a_cluster_of_one_gpu_and_one_cpu_serves_two_dispatchers():
+    assert [share_of(Wanted(1, 1), place, 2) for place in (0, 1)] == [Wanted(1, 0), Wanted(0, 1)]
+
+
+def test_only_living_dispatchers_of_the_same_cluster_are_counted(store):
+    for name, ray in (("a", "one"), ("b", "other"), ("c", "one"), ("d", None), ("e", "one")):
+        cluster.register_dispatcher(store, name, "here", 1, 1, {} if ray is None else {cluster.RAY: ray})
+    with store.write() as connection:
+        connection.execute(
+            update(dispatcher)
+            .where(dispatcher.c.id == "a")
+            .values(seen_at=utc_now() - timedelta(seconds=cluster.ALIVE_SECONDS + 1))
+        )
+    assert cluster.peers_on(store, "one") == ["c", "e"]
+    cluster.beat(store, "a", 1, {cluster.RAY: "one"})
+    assert cluster.peers_on(store, "one") == ["a", "c", "e"]
+    cluster.remove_dispatcher(store, "c")
+    assert cluster.peers_on(store, "one") == ["a", "e"]
