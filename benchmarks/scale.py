@@ -1,9 +1,10 @@
 """How work grows with trainers and nodes: those that sleep show the dispatcher's share, those that train the machine's.
 
-    python benchmarks/scale.py [--quick]
+    python benchmarks/scale.py [--quick] [--many]
 
 A sleeping trainer waits a quarter of a second before each stack of one trial without work, so any number of them fit
-on two cores: used is the share of their time that they slept, idle what one waited between two stacks.
+on two cores: used is the share of their time that they slept, idle what one waited between two stacks. With --many one
+process speaks for all trainers, up to a thousand of them (many_trainers.py).
 """
 
 import argparse
@@ -162,6 +163,7 @@ def main() -> None:
     """Print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer trainers and trials")
+    parser.add_argument("--many", action="store_true", help="the store's share with many trainers, and nothing else")
     parser.add_argument("--dispatch", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.dispatch:
@@ -169,6 +171,11 @@ def main() -> None:
     from timing import machine
 
     print(machine())
+    if chosen.many:
+        import many_trainers
+
+        many_trainers.measure(is_quick=chosen.quick)
+        return
     print("\nsleeping trainers, where         stacks     wall    used     idle  first trial starts after")
     for trainers in (1, 4) if chosen.quick else (1, 2, 4, 8):
         sleepers(trainers, {}, "this machine's Ray")
