@@ -92,11 +92,11 @@ def plot(
     # Altair takes half a second to import, which only the commands that draw should wait for
     from service.web import drawing  # noqa: PLC0415
 
-    target = _target(figure, file, style, is_dark=is_dark)
+    target, numbered = _target(figure, file, style, is_dark=is_dark), layer_of(layer)
     with connect(url, token) as client:
         one = client.experiment(newest(client, experiment))
         told = drawing.channels_of(str(figure), one.axes, one.grid, color=color, dash=dash, facet=facet, x=x)
-        asked = (str(figure), told.color, ",".join(told.facets) or None, metric, layer_of(layer), against, complement)
+        asked = (str(figure), told.color, ",".join(told.facets) or None, metric, numbered, against, complement)
         wish = drawing.Wish(*asked, title or one.name, where or "", told.dash, x=x, y=y, axes=tuple(one.axes))
         wish = replace(wish, baseline=baseline, room=_room(style, is_wide=is_wide))
         try:
