@@ -30,6 +30,7 @@ NAVIGATION: Final[dict[str, Any]] = {
     "Clusters": {
         "Slurm": "howto/slurm.md",
         "Kubernetes": "howto/kubernetes.md",
+        "Many trainers": "howto/scale.md",
         "Operations": "operations.md",
     },
     "Gallery": "gallery.md",

@@ -157,4 +157,5 @@ class AsyncClient:
     preset = _Awaited(Client.preset)
     metric_definitions = _Awaited(Client.metric_definitions)
     cluster = _Awaited(Client.cluster)
+    notifications = _Awaited(Client.notifications)
     activity = _Awaited(Client.activity)
