@@ -153,6 +153,10 @@ def _settle(
     unfinished = and_(here, trial.c.state.in_(_UNFINISHED))
     if connection.dialect.name == "postgresql":
         lock_trials(connection, unfinished)
+    other = experiment_trial.alias()
+    is_wanted = select(other.c.trial_id).where(other.c.trial_id == trial.c.id, other.c.wanted == literal(True)).exists()
+    # first, so that what is cancelled is written once
+    _take(connection, and_(unfinished, ~is_wanted), TrialState.CANCELLED, "cancelled")
     best = _best_holders(linked)
     holder = case((trial.c.follows.is_(None), best.c.holder), else_=null())
     is_changed = or_(trial.c.queued_for.is_distinct_from(holder), trial.c.priority != func.coalesce(best.c.priority, 0))
@@ -161,11 +165,8 @@ def _settle(
         .where(trial.c.id == best.c.trial_id, best.c.place == 1, trial.c.state.in_(_UNFINISHED), is_changed)
         .values(queued_for=holder, priority=func.coalesce(best.c.priority, 0))
     )
-    left = and_(unfinished, trial.c.queued_for.is_(None))
-    other = experiment_trial.alias()
-    is_wanted = select(other.c.trial_id).where(other.c.trial_id == trial.c.id, other.c.wanted == literal(True)).exists()
-    _take(connection, and_(left, ~is_wanted), TrialState.CANCELLED, "cancelled")
-    _take(connection, and_(left, trial.c.state == TrialState.RUNNING), TrialState.QUEUED, "paused")
+    rests = and_(unfinished, trial.c.queued_for.is_(None), trial.c.state == TrialState.RUNNING)
+    _take(connection, rests, TrialState.QUEUED, "paused")
 
 
 def refuse_long_queue(connection: Connection, owner: str, most: int | None, more: int = 0) -> None:
@@ -250,6 +251,8 @@ def _take(connection: Connection, condition: ColumnElement[bool], state: TrialSt
         .values(
             state=state,
             ended_at=utc_now() if state == TrialState.CANCELLED else None,
+            queued_for=None,
+            priority=0,
             owner=None,
             lease_until=None,
             lease_clock=None,
