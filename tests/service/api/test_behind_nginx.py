@@ -78,10 +78,10 @@ def test_signing_in_submitting_links_files_and_events_work(nginx, secret, where,
         assert len(seen) > 25
         # drawn like the first of them, each a second of work
         drawn = {target for target in seen if "/figure.p" in target}
-        # the form of a list, which asks about the experiments that are ticked
-        compared = f"{root}/compare"
-        assert compared in seen
-        for target in sorted(seen - posts - drawn - {compared}):
+        # forms of a list, which ask about the experiments that are ticked
+        compared, steered = f"{root}/compare", f"{root}/bulk"
+        assert {compared, steered} <= seen
+        for target in sorted(seen - posts - drawn - {compared, steered}):
             assert browser.get(target, headers={"Accept": "*/*"}, follow_redirects=True).status_code == 200, target
         events = browser.get("api/v1/experiments/e1/events", headers={"Accept": "text/event-stream"})
         assert "event: end" in events.text
@@ -89,6 +89,7 @@ def test_signing_in_submitting_links_files_and_events_work(nginx, secret, where,
         assert created.headers["location"] == f"{top}api/v1/experiments/e2"
         assert browser.get(urljoin(root, created.headers["location"])).json()["id"] == "e2"
         assert browser.get(compared, params={"experiments": "e1,e2"}).status_code == 200
+        assert browser.get(steered, params={"experiments": ["e1", "e2"], "action": "pause"}).status_code == 200
 
 
 def test_the_client_finds_its_way(nginx, secret, monkeypatch):
