@@ -92,6 +92,11 @@ class Committer:
         with self._changed:
             return [pair for sent in (*self._writing, *self._waiting) for pair in sent.pairs]
 
+    def is_busy(self) -> bool:
+        """Whether a block is on its way."""
+        with self._changed:
+            return bool(self._writing or self._waiting)
+
     def has_room(self) -> bool:
         """Whether more should be read."""
         with self._changed:

@@ -58,6 +58,8 @@ class Dispatcher:
     stop: threading.Event = field(default_factory=threading.Event)
     shares: dict[str, int] = field(default_factory=dict)
     """Lanes per stack by stack key, kept while trials of that key wait: late stacks are as large as early ones."""
+    ends: int = 0
+    """Trials whose ends have been written."""
     tally: Tally = field(default_factory=Tally)
     beaten: float = -1e9
     swept: float = -1e9
@@ -85,11 +87,14 @@ class Dispatcher:
     def _turn(self) -> None:
         self._settle()
         self._beat()
-        started = self._fill() or (self.searches.turn() and self._fill())
+        started = self._fill() or (self.searches.turn(self.ends) and self._fill())
         self._kill_overdue()
         if not self.pool.busy():
-            if not started:
+            if not started and not self.commits.is_busy():
                 self.stop.wait(self.settings.idle_poll_seconds)
+            elif not started:
+                # what ends may let a search go on
+                self.commits.wait(self.settings.idle_poll_seconds)
             return
         if not self.commits.has_room():
             self.commits.wait(_READ_SECONDS)
@@ -297,6 +302,7 @@ class Dispatcher:
             else:
                 self.tally.committed(sent.report, sent.seconds)
                 running.committed(sent.block)
+                self.ends += len(sent.block.ended)
             self._drop(sent.gone)
             # of a stack that is on no trainer any more
             running.open -= running.lanes_of(sent.gone)

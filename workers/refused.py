@@ -3,14 +3,21 @@
 import time
 import traceback
 from dataclasses import replace
+from typing import Final
 
 import torch
 
 from workers.blocks import Stack
 from workers.training import prepare_alone
 
-PASSING: tuple[type[Exception], ...] = (MemoryError, OSError, torch.OutOfMemoryError)
-"""Errors that say nothing about a lane: elsewhere, or later, they may not come."""
+_PASSING: Final = (MemoryError, OSError, torch.OutOfMemoryError)
+_TOO_LITTLE_MEMORY: Final = "allocate memory"
+"""What torch says on a CPU, in a RuntimeError, when there is not enough."""
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether an error says nothing about a lane: elsewhere, or later, it may not come."""
+    return isinstance(error, _PASSING) or (isinstance(error, RuntimeError) and _TOO_LITTLE_MEMORY in str(error))
 
 
 def refused_lanes(stack: Stack, device: str, seconds: float) -> dict[int, str]:
@@ -27,9 +34,9 @@ def refused_lanes(stack: Stack, device: str, seconds: float) -> dict[int, str]:
             break
         try:
             prepare_alone(replace(stack, lanes=(lane,)), device)
-        except PASSING:
-            break
         except Exception as error:
+            if is_passing(error):
+                break
             found[number] = text_of(error)
     return found
 

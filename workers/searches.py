@@ -1,7 +1,6 @@
 """Lets experiments that search go on: when an idle trainer finds nothing that waits, their next rounds are added."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -10,7 +9,6 @@ from service.errors import TooMany
 from service.grid.fitting import Limits
 from service.store import rounds
 from service.store.session import Store
-from workers.blocks import LaneEnd
 from workers.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -23,6 +21,8 @@ class Searches:
     store: Store
     settings: WorkerSettings
     looked: float = -1e9
+    ends: int = 0
+    """When it looked last."""
     waits: str = ""
     """Why a round was not added the last time."""
     plans: rounds.Plans = field(init=False)
@@ -30,16 +30,16 @@ class Searches:
     def __post_init__(self) -> None:
         self.plans = rounds.Plans(self.store, Limits(trials_per_experiment=self.settings.max_trials))
 
-    def ended(self, ends: Sequence[LaneEnd]) -> None:
-        """If trials have ended, the next turn looks, however short ago the last one did."""
-        if ends:
-            self.looked = -1e9
+    def turn(self, ends: int) -> bool:
+        """Add the next round of every experiment whose trials have ended; whether there was any.
 
-    def turn(self) -> bool:
-        """Add the next round of every experiment whose trials have ended; whether there was any."""
+        Args:
+            ends: trials that this dispatcher has seen end; when there are more, it looks however short ago it did.
+        """
         now = time.monotonic()
-        if now - self.looked < self.settings.idle_poll_seconds:
+        if ends == self.ends and now - self.looked < self.settings.idle_poll_seconds:
             return False
+        self.ends = ends
         self.looked = now
         try:
             added = rounds.add_rounds(self.store, self.plans.limits, self.settings.max_queued, self.plans)

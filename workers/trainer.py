@@ -62,7 +62,7 @@ class Trainer:
     def train(self, stack: Stack, block_seconds: float, checkpoint_seconds: float) -> Iterator[Block | Broken]:
         """Train a stack to its end, or measure its kept weights; the last item is a block with `last`, or Broken."""
         from workers.checkpoints import CheckpointError  # noqa: PLC0415
-        from workers.refused import PASSING, refused_lanes, text_of  # noqa: PLC0415
+        from workers.refused import is_passing, refused_lanes, text_of  # noqa: PLC0415
         from workers.remeasuring import remeasure  # noqa: PLC0415
         from workers.training import train  # noqa: PLC0415
 
@@ -85,7 +85,7 @@ class Trainer:
             yield Broken(text_of(error), is_checkpoint=True)
         except Exception as error:
             # raised by a process that lives: what is computed again from the same seed raises again
-            is_final = not isinstance(error, PASSING)
+            is_final = not is_passing(error)
             is_searched = is_final and not has_begun and len(stack.lanes) > 1
             refused = refused_lanes(stack, self._device, _SEARCH_SECONDS) if is_searched else {}
             yield Broken(text_of(error), is_final=is_final, refused=refused)

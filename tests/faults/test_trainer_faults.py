@@ -105,6 +105,6 @@ def test_trials_too_large_for_a_trainer_fail_with_the_reason_and_others_go_on(st
     after = submissions.create_experiment(store, expand(tiny_grid(seeds=[5]))).id
     wait_for_end(store, submitted, after)
     listed, _ = trials.list_trials(store, submitted, state=None, where="", sort=None, limit=9, after=None)
-    assert [(one.row.state, one.row.failures) for one in listed] == [(TrialState.FAILED, 1)] * 2
+    assert [(one.row.state, one.row.failures) for one in listed] == [(TrialState.FAILED, 3)] * 2
     assert all("alloc" in (one.row.error or "").lower() for one in listed), listed[0].row.error
     assert experiments.get_experiment(store, after).counts[TrialState.COMPLETED] == 2

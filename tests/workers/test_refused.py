@@ -1,11 +1,12 @@
 """Lanes that fail before their first step are found, each with its own error."""
 
 import pytest
+import torch
 
 from service.grid.canonical import canonical
 from service.grid.trial_settings import TrialSettings
 from workers.blocks import Lane, Stack
-from workers.refused import refused_lanes
+from workers.refused import is_passing, refused_lanes
 from workers.training import train
 
 
@@ -32,3 +33,11 @@ def test_only_lanes_that_fail_by_themselves_are_named():
 
 def test_without_time_nobody_is_named():
     assert refused_lanes(Stack((_gone(0), _gone(1))), "cpu", -1.0) == {}
+
+
+def test_too_little_memory_says_nothing_about_a_lane():
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**50)
+    assert is_passing(raised.value)
+    assert all(is_passing(error) for error in (MemoryError(), OSError(28, "no space"), torch.OutOfMemoryError()))
+    assert not any(is_passing(error) for error in (KeyError("f00"), ValueError(), RuntimeError("shapes differ")))
