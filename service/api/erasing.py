@@ -1,4 +1,7 @@
-"""Deletes in the background what was marked as deleted: every API process looks, one of them does it."""
+"""Tidies in the background: deletes what was marked as deleted, and adds up counts that backends left behind.
+
+Every API process looks, one of them does it.
+"""
 
 import asyncio
 import contextlib
@@ -11,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.errors import ServiceError
 from service.store.deletions import erase_deleted
 from service.store.session import Store
+from service.store.tallies import fold
 
 _LOOK_SECONDS: Final = 20.0
 """What another process left behind is found after so long."""
@@ -33,3 +37,4 @@ async def erase_in_background(store: Store, deleted: asyncio.Event, closing: asy
             # a store that does not answer, or has another schema, is told by those who ask it
             with contextlib.suppress(ServiceError, SQLAlchemyError):
                 await run_sync(erase_deleted, store, closing.is_set, limiter=thread)
+                await run_sync(fold, store, limiter=thread)

@@ -1,8 +1,8 @@
 """What dispatchers report of trials they hold, blocks of measurements and ends; guard and rows in one transaction."""
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,29 +78,40 @@ def record_all(store: Store, reports: Sequence[Report], lease_seconds: float) ->
         For each block what `record` answers.
     """
     held = [[report.trials[lane] for lane in sorted(report.open)] for report in reports]
-    if not any(held):
+    # a stack that was taken from us and came back may have blocks on their way under both numbers
+    latest = dict(sorted(pair for own in held for pair in own))
+    if not latest:
         return [frozenset() for _ in reports]
     with dispatching(store) as connection:
-        kept = frozenset(fence.hold(connection, sorted({pair for own in held for pair in own})))
+        kept = frozenset((key, latest[key]) for key in fence.hold(connection, latest.items()))
         now, clock = lease_clock(connection)
-        for owner in holders.owners_of(connection, sorted(kept)[:1]):
+        for owner in holders.owners_of(connection, [key for key, _ in sorted(kept)[:1]]):
             holders.extend_if_late(connection, owner, lease_seconds, now, clock)
-        for report, own in zip(reports, held, strict=True):
-            _delete_rows_before(connection, report, [pair for pair in own if pair[0] in kept])
-        for report in _joined(reports):
-            _write(connection, report, kept)
-    return [frozenset(key for key, _ in own) - kept for own in held]
+        ours = [_kept(report, kept) for report in reports]
+        for report in ours:
+            _delete_rows_before(connection, report)
+        for report in _joined(ours):
+            _write(connection, report)
+    return [frozenset(pair[0] for pair in own if pair not in kept) for own in held]
 
 
-def _delete_rows_before(connection: Connection, report: Report, kept: Sequence[tuple[int, int]]) -> None:
-    """Delete what earlier attempts, or an earlier call with this report, may have written for the trials kept."""
+def _kept(report: Report, kept: Collection[tuple[int, int]]) -> Report:
+    """The report of those open lanes alone that are still held under its attempts."""
+    lanes = frozenset(lane for lane in report.open if report.trials[lane] in kept)
+    keys = {report.trials[lane][0] for lane in lanes}
+    return replace(report, open=lanes, ends=tuple(end for end in report.ends if end.trial_id in keys))
+
+
+def _delete_rows_before(connection: Connection, report: Report) -> None:
+    """Delete what earlier attempts, or an earlier call with this report, may have written for its open lanes."""
+    held = [report.trials[lane] for lane in sorted(report.open)]
     if report.is_first:
         # nobody has written for a trial that nobody had before
-        before = [key for key, attempt in kept if attempt > 1 or report.is_repeat]
+        before = [key for key, attempt in held if attempt > 1 or report.is_repeat]
         if before:
             delete_measurements(connection, before, report.resumed_step + 1)
     elif report.is_repeat:
-        delete_measurements(connection, [key for key, _ in kept], _first_step(report))
+        delete_measurements(connection, [key for key, _ in held], _first_step(report))
 
 
 def _joined(reports: Sequence[Report]) -> list[Report]:
@@ -146,17 +157,17 @@ def _shifted(batch: pa.RecordBatch, start: int) -> pa.RecordBatch:
     return batch.set_column(place, pa.field("lane", pa.int32()), pa.array(lane))
 
 
-def _write(connection: Connection, report: Report, kept: frozenset[int]) -> None:
-    """Write rows and ends for the lanes whose trials are kept."""
-    lanes = {lane: report.trials[lane][0] for lane in sorted(report.open) if report.trials[lane][0] in kept}
+def _write(connection: Connection, report: Report) -> None:
+    """Write rows and ends of the open lanes."""
+    lanes = {lane: report.trials[lane][0] for lane in sorted(report.open)}
     insert_measurements(connection, lanes, report.network, report.layers, report.parametrised)
     insert_weights(connection, lanes, report.weights)
     put_checkpoints(connection, lanes, report.checkpoints)
     put_states(connection, lanes, report.states)
-    ends = [end for end in report.ends if end.trial_id in kept]
-    if ends:
-        insert_finals(connection, lanes, {end.trial_id: end.step for end in ends}, report.network, report.layers)
-        _finish(connection, ends)
+    if report.ends:
+        steps = {end.trial_id: end.step for end in report.ends}
+        insert_finals(connection, lanes, steps, report.network, report.layers)
+        _finish(connection, report.ends)
 
 
 def _first_step(report: Report) -> int:

@@ -43,6 +43,7 @@ from service.store.models import (
     trial,
 )
 from service.store.session import Store, utc_now
+from service.store.tallies import fold
 from service.store.wanting import one_at_a_time
 
 KEYS_KEPT = timedelta(days=7)
@@ -81,6 +82,7 @@ def collect(store: Store, *, dry_run: bool = False, keys_kept: timedelta = KEYS_
     ]
     if not dry_run:
         erase_deleted(store)
+        fold(store)
     found = []
     for kind in kinds:
         with store.read() if dry_run else store.write() as connection:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, and_, case, cast, delete, func, insert, literal, select, update
+from sqlalchemy import Connection, and_, case, cast, delete, func, insert, literal, select, text, update
 
 from service.states import ENDED, TrialState
 from service.store.column_types import Key
@@ -127,6 +127,37 @@ def repair(connection: Connection) -> list[Difference]:
 
 _REPAIRED: Final = -1
 """The slot of what was repaired: no backend has it."""
+
+
+def fold(store: Store) -> int:
+    """Add rows of backends that are gone up to one for each experiment and state; answers of how many there were.
+
+    Otherwise every connection that ever was would leave rows behind, and each look would sum over them.
+    """
+    if store.dialect != "postgresql":
+        return 0
+    with store.read() as connection:
+        if not connection.scalar(text(f"SELECT EXISTS (SELECT 1 FROM tally WHERE {_LEFT_BEHIND})")):
+            return 0
+    with store.write() as connection:
+        # one at a time; a backend that gets a number again meanwhile begins its rows anew
+        if not connection.scalar(select(func.pg_try_advisory_xact_lock(_FOLD_LOCK))):
+            return 0
+        return int(connection.scalar(text(_FOLDED)) or 0)
+
+
+_FOLD_LOCK: Final = 715_225_745
+_LEFT_BEHIND: Final = "slot > 0 AND slot NOT IN (SELECT pid FROM pg_stat_activity WHERE pid IS NOT NULL)"
+_ADDED: Final = ", ".join(f"{name} = tally.{name} + excluded.{name}" for name in (*_SUMS, "changes"))
+_FOLDED: Final = (
+    f"WITH gone AS (DELETE FROM tally WHERE {_LEFT_BEHIND} RETURNING *), added AS ("
+    f"INSERT INTO tally (experiment_id, state, slot, {', '.join(_SUMS)}, changes, first_started, last_ended) "
+    f"SELECT experiment_id, state, 0, {', '.join(f'sum({name})' for name in _SUMS)}, sum(changes), "
+    "min(first_started), max(last_ended) FROM gone GROUP BY experiment_id, state "
+    f"ON CONFLICT (experiment_id, state, slot) DO UPDATE SET {_ADDED}, "
+    "first_started = least(tally.first_started, excluded.first_started), "
+    "last_ended = greatest(tally.last_ended, excluded.last_ended)) SELECT count(*) FROM gone"
+)
 
 
 def forget_tally(connection: Connection, number: int) -> None:

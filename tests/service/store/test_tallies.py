@@ -142,3 +142,29 @@ def test_sums_that_are_wrong_are_found_and_mended_while_others_go_on(store, stor
     assert doctor._counts(store, repair=True).words.endswith("mended")
     assert _wrong(store) == []
     assert experiments.get_summary(store, made).counts[TrialState.QUEUED] == 6
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+def test_rows_of_backends_that_are_gone_are_added_up_and_nothing_else_changes(store, store_url, expansion):
+    made = submissions.create_experiment(store, expansion).id
+    slots = text("SELECT DISTINCT slot FROM tally WHERE slot NOT IN (SELECT pid FROM pg_stat_activity)")
+    for _ in range(3):
+        with open_store(store_url) as other:
+            control.pause_experiment(other, made)
+            control.cancel_experiment(other, made)
+            control.retry_experiment(other, made, "cancelled")
+            with other.read() as connection:
+                pid = connection.scalar(text("SELECT pg_backend_pid()"))
+        for _ in range(200):
+            with store.read() as connection:
+                if connection.scalar(text("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = :pid"), {"pid": pid}):
+                    break
+    counts, changes = experiments.get_summary(store, made).counts, _changes(store, made)
+    with store.read() as connection:
+        assert len(connection.scalars(slots).all()) >= 3
+    assert tallies.fold(store) >= 3
+    with store.read() as connection:
+        assert connection.scalars(slots).all() == [0]
+    assert (experiments.get_summary(store, made).counts, _changes(store, made)) == (counts, changes)
+    assert _wrong(store) == []
+    assert tallies.fold(store) == 0
