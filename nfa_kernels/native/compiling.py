@@ -93,9 +93,13 @@ def cache_folder() -> Path:
     """The folder of compiled files; made if it does not exist.
 
     Raises:
-        OSError: it cannot be made, or others may write there too.
+        OSError: there is no home, it cannot be made, or others may write there too.
     """
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        # a user whom the system does not know, as in some containers
+        raise OSError(f"there is no home for compiled files: {error}") from error
     folder = Path(base) / "nfa" / "native"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_ours(folder) or not os.access(folder, os.W_OK | os.X_OK):

@@ -1,6 +1,6 @@
 """The commands of `nfa`, each with its module, which is imported when the command is asked for or listed.
 
-Together they import most of the project, which takes a second; `nfa results` needs a fifth of that.
+Together they import most of the project, which takes a second; `nfa results` needs two thirds of that.
 """
 
 from collections import UserDict

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from service.api.access import ActorDep, require_change
 from service.api.deps import SettingsDep, StoreDep
-from service.errors import InvalidRequest, NotFound
+from service.errors import InvalidRequest, NotFound, ServiceError
 from service.settings import Settings
 from service.store import control
 from service.store.experiments import Summary, get_summary
@@ -37,7 +37,7 @@ def _tagged(store: Store, one: Summary, tag: str, _settings: Settings) -> Any:
     if tag in one.tags:
         return one
     if len(one.tags) >= _MOST_TAGS:
-        raise InvalidRequest(f"{one.id} has {_MOST_TAGS} tags, which is the most there may be: take one away first")
+        raise InvalidRequest(f"it has {_MOST_TAGS} tags, which is the most there may be: take one away first")
     return control.change_experiment(store, one.id, {"tags": [*one.tags, tag]})
 
 
@@ -135,8 +135,9 @@ def _done(fields: Sequence[tuple[str, str]], store: Store, actor: Actor, setting
             ACTIONS[action].change(store, one, tag, settings)
         except NotFound:
             continue  # deleted meanwhile by somebody else: there is nothing left to do
-        except InvalidRequest as error:
-            problems.append(error.detail)
+        except ServiceError as error:
+            # a full queue, say, of one of several owners: the others are done
+            problems.append(f"{one.id}: {error.detail}")
             left.append(one.id)
     if problems:
         return _page(store, action, left, problems, 422)

@@ -269,6 +269,20 @@ def test_a_folder_that_others_may_write_is_not_used(elsewhere, native_steps):
 
 
 @needs_compiler
+def test_a_user_without_a_home_compiles_too(elsewhere, monkeypatch, native_steps):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", unknown)
+    with pytest.raises(OSError, match="there is no home"):
+        compiling.cache_folder()
+    _trained([_settings()], [0])
+    assert not native_steps
+
+
+@needs_compiler
 def test_the_folder_and_its_files_are_this_users_alone(elsewhere):
     compiling.library("float64")
     assert elsewhere.stat().st_mode & 0o777 == 0o700

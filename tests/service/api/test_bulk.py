@@ -3,8 +3,12 @@
 import html
 
 import pytest
+from fastapi.testclient import TestClient
 
-from service.store import submissions, tokens
+from service.grid.expansion import expand
+from service.main import create_app
+from service.settings import Settings
+from service.store import control, submissions, tokens
 from service.tokens import Scope
 from service.web.bulk import ACTIONS
 
@@ -71,6 +75,16 @@ def test_more_tags_than_there_may_be_are_told_beside_those_that_were_given(api, 
     answer = _do(api, "tag", [full, other], tag="one more")
     assert answer.status_code == 422 and "50 tags" in answer.text and other not in answer.text
     assert "one more" in _states(api)[other][1] and "one more" not in _states(api)[full][1]
+
+
+def test_a_full_queue_of_one_of_them_is_told_and_the_others_go_on(store, tiny_grid):
+    large, small = (submissions.create_experiment(store, expand(tiny_grid(seeds=n))).id for n in ([*range(10, 15)], 2))
+    for one in (large, small):
+        control.pause_experiment(store, one)
+    with TestClient(create_app(Settings(max_queued=6), store), base_url="http://127.0.0.1") as client:
+        answer = _do(client, "resume", [large, small])
+        assert answer.status_code == 422 and f"{large}: " in answer.text and "10 unfinished" in answer.text
+        assert [_states(client)[one][0] for one in (large, small)] == ["paused", "queued"]
 
 
 def test_whoever_may_not_change_one_of_them_changes_none(api, store, expansion):
