@@ -11,7 +11,7 @@ from nfa_kernels import names
 from service.grid.expansion import expand
 from service.store import leases, submissions
 from service.store.leases import Leased
-from service.store.models import LAYER_COLUMNS, NETWORK_COLUMNS
+from service.store.measured_models import LAYER_COLUMNS, NETWORK_COLUMNS
 from service.store.reports import End, Report, record
 from service.store.session import Store
 

@@ -4,8 +4,9 @@ from alembic import context
 from sqlalchemy import Connection
 
 from service.settings import Settings
-from service.store.models import metadata
+from service.store import measured_models, models  # noqa: F401 - the metadata has the tables of both
 from service.store.session import open_store
+from service.store.tables import metadata
 
 
 def _migrate(connection: Connection) -> None:

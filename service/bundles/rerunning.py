@@ -23,7 +23,7 @@ from service.bundles.uploads import read_arrays_again
 from service.errors import InvalidBundle
 from service.grid.measured_steps import measured_steps
 from service.store.datasets import dataset_ids
-from service.store.models import NETWORK_LAYER
+from service.store.measured_models import NETWORK_LAYER
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from service.errors import InvalidBundle, InvalidDataset
 from service.grid.inputs import names_measured
 from service.store.finals import words_of
 from service.store.imports import Rows
-from service.store.models import LAYER_COLUMNS, NETWORK_COLUMNS, NETWORK_LAYER
+from service.store.measured_models import LAYER_COLUMNS, NETWORK_COLUMNS, NETWORK_LAYER
 
 KEYS: Final = ("trial_id", "step", "time", "layer")
 _GROUP_ROWS: Final = 5_000_000

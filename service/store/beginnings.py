@@ -19,14 +19,9 @@ from service.grid.points import Point
 from service.states import ENDED, TrialState
 from service.store.ids import trial_id
 from service.store.keys import among, among_words
+from service.store.measured_models import kept_state
 from service.store.measurements import delete_measurements
-from service.store.models import (
-    experiment,
-    experiment_trial,
-    kept_state,
-    settings,
-    trial,
-)
+from service.store.models import experiment, experiment_trial, settings, trial
 from service.store.taken_over import take_over
 from service.store.wanting import is_alone, settle_trials
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, delete, insert, select, update
 
 from service.store.keys import among
-from service.store.models import checkpoint, trial
+from service.store.measured_models import checkpoint
+from service.store.models import trial
 from service.store.session import Store
 
 

@@ -20,8 +20,9 @@ from service.states import TrialState
 from service.store.keys import among, numbered
 from service.store.known_settings import SettingsColumns
 from service.store.layer_names import numbers_of
+from service.store.measured_models import final
 from service.store.metric_sources import final_column, is_layered, source_of
-from service.store.models import experiment_trial, final, trial
+from service.store.models import experiment_trial, trial
 
 Condition = ColumnElement[bool]
 _LARGEST = 10**300

@@ -11,13 +11,8 @@ from service.states import TrialState
 from service.store.beginnings import follow, forget
 from service.store.deletions import erase
 from service.store.experiments import Experiment, count_states, get_experiment, is_unfinished, require
-from service.store.models import (
-    experiment,
-    experiment_trial,
-    final,
-    idempotency,
-    trial,
-)
+from service.store.measured_models import final
+from service.store.models import experiment, experiment_trial, idempotency, trial
 from service.store.remeasurements import cancel_open
 from service.store.session import Store, utc_now
 from service.store.submissions import searches

@@ -16,8 +16,8 @@ from service.store.experiments import require, value_order
 from service.store.keys import listed
 from service.store.known_settings import documents_of
 from service.store.layer_names import Layer, require_layer
+from service.store.measured_models import measurement
 from service.store.members import Group, groups_of
-from service.store.models import measurement
 from service.store.remeasured import steps_again
 from service.store.results import in_order
 from service.store.series import layer_values

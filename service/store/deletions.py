@@ -9,19 +9,8 @@ from typing import Final
 from sqlalchemy import Connection, delete, select
 
 from service.store.keys import among
-from service.store.models import (
-    MEASUREMENT_TABLES,
-    attempt,
-    checkpoint,
-    experiment,
-    experiment_trial,
-    final,
-    kept_state,
-    saved_view,
-    search_round,
-    settings,
-    trial,
-)
+from service.store.measured_models import MEASUREMENT_TABLES, checkpoint, final, kept_state
+from service.store.models import attempt, experiment, experiment_trial, saved_view, search_round, settings, trial
 from service.store.remeasurements import delete_of_trials, forget_experiment
 from service.store.session import Store
 from service.store.tallies import forget_tally

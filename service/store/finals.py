@@ -9,16 +9,16 @@ from nfa_kernels import names
 from service.questions import filters
 from service.store.known_settings import documents_of
 from service.store.layer_names import Layer, by_number
-from service.store.metric_sources import final_column, is_layered, source_of
-from service.store.models import (
+from service.store.measured_models import (
     LAYER_COLUMNS,
     NETWORK_COLUMNS,
     NETWORK_LAYER,
     final,
     layer_measurement,
     parametrised_measurement,
-    trial,
 )
+from service.store.metric_sources import final_column, is_layered, source_of
+from service.store.models import trial
 from service.store.remeasured import remeasured
 
 

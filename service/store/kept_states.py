@@ -10,7 +10,8 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from service.store.incarnation import dispatching
 from service.store.keys import among
-from service.store.models import kept_state, trial
+from service.store.measured_models import kept_state
+from service.store.models import trial
 from service.store.session import Store
 
 

@@ -11,7 +11,8 @@ from service.grid.expansion import Expansion
 from service.states import ENDED, TrialState
 from service.store.beginnings import Wish, choose
 from service.store.keys import among_words
-from service.store.models import kept_state, trial
+from service.store.measured_models import kept_state
+from service.store.models import trial
 from service.store.session import Store
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, delete
 
 from service.store.bulk_writes import insert_columns
 from service.store.copy_binary import BIGINT, DOUBLE, SMALLINT, TEXT
-from service.store.models import (
+from service.store.measured_models import (
     LAYER_COLUMNS,
     MEASUREMENT_TABLES,
     NETWORK_COLUMNS,

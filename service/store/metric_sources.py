@@ -6,7 +6,7 @@ from sqlalchemy import Table, and_, true
 from sqlalchemy.sql import ColumnElement
 
 from nfa_kernels import names
-from service.store.models import (
+from service.store.measured_models import (
     LAYER_COLUMNS,
     NETWORK_COLUMNS,
     NETWORK_LAYER,

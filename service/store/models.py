@@ -1,18 +1,10 @@
-"""The tables. Metric columns follow `nfa_kernels.names.METRICS`, one each, so that SQL and notebooks can read them.
-
-A metric whose value is a word is stored as the word's place in the metric's `words`, which keeps every measurement
-row of fixed width.
-"""
-
-from typing import Any
+"""The tables of experiments, trials, and who works on them; what is measured lies in those of measured_models.py."""
 
 from sqlalchemy import (
     Column,
     ForeignKey,
     Index,
     LargeBinary,
-    MetaData,
-    Table,
     Text,
     UniqueConstraint,
     and_,
@@ -20,39 +12,8 @@ from sqlalchemy import (
     text,
 )
 
-from service.store.column_types import Flag, Json, Key, Real, Small, UtcTime
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(column_0_N_label)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-NETWORK_COLUMNS = (
-    *("train_loss", "test_loss", "relative_loss", "gradient_norm", "weight_norm", "imbalance", "imbalance_relative"),
-    *("accuracy", "modes"),
-)
-LAYER_COLUMNS = (
-    *("alignment", "alignment_half", "alignment_one", "residual", "scale", "best_exponent", "best_exponent_kind"),
-    *("best_alignment", "null_floor", "agop_rank", "pearson", "pearson_offdiagonal", "nfa_dnfa", "nfa_agopfl"),
-    *("uc_nfa", "c_nfa", "fact_alignment", "layer_imbalance", "gram_norm", "agop_norm", "gram_stable_rank"),
-    "agop_stable_rank",
-)
-"""Metrics with a column of their own. Every other one lies in rows by name, so that a new metric needs no migration."""
-NETWORK_LAYER = 0
-"""The layer under which rows by name hold a metric of the network."""
-
-
-def _table(name: str, *parts: Any, **options: Any) -> Table:
-    return Table(name, metadata, *parts, sqlite_strict=True, **options)
-
-
-def _metric_columns(metrics: tuple[str, ...]) -> list[Column[Any]]:
-    return [Column(name, Real) for name in metrics]
-
+from service.store.column_types import Flag, Json, Key, Real, UtcTime
+from service.store.tables import table
 
 _WAITS, _RUNS = text("state = 'queued' AND queued_for IS NOT NULL"), text("state = 'running'")
 _BEGINS, _FOLLOWS = text("beginning IS NOT NULL"), text("follows IS NOT NULL")
@@ -60,7 +21,7 @@ _QUEUED = text("state = 'queued'")
 _ENDED, _FAILED = text("ended_at IS NOT NULL"), text("state = 'failed'")
 _UNSENT = text("next_at IS NOT NULL")
 
-settings = _table(
+settings = table(
     "settings",
     Column("id", Key, primary_key=True),
     Column("digest", Text, nullable=False, unique=True),
@@ -71,7 +32,7 @@ settings = _table(
     sqlite_autoincrement=True,
 )
 
-trial = _table(
+trial = table(
     "trial",
     Column("id", Key, primary_key=True),
     Column("fingerprint", Text, nullable=False, unique=True),
@@ -144,7 +105,7 @@ waits = and_(trial.c.state == literal_column("'queued'"), trial.c.queued_for.is_
 runs = trial.c.state == literal_column("'running'")
 """Trials under a lease."""
 
-holder = _table(
+holder = table(
     "holder",
     # until when a dispatcher holds what runs under its name, by which clock
     Column("owner", Text, primary_key=True),
@@ -152,7 +113,7 @@ holder = _table(
     Column("clock", Text, nullable=False),
 )
 
-taken_trial = _table(
+taken_trial = table(
     "taken_trial",
     # what was taken from its holder, who learns of it when it renews
     Column("owner", Text, primary_key=True),
@@ -161,7 +122,7 @@ taken_trial = _table(
     sqlite_with_rowid=False,
 )
 
-experiment = _table(
+experiment = table(
     "experiment",
     Column("id", Key, primary_key=True),
     Column("name", Text, nullable=False),
@@ -191,7 +152,7 @@ is_there = experiment.c.deleted_at.is_(None)
 """Experiments that nobody has deleted."""
 
 # what trials amount to, kept by triggers; see tallies.py. Experiment 0 is all trials, each once
-tally = _table(
+tally = table(
     "tally",
     Column("experiment_id", Key, primary_key=True, autoincrement=False),
     # as the experiment sees it: what it does not want is cancelled
@@ -211,7 +172,7 @@ tally = _table(
     sqlite_with_rowid=False,
 )
 
-saved_view = _table(
+saved_view = table(
     "saved_view",
     Column("id", Key, primary_key=True),
     Column("experiment_id", Key, ForeignKey("experiment.id"), nullable=False),
@@ -222,7 +183,7 @@ saved_view = _table(
     UniqueConstraint("experiment_id", "name"),
 )
 
-subscription = _table(
+subscription = table(
     "subscription",
     # no foreign key: deleting an experiment waits for nobody, and what is left over is dropped now and then
     Column("experiment_id", Key, primary_key=True, autoincrement=False),
@@ -232,7 +193,7 @@ subscription = _table(
     Column("is_open", Flag, nullable=False),
 )
 
-notification = _table(
+notification = table(
     "notification",
     Column("id", Key, primary_key=True),
     # no foreign key: what was to be told is told after the experiment is gone
@@ -250,7 +211,7 @@ notification = _table(
     sqlite_autoincrement=True,
 )
 
-experiment_trial = _table(
+experiment_trial = table(
     "experiment_trial",
     Column("experiment_id", Key, ForeignKey("experiment.id"), primary_key=True),
     Column("position", Key, primary_key=True),
@@ -259,7 +220,7 @@ experiment_trial = _table(
     UniqueConstraint("experiment_id", "trial_id"),
 )
 
-search_round = _table(
+search_round = table(
     "search_round",
     # what dispatchers added to a grid that asks for something to be found; the first round is the grid itself
     Column("experiment_id", Key, ForeignKey("experiment.id"), primary_key=True, autoincrement=False),
@@ -272,7 +233,7 @@ search_round = _table(
     sqlite_with_rowid=False,
 )
 
-attempt = _table(
+attempt = table(
     "attempt",
     Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
     Column("number", Key, primary_key=True, autoincrement=False),
@@ -288,65 +249,8 @@ attempt = _table(
     sqlite_with_rowid=False,
 )
 
-final = _table(
-    "final",
-    Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
-    Column("layer", Small),
-    *_metric_columns((*NETWORK_COLUMNS, *LAYER_COLUMNS)),
-)
 
-measurement = _table(
-    "measurement",
-    # no foreign keys here and in layer_measurement: docs/decisions/0009
-    Column("trial_id", Key, primary_key=True, autoincrement=False),
-    Column("step", Key, primary_key=True, autoincrement=False),
-    Column("time", Real),
-    *_metric_columns(NETWORK_COLUMNS),
-    sqlite_with_rowid=False,
-)
-
-layer_measurement = _table(
-    "layer_measurement",
-    Column("trial_id", Key, primary_key=True, autoincrement=False),
-    Column("step", Key, primary_key=True, autoincrement=False),
-    Column("layer", Small, primary_key=True, autoincrement=False),
-    *_metric_columns(LAYER_COLUMNS),
-    sqlite_with_rowid=False,
-)
-
-parametrised_measurement = _table(
-    "parametrised_measurement",
-    Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
-    Column("step", Key, primary_key=True, autoincrement=False),
-    Column("layer", Small, primary_key=True, autoincrement=False),
-    Column("name", Text, primary_key=True),
-    Column("value", Real),
-    sqlite_with_rowid=False,
-)
-
-kept_weights = _table(
-    "kept_weights",
-    Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
-    Column("step", Key, primary_key=True, autoincrement=False),
-    Column("content", LargeBinary, nullable=False),
-)
-
-checkpoint = _table(
-    "checkpoint",
-    Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
-    Column("content", LargeBinary, nullable=False),
-)
-
-kept_state = _table(
-    "kept_state",
-    Column("trial_id", Key, ForeignKey("trial.id"), primary_key=True, autoincrement=False),
-    Column("step", Key, nullable=False),
-    # of the content: summed without reading it
-    Column("bytes", Key, nullable=False),
-    Column("content", LargeBinary, nullable=False),
-)
-
-remeasurement = _table(
+remeasurement = table(
     "remeasurement",
     Column("id", Key, primary_key=True),
     # null once the experiment is deleted: what was measured for it stays with trials of other experiments
@@ -362,7 +266,7 @@ remeasurement = _table(
     sqlite_autoincrement=True,
 )
 
-remeasured_trial = _table(
+remeasured_trial = table(
     "remeasured_trial",
     Column("id", Key, primary_key=True),
     Column("remeasurement_id", Key, ForeignKey("remeasurement.id"), nullable=False),
@@ -395,10 +299,8 @@ remeasured_trial = _table(
     sqlite_autoincrement=True,
 )
 
-MEASUREMENT_TABLES = (measurement, layer_measurement, parametrised_measurement, kept_weights)
-"""What a trial's attempt writes, by trial and step."""
 
-dispatcher = _table(
+dispatcher = table(
     "dispatcher",
     Column("id", Text, primary_key=True),
     Column("host", Text, nullable=False),
@@ -409,7 +311,7 @@ dispatcher = _table(
     Column("seen_at", UtcTime, nullable=False),
 )
 
-dataset = _table(
+dataset = table(
     "dataset",
     Column("sha256", Text, primary_key=True),
     Column("name", Text, nullable=False),
@@ -420,7 +322,7 @@ dataset = _table(
     Column("created_at", UtcTime, nullable=False),
 )
 
-idempotency = _table(
+idempotency = table(
     "idempotency",
     Column("owner", Text, primary_key=True),
     Column("key", Text, primary_key=True),
@@ -430,7 +332,7 @@ idempotency = _table(
     Column("created_at", UtcTime, nullable=False),
 )
 
-token = _table(
+token = table(
     "token",
     Column("digest", Text, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
@@ -443,4 +345,4 @@ token = _table(
 )
 
 # one row, replaced when a backup is restored: what dispatchers leased before that counts no more
-incarnation = _table("incarnation", Column("id", Text, primary_key=True))
+incarnation = table("incarnation", Column("id", Text, primary_key=True))

@@ -14,7 +14,8 @@ from service.store.incarnation import dispatching
 from service.store.keys import among
 from service.store.known_settings import documents_of
 from service.store.leases import DEVICES, Waiting
-from service.store.models import experiment, kept_weights, measurement, remeasured_trial, remeasurement, trial
+from service.store.measured_models import kept_weights, measurement
+from service.store.models import experiment, remeasured_trial, remeasurement, trial
 from service.store.session import Store, lease_clock, utc_now
 
 Held = tuple[int, int]

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from service.states import TrialState
 from service.store.incarnation import dispatching
 from service.store.keys import among
-from service.store.models import (
+from service.store.measured_models import (
     LAYER_COLUMNS,
     NETWORK_COLUMNS,
     NETWORK_LAYER,
@@ -25,10 +25,8 @@ from service.store.models import (
     layer_measurement,
     measurement,
     parametrised_measurement,
-    remeasured_trial,
-    remeasurement,
-    trial,
 )
+from service.store.models import remeasured_trial, remeasurement, trial
 from service.store.remeasured import remeasured
 from service.store.remeasurement_leases import Held, hold
 from service.store.session import Store, utc_now

@@ -18,14 +18,8 @@ from service.store.experiments import require
 from service.store.ids import experiment_id, remeasurement_id, trial_id
 from service.store.keys import among
 from service.store.known_settings import documents_of
-from service.store.models import (
-    experiment,
-    experiment_trial,
-    kept_weights,
-    remeasured_trial,
-    remeasurement,
-    trial,
-)
+from service.store.measured_models import kept_weights
+from service.store.models import experiment, experiment_trial, remeasured_trial, remeasurement, trial
 from service.store.session import Store, utc_now
 from service.store.wanting import one_at_a_time
 

@@ -27,17 +27,14 @@ from sqlalchemy.sql import ColumnElement
 from service.states import TrialState
 from service.store.deletions import delete_trials, erase_deleted
 from service.store.keys import among
+from service.store.measured_models import MEASUREMENT_TABLES, checkpoint, final, kept_state
 from service.store.models import (
-    MEASUREMENT_TABLES,
     attempt,
-    checkpoint,
     dataset,
     dispatcher,
     experiment,
     experiment_trial,
-    final,
     idempotency,
-    kept_state,
     remeasurement,
     settings,
     trial,

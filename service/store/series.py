@@ -13,8 +13,8 @@ from service.store.bulk_reads import read_columns
 from service.store.finals import final_values
 from service.store.keys import listed
 from service.store.layer_names import Layer, by_number
+from service.store.measured_models import measurement
 from service.store.metric_sources import Source, source_of
-from service.store.models import measurement
 
 _TRIALS_AT_ONCE: Final = 5_000
 

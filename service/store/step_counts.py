@@ -9,7 +9,8 @@ from sqlalchemy import Connection, func, literal, select
 from service.states import TrialState
 from service.store.ids import experiment_number
 from service.store.known_settings import documents_of
-from service.store.models import experiment_trial, measurement, runs, trial
+from service.store.measured_models import measurement
+from service.store.models import experiment_trial, runs, trial
 from service.store.session import Store
 from service.store.tallies import Tally, tallies
 

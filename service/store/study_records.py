@@ -11,8 +11,9 @@ from service.store.datasets import DatasetRecord, get_dataset
 from service.store.experiments import require
 from service.store.ids import trial_id
 from service.store.keys import among
+from service.store.measured_models import kept_weights
 from service.store.members import keys_of
-from service.store.models import attempt, dataset, kept_weights
+from service.store.models import attempt, dataset
 from service.store.remeasured_records import MeasuredBy, measured_by
 from service.store.session import Store
 from service.store.trial_rows import TrialRow, trials_of

@@ -24,15 +24,15 @@ from service.store.finals import words_of
 from service.store.ids import trial_id
 from service.store.keys import listed
 from service.store.known_settings import documents_of
-from service.store.members import Member, members_in
-from service.store.models import (
+from service.store.measured_models import (
     LAYER_COLUMNS,
     NETWORK_COLUMNS,
-    experiment,
     layer_measurement,
     measurement,
     parametrised_measurement,
 )
+from service.store.members import Member, members_in
+from service.store.models import experiment
 from service.store.remeasured import remeasured_in
 from service.store.session import Store
 

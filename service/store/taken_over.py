@@ -12,7 +12,7 @@ from sqlalchemy.sql import ColumnElement
 
 from nfa_kernels.names import alignment_id
 from service.store.keys import among, among_words
-from service.store.models import (
+from service.store.measured_models import (
     LAYER_COLUMNS,
     NETWORK_COLUMNS,
     NETWORK_LAYER,
@@ -22,8 +22,8 @@ from service.store.models import (
     layer_measurement,
     measurement,
     parametrised_measurement,
-    trial,
 )
+from service.store.models import trial
 
 
 def take_over(connection: Connection, trials: Sequence[int], steps: Sequence[int], measure: Mapping[str, Any]) -> None:

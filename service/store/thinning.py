@@ -12,13 +12,8 @@ from sqlalchemy import Connection, delete, func, select, tuple_, update
 from service.states import TrialState
 from service.store.experiments import require
 from service.store.keys import among
-from service.store.models import (
-    experiment_trial,
-    layer_measurement,
-    measurement,
-    parametrised_measurement,
-    trial,
-)
+from service.store.measured_models import layer_measurement, measurement, parametrised_measurement
+from service.store.models import experiment_trial, trial
 from service.store.session import Store
 from service.store.wanting import one_at_a_time
 

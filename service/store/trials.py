@@ -18,18 +18,17 @@ from service.store.finals import finals_of, word_of
 from service.store.ids import trial_number
 from service.store.keys import listed
 from service.store.known_settings import settings_of
-from service.store.models import (
+from service.store.measured_models import (
     LAYER_COLUMNS,
     NETWORK_COLUMNS,
     NETWORK_LAYER,
-    experiment_trial,
     final,
     layer_measurement,
     measurement,
     parametrised_measurement,
-    trial,
 )
 from service.store.models import experiment as experiment_table
+from service.store.models import experiment_trial, trial
 from service.store.remeasured import NOTHING, Remeasured, definitions_in, remeasured_of
 from service.store.session import Store
 from service.store.trial_rows import TrialRow, trial_by_key, trials_by_key

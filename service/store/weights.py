@@ -6,7 +6,8 @@ from sqlalchemy import Connection, insert, select
 
 from service.errors import NotFound, WeightsNotKept
 from service.store.ids import trial_number
-from service.store.models import kept_weights, trial
+from service.store.measured_models import kept_weights
+from service.store.models import trial
 from service.store.session import Store
 
 

@@ -14,7 +14,7 @@ from processes import rows, wait_for_end, wait_until
 from sqlalchemy import func, select
 
 from service.client import Client
-from service.store.models import layer_measurement, measurement
+from service.store.measured_models import layer_measurement, measurement
 from service.store.session import Store
 
 NFA = str(Path(sys.executable).with_name("nfa"))

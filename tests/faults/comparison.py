@@ -11,7 +11,7 @@ from service.grid.expansion import Expansion, expand
 from service.grid.measured_steps import measured_steps
 from service.states import TrialState
 from service.store import trials
-from service.store.models import layer_measurement, measurement
+from service.store.measured_models import layer_measurement, measurement
 from workers.blocks import Lane, Stack
 from workers.training import train
 

@@ -27,7 +27,8 @@ from sqlalchemy import func, select
 from service.grid.expansion import expand
 from service.store import cluster, submissions
 from service.store.ids import experiment_number
-from service.store.models import experiment_trial, layer_measurement, measurement, trial
+from service.store.measured_models import layer_measurement, measurement
+from service.store.models import experiment_trial, trial
 from service.store.session import Store, open_store
 from workers.dispatcher import Dispatcher
 from workers.pool import Pool

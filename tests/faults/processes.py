@@ -22,7 +22,8 @@ import pytest
 from sqlalchemy import func, select
 
 from service.store import cluster, experiments
-from service.store.models import measurement, trial
+from service.store.measured_models import measurement
+from service.store.models import trial
 from service.store.session import Store
 from workers.environment import ray_token
 

@@ -10,7 +10,8 @@ from sqlalchemy import select
 from service.grid.expansion import expand
 from service.grid.remeasurement import read_remeasuring
 from service.store import submissions
-from service.store.models import layer_measurement, measurement, remeasured_trial, trial
+from service.store.measured_models import layer_measurement, measurement
+from service.store.models import remeasured_trial, trial
 from service.store.remeasurements import list_remeasurements, measure_again
 
 GRID = {

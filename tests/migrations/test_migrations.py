@@ -7,8 +7,8 @@ from sqlalchemy import inspect, text
 
 from service.errors import SchemaMismatch
 from service.store import schema
-from service.store.models import metadata
 from service.store.session import open_store
+from service.store.tables import metadata
 
 
 def test_migrating_an_empty_database_makes_the_models(store):

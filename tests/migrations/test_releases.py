@@ -14,8 +14,10 @@ from sqlalchemy import create_engine, func, make_url, select, text
 from service.errors import Conflict
 from service.states import TrialState
 from service.store import experiments, leases, schema, trials
-from service.store.models import measurement, metadata, trial
+from service.store.measured_models import measurement
+from service.store.models import trial
 from service.store.session import open_store
+from service.store.tables import metadata
 
 HERE = Path(__file__).parent
 RELEASES = sorted({path.name.removesuffix(".sqlite.sql") for path in (HERE / "released").glob("*.sqlite.sql")})

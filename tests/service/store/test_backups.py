@@ -22,8 +22,10 @@ from service.store import (
     sqlite_copies,
     submissions,
 )
-from service.store.models import attempt, incarnation, measurement, metadata
+from service.store.measured_models import measurement
+from service.store.models import attempt, incarnation
 from service.store.session import open_store
+from service.store.tables import metadata
 
 
 def _contents(store):

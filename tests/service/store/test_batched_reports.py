@@ -5,7 +5,8 @@ from sqlalchemy import select
 
 from service.grid.expansion import expand
 from service.store import leases, reports, submissions
-from service.store.models import layer_measurement, trial
+from service.store.measured_models import layer_measurement
+from service.store.models import trial
 
 
 def test_a_block_of_an_earlier_attempt_is_not_written_beside_one_of_the_present(store, tiny_grid):

@@ -11,15 +11,14 @@ from training_here import train_everything
 from service.errors import StoreReplaced, TooMany
 from service.grid.expansion import expand
 from service.store import backups, control, kept_states, leases, reports, submissions
-from service.store.models import (
+from service.store.measured_models import (
     MEASUREMENT_TABLES,
-    experiment_trial,
     final,
     kept_state,
     layer_measurement,
     parametrised_measurement,
-    trial,
 )
+from service.store.models import experiment_trial, trial
 from service.store.thinning import thin_experiment
 
 EVERY = {"every": 16, "metrics": ["train_loss", "alignment", "nfa_dnfa"], "exponents": [0.3], "weights": [0, 32]}

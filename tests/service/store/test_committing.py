@@ -11,7 +11,8 @@ from sqlalchemy import event, func, select
 from service.errors import StoreUnavailable
 from service.grid.expansion import expand
 from service.store import leases, submissions
-from service.store.models import measurement, trial
+from service.store.measured_models import measurement
+from service.store.models import trial
 from workers.blocks import Block, LaneEnd
 from workers.committing import MOST_TOGETHER, Committer
 from workers.running import Running

@@ -13,17 +13,8 @@ from service.main import create_app
 from service.settings import Settings
 from service.states import TrialState
 from service.store import control, deletions, experiments, reports, submissions, tallies, trials
-from service.store.models import (
-    attempt,
-    experiment,
-    experiment_trial,
-    final,
-    layer_measurement,
-    measurement,
-    settings,
-    tally,
-    trial,
-)
+from service.store.measured_models import final, layer_measurement, measurement
+from service.store.models import attempt, experiment, experiment_trial, settings, tally, trial
 
 TABLES = (attempt, experiment, experiment_trial, final, layer_measurement, measurement, settings, trial)
 

@@ -15,7 +15,8 @@ from service.grid.expansion import expand
 from service.states import TrialState
 from service.store import attempts, checkpoints, control, experiments, leases, reports, submissions, trials
 from service.store.ids import trial_id
-from service.store.models import final, layer_measurement, measurement, trial
+from service.store.measured_models import final, layer_measurement, measurement
+from service.store.models import trial
 from service.store.reports import End, Report
 from service.store.session import open_store
 

@@ -13,9 +13,11 @@ from sqlalchemy import delete, select, update
 from service.grid.expansion import expand
 from service.store import control, leases, reports, submissions, tallies
 from service.store.leases import Leased
-from service.store.models import holder, incarnation, measurement, metadata, trial
+from service.store.measured_models import measurement
+from service.store.models import holder, incarnation, trial
 from service.store.reports import End, Report
 from service.store.session import Store
+from service.store.tables import metadata
 
 SEEDS = range(6)
 LEASE = 1000.0

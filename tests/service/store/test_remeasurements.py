@@ -25,17 +25,8 @@ from service.store import (
     versions,
 )
 from service.store.curves import CurveQuestion, curves
-from service.store.models import (
-    experiment,
-    final,
-    kept_weights,
-    layer_measurement,
-    measurement,
-    parametrised_measurement,
-    remeasured_trial,
-    remeasurement,
-    trial,
-)
+from service.store.measured_models import final, kept_weights, layer_measurement, measurement, parametrised_measurement
+from service.store.models import experiment, remeasured_trial, remeasurement, trial
 from service.store.remeasurements import list_remeasurements, measure_again
 from service.store.session import open_store
 from service.store.sweeps import open_sweep

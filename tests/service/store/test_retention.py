@@ -9,17 +9,8 @@ from sqlalchemy import delete, func, select, update
 
 from service.grid.expansion import expand
 from service.store import cluster, control, datasets, reports, retention, submissions, thinning, versions
-from service.store.models import (
-    checkpoint,
-    dataset,
-    dispatcher,
-    experiment_trial,
-    final,
-    idempotency,
-    layer_measurement,
-    measurement,
-    trial,
-)
+from service.store.measured_models import checkpoint, final, layer_measurement, measurement
+from service.store.models import dataset, dispatcher, experiment_trial, idempotency, trial
 from service.store.session import utc_now
 from service.store.trials import get_trial
 
