@@ -177,14 +177,18 @@ def read_point(written: Any, origin: str, problems: Problems) -> Choice:
     )
 
 
+_LEAVES: Final = frozenset({int, float, str, bool, list, type(None)})
+"""Types of no mapping, known without asking each of half a million values."""
+
+
 def flattened(path: str, value: Any, origin: str) -> Iterator[Assignment]:
     """Assignments to leaves; sections, `training.stop` and layers are merged, any other value is a leaf."""
     if isinstance(value, Mapping) and is_mapping(path):
         for key, inner in value.items():
-            if isinstance(inner, Mapping):
-                yield from flattened(f"{path}.{key}", inner, f"{origin}.{key}")
-            else:
+            if type(inner) in _LEAVES or not isinstance(inner, Mapping):
                 yield Assignment(f"{path}.{key}", inner, f"{origin}.{key}")
+            else:
+                yield from flattened(f"{path}.{key}", inner, f"{origin}.{key}")
     else:
         yield Assignment(path, value, origin)
 

@@ -32,7 +32,7 @@ class Column:
         """(choices,) equal for choices that differ in free numbers alone, of one sign."""
 
     def _kinds(self, values: Mapping[str, Sequence[Any]]) -> np.ndarray:
-        if not isinstance(self._choices, Table):
+        if values and not isinstance(self._choices, Table):
             return self._kinds_one_by_one()
         found = np.zeros(len(self._choices), np.int64)
         for path, own in values.items():
@@ -43,13 +43,18 @@ class Column:
 
     def _kinds_one_by_one(self) -> np.ndarray:
         """Of choices that set different paths, some of them twice."""
+        known: dict[str, Numbers | None] = {}
         kinds = []
-        for index in range(len(self._choices)):
+        for index, choice in enumerate(self._choices):
             kind: list[Hashable] = []
-            for part in self.parts(index):
-                numbers = self.numbers.get(part.path.partition(".")[2])
-                sign = NONE if numbers is None else int(numbers.signs[index])
-                kind.append((part.path, token(part.value)) if sign == NONE else (part.path, sign, None))
+            for part in choice:
+                path = part.path
+                if path not in known and head(path) == self._section:
+                    known[path] = self.numbers.get(path.partition(".")[2])
+                if path in known:
+                    numbers = known[path]
+                    sign = NONE if numbers is None else int(numbers.signs[index])
+                    kind.append((path, token(part.value)) if sign == NONE else (path, sign, None))
             kinds.append(tuple(kind))
         return coded(kinds)
 
@@ -63,6 +68,9 @@ def _values(factor: Factor, section: str) -> dict[str, list[Any]]:
     if isinstance(factor.choices, Table):
         return {path: list(own) for path, own in factor.choices.columns.items() if head(path) == section}
     found: dict[str, list[Any]] = {}
+    if all(head(path) != section for path in factor.paths):
+        # most sections of most factors
+        return found
     for index, choice in enumerate(factor.choices):
         for part in choice:
             if head(part.path) == section:

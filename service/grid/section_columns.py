@@ -11,6 +11,7 @@ from service.grid.building import Build, Template
 from service.grid.columns import Column, coded, together
 from service.grid.free_settings import NONE, Numbers, unlike
 
+_OWN: Final = object()
 MANY_WRONG: Final = 200
 """Sections that are wrong in what they share, of which each is looked at."""
 
@@ -215,8 +216,20 @@ class SectionColumn:
     def values(self, path: str, rows: np.ndarray) -> list[Any]:
         """What rows have at a path into the section."""
         name = path.partition(".")[2]
-        of = set(self.template[rows].tolist())
-        if len(of) == 1 and (template := self.templates[of.pop()]) is not None and name in template.own:
-            choices, numbers = self._numbers[name]
-            return [numbers.values[at] for at in choices[rows].tolist()]
-        return [self.value(path, row) for row in rows.tolist()]
+        # of each template once: there are few, and half a million rows
+        shared: dict[int, Any] = {}
+        own = self._own_values(name, rows)
+        found = []
+        for at, of in enumerate(self.template[rows].tolist()):
+            if of not in shared:
+                template = self._template(int(rows[at]))
+                shared[of] = _OWN if name in template.own else template.section.value(path)
+            found.append(own[at] if shared[of] is _OWN else shared[of])
+        return found
+
+    def _own_values(self, name: str, rows: np.ndarray) -> Sequence[Any]:
+        """What rows say themselves of a free setting; where a row's template has it as its own, that is its value."""
+        if name not in self._numbers:
+            return ()
+        choices, numbers = self._numbers[name]
+        return [numbers.values[at] for at in choices[rows].tolist()]
