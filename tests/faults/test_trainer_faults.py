@@ -72,8 +72,9 @@ def test_a_trial_that_takes_trainers_down_is_found_and_ends_failed_without_charg
 
 def test_a_trainer_that_hangs_is_killed_and_replaced(store, dispatchers, tiny_grid, one_long_trial):
     submissions.create_experiment(store, expand({**one_long_trial, "seeds": 2}))
-    # a trainer that is late is not taken for one that hangs
-    dispatcher = dispatchers.start(NFA_TRAINERS="1", NFA_STEP_DEADLINE_SECONDS="4", NFA_PING_SECONDS="4")
+    # a trainer that is late is not taken for one that hangs: on a busy machine its first block may take longer than 4 s
+    patience = {"NFA_STEP_DEADLINE_SECONDS": "4", "NFA_PING_SECONDS": "4", "NFA_SILENCE_FACTOR": "1e6"}
+    dispatcher = dispatchers.start(NFA_TRAINERS="1", **patience)
     hung = wait_until(lambda: _trainer(store) if rows(store) else None, grown=lambda: progress(store))
     os.kill(hung, signal.SIGSTOP)
     wait_until(lambda: dispatcher.events("trainer_overdue"))
