@@ -147,7 +147,9 @@ class Backward(Way):
             each = values.expand(sizes)
         else:
             each = values * delta.slopes.unsqueeze(axis - 1 if axis < 0 else axis)
-        return Flow(each.flatten(axis, at) if axis > 0 else each.flatten(-2), is_free=True)
+        # without slopes the samples of one output may still be one sample's numbers in memory
+        is_free = delta.slopes is not None
+        return Flow(each.flatten(axis, at) if axis > 0 else each.flatten(-2), is_free=is_free)
 
 
 def wanted(graph: Graph, tapped: Collection[int] | None = None) -> frozenset[str]:
