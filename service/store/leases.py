@@ -19,6 +19,7 @@ from service.store.incarnation import dispatching
 from service.store.keys import among
 from service.store.models import runs, settings, trial, waits
 from service.store.session import Store, lease_clock, utc_now
+from service.store.stalled_copies import end_stalled_copies
 from service.store.turns import end_turn, next_turn
 from service.store.wanting import lock_trials
 
@@ -306,6 +307,7 @@ def release(store: Store, held: Sequence[tuple[int, int]]) -> None:
 def sweep(store: Store) -> int:
     """Put trials whose lease has run out back into the queue; answers how many."""
     with dispatching(store) as connection:
+        end_stalled_copies(connection)
         now, clock = lease_clock(connection)
         # a row that is locked is being reported or swept at this moment
         keys = lock_trials(connection, and_(runs, holders.run_out(connection, now, clock)), skip_locked=True)

@@ -52,7 +52,7 @@ def run(store, dispatchers):
 
     def go(grid):
         # a lease that outlasts a pause of the machine: every trial is leased once
-        dispatcher = dispatchers.start(NFA_LEASE_SECONDS="60", NFA_TRAINERS="1")
+        dispatcher = dispatchers.start(NFA_LEASE_SECONDS="60")
         wait_until(lambda: trainers(store))
         experiment = submissions.create_experiment(store, expand(grid)).id
         wait_for_end(store, experiment)

@@ -15,7 +15,7 @@ from service.store.measured_models import layer_measurement, measurement
 from workers.blocks import Lane, Stack
 from workers.training import train
 
-STEPS = 24_000
+STEPS = 12_000
 LONG_GRID = {
     "name": "long enough to be disturbed",
     "trial": {

@@ -29,6 +29,8 @@ from workers.environment import ray_token
 
 T = TypeVar("T")
 _PACE = {
+    # every trainer is a process of its own, which takes two seconds of processor time to load torch
+    "NFA_TRAINERS": "1",
     "NFA_LEASE_SECONDS": "4",
     "NFA_HEARTBEAT_SECONDS": "0.5",
     "NFA_SWEEP_SECONDS": "0.5",

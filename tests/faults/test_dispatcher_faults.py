@@ -113,10 +113,10 @@ def _end_sessions_of_others(store):
 
 def test_a_dispatcher_stopped_past_its_lease_cannot_write_when_it_goes_on(store, dispatchers, submitted):
     # it must live to try
-    stale = dispatchers.start(NFA_TRAINERS="1", NFA_STUCK_SECONDS="1000")
+    stale = dispatchers.start(NFA_STUCK_SECONDS="1000")
     wait_for_rows(store)
     before = wait_until(lambda: _held_while_paused(store, stale), grown=lambda: progress(store))
-    dispatchers.start(NFA_TRAINERS="1")
+    dispatchers.start()
     wait_until(lambda: _attempts(store, before) > sum(before.values()), grown=lambda: progress(store))
     stale.signal(signal.SIGCONT)
     wait_for_end(store, submitted)

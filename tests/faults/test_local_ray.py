@@ -20,7 +20,6 @@ pytestmark = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 def alone(dispatchers: Dispatchers) -> Dispatchers:
     """Dispatchers that join no running Ray."""
     del dispatchers.environment["NFA_RAY_ADDRESS"], dispatchers.environment["NFA_RAY_TOKEN_PATH"]
-    dispatchers.environment["NFA_TRAINERS"] = "1"
     return dispatchers
 
 

@@ -36,13 +36,13 @@ def _on_the_way(store, beyond):
 
 def test_a_killed_trainer_and_a_killed_dispatcher_leave_continued_trials_whole(store, dispatchers, grid):
     submitted = submissions.create_experiment(store, grid).id
-    first = dispatchers.start(NFA_TRAINERS="1")
+    first = dispatchers.start()
     reached = wait_until(lambda: _on_the_way(store, SHORT), grown=lambda: progress(store))
     os.kill(wait_until(lambda: min(trainers(store), default=None)), signal.SIGKILL)
     wait_until(lambda: _on_the_way(store, reached), grown=lambda: progress(store))
     first.signal(signal.SIGKILL)
     first.process.wait()
-    dispatchers.start(NFA_TRAINERS="1")
+    dispatchers.start()
     wait_for_end(store, submitted)
     assert_as_undisturbed(store, submitted, undisturbed(grid))
     assert charged(store) == 0

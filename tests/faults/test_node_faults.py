@@ -15,8 +15,9 @@ pytestmark = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 
 
 @pytest.fixture
-def nodes(ray_cluster):
-    """Adds nodes to the session's cluster; what a test leaves of them is killed."""
+def nodes(ray_cluster, dispatchers):
+    """Adds nodes to the session's cluster, all of which is used; what a test leaves of them is killed."""
+    del dispatchers.environment["NFA_TRAINERS"]
     before = len(ray_cluster.nodes)
     yield ray_cluster
     for node in ray_cluster.nodes[before:]:

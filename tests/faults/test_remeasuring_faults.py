@@ -46,7 +46,7 @@ def _measured(store, experiment: str) -> bool:
 @pytest.fixture
 def trained(store, dispatchers) -> tuple[str, DispatcherProcess]:
     experiment = submissions.create_experiment(store, expand(GRID)).id
-    dispatcher = dispatchers.start(NFA_TRAINERS="1", RAY_timeout_ms_task_wait_for_death_info="15000")
+    dispatcher = dispatchers.start(RAY_timeout_ms_task_wait_for_death_info="15000")
     wait_for_end(store, experiment)
     return experiment, dispatcher
 
@@ -73,7 +73,7 @@ def test_a_dispatcher_that_is_killed_while_it_measures_leaves_nothing_half_writt
     first.process.send_signal(signal.SIGKILL)
     first.process.wait()
     running = _running(store)
-    dispatchers.start(NFA_TRAINERS="1")
+    dispatchers.start()
     wait_until(lambda: _measured(store, experiment), grown=lambda: progress(store))
     _check(store, experiment, before)
     assert sum(job.attempt > 1 for job in _jobs(store)) >= running > 0

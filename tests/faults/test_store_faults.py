@@ -46,7 +46,7 @@ def test_a_database_that_accepts_requests_and_never_answers_does_not_hold_a_disp
     store, dispatchers, expansion
 ):
     # long enough to join Ray
-    dispatcher = dispatchers.start(NFA_STUCK_SECONDS="20", NFA_TRAINERS="1")
+    dispatcher = dispatchers.start(NFA_STUCK_SECONDS="20")
     wait_until(lambda: dispatcher.events("dispatcher_started"))
     mine = "application_name = 'nfa' AND pid <> pg_backend_pid() AND datname = current_database()"
     with store.read() as connection:
@@ -61,7 +61,7 @@ def test_a_database_that_accepts_requests_and_never_answers_does_not_hold_a_disp
             os.kill(pid, signal.SIGCONT)
     assert dispatcher.events()[-1]["event"] == "dispatcher_stuck"
     submitted = submissions.create_experiment(store, expansion).id
-    dispatchers.start(NFA_TRAINERS="1")
+    dispatchers.start()
     wait_for_end(store, submitted)
 
 

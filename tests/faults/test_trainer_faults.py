@@ -54,7 +54,7 @@ def test_a_trial_that_takes_trainers_down_is_found_and_ends_failed_without_charg
     one_long_trial["trial"]["training"]["steps"] = 150_000
     submitted = submissions.create_experiment(store, expand({**one_long_trial, "seeds": STACKED})).id
     # a death of which Ray has not told for so long counts as a lost node
-    dispatcher = dispatchers.start(NFA_TRAINERS="1", RAY_timeout_ms_task_wait_for_death_info="15000")
+    dispatcher = dispatchers.start(RAY_timeout_ms_task_wait_for_death_info="15000")
     killed: set[int] = set()
 
     def kill() -> bool:
@@ -74,7 +74,7 @@ def test_a_trainer_that_hangs_is_killed_and_replaced(store, dispatchers, tiny_gr
     submissions.create_experiment(store, expand({**one_long_trial, "seeds": 2}))
     # a trainer that is late is not taken for one that hangs: on a busy machine its first block may take longer than 4 s
     patience = {"NFA_STEP_DEADLINE_SECONDS": "4", "NFA_PING_SECONDS": "4", "NFA_SILENCE_FACTOR": "1e6"}
-    dispatcher = dispatchers.start(NFA_TRAINERS="1", **patience)
+    dispatcher = dispatchers.start(**patience)
     hung = wait_until(lambda: _trainer(store) if rows(store) else None, grown=lambda: progress(store))
     os.kill(hung, signal.SIGSTOP)
     wait_until(lambda: dispatcher.events("trainer_overdue"))
@@ -84,7 +84,7 @@ def test_a_trainer_that_hangs_is_killed_and_replaced(store, dispatchers, tiny_gr
 
 
 def test_an_idle_trainer_that_dies_is_replaced_before_it_gets_work(store, dispatchers, expansion):
-    dispatcher = dispatchers.start(NFA_TRAINERS="1")
+    dispatcher = dispatchers.start()
     idle = wait_until(lambda: _trainer(store), grown=lambda: progress(store))
     os.kill(idle, signal.SIGKILL)
     wait_until(lambda: dispatcher.events("idle_trainer_died"))
@@ -97,7 +97,7 @@ def test_an_idle_trainer_that_dies_is_replaced_before_it_gets_work(store, dispat
 def test_trials_too_large_for_a_trainer_fail_with_the_reason_and_others_go_on(store, dispatchers, tiny_grid):
     large = tiny_grid(name="too large", seeds=2, axes={})
     large["trial"]["data"] = {"samples": 40_000, "inputs": 400, "outputs": 2, "spectrum": [2, 1]}
-    dispatchers.start(NFA_TRAINERS="1")
+    dispatchers.start()
     pid = wait_until(lambda: _trainer(store), grown=lambda: progress(store))
     # what it may still allocate is less than the data of one trial
     room = psutil.Process(pid).memory_info().vms + 50 * 2**20
