@@ -72,6 +72,12 @@ def test_what_is_under_the_pointer_says_its_group_step_value_count_and_band(page
         expect(told).to_contain_text(f"{same[0][f'alignment_{part}']:.6g}")
     for text in (f"weight decay λ{row['color']}", f"panel{row['facet']}", f"step{row['step']}", "trials2"):
         expect(told).to_contain_text(text)
+    ring = page.locator("#ring").bounding_box()
+    assert ring
+    assert abs(ring["x"] + ring["width"] / 2 - x) < 2 and abs(ring["y"] + ring["height"] / 2 - y) < 2
+    page.locator("h1").hover()
+    expect(page.locator("#ring")).to_be_hidden()
+    expect(told).to_be_hidden()
 
 
 def test_dragging_moves_shift_and_wheel_zoom_and_a_double_click_resets(page: Page, sweeps: dict[str, str]) -> None:

@@ -61,7 +61,9 @@ def faded_unless(shown: Sequence[Any], opacity: float) -> Any:
 
 
 def under_the_pointer(base: Any, tooltip: Sequence[Any], count: int, fields: Sequence[str]) -> Any:
-    """Points that are seen under the pointer alone, say what they are, and are picked by a click.
+    """Points that are not seen, say what they are, and are picked by a click; a page marks the one under the pointer.
+
+    No look depends on where the pointer is: Vega would draw every line anew at each of its moves.
 
     Args:
         base: with the encodings of the lines.
@@ -75,7 +77,7 @@ def under_the_pointer(base: Any, tooltip: Sequence[Any], count: int, fields: Seq
     picked = alt.selection_point(name=PICKED, fields=list(fields), on="click", clear=False, toggle=False, empty=False)
     return (
         base.mark_point(filled=True, size=70, cursor="pointer")
-        .encode(tooltip=list(tooltip), opacity=alt.condition(over, alt.value(1), alt.value(0)))
+        .encode(tooltip=list(tooltip), opacity=alt.value(0))
         .add_params(over, picked)
     )
 

@@ -58,8 +58,9 @@ async function draw() {
 // What the pointer is on. Only text is set, and the place by properties, which a strict policy allows.
 function tooltip(_handler, event, item, value) {
   let told = document.getElementById("told");
-  if (!value) { if (told) told.hidden = true; return; }
   const nearest = item && item.datum && item.datum.datum, words = drawn.said || {};
+  ringed(value && nearest ? item.datum : null);
+  if (!value) { if (told) told.hidden = true; return; }
   if (nearest) for (const name of Object.keys(value)) if (words[name]) value[name] = nearest[words[name]];
   if (!told) {
     told = document.body.appendChild(document.createElement("div"));
@@ -74,6 +75,20 @@ function tooltip(_handler, event, item, value) {
   told.style.top = `${Math.min(event.clientY + 14, innerHeight - told.offsetHeight - 8)}px`;
 }
 
+// The point that is spoken of. A mark of the page's own costs nothing; one of the picture's would draw all of it anew.
+function ringed(point) {
+  let ring = document.getElementById("ring");
+  if (!point) { if (ring) ring.hidden = true; return; }
+  if (!ring) {
+    ring = document.body.appendChild(document.createElement("div"));
+    ring.id = "ring";
+  }
+  const [left, top] = seen(drawn.view, point);
+  ring.hidden = false;
+  ring.style.left = `${left + scrollX}px`; ring.style.top = `${top + scrollY}px`;
+  ring.style.background = point.fill || point.stroke || "";
+}
+
 // A click on a line or a cell leads to the trials behind it; a drag, or a click where nothing is near, does not.
 const NEAR = 14;
 
@@ -85,7 +100,8 @@ function followed(place, view, spec) {
   view.addEventListener("click", (event, item) => {
     const near = item && item.datum;
     if (!near || !from || Math.hypot(event.clientX - from[0], event.clientY - from[1]) > 4) return;
-    if (near.datum && distance(view, near, event) > NEAR) return;
+    const [left, top] = near.datum ? seen(view, near) : [event.clientX, event.clientY];
+    if (Math.hypot(event.clientX - left, event.clientY - top) > NEAR) return;
     const mark = near.datum || near;
     for (const names of fields.length ? [fields] : [["color", "dash", "facet"], ["x", "y"], ["facet"]]) {
       const found = where[JSON.stringify(names.map((name) => mark[name]))];
@@ -101,15 +117,15 @@ function followed(place, view, spec) {
   });
 }
 
-// Pixels between the pointer and a point, which is placed within its panel.
-function distance(view, point, event) {
+// Where a point is seen in the window; it is placed within its panel.
+function seen(view, point) {
   const ground = view.container().querySelector("canvas, svg").getBoundingClientRect();
   const [x, y] = view.origin(), around = view.padding();
   let left = ground.left + around.left + x + point.x, top = ground.top + around.top + y + point.y;
   for (let group = point.mark && point.mark.group; group; group = group.mark && group.mark.group) {
     left += group.x || 0; top += group.y || 0;
   }
-  return Math.hypot(event.clientX - left, event.clientY - top);
+  return [left, top];
 }
 
 let resized = null;

@@ -222,6 +222,11 @@ def test_every_figure_is_drawn_whatever_it_leaves_out(name, chart):
     assert vl_convert.vegalite_to_svg(chart.to_dict()).startswith("<svg"), name
 
 
+@pytest.mark.parametrize(("name", "chart"), [pytest.param(*one, id=one[0]) for one in _drawings()])
+def test_no_look_depends_on_where_the_pointer_is_for_that_would_draw_all_anew(name, chart):
+    assert "'param': 'over'" not in str(chart.to_dict()), name
+
+
 @pytest.mark.parametrize(
     ("grid", "counts"),
     [
