@@ -1,14 +1,17 @@
 """A stack's steps by compiled code, as many at a time as nobody needs to look in between."""
 
-import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from nfa_kernels.cost import Shape, step_flops
+from nfa_kernels.graphs import cost
+from nfa_kernels.graphs.graph import Graph
 from nfa_kernels.linear import Moments
 from nfa_kernels.native import call
+from nfa_kernels.native.graphs import GraphCall, run_graph
 from nfa_kernels.native.networks import compiled
 from nfa_kernels.networks import Architecture, Params
 from workers.updates import Updates
@@ -26,31 +29,26 @@ class CompiledSteps:
     """Moves weights and the state of an update rule, written over both.
 
     Args:
-        library: compiled for the weights' dtype.
-        architecture: of the stack.
-        steps: what a call says about training it.
+        make: makes a call with weights, states, data and numbers.
+        rule: whose steps they are.
+        arrays: of weights.
+        flops: of a step of one network.
         updates: the rule's numbers and state.
-        samples: of one step.
     """
 
-    def __init__(
-        self, library: ctypes.CDLL, architecture: Architecture, steps: call.Steps, updates: Updates, samples: int
-    ) -> None:
-        self._library, self._widths, self._steps, self._updates = library, architecture.widths, steps, updates
-        shape = Shape(architecture.widths, samples, steps.is_product, False, steps.rule)
-        self._flops = step_flops(shape)
+    def __init__(self, make: Callable[..., None], rule: str, arrays: int, flops: int, updates: Updates) -> None:
+        self._make, self._rule, self._arrays, self._flops, self._updates = make, rule, arrays, flops, updates
         self.keep()
 
     def keep(self) -> None:
         """Read the numbers of the networks that are left."""
-        arrays = (len(self._widths) - 1) * (1 + self._steps.biases)
         rates, decays = list[Tensor](), list[Tensor]()
-        for place in range(arrays):
+        for place in range(self._arrays):
             rates.append(self._updates.of("learning_rate", place))
             decays.append(self._updates.of("weight_decay", place))
         lanes = len(rates[0])
         shared = torch.zeros(lanes, 3, dtype=torch.float64)
-        for column, name in enumerate(_SHARED.get(self._steps.rule, ())):
+        for column, name in enumerate(_SHARED.get(self._rule, ())):
             shared[:, column] = self._updates.of(name, 0)
         self._rates, self._decays, self._shared = torch.stack(rates, 1), torch.stack(decays, 1), shared
 
@@ -69,7 +67,7 @@ class CompiledSteps:
         """
         states, done = self._updates.running(len(weights))
         numbers = call.Numbers(self._rates, self._decays, self._shared, _paces(paces, len(self._rates)), done)
-        call.run(self._library, self._widths, weights, states, data, self._steps, numbers)
+        self._make(weights, states, data, numbers)
         self._updates.count(len(paces))
 
 
@@ -80,7 +78,28 @@ def compiled_steps(
     if steps is None or weights[0].device.type != "cpu":
         return None
     library = compiled(weights[0].dtype)
-    return None if library is None else CompiledSteps(library, architecture, steps, updates, samples)
+    if library is None:
+        return None
+    widths = architecture.widths
+    flops = step_flops(Shape(widths, samples, steps.is_product, False, steps.rule))
+
+    def make(weights: Params, states: Sequence[Params], data: Moments | call.Samples, numbers: call.Numbers) -> None:
+        call.run(library, widths, weights, states, data, steps, numbers)
+
+    return CompiledSteps(make, steps.rule, (len(widths) - 1) * (1 + steps.biases), flops, updates)
+
+
+def compiled_graph_steps(
+    graph: Graph, said: GraphCall | None, updates: Updates, weights: Params, samples: int, dtype: torch.dtype
+) -> CompiledSteps | None:
+    """Compiled steps of a stack of graphs, passed in a dtype; None where the tensor library moves it."""
+    if said is None or weights[0].device.type != "cpu":
+        return None
+    library = compiled(dtype, "graph")
+    if library is None:
+        return None
+    flops = cost.step_flops(graph, samples, said.steps.rule)
+    return CompiledSteps(partial(run_graph, library, said), said.steps.rule, len(said.shapes), flops, updates)
 
 
 def _paces(paces: Sequence[float | Tensor], lanes: int) -> Tensor:

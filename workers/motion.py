@@ -103,7 +103,7 @@ class Stepping:
         self._updates = Updates(data.owners, weights, lanes)
         self._rate = numbers(lanes, "learning_rate", weights[0].device)
         self.step, self.at_check = 0, False
-        self._compiled = None if self._is_wide else data.compiled(self._updates, weights)
+        self._compiled = data.compiled(self._updates, weights)
 
     @property
     def time(self) -> Tensor:

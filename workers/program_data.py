@@ -9,10 +9,12 @@ from torch import Tensor
 from nfa_kernels import names
 from nfa_kernels.batches import Batches
 from nfa_kernels.losses import loss_of
+from nfa_kernels.native.graphs import graph_call
 from nfa_kernels.networks import Params
+from nfa_kernels.parameterizations import attention_power
 from nfa_kernels.products import Factored
 from nfa_kernels.programs.graph_program import GraphProgram
-from workers.compiled import CompiledSteps
+from workers.compiled import CompiledSteps, compiled_graph_steps
 from workers.training_data import Data, first_rows
 from workers.updates import Owner, Updates
 
@@ -37,10 +39,17 @@ class ProgramData(Data):
             Batches(seeds, x.shape[1], training["batch_size"], training["batch_order"]) if is_batched else None
         )
         self._first_rows = first_rows(self._x)
+        self._samples_of_a_step = training.get("batch_size") or x.shape[1]
+        self._said = graph_call(
+            *(program.graph, program.multipliers, attention_power(program.parameterization)),
+            *(training["optimizer"], training["loss"], self._samples_of_a_step),
+        )
 
     def compiled(self, updates: Updates, weights: Params) -> CompiledSteps | None:
-        """None: a graph's steps are not compiled."""
-        return None
+        """Compiled steps of the stack, where there are such for all of its layers."""
+        return compiled_graph_steps(
+            self._program.graph, self._said, updates, weights, self._samples_of_a_step, self.dtype
+        )
 
     def factored(self, params: Params, scale: Tensor) -> list[Factored] | None:
         """Never: gradients of a graph are not kept as thin factors."""

@@ -55,7 +55,9 @@ class Data:
         return self._x.dtype
 
     def compiled(self, updates: Updates, weights: Params) -> CompiledSteps | None:
-        """Compiled steps of the stack, where there are such."""
+        """Compiled steps of the stack, where there are such; none of weights wider than what is passed."""
+        if weights[0].dtype != self.dtype:
+            return None
         return compiled_steps(self._architecture, self._call, updates, weights, self._samples_of_a_step)
 
     def of_steps(self, steps: int) -> Moments | CompiledSamples:

@@ -2,7 +2,7 @@
 
 import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ _POINTERS = (
     *("multipliers", "widths", "weights", "first", "second", "xx", "yx", "x", "y", "rows"),
     *("rates", "decays", "numbers", "paces"),
 )
+_OF_GRAPHS = ("node_count", "positions", "wide")
 
 
 class _Call(ctypes.Structure):
@@ -33,6 +34,9 @@ class _Call(ctypes.Structure):
         *((name, ctypes.c_int64) for name in _LONGS),
         *((name, ctypes.c_double) for name in ("factor", "scale", "slope")),
         *((name, ctypes.c_void_p) for name in _POINTERS),
+        ("nodes", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in _OF_GRAPHS),
+        ("shapes", ctypes.c_void_p),
     )
 
 
@@ -101,25 +105,50 @@ def run(
         ValueError: an array is not as the compiled code reads it.
         MemoryError: there is none for a copy of one network.
     """
-    layers, lanes = len(widths) - 1, len(weights[0])
-    shapes = [(lanes, after, before) for before, after in pairwise(widths)]
-    shapes += [(lanes, after, 1) for after in widths[1:] if steps.biases]
+    layers = len(widths) - 1
+    shapes = [(after, before) for before, after in pairwise(widths)]
+    shapes += [(after, 1) for after in widths[1:] if steps.biases]
+    sizes = (ctypes.c_int64 * (layers + 1))(*widths)
+    fields = {
+        **{"layers": layers, "inputs": widths[0], "outputs": widths[-1], "widths": ctypes.addressof(sizes)},
+        **{"flips": widths[-1] > widths[0], "scale": math.prod(steps.multipliers), "slope": steps.slope or 0.0},
+        **{"biases": steps.biases, "bends": steps.slope is not None, "layered": not steps.is_product},
+    }
+    make(library.nfa_fused_steps, fields, shapes, weights, states, data, steps, numbers)
+
+
+def make(
+    function: Callable[..., int],
+    fields: Mapping[str, int | float],
+    shapes: Sequence[tuple[int, int]],
+    weights: Params,
+    states: Sequence[Params],
+    data: Moments | Samples,
+    steps: Steps,
+    numbers: Numbers,
+) -> None:
+    """Fill a call in, check every array of it, and make it.
+
+    Args:
+        function: of a library.
+        fields: what is said about the networks themselves; sizes `inputs` and `outputs` among them.
+        shapes: (rows, columns) of every array of weights.
+        weights: each (K, rows, columns), contiguous, on the CPU; written over, as are the states.
+        states: as in `run`, as are the others.
+    Raises:
+        ValueError: an array is not as the compiled code reads it.
+        MemoryError: there is none for a copy of one network.
+    """
+    lanes, paces = len(weights[0]), numbers.paces
     for shape, *arrays in zip(shapes, weights, *states, strict=True):
         for array in arrays:
-            _check(array, shape, weights[0].dtype)
-    paces = numbers.paces
+            _check(array, (lanes, *shape), weights[0].dtype)
+    own = (data.xx if isinstance(data, Moments) else data.x).dtype
     call = _Call(
-        real_bytes=weights[0].element_size(),
-        **{"lanes": lanes, "steps": paces.shape[-1], "layers": layers, "inputs": widths[0], "outputs": widths[-1]},
-        flips=widths[-1] > widths[0],
-        rule=RULES[steps.rule],
-        loss=LOSSES[steps.loss],
-        count=numbers.done,
-        own_paces=paces.ndim == 2,
-        factor=steps.factor,
-        scale=math.prod(steps.multipliers),
-        slope=steps.slope or 0.0,
-        **{"biases": steps.biases, "bends": steps.slope is not None, "layered": not steps.is_product},
+        real_bytes=own.itemsize,
+        **{"lanes": lanes, "steps": paces.shape[-1], "rule": RULES[steps.rule], "loss": LOSSES[steps.loss]},
+        **{"count": numbers.done, "own_paces": paces.ndim == 2, "factor": steps.factor},
+        **fields,
     )
     kept: list[object] = []
 
@@ -135,18 +164,16 @@ def run(
     points("weights", weights)
     for name, arrays in zip(("first", "second"), states, strict=False):
         points(name, arrays)
-    sizes = (ctypes.c_int64 * (layers + 1))(*widths)
-    call.widths = ctypes.addressof(sizes)
-    multipliers = (ctypes.c_double * layers)(*steps.multipliers)
+    multipliers = (ctypes.c_double * len(steps.multipliers))(*steps.multipliers)
     call.multipliers = ctypes.addressof(multipliers)
-    own = weights[0].dtype
+    inputs, outputs = call.inputs, call.outputs
     if isinstance(data, Moments):
-        point("xx", data.xx, (lanes, widths[0], widths[0]), own)
-        point("yx", data.yx, (lanes, widths[-1], widths[0]), own)
+        point("xx", data.xx, (lanes, inputs, inputs), own)
+        point("yx", data.yx, (lanes, outputs, inputs), own)
     else:
         call.samples, call.targets = data.x.shape[1], data.y.shape[2]
         call.batch = call.samples if data.rows is None else data.rows.shape[2]
-        point("x", data.x, (lanes, call.samples, widths[0]), own)
+        point("x", data.x, (lanes, call.samples, inputs), own)
         point("y", data.y, (lanes, call.samples, call.targets), own)
         if data.rows is not None:
             point("rows", data.rows, (lanes, call.steps, call.batch), torch.int64)
@@ -157,8 +184,10 @@ def run(
         ("paces", paces, (lanes, call.steps) if call.own_paces else (call.steps,)),
     ):
         point(name, array, shape, torch.float64)
-    if library.nfa_fused_steps(ctypes.byref(call)):
-        raise MemoryError("compiled steps: no memory for a copy of one network")
+    found = function(ctypes.byref(call))
+    if found:
+        told = "no memory for a copy of one network" if found == 1 else "received networks that it has no steps for"
+        raise MemoryError(f"compiled steps: {told}")
 
 
 def _check(array: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:

@@ -19,7 +19,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-SOURCE, HEADERS = "fused.c", ("steps.h", "layered.h", "products.h", "rules.h")
+SOURCES = {
+    "fused": ("fused.c", "call.h", "steps.h", "layered.h", "products.h", "rules.h"),
+    "graph": (
+        *("graph.c", "call.h", "graph.h", "steps.h", "products.h", "rules.h", "wide.h"),
+        *("elementary.h", "gathered.h", "pointwise.h", "maps.h", "tokens.h"),
+    ),
+}
+"""Name of what is compiled by itself, and gives nfa_NAME_steps -> its files, first the one that reads the others."""
 TYPES = ("float32", "float64")
 SWITCH = "NFA_NATIVE"
 """Environment variable: 0 leaves everything to the tensor library."""
@@ -70,8 +77,12 @@ def compiler() -> Compiler:
     raise NoLibrary(f"no C compiler: {told} is not on the PATH; install gcc, or the package ziglang")
 
 
-def library(dtype: str) -> ctypes.CDLL:
+def library(dtype: str, source: str = "fused") -> ctypes.CDLL:
     """The compiled steps for one of TYPES, from the folder or compiled now, which takes a second.
+
+    Args:
+        dtype: one of TYPES.
+        source: one of SOURCES.
 
     Raises:
         NoLibrary: it cannot be compiled or loaded here.
@@ -82,11 +93,11 @@ def library(dtype: str) -> ctypes.CDLL:
     except OSError:
         # nobody else's folder, and gone again once it is loaded
         with tempfile.TemporaryDirectory(prefix="nfa-native-") as own:
-            return _loaded(_compiled(by, dtype, Path(own) / "fused.so"))
-    path = folder / file_name(by, dtype)
+            return _loaded(_compiled(by, dtype, source, Path(own) / "steps.so"), source)
+    path = folder / file_name(by, dtype, source)
     if _is_ours(path) and _is_whole(path):
-        return _loaded(path)
-    return _loaded(_compiled(by, dtype, path))
+        return _loaded(path, source)
+    return _loaded(_compiled(by, dtype, source, path), source)
 
 
 def cache_folder() -> Path:
@@ -123,11 +134,11 @@ def _is_whole(path: Path) -> bool:
     return hashlib.sha256(content[:-_SUM_BYTES]).digest() == content[-_SUM_BYTES:]
 
 
-def file_name(by: Compiler, dtype: str) -> str:
+def file_name(by: Compiler, dtype: str, source: str = "fused") -> str:
     """The name says what a compiled file follows from: sources, compiler, flags and processor."""
-    texts = [(HERE / name).read_text() for name in (SOURCE, *HEADERS)]
+    texts = [(HERE / name).read_text() for name in SOURCES[source]]
     told = "\0".join([*texts, *by.command, by.version, *_FLAGS, dtype, _processor()])
-    return f"fused-{dtype}-{hashlib.sha256(told.encode()).hexdigest()[:24]}.so"
+    return f"{source}-{dtype}-{hashlib.sha256(told.encode()).hexdigest()[:24]}.so"
 
 
 @functools.cache
@@ -142,17 +153,17 @@ def _processor() -> str:
     return " ".join([platform.machine(), platform.processor(), *(said.get(name, "") for name in names)])
 
 
-def _compiled(by: Compiler, dtype: str, path: Path) -> Path:
+def _compiled(by: Compiler, dtype: str, source: str, path: Path) -> Path:
     """Compile to a path. Whoever else does so at the same time makes the same file; each appears there whole."""
     descriptor, draft = tempfile.mkstemp(suffix=".so", dir=path.parent)
     os.close(descriptor)
-    real = f"-DNFA_{dtype.upper()}"
+    real, code = f"-DNFA_{dtype.upper()}", str(HERE / SOURCES[source][0])
     try:
         try:
-            _run((*by.command, *_FLAGS, "-march=native", real, str(HERE / SOURCE), "-o", draft, "-lm"))
+            _run((*by.command, *_FLAGS, "-march=native", real, code, "-o", draft, "-lm"))
         except NoLibrary:
             # some compilers know no native
-            _run((*by.command, *_FLAGS, real, str(HERE / SOURCE), "-o", draft, "-lm"))
+            _run((*by.command, *_FLAGS, real, code, "-o", draft, "-lm"))
         with open(draft, "ab+") as file:
             # no loader reads what is behind the last section
             file.seek(0)
@@ -163,10 +174,10 @@ def _compiled(by: Compiler, dtype: str, path: Path) -> Path:
     return path
 
 
-def _loaded(path: Path) -> ctypes.CDLL:
+def _loaded(path: Path, source: str) -> ctypes.CDLL:
     try:
         found = ctypes.CDLL(str(path))
-        found.nfa_fused_steps.restype = ctypes.c_int
+        found[f"nfa_{source}_steps"].restype = ctypes.c_int
     except (OSError, AttributeError) as error:
         raise NoLibrary(f"what was compiled cannot be loaded: {error}") from error
     return found
@@ -195,5 +206,6 @@ def state() -> str:
         NoLibrary: nothing does.
     """
     for dtype in TYPES:
-        library(dtype)
+        for source in SOURCES:
+            library(dtype, source)
     return f"compiled by {compiler().version}"

@@ -6,64 +6,7 @@ No network's numbers depend on another's. Sums may be taken in another order tha
 stay what they are.
 */
 
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#if defined(__AVX512F__)
-#define VECTOR_BYTES 64
-#define BLOCK 4
-#elif defined(__AVX__)
-#define VECTOR_BYTES 32
-#define BLOCK 2
-#else
-#define VECTOR_BYTES 16
-#define BLOCK 2
-#endif
-
-#define ALWAYS inline __attribute__((always_inline))
-#define APART __attribute__((noinline))
-#define PADDED(size, to) (((size) + (to) - 1) / (to) * (to))
-#define MOST_LAYERS 64
-#define PASSED 64 /* samples at a time */
-#define ROWS 8    /* of a gradient at a time */
-
-enum { DESCENT, MOMENTUM, NESTEROV, ADAM, ADAMW, SGDW, RMSPROP, ADAGRAD, LION, SIGNSGD };
-enum { SQUARED, HUBER, LOGISTIC, CROSS_ENTROPY };
-
-/* What nfa_kernels/native/call.py fills in; numbers are 64 bits wide, arrays contiguous, in the networks' order. */
-struct call {
-    int64_t real_bytes, lanes, steps, layers, inputs, outputs, targets, flips, rule, loss;
-    int64_t samples, batch, count, own_paces; /* count: steps done before; own_paces: each network has its own */
-    int64_t biases, bends, layered; /* weights and biases; bends: activations do; layered: not as one product */
-    double factor, scale, slope;   /* of a sample's residual; of the product of the matrices; below zero */
-    const double *multipliers;     /* (layers) */
-    const int64_t *widths;         /* (layers + 1) d_0 .. d_L */
-    void *const *weights;          /* (layers) of (lanes, d_l, d_{l-1}) */
-    void *const *first, *const *second; /* the same, state of the rule; null where it has none */
-    const void *xx, *yx;           /* (lanes, D, D) and (lanes, C, D); or else null and */
-    const void *x, *y;             /* (lanes, samples, D) and (lanes, samples, targets) */
-    const int64_t *rows;           /* (lanes, steps, batch) of samples; null: all of them at each step */
-    const double *rates, *decays;  /* (lanes, layers) */
-    const double *numbers;         /* (lanes, 3): momentum, beta1 or rho; beta2; epsilon */
-    const double *paces;           /* (steps) or (lanes, steps) factors on the rates */
-};
-
-#if defined(NFA_FLOAT32)
-#define REAL float
-#define MASK int32_t
-#define LANES (VECTOR_BYTES / 4)
-#define SQRT sqrtf
-#define EXP expf
-#else
-#define REAL double
-#define MASK int64_t
-#define LANES (VECTOR_BYTES / 8)
-#define SQRT sqrt
-#define EXP exp
-#endif
-
+#include "call.h"
 #include "steps.h"
 #include "layered.h"
 

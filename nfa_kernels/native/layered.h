@@ -5,8 +5,6 @@ samples, and the update follows when all have been passed.
 */
 
 #define AT_ONCE 128
-/* Rows of samples are an odd number of vectors apart, or a column of them would share few places in a cache. */
-#define APART_BY(samples) ((PADDED(samples, LANES) / LANES | 1) * LANES)
 
 struct layered {
     const struct call *call;
@@ -139,7 +137,7 @@ static int run_layered(const struct call *call)
             for (long first = 0; first < N; first += AT_ONCE)
                 passed(&n, lane, rows, first, N - first < AT_ONCE ? N - first : AT_ONCE, first > 0);
             for (long a = 0; a < n.arrays; a++) {
-                const struct numbers p = numbers_of(call, lane, a, step);
+                const struct of_rule p = numbers_of(call, lane, a, step);
                 const long l = a % n.L, ld = n.ld[a < n.L ? l : l + 1], columns = a < n.L ? n.size[l] : n.size[l + 1];
                 for (long i = 0; i < (a < n.L ? n.size[l + 1] : 1); i++)
                     update(call->rule, columns, n.w[a] + i * ld, n.g[a] + i * ld, n.m[a] + i * ld, n.v[a] + i * ld, &p);

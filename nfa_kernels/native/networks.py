@@ -18,17 +18,17 @@ from nfa_kernels.networks import Architecture
 log = logging.getLogger(__name__)
 
 
-def compiled(dtype: torch.dtype) -> ctypes.CDLL | None:
+def compiled(dtype: torch.dtype, source: str = "fused") -> ctypes.CDLL | None:
     """The compiled steps of weights of this dtype; None where there are none, which is said once."""
-    return None if compiling.is_off() else _compiled(str(dtype).removeprefix("torch."))
+    return None if compiling.is_off() else _compiled(str(dtype).removeprefix("torch."), source)
 
 
 @functools.cache
-def _compiled(dtype: str) -> ctypes.CDLL | None:
+def _compiled(dtype: str, source: str) -> ctypes.CDLL | None:
     if dtype not in compiling.TYPES:
         return None
     try:
-        return compiling.library(dtype)
+        return compiling.library(dtype, source)
     except compiling.NoLibrary as error:
         log.warning("small networks train slower: %s", error)
     except OSError as error:

@@ -1,6 +1,6 @@
 /* What each update rule does to a row of weights from its gradient; as in nfa_kernels/optimizers, of one real type. */
 
-struct numbers {
+struct of_rule {
     REAL rate, decay, shrinks; /* of this matrix at this step; shrinks = rate * decay */
     REAL first, second;        /* what running means take of the new value, or momentum */
     REAL epsilon, root;        /* root = sqrt(1 - beta2^t) of Adam, whose rate is over 1 - beta1^t */
@@ -22,7 +22,7 @@ static ALWAYS REAL sign(REAL x)
 /* w, m and v of n numbers from their gradient g; m and v are read by the rules that have them. */
 static APART void update(
     int rule, long n, REAL *restrict w, const REAL *restrict g, REAL *restrict m, REAL *restrict v,
-    const struct numbers *p)
+    const struct of_rule *p)
 {
     const REAL rate = p->rate, decay = p->decay, shrinks = p->shrinks, first = p->first, second = p->second;
     const REAL epsilon = p->epsilon, root = p->root;
@@ -87,3 +87,23 @@ static APART void update(
 }
 
 #undef EACH
+
+/* Numbers of a step of one matrix, each rounded once from float64. */
+static struct of_rule numbers_of(const struct call *call, long lane, long l, long step)
+{
+    const double *own = call->numbers + 3 * lane;
+    const long arrays = call->layers * (call->biases ? 2 : 1);
+    const double pace = call->paces[call->own_paces ? lane * call->steps + step : step];
+    const double count = (double)(call->count + step + 1);
+    double rate = call->rates[lane * arrays + l] * pace, decay = call->decays[lane * arrays + l];
+    struct of_rule p = {(REAL)rate, (REAL)decay, (REAL)(rate * decay), (REAL)own[0], 0, (REAL)own[2], 1};
+    if (call->rule == ADAM || call->rule == ADAMW || call->rule == LION || call->rule == RMSPROP) {
+        p.first = (REAL)(1 - own[0]);
+        p.second = (REAL)(1 - own[1]);
+    }
+    if (call->rule == ADAM || call->rule == ADAMW) {
+        p.rate = (REAL)(rate / (1 - pow(own[0], count)));
+        p.root = (REAL)sqrt(1 - pow(own[1], count));
+    }
+    return p;
+}

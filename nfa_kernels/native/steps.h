@@ -101,7 +101,7 @@ static APART void from_samples(struct network *n, long lane, long step, REAL *E)
 
 /* Rows of a matrix by a rule that has a state; what is behind the columns stays zero. */
 static APART void rows_updated(
-    struct network *n, long l, long first, long rows, const REAL *grown, const struct numbers *p)
+    struct network *n, long l, long first, long rows, const REAL *grown, const struct of_rule *p)
 {
     const long ld = n->ld[l], columns = n->size[l];
     REAL *w = n->w[l] + first * ld, *m = n->m[l], *v = n->v[l];
@@ -117,7 +117,7 @@ static APART void rows_updated(
 }
 
 /* One step: the chain from the thin end, the gradient of its end, and back through the matrices, each then updated. */
-static APART void one_step(struct network *n, long lane, long step, const struct numbers *of)
+static APART void one_step(struct network *n, long lane, long step, const struct of_rule *of)
 {
     const struct call *call = n->call;
     const long L = n->L, T = n->T;
@@ -149,26 +149,6 @@ static APART void one_step(struct network *n, long lane, long step, const struct
         next = spare;
     }
     rows_updated(n, L - 1, 0, T, right, of + L - 1);
-}
-
-/* Numbers of a step of one matrix, each rounded once from float64. */
-static struct numbers numbers_of(const struct call *call, long lane, long l, long step)
-{
-    const double *own = call->numbers + 3 * lane;
-    const long arrays = call->layers * (call->biases ? 2 : 1);
-    const double pace = call->paces[call->own_paces ? lane * call->steps + step : step];
-    const double count = (double)(call->count + step + 1);
-    double rate = call->rates[lane * arrays + l] * pace, decay = call->decays[lane * arrays + l];
-    struct numbers p = {(REAL)rate, (REAL)decay, (REAL)(rate * decay), (REAL)own[0], 0, (REAL)own[2], 1};
-    if (call->rule == ADAM || call->rule == ADAMW || call->rule == LION || call->rule == RMSPROP) {
-        p.first = (REAL)(1 - own[0]);
-        p.second = (REAL)(1 - own[1]);
-    }
-    if (call->rule == ADAM || call->rule == ADAMW) {
-        p.rate = (REAL)(rate / (1 - pow(own[0], count)));
-        p.root = (REAL)sqrt(1 - pow(own[1], count));
-    }
-    return p;
 }
 
 static REAL *taken(char **room, long count)
@@ -246,7 +226,7 @@ static int run(const struct call *call)
     for (long lane = 0; lane < call->lanes; lane++) {
         moved(call, &n, lane, 0);
         for (long step = 0; step < call->steps; step++) {
-            struct numbers of[MOST_LAYERS];
+            struct of_rule of[MOST_LAYERS];
             for (long l = 0; l < n.L; l++)
                 of[l] = numbers_of(call, lane, call->flips ? n.L - 1 - l : l, step);
             one_step(&n, lane, step, of);
