@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, Text, any_, column, func, literal, select
+from sqlalchemy import BigInteger, Connection, Select, Text, any_, cast, column, func, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql import ColumnElement
 
@@ -41,5 +41,7 @@ def numbered(connection: Connection, pairs: Sequence[tuple[int, int]]) -> Any:
         arrays = (literal(keys, ARRAY(BigInteger)), literal(numbers, ARRAY(BigInteger)))
         return func.unnest(*arrays).table_valued(column("key", Key), column("number", Key)).render_derived()
     each = func.json_each(json.dumps([list(pair) for pair in pairs])).table_valued("value")
-    part = [func.json_extract(each.c.value, path) for path in ("$[0]", "$[1]")]
-    return select(part[0].label("key"), part[1].label("number")).cte()
+    key, number = (func.json_extract(each.c.value, path) for path in ("$[0]", "$[1]"))
+    # SQLite makes an index for the join only where the key has the kind of what it is compared to; without one it reads
+    # every pair for every row
+    return select(cast(key, Key).label("key"), number.label("number")).cte()

@@ -94,7 +94,7 @@ def list_trials(
             value, ranked, is_descending = order_by(connection, path, known, order, is_descending=is_down)
         if ranked is not None:
             rows = rows.outerjoin(ranked, ranked.c.key == trial.c.settings_id)
-        if sort is not None or tree != filters.EVERYTHING:
+        if sort not in (None, AXES) or tree != filters.EVERYTHING:
             rows = rows.outerjoin(final, final.c.trial_id == trial.c.id)
         query = (
             select(link.trial_id, link.position, link.wanted, value.label("value"))

@@ -1,5 +1,6 @@
 """One experiment's page: progress, figure, verdicts, results, trials, settings."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Final
@@ -40,7 +41,10 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 ROWS: Final = 50
 _MOST_GROUPS: Final = 200
 _FOLDED_AT: Final = 20
-_JUDGED_SECONDS: Final = 0.4
+_WAITING_SECONDS: Final = 0.4
+"""What a page waits in all for answers that may take long: it comes without them, and asks again."""
+_COUNTED_AT_ONCE: Final = 20_000
+"""Trials whose results a page waits for, however long they take."""
 
 
 @router.get("/experiments/{experiment_id}")
@@ -88,12 +92,14 @@ class _Answers:
     def __init__(self, kept: Kept, store: Store, experiment_id: str) -> None:
         self.store, self._kept, self._version = store, kept, version_of(store, [experiment_id])
         self._of = (present_life(store), experiment_id)
+        self._until = time.monotonic() + _WAITING_SECONDS
 
     def get(self, what: Any, make: Callable[[], Any]) -> Any:
         return self._kept.get((*self._of, what), self._version, make)
 
-    def soon(self, what: Any, make: Callable[[], Any], seconds: float) -> Any:
-        """None where it takes longer: it is made meanwhile."""
+    def soon(self, what: Any, make: Callable[[], Any]) -> Any:
+        """None where it takes longer than the page may wait: it is made meanwhile."""
+        seconds = max(0.0, self._until - time.monotonic())
         return self._kept.soon((*self._of, what), self._version, make, seconds)
 
 
@@ -115,7 +121,7 @@ def _found(answers: _Answers, one: Experiment) -> dict[str, Any]:
     """Verdicts, None while they are being judged; and what a search found."""
     store, verdicts, found = answers.store, list[Any](), None
     if one.claims:
-        verdicts = answers.soon("verdicts", partial(judged, store, one), _JUDGED_SECONDS)
+        verdicts = answers.soon("verdicts", partial(judged, store, one))
     if asks_for_something(one.grid):
         found = answers.get("found", partial(found_by, store, one.id))
     rounds = searched(store, one.id).rounds if found and found["rounds"] else []
@@ -123,12 +129,14 @@ def _found(answers: _Answers, one: Experiment) -> dict[str, Any]:
 
 
 def _table(answers: _Answers, one: Experiment, chosen: dict[str, Any], shown: TableChoices) -> dict[str, Any]:
-    """The results, and what their form offers."""
+    """The results, None while those of many trials are being counted, and what their form offers."""
     question = question_of(grouping(one.axes, one.grid), shown, chosen)
-    groups = answers.get(question, partial(results.group_table, answers.store, one.id, question))
+    ask = answers.get if sum(one.counts.values()) <= _COUNTED_AT_ONCE else answers.soon
+    groups = ask(question, partial(results.group_table, answers.store, one.id, question))
+    order = ValueOrder(lambda: [one.grid])
     return {
         "question": question,
-        "table": shown_table(groups, question, shown, ValueOrder(lambda: [one.grid]), _MOST_GROUPS),
+        "table": None if groups is None else shown_table(groups, question, shown, order, _MOST_GROUPS),
         "shown_as": shown,
         "offered": list(dict.fromkeys((*OFFERED_AGGREGATES, *question.aggregates))),
         "folded": _FOLDED_AT,

@@ -33,8 +33,8 @@ class Kept:
             make: how to answer anew.
         """
         now = self._clock()
-        known = self._answers.get(key)
-        if known is not None and known[0] == version and (version is not None or now < known[1]):
+        known = self._known(key, version, now)
+        if known is not None:
             return known[2]
         answer = make()
         ended = self._clock()
@@ -44,8 +44,16 @@ class Kept:
             self._answers.popitem(last=False)
         return answer
 
+    def _known(self, key: Any, version: str | None, now: float) -> tuple[str | None, float, Any] | None:
+        """What is kept and still holds."""
+        known = self._answers.get(key)
+        return known if known and known[0] == version and (version is not None or now < known[1]) else None
+
     def soon(self, key: Any, version: str | None, make: Callable[[], Any], wait_seconds: float) -> Any | None:
         """As `get`, but None where the answer takes longer than a page may wait; it is made meanwhile."""
+        known = self._known(key, version, self._clock())
+        if known is not None:
+            return known[2]
         pending = self._pending.get((key, version))
         if pending is None:
             pending = self._pool.submit(self.get, key, version, make)

@@ -16,7 +16,7 @@ async function refresh() {
     const next = fresh.getElementById(part.id);
     const isInUse = part.contains(document.activeElement) || part.querySelector("details[open], input:checked");
     if (next && !isInUse && next.innerHTML !== part.innerHTML) part.replaceChildren(...next.childNodes);
-    if (next) part.dataset.live = next.dataset.live;
+    if (next) part.dataset.live = next.dataset.live || "";
   }
   poll();
 }
@@ -199,6 +199,7 @@ const area = document.querySelector("[data-preview]");
 if (area) import("./submit.js").then(({ previewed }) => previewed(area));
 const live = document.querySelector('[data-live="events"]');
 if (live) follow(live);
+addEventListener("pending", poll);
 poll();
 const again = document.getElementById("again");
 if (again) again.addEventListener("click", () => { drawn.text = ""; draw(); });

@@ -16,6 +16,9 @@ async function replaced(name, address) {
     const now = fresh.getElementById(carried.id);
     if (now) carried.replaceChildren(...now.childNodes);
   }
+  // what takes longer than a page may wait is asked for again
+  part.dataset.live = next.dataset.live || "";
+  if (part.dataset.live) dispatchEvent(new Event("pending"));
   history.pushState(null, "", address);
   known = location.search;
   for (const field of document.querySelectorAll("[name=shown]")) field.value = known.slice(1);

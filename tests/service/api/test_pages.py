@@ -1,9 +1,11 @@
 """Pages without a browser: what they answer, what they escape, and that their forms do what the API does."""
 
 import re
+from threading import Event
 
 import pytest
 
+from service.store import results
 from service.web import experiment_page
 
 NAME = "<script>alert(1)</script>"
@@ -58,9 +60,22 @@ def test_a_wrong_filter_is_explained_on_the_page(api, trained):
 
 
 def test_a_page_without_claims_waits_for_no_verdicts(api, submit, monkeypatch):
-    monkeypatch.setattr(experiment_page, "_JUDGED_SECONDS", 0.0)
+    monkeypatch.setattr(experiment_page, "_WAITING_SECONDS", 0.0)
     made = submit(claims=[])
     assert "Being judged" not in api.get(f"/experiments/{made['id']}").text
+
+
+def test_the_results_of_many_trials_are_counted_while_the_rest_of_the_page_is_there(api, trained, monkeypatch):
+    may_count, counted = Event(), results.group_table
+    monkeypatch.setattr(experiment_page, "_COUNTED_AT_ONCE", 0)
+    monkeypatch.setattr(experiment_page, "_WAITING_SECONDS", 0.0)
+    monkeypatch.setattr(experiment_page.results, "group_table", lambda *asked: may_count.wait(10) and counted(*asked))
+    page = api.get(f"/experiments/{trained}").text
+    assert 'id="results" data-live="poll"' in page and "Being counted" in page and 'aria-label="Tick t1"' in page
+    may_count.set()
+    monkeypatch.setattr(experiment_page, "_WAITING_SECONDS", 10.0)
+    page = api.get(f"/experiments/{trained}").text
+    assert 'id="results" data-live=""' in page and 'id="result-table"' in page
 
 
 def test_what_does_not_exist_is_answered_by_a_page(api):

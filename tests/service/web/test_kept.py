@@ -53,3 +53,11 @@ def test_what_takes_longer_than_a_page_may_wait_is_there_at_a_later_look():
     assert kept.soon("question", "1", slowly, 0.0) is None
     may_end.set()
     assert kept.soon("question", "1", slowly, 10.0) == "judged"
+
+
+def test_what_is_known_is_told_at_once_while_something_else_is_being_made():
+    kept, may_end = Kept(), Event()
+    kept.get("known", "1", lambda: "table")
+    assert kept.soon("slow", "1", lambda: may_end.wait(10), 0.0) is None
+    assert kept.soon("known", "1", lambda: "another table", 0.0) == "table"
+    may_end.set()
