@@ -45,9 +45,14 @@ def test_a_node_that_joins_is_used_and_one_that_is_lost_costs_nobody_anything(st
     _wait_for_trainers(store, 2)
     joined = nodes.add_node("--num-cpus=1")
     _wait_for_trainers(store, 3)
-    submitted = submissions.create_experiment(store, expand(LONG_GRID)).id
-    wait_for_rows(store)
     known = trainers(store)
+    away = {
+        about["node"]
+        for pid, about in known.items()
+        if psutil.Process(pid) in psutil.Process(joined.pid).children(recursive=True)
+    }
+    submitted = submissions.create_experiment(store, expand(LONG_GRID)).id
+    wait_until(lambda: _training(dispatcher) & away, grown=lambda: progress(store))
     lost = [process for process in _kill(joined.pid) if process.pid in known]
     assert len(lost) == 1
     assert psutil.wait_procs(lost, timeout=5)[1] == [], "a lost node's trainer is gone within five seconds"
@@ -62,6 +67,12 @@ def test_a_node_that_joins_is_used_and_one_that_is_lost_costs_nobody_anything(st
     assert {"interrupted"} <= outcomes <= {"interrupted", "expired"}
     assert len({record.node for history in histories for record in history} - {None}) == 2
     _wait_for_trainers(store, 2)
+
+
+def _training(dispatcher):
+    """Nodes that stacks were given to which have not ended."""
+    over = [one["trial"] for one in dispatcher.events("stack_ended")]
+    return {one["node"] for one in dispatcher.events("stack_started") if one["trial"] not in over}
 
 
 def test_dispatchers_share_a_cluster_and_one_that_goes_leaves_its_part_to_the_other(store, dispatchers, nodes):

@@ -1,5 +1,10 @@
-"""The application on a fresh store of each database, called without a network."""
+"""The application on a fresh store of each database, called without a network.
 
+Modules that ask about requests, answers, pages and files, and not about statements, run on one database each: see
+ON_ONE_DATABASE.
+"""
+
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +20,25 @@ from service.settings import Settings
 from service.store.session import Store
 
 Submit = Callable[..., dict[str, Any]]
+ON_ONE_DATABASE = {
+    "sqlite": {
+        *("access", "access_matrix", "answers", "api_page", "application", "async_client", "client_export"),
+        *("client_tables", "datasets_command", "forwarding", "kinds", "openapi", "request_log", "served", "sign_ins"),
+        *("slashes", "terminal", "translated_config", "weights"),
+    },
+    "postgresql": {"bulk", "compare_page", "datasets", "figures_of_trials", "own_numbers", "pages", "refusals"},
+}
+"""Modules by the database that they run on; with NFA_EVERY_DATABASE=1 they run on both, as all others do."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give the tests of some modules one database."""
+    name = metafunc.module.__name__.rpartition(".")[2].removeprefix("test_")
+    for database, modules in ON_ONE_DATABASE.items():
+        if name in modules and not os.environ.get("NFA_EVERY_DATABASE"):
+            for fixture in {"shared_store", "store_url"}.intersection(metafunc.fixturenames):
+                metafunc.definition.add_marker(pytest.mark.parametrize(fixture, [database], indirect=True))
 
 
 @pytest.fixture
