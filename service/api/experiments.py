@@ -1,6 +1,7 @@
 """Submit, preview, list and look at experiments."""
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -9,6 +10,8 @@ from fastapi import APIRouter, Header, Query, Response
 from service.api.access import ActorDep
 from service.api.deps import Cursor, Limit, SettingsDep, StoreDep, encode_cursor, number_cursor
 from service.api.grid_bodies import OPENAPI_BODY, BodyDep, GridDep
+from service.grid.data_shapes import DataShape
+from service.grid.expansion import Expansion
 from service.grid.shown_networks import shown_networks
 from service.planning.planner import bound
 from service.schemas.bodies import Page
@@ -27,7 +30,6 @@ from service.store import experiments, submissions, views
 from service.store.expansions import cost_of
 from service.store.notifications import list_notifications
 from service.store.remeasurements import list_remeasurements
-from service.store.rounds import plan_of
 from service.store.session import Store
 from service.store.step_counts import count_steps
 
@@ -53,13 +55,12 @@ def submit(
     idempotency_key: IdempotencyKey = None,
 ) -> Submitted:
     """Store a grid as an experiment and queue its trials; those that exist already are reused as they are."""
-    expansion, document = grid
     created = submissions.create_experiment(
         store,
-        expansion,
+        grid.expansion,
         owner=actor.owner,
         max_queued=settings.max_queued,
-        document=document,
+        document=grid.document,
         idempotency_key=idempotency_key,
         body_digest=hashlib.sha256(body).hexdigest(),
     )
@@ -78,18 +79,28 @@ def submitted(created: submissions.Created) -> Submitted:
 @router.post("/preview", summary="What a grid would cost", response_model=Preview, openapi_extra=OPENAPI_BODY)
 def preview(grid: GridDep, store: StoreDep, settings: SettingsDep) -> Preview:
     """Count trials, stacks and seconds of a grid; nothing is stored."""
-    expansion, document = grid
-    plan = plan_of(store, document, settings.limits)
+    expansion, plan = grid.expansion, grid.plan
     search = asdict(bound(plan, len(expansion), settings.max_trials)) if plan else None
     axes = {path: list(values) for path, values in expansion.axes.items()}
-    # a few networks stand for many points
-    different = {(point.part_text("network"), point.shape): point for point in expansion.points}.values()
-    networks = [asdict(one) for one in shown_networks((point.settings, point.shape) for point in different)]
+    networks = [asdict(one) for one in shown_networks(_graphs(expansion))]
     derived = {path: list(values) for path, values in expansion.derived.items()}
     ignored = list(expansion.ignored)
     cost = asdict(cost_of(store, expansion))
     body = {**cost, "axes": axes, "derived": derived, "ignored": ignored, "networks": networks, "search": search}
     return Preview.model_validate(body)
+
+
+def _graphs(expansion: Expansion) -> Iterator[tuple[Mapping[str, Any], DataShape]]:
+    """Networks that are not fully connected, with the sizes of their data; a few stand for many points."""
+    known: dict[str, Mapping[str, Any]] = {}
+    seen: set[tuple[str, DataShape]] = set()
+    for point in expansion.points:
+        text = point.part_text("network")
+        if text not in known:
+            known[text] = point.part("network")
+        if "kind" in known[text] and (text, point.shape) not in seen:
+            seen.add((text, point.shape))
+            yield known[text], point.shape
 
 
 @router.get("", summary="List experiments, newest first", response_model=Page[ExperimentBody])

@@ -1,6 +1,6 @@
 """Reads a grid out of a request body, as JSON or YAML, and expands it."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import Depends, Request
 
@@ -8,7 +8,8 @@ from service.api.deps import SettingsDep, StoreDep
 from service.grid.document import parse_document
 from service.grid.expansion import Expansion
 from service.grid.outline import Grid
-from service.store.expansions import expanded
+from service.planning.plan import Plan
+from service.store.expansions import planned
 
 EXAMPLE = {
     "name": "does weight decay restore the NFA?",
@@ -60,12 +61,20 @@ BodyDep = Annotated[bytes, Depends(body_bytes)]
 TypeDep = Annotated[str, Depends(content_type)]
 
 
-def read_grid(
-    body: BodyDep, media: TypeDep, store: StoreDep, settings: SettingsDep
-) -> tuple[Expansion, dict[str, Any]]:
-    """The expanded grid of a body, and the document as it was written."""
+class SentGrid(NamedTuple):
+    """A body that is a grid."""
+
+    document: dict[str, Any]
+    """As it was written."""
+    expansion: Expansion
+    plan: Plan | None
+    """What it asks to be found."""
+
+
+def read_grid(body: BodyDep, media: TypeDep, store: StoreDep, settings: SettingsDep) -> SentGrid:
+    """The grid of a body."""
     document = parse_document(body, media)
-    return expanded(store, document, settings.limits), document
+    return SentGrid(document, *planned(store, document, settings.limits))
 
 
-GridDep = Annotated[tuple[Expansion, dict[str, Any]], Depends(read_grid)]
+GridDep = Annotated[SentGrid, Depends(read_grid)]

@@ -183,7 +183,7 @@ _LEAVES: Final = frozenset({int, float, str, bool, list, type(None)})
 
 def flattened(path: str, value: Any, origin: str) -> Iterator[Assignment]:
     """Assignments to leaves; sections, `training.stop` and layers are merged, any other value is a leaf."""
-    if isinstance(value, Mapping) and is_mapping(path):
+    if (type(value) is dict or isinstance(value, Mapping)) and is_mapping(path):
         for key, inner in value.items():
             if type(inner) in _LEAVES or not isinstance(inner, Mapping):
                 yield Assignment(f"{path}.{key}", inner, f"{origin}.{key}")
@@ -276,7 +276,8 @@ def _choices(path: str, written: Any, origin: str, problems: Problems) -> Sequen
         problems.add(origin, "an axis needs at least one value", received=written)
     if not is_mapping(path):
         return Table({path: values}, {path: (origin, "")})
-    return _as_table(
+    table = _table_of_mappings(path, values, origin) if values else None
+    return table or _as_table(
         origin,
         [
             tuple(flattened(path, value, f"{origin}[{index}]"))
@@ -284,6 +285,17 @@ def _choices(path: str, written: Any, origin: str, problems: Problems) -> Sequen
             if not problems.full and _check_mapping(path, value, f"{origin}[{index}]", problems)
         ],
     )
+
+
+def _table_of_mappings(path: str, values: list[Any], origin: str) -> Table | None:
+    """The choices of an axis of mappings as columns, if all have the same keys in one order and no mapping in them."""
+    keys = list(values[0]) if type(values[0]) is dict else []
+    if not keys or any(type(value) is not dict or list(value) != keys for value in values):
+        return None
+    columns = {f"{path}.{key}": [value[key] for value in values] for key in keys}
+    if any(not _LEAVES.issuperset(map(type, column)) for column in columns.values()):
+        return None
+    return Table(columns, {f"{path}.{key}": (origin, f".{key}") for key in keys})
 
 
 def _as_table(origin: str, choices: list[Choice]) -> Sequence[Choice]:
@@ -306,7 +318,7 @@ def check_axis_path(path: str, origin: str, problems: Problems) -> bool:
 
 def _check_mapping(path: str, value: Any, origin: str, problems: Problems) -> bool:
     """Whether a value for a whole section is a mapping to merge."""
-    if path in FIELDS and not (isinstance(value, Mapping) and value):
+    if path in FIELDS and not (value and (type(value) is dict or isinstance(value, Mapping))):
         problems.add(origin, f"a value of {path} must be a mapping, which is merged", received=value)
         return False
     return True

@@ -6,28 +6,18 @@ kept). What was measured until there must hold all that the longer trial would h
 """
 
 import json
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 from nfa_kernels import names
 from service.grid import canonical
 from service.grid.measured_steps import measured_steps
-from service.grid.points import Point
 
-_WHEN: Final = frozenset({"points", "spacing", "every", "steps", "weights"})
+WHEN: Final = frozenset({"points", "spacing", "every", "steps", "weights"})
 """Of `measure`: at which steps, which changes no number of those that both trials measure."""
-_OF_LENGTH: Final = frozenset({"steps", "schedule_steps"})
-"""Of `training`: the length, and what may follow from it."""
 MOST_LOOKED_AT: Final = 32
 """Shorter trials that a longer one is held against, the longest first."""
-NO_STATE: Final = "the shorter trials kept no state: write training.keep: state before they are trained"
-SCHEDULE: Final = "a schedule that follows from training.steps starts over, and a stop that reads it may be another one"
-MEASURED: Final = (
-    "the shorter trials are not measured at the same steps: measure.every, and measure.steps as a list or "
-    "{log: [1, 100000, 60]}, do not follow from training.steps as measure.points does"
-)
 
 
 def beginning(settings: Mapping[str, Any]) -> str | None:
@@ -44,7 +34,7 @@ def beginning(settings: Mapping[str, Any]) -> str | None:
             {
                 **shared,
                 "training": {name: value for name, value in training.items() if name != "steps"},
-                "measure": {name: value for name, value in settings["measure"].items() if name not in _WHEN},
+                "measure": {name: value for name, value in settings["measure"].items() if name not in WHEN},
                 "wide_weights": names.has_wide_weights(training, settings["network"]["parameterization"]),
                 "kernels": names.NUMERICAL_VERSION,
                 "streams": names.STREAM_VERSION,
@@ -56,42 +46,6 @@ def beginning(settings: Mapping[str, Any]) -> str | None:
 def _reads_length(stop: Mapping[str, Any]) -> bool:
     """Whether what stops a trial asks for its length, or when it is measured."""
     return any(path in stop.get("when", "") for path in ("training.steps", "measure."))
-
-
-def hindrance(shorter: Mapping[str, Any], longer: Mapping[str, Any]) -> str | None:
-    """Why a trial cannot go on from one that differs from it in length, or in what follows from that; None if it can.
-
-    Args:
-        shorter: canonical settings of the trial with fewer steps.
-        longer: of the other one.
-    """
-    own = beginning(longer)
-    if own is None or beginning(shorter) != own:
-        return SCHEDULE
-    return MEASURED if copied_steps(shorter, longer) is None else None
-
-
-def shorter_ones(points: Sequence[Point]) -> dict[int, list[int]]:
-    """Place of a point -> places of those that differ from it in length, or when they are measured, and are shorter.
-
-    The longest first; points without a shorter one are left out.
-    """
-    alike = defaultdict[str, list[tuple[int, int]]](list)
-    for place, point in enumerate(points):
-        training = point.part("training")
-        if "steps" in training:
-            moved = canonical.compact({k: v for k, v in training.items() if k not in _OF_LENGTH})
-            seen = canonical.compact({k: v for k, v in point.part("measure").items() if k not in _WHEN})
-            around = [point.part_text(name) for name in ("data", "network", "init")]
-            alike["|".join((*around, moved, seen))].append((-training["steps"], place))
-    found = {}
-    for group in alike.values():
-        order = sorted(group)
-        for number, (steps, place) in enumerate(order):
-            near = order[number + 1 : number + 1 + MOST_LOOKED_AT]
-            if before := [other for length, other in near if length > steps]:
-                found[place] = before
-    return found
 
 
 def of_seed(key: str, seed: int) -> str:
@@ -111,7 +65,7 @@ def copied_steps(shorter: Mapping[str, Any], longer: Mapping[str, Any]) -> list[
 
 def _timing(settings: Mapping[str, Any]) -> str:
     """What measured steps follow from, as text."""
-    when = {name: value for name, value in settings["measure"].items() if name in _WHEN}
+    when = {name: value for name, value in settings["measure"].items() if name in WHEN}
     training = settings["training"]
     return canonical.compact({"measure": when, "steps": training["steps"], "stops": "stop" in training})
 

@@ -80,9 +80,9 @@ def _values(factor: Factor, section: str) -> dict[str, list[Any]]:
     return found
 
 
-def coded(values: Sequence[Hashable]) -> np.ndarray:
-    """Numbers from 0 that are equal where values are."""
-    known: dict[Hashable, int] = {}
+def coded(values: Sequence[Hashable], known: dict[Any, int] | None = None) -> np.ndarray:
+    """Numbers from 0 that are equal where values are, also to those of other columns that were put into `known`."""
+    known = {} if known is None else known
     return np.fromiter((known.setdefault(one, len(known)) for one in values), np.int64, len(values))
 
 

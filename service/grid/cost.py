@@ -76,12 +76,12 @@ def weight_bytes(settings: Mapping[str, Any], shape: DataShape) -> int:
 
 def updates(settings: Mapping[str, Any]) -> int:
     """Steps of one trial, or about as many gradients."""
-    return updates_of(settings["training"])
+    return updates_of(settings["training"].get("steps"))
 
 
-def updates_of(training: Mapping[str, Any]) -> int:
-    """The same, of that section alone."""
-    return training.get("steps", FLOW_EVALUATIONS)
+def updates_of(steps: int | None) -> int:
+    """The same, of a trial with so many steps; None: gradient flow, which has none."""
+    return FLOW_EVALUATIONS if steps is None else steps
 
 
 def step_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: float) -> float:

@@ -114,7 +114,10 @@ def expand(
     _check_looks(product.looks(), problems)
     build = Build(blocks, limits, datasets or {}, len(seeds), problems)
     with no_search_for_garbage():
-        points = _build_points(build, product)
+        points = dict(product.points(build))
+    if not points:
+        problems.add("exclude", "no point is left: every one is excluded")
+        problems.raise_as(InvalidGrid)
     if len(points) * len(seeds) > limits.trials_per_experiment:
         too_many(len(points) * len(seeds), limits, problems)
     problems.raise_as(InvalidGrid)
@@ -132,20 +135,6 @@ def _check_looks(looks: int, problems: Problems) -> None:
         free = "numbers such as rates, decays, steps, scales, noise and seeds may vary freely"
         problems.add("axes", f"{told}: {advice}; {free}", received=looks, allowed=MAX_LOOKS)
         problems.raise_as(InvalidGrid)
-
-
-def _build_points(build: Build, product: Product) -> dict[int, Point]:
-    """The points of the product and then the included ones by place, each digest once, at its first place."""
-    points: dict[int, Point] = {}
-    digests: set[str] = set()
-    for place, point in product.points(build):
-        if point.digest not in digests:
-            digests.add(point.digest)
-            points[place] = point
-    if not points:
-        build.problems.add("exclude", "no point is left: every one is excluded")
-        build.problems.raise_as(InvalidGrid)
-    return points
 
 
 def _ignored(build: Build) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The points of a grid: what each is, made when it is asked for out of the columns that all of them share. Pure."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from service.grid import canonical
 from service.grid.building import PLACES, Build, Fitting
 from service.grid.canonical import Settings
-from service.grid.columns import head, together
+from service.grid.columns import coded, head, together
 from service.grid.data_shapes import DataShape, Misfit
 from service.grid.section_columns import SectionColumn
 from service.grid.sections import origin_of
@@ -19,10 +20,11 @@ from service.grid.texts import texts_of
 class Point:
     """One point of the grid, without its seeds."""
 
-    __slots__ = ("_at", "_of", "digest", "stack_key")
+    __slots__ = ("_at", "_digest", "_of", "stack_key")
 
-    def __init__(self, of: "Points", at: int, digest: str, stack_key: str) -> None:
-        self._of, self._at, self.digest, self.stack_key = of, at, digest, stack_key
+    def __init__(self, of: "Points", at: int, stack_key: str) -> None:
+        self._of, self._at, self.stack_key = of, at, stack_key
+        self._digest: str | None = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Point):
@@ -32,6 +34,13 @@ class Point:
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hex, of the canonical settings; made when it is first asked for, which previews seldom do."""
+        if self._digest is None:
+            self._digest = canonical.sha256_of(self.text)
+        return self._digest
 
     @property
     def settings(self) -> Settings:
@@ -47,9 +56,20 @@ class Point:
         """Canonical settings as they are hashed."""
         return self._of.text(self._at)
 
+    @property
+    def part_texts(self) -> list[str]:
+        """Those of all sections, in the order of `PLACES`."""
+        return [one.at(self._at) for one in self._of.texts]
+
     def part_text(self, section: str) -> str:
         """Canonical settings of one section as they are hashed."""
         return self._of.texts[PLACES[section]].at(self._at)
+
+    @property
+    def steps(self) -> int | None:
+        """Updates of one trial; None for gradient flow."""
+        steps = self._of.steps[self._at]
+        return None if steps < 0 else steps
 
     @property
     def shape(self) -> DataShape:
@@ -157,12 +177,18 @@ class Points:
         frame = len(_text("", "", "", "", "")) * self._count
         self._build.count_written(sum(one.characters() for one in self.texts) + frame)
 
-    def all(self) -> Iterator[Point]:
-        """Every point in its order."""
+    def some(self, chosen: np.ndarray) -> Iterator[Point]:
+        """The points of these numbers."""
         keys, of = stack_keys(self._sections, self.texts)
-        every = zip(*(one.every() for one in self.texts), strict=True)
-        for at, (texts, key) in enumerate(zip(every, of.tolist(), strict=True)):
-            yield Point(self, at, canonical.sha256_of(_text(*texts)), keys[key])
+        for at, key in zip(chosen.tolist(), of[chosen].tolist(), strict=True):
+            yield Point(self, at, keys[key])
+
+    @cached_property
+    def steps(self) -> list[int]:
+        """(points,) updates of a trial; -1 for gradient flow."""
+        place = PLACES["training"]
+        texts = self.texts[place]
+        return self._sections[place].steps(texts.rows, texts.around)[texts.of].tolist()
 
     def text(self, at: int) -> str:
         """Canonical settings of a point as they are hashed."""
@@ -188,6 +214,19 @@ class Points:
         """What some of the points have at a path."""
         column = self._sections[PLACES[head(path)]]
         return column.values(path, column.of[points])
+
+
+def first_alike(every: Sequence[Points]) -> list[np.ndarray]:
+    """Numbers of those points, of each part in turn, whose settings no point before them has."""
+    codes = np.zeros(sum(map(len, every)), np.int64)
+    for place in PLACES.values():
+        known: dict[str, int] = {}
+        own = [coded(one.texts[place].different, known)[one.texts[place].of] for one in every]
+        codes = together(codes, np.concatenate(own))
+    _, first = np.unique(codes, return_index=True)
+    ends = np.cumsum([len(one) for one in every])
+    parts = np.split(np.sort(first), np.searchsorted(np.sort(first), ends[:-1]))
+    return [part - (end - len(one)) for part, end, one in zip(parts, ends, every, strict=True)]
 
 
 def _text(data: str, network: str, init: str, training: str, measure: str) -> str:

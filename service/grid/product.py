@@ -13,7 +13,7 @@ from service.grid.building import Build
 from service.grid.columns import Column, head, together
 from service.grid.derived import Derived
 from service.grid.fitting import Limits
-from service.grid.points import Layout, Point, Points
+from service.grid.points import Layout, Point, Points, first_alike
 from service.grid.section_columns import SectionColumn
 
 
@@ -82,7 +82,7 @@ class Product:
         return len(np.unique(codes)) + len(self._last_places)
 
     def points(self, build: Build) -> Iterator[tuple[int, Point]]:
-        """Every point with its place; several of them may be the same.
+        """Every point with its place; of several that are the same, the first.
 
         Raises:
             InvalidGrid: some are not valid, or all are more than can be looked at.
@@ -102,8 +102,9 @@ class Product:
         build.problems.raise_as(InvalidGrid)
         for _, points in made:
             points.write()
-        for places, points in made:
-            yield from zip(places.tolist(), points.all(), strict=True)
+        different = first_alike([points for _, points in made]) if made else []
+        for (places, points), chosen in zip(made, different, strict=True):
+            yield from zip(places[chosen].tolist(), points.some(chosen), strict=True)
 
     def axes(self, points: Mapping[int, Point]) -> dict[str, list[Any]]:
         """Values of each varying path in order of appearance, of points by their places."""

@@ -187,6 +187,18 @@ class SectionColumn:
         written = self._build.written(template.section, around)
         return written.with_numbers(self.numbers(row).items())
 
+    def steps(self, rows: np.ndarray, arounds: np.ndarray) -> np.ndarray:
+        """(rows,) updates of a trial with the training of each row, in these surroundings; -1 for gradient flow."""
+        found = np.full(len(rows), -1, np.int64)
+        for template, members in self._by_template(rows):
+            form = self._build.written(template.section, int(arounds[members[0]])).settings
+            if "steps" in form and "steps" in template.own:
+                choices, numbers = self._numbers["steps"]
+                found[members] = [numbers.plain[at] for at in choices[rows[members]].tolist()]
+            elif "steps" in form:
+                found[members] = form["steps"]
+        return found
+
     def numbers(self, row: int) -> dict[str, Any]:
         """Numbers, as canonical form has them, in which a row may differ from its template."""
         template = self._template(row)

@@ -39,15 +39,14 @@ class ShownNetwork:
     parameters: int
 
 
-def shown_networks(points: Iterable[tuple[Mapping[str, Any], DataShape]]) -> list[ShownNetwork]:
-    """The different graphs of some points, in order of appearance; at most twenty.
+def shown_networks(networks: Iterable[tuple[Mapping[str, Any], DataShape]]) -> list[ShownNetwork]:
+    """The different graphs of some networks, in order of appearance; at most twenty.
 
     Args:
-        points: canonical settings, and the sizes of the data.
+        networks: canonical settings of that section, and the sizes of the data.
     """
     found: dict[str, ShownNetwork] = {}
-    for settings, shape in points:
-        network = settings["network"]
+    for network, shape in networks:
         graph = graph_of(network, shape)
         if graph is None:
             continue

@@ -2,9 +2,9 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from nfa_kernels import names
 from service.grid import canonical, cost
@@ -30,6 +30,8 @@ STACK_STEP_SECONDS: Final = 0.5
 STACKS_PER_SLOT: Final = 4
 """So many stacks for each slot keep all of them busy to the end, though one takes longer than another."""
 
+T = TypeVar("T")
+Looked = tuple[Mapping[str, Any], DataShape]
 MAX_KEYS: Final = 1_000
 """Stack keys of a grid whose stacks are estimated one by one; of more every second, third, .. is."""
 
@@ -160,28 +162,30 @@ class Estimate:
     seconds: float
 
 
-def estimate(new: Iterable[tuple[Mapping[str, Any], str, DataShape, int]], slots: int) -> Estimate:
+def estimate(new: Iterable[tuple[T, str, int, int | None]], slots: int, look: Callable[[T], Looked]) -> Estimate:
     """Stacks and seconds of trials that have to run.
 
     Args:
-        new: (canonical settings, stack key, sizes of the data, number of new seeds) of each grid point.
+        new: (grid point, its stack key, number of new seeds, steps) of each grid point; gradient flow has no steps.
         slots: trainers that run at once, >= 1.
+        look: the canonical settings of a point, and the sizes of its data; asked of some of the points alone.
     """
     waiting: dict[str, int] = {}
     updates: dict[str, int] = {}
-    examples: dict[str, tuple[Mapping[str, Any], DataShape]] = {}
-    for settings, key, shape, count in new:
+    longest_lane: dict[str, tuple[int, T]] = {}
+    for point, key, count, steps in new:
         if count:
+            own = cost.updates_of(steps)
             waiting[key] = waiting.get(key, 0) + count
-            updates[key] = updates.get(key, 0) + count * cost.updates(settings)
+            updates[key] = updates.get(key, 0) + count * own
             # a stack takes as long as its longest lane
-            if key not in examples or cost.updates(settings) > cost.updates(examples[key][0]):
-                examples[key] = settings, shape
+            if key not in longest_lane or own > longest_lane[key][0]:
+                longest_lane[key] = own, point
     # of many keys some tell about all
     every = -(-len(waiting) // MAX_KEYS) if waiting else 1
     stacks, seconds, longest, seen = 0, 0.0, 0.0, 0
     for key, count in itertools.islice(waiting.items(), 0, None, every):
-        settings, shape = examples[key]
+        settings, shape = look(longest_lane[key][1])
         lanes = lanes_per_stack(count, slots, settings, shape, keys=len(waiting))
         needed = -(-count // lanes)
         one = cost.stack_seconds(settings, shape, lanes, lanes * updates[key] / count)

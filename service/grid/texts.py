@@ -1,7 +1,5 @@
 """How a section of many points is hashed: each different text once. Pure."""
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,12 +32,6 @@ class Texts:
     def made_of(self, text: int) -> tuple[int, int]:
         """Row and surroundings of a text."""
         return int(self.rows[text]), int(self.around[text])
-
-    def every(self) -> Iterator[str]:
-        """Those of all points in their order."""
-        if len(self.different) == 1:
-            return itertools.repeat(self.different[0], len(self.of))
-        return map(self.different.__getitem__, self._places)
 
     def characters(self) -> int:
         """Of all points together."""

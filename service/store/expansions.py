@@ -6,30 +6,38 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.errors import InvalidGrid
-from service.grid import cost, stacking
-from service.grid.data_shapes import DataShape
+from service.grid import stacking
 from service.grid.expansion import Expansion
 from service.grid.extension import extended, lengthened, redrawn
 from service.grid.fitting import Limits
+from service.grid.garbage import no_search_for_garbage
 from service.grid.outline import dataset_ids
 from service.grid.points import Point
 from service.grid.problems import Problems
+from service.planning.plan import Plan
 from service.planning.reading import read_plan
 from service.questions.claimed_grids import read_claimed
 from service.store import cluster, submissions
 from service.store.datasets import dataset_shapes
 from service.store.experiments import get_experiment
+from service.store.known_trials import known_trials
 from service.store.lengths import Lengths, lengths_of
 from service.store.session import Store
 
 
+def planned(store: Store, document: Mapping[str, Any], limits: Limits) -> tuple[Expansion, Plan | None]:
+    """The trials of a document, and what it asks to be found; None where that is nothing. Raises InvalidGrid."""
+    with no_search_for_garbage():
+        claimed = read_claimed(document, limits, dataset_shapes(store, dataset_ids(document)))
+        problems = Problems()
+        plan = read_plan(document, claimed.expansion, claimed.claims, problems)
+    problems.raise_as(InvalidGrid)
+    return claimed.expansion, plan
+
+
 def expanded(store: Store, document: Mapping[str, Any], limits: Limits) -> Expansion:
     """The trials of a document. Raises InvalidGrid."""
-    claimed = read_claimed(document, limits, dataset_shapes(store, dataset_ids(document)))
-    problems = Problems()
-    read_plan(document, claimed.expansion, claimed.claims, problems)
-    problems.raise_as(InvalidGrid)
-    return claimed.expansion
+    return planned(store, document, limits)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,44 +57,36 @@ class Cost:
 
 def cost_of(store: Store, expansion: Expansion) -> Cost:
     """Count trials, stacks and seconds; nothing is stored."""
-    prints = expansion.fingerprints
-    known, seeds = submissions.known_fingerprints(store, prints), len(expansion.seeds)
-    new = [sum(one not in known for one in prints[start : start + seeds]) for start in range(0, len(prints), seeds)]
-    slots = cluster.live_slots(store) or os.cpu_count() or 1
-    estimate = stacking.estimate(_alike(expansion.points, new), slots)
-    total, shared = len(expansion), lengths_of(store, expansion, known)
-    counts = total, sum(new), total - sum(new)
+    with no_search_for_garbage():
+        known = known_trials(store, expansion)
+        new = [len(expansion.seeds) - len(known.get(at, ())) for at in range(len(expansion.points))]
+        slots = cluster.live_slots(store) or os.cpu_count() or 1
+        waiting = ((one, one.stack_key, count, one.steps) for one, count in zip(expansion.points, new, strict=True))
+        trained: dict[str, Mapping[str, Any]] = {}
+        estimate = stacking.estimate(waiting, slots, lambda point: (_Parts(point, trained), point.shape))
+        shared = lengths_of(store, expansion, known)
+    counts = len(expansion), sum(new), len(expansion) - sum(new)
     return Cost(*counts, estimate.stacks, round(estimate.seconds, 3), shared.continued, shared.from_zero)
-
-
-def _alike(points: Sequence[Point], new: Sequence[int]) -> Iterator[tuple[Mapping[str, Any], str, DataShape, int]]:
-    """Points that cost the same as one of them with all their new seeds, as `stacking.estimate` takes them."""
-    first: dict[tuple[str, int], Point] = {}
-    counts: dict[tuple[str, int], int] = {}
-    known: dict[str, Mapping[str, Any]] = {}
-    for point, count in zip(points, new, strict=True):
-        if not count:
-            continue
-        text = point.part_text("training")
-        if text not in known:
-            known[text] = point.part("training")
-        alike = point.stack_key, cost.updates_of(known[text])
-        first.setdefault(alike, point)
-        counts[alike] = counts.get(alike, 0) + count
-    for alike, point in first.items():
-        yield _Parts(point, known[point.part_text("training")]), point.stack_key, point.shape, counts[alike]
 
 
 class _Parts(Mapping[str, Any]):
     """Canonical settings of a point, each section made when it is asked for: of many stacks few are looked into."""
 
-    def __init__(self, point: Point, training: Mapping[str, Any]) -> None:
-        self._point, self._known = point, {"training": training}
+    def __init__(self, point: Point, trained: dict[str, Mapping[str, Any]]) -> None:
+        self._point, self._trained = point, trained
+        self._known: dict[str, Mapping[str, Any]] = {}
 
     def __getitem__(self, section: str) -> Any:
         if section not in self._known:
-            self._known[section] = self._point.part(section)
+            self._known[section] = self._training() if section == "training" else self._point.part(section)
         return self._known[section]
+
+    def _training(self) -> Mapping[str, Any]:
+        """That of the point, made once for all that have the same."""
+        text = self._point.part_text("training")
+        if text not in self._trained:
+            self._trained[text] = self._point.part("training")
+        return self._trained[text]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._point.settings)
@@ -128,8 +128,7 @@ def widen_experiment(
     expansion = expanded(store, document, limits)
     if steps is not None:
         _refuse_flow(expansion, steps)
-    prints = expansion.fingerprints
-    shared = lengths_of(store, expansion, submissions.known_fingerprints(store, prints))
+    shared = lengths_of(store, expansion, known_trials(store, expansion))
     return submissions.extend_experiment(store, public_id, expansion, before, document, max_queued), shared
 
 

@@ -1,9 +1,15 @@
 """Which trials begin alike, and what a longer one can take over of what a shorter one measured."""
 
-import pytest
+import time
 
-from service.grid.beginnings import MEASURED, SCHEDULE, beginning, copied_steps, hindrance
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.grid.beginnings import beginning, copied_steps
 from service.grid.canonical import canonical
+from service.grid.expansion import expand
+from service.grid.lengths import MEASURED, SCHEDULE, Shorter, hindrance
 from service.grid.trial_settings import TrialSettings
 
 
@@ -75,3 +81,42 @@ def test_what_changes_a_number_is_another_beginning(more):
 def test_gradient_flow_has_no_beginning():
     flow = {"optimizer": "gradient_flow", "horizon": 1.0}
     assert beginning(canonical(TrialSettings.model_validate({"training": flow}))) is None
+
+
+MEASURES = st.one_of(
+    st.builds(lambda n: {"every": n}, st.integers(1, 12)),
+    st.builds(lambda n, how: {"points": n, "spacing": how}, st.integers(1, 9), st.sampled_from(["log", "linear"])),
+    st.builds(lambda steps: {"steps": steps}, st.lists(st.integers(0, 20), min_size=1, max_size=4)),
+)
+
+
+@given(MEASURES, MEASURES, st.integers(0, 20), st.integers(1, 20), st.booleans(), st.lists(st.integers(0, 20)))
+def test_a_hindrance_is_that_no_step_could_be_copied(its, own, last, more, stops, kept):
+    stop = {"stop": {"loss_below": 0.1}} if stops else {}
+    shorter = _settings(last, its, **stop)
+    longer = _settings(last + more, {**own, "weights": [step for step in kept if step <= last + more]}, **stop)
+    assert (hindrance(shorter, longer) is None) == (copied_steps(shorter, longer) is not None)
+
+
+def test_ten_million_steps_are_held_against_each_other_without_listing_them():
+    began = time.process_time()
+    assert hindrance(_settings(9_999_990, {"every": 5}), _settings(10_000_000, {"every": 10})) is None
+    assert hindrance(_settings(9_999_990, {"every": 3}), _settings(10_000_000, {"every": 10})) == MEASURED
+    assert time.process_time() - began < 1
+
+
+def test_shorter_points_are_those_that_differ_in_length_or_in_what_they_measure_when():
+    axes = {"training.steps": [30, 10, 20], "training.weight_decay": [0, 0.1], "measure.every": [5, 10]}
+    points = expand({"axes": axes}).points
+    shorter = Shorter(points)
+
+    def told(place):
+        return points[place].axes["training.steps"], points[place].axes["training.weight_decay"]
+
+    assert {told(place) for place in shorter.longer} == {(20, 0), (20, 0.1), (30, 0), (30, 0.1)}
+    for place in shorter.longer:
+        steps, decay = told(place)
+        found = [told(other) for other in shorter.of(place)]
+        assert {own for _, own in found} == {decay}
+        assert [own for own, _ in found] == sorted((own for own, _ in found), reverse=True)
+        assert {own for own, _ in found} == {one for one in (10, 20) if one < steps}

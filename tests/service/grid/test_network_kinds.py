@@ -59,10 +59,10 @@ def test_every_kind_has_layers_by_number_and_name(network: Any, data: Any, layer
 
 def test_a_named_kind_is_the_graph_that_the_preview_shows():
     (point,) = _points({"kind": "transformer", "depth": 1, "heads": 2}, TOKENS)
-    (shown,) = shown_networks([(point.settings, point.shape)])
+    (shown,) = shown_networks([(point.settings["network"], point.shape)])
     (again,) = _points({"kind": "graph", "layers": shown.layers}, TOKENS)
     assert again.layers == point.layers and [one.name for one in shown.measured] == list(point.layers)
-    (same,) = shown_networks([(again.settings, again.shape)])
+    (same,) = shown_networks([(again.settings["network"], again.shape)])
     assert (same.measured, same.parameters) == (shown.measured, shown.parameters)
 
 

@@ -2,6 +2,8 @@
 
 import copy
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from service.grid import cost
 from service.grid.canonical import canonical
 from service.grid.data_shapes import DataShape
 from service.grid.expansion import expand
+from service.grid.points import Point
 from service.grid.stacking import (
     CACHED_BYTES,
     MAX_LANES,
@@ -164,23 +167,28 @@ def test_stacks_of_uploaded_data_stay_small_until_their_size_is_known() -> None:
     assert lanes_per_stack(500, 1, point.settings, point.shape) == 500
 
 
+def looked(point: Point) -> tuple[Mapping[str, Any], DataShape]:
+    return point.settings, point.shape
+
+
 def test_the_estimate_counts_stacks_and_grows_with_the_work() -> None:
     def of(grid: dict, slots: int = 2):
         expansion = expand(grid)
-        return estimate([(p.settings, p.stack_key, p.shape, len(expansion.seeds)) for p in expansion.points], slots)
+        waiting = [(p, p.stack_key, len(expansion.seeds), p.steps) for p in expansion.points]
+        return estimate(waiting, slots, looked)
 
     grid = {"axes": {"network.depth": [2, 3], "training.weight_decay": [0, 0.1]}, "seeds": 10}
     assert of({**grid, "seeds": 100}).stacks == 4
     assert of(grid).stacks == of(grid, slots=1).stacks == 2
     assert 0 < of(grid).seconds < of({**grid, "seeds": 1000}).seconds
     assert of(grid).seconds < of(grid, slots=1).seconds
-    assert estimate([], 2) == Estimate(0, 0.0)
+    assert estimate([], 2, looked) == Estimate(0, 0.0)
 
 
 def test_the_estimate_of_lanes_of_different_lengths_lies_between_those_of_equal_ones() -> None:
     def seconds(*steps: int) -> float:
         expansion = expand({"trial": {"network": {"width": 100}}, "axes": {"training.steps": list(steps)}, "seeds": 4})
-        return estimate([(p.settings, p.stack_key, p.shape, 4) for p in expansion.points], 1).seconds
+        return estimate([(p, p.stack_key, 4, p.steps) for p in expansion.points], 1, looked).seconds
 
     assert seconds(1000) < seconds(1000, 9000) < seconds(9000, 9001)
     assert seconds(1000, 9000) < seconds(1000) + seconds(9000)

@@ -1,0 +1,73 @@
+"""Whole previews of the largest grids that a body can hold take less than two seconds of computing."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.main import create_app
+from service.settings import Settings
+from service.store.session import Store
+
+SECONDS = 2.0
+ROOT = "/api/v1/experiments"
+LENGTHS = '"axes":{"training.steps":{"linear":[1,100000,100000]}}'
+BODIES = {
+    "rates, as many as fit": '{"axes":{"training.learning_rate":['
+    + ",".join(f"0.{n}" for n in range(1, 360_000))
+    + "]}}",
+    "a stack for each point": '{"axes":{"measure.every":{"linear":[1,100000,100000]}}}',
+    "a product": (
+        '{"axes":{"training.learning_rate":{"log":[0.001,0.1,500]},"training.weight_decay":{"log":[0.001,0.1,500]}}}'
+    ),
+    "many seeds": '{"seeds":1000000}',
+    "mappings": '{"axes":{"training":[' + ",".join(f'{{"steps":{n}}}' for n in range(1, 100_000)) + "]}}",
+    "lengths": "{" + LENGTHS + "}",
+    "lengths that keep their states": '{"trial":{"training":{"keep":"state"},"measure":{"every":1}},' + LENGTHS + "}",
+    "lengths under a schedule": '{"trial":{"training":{"schedule":"step","keep":"state"}},' + LENGTHS + "}",
+    "lengths measured at a million steps": (
+        '{"trial":{"measure":{"points":1000000}},"axes":{"training.steps":{"linear":[9000000,10000000,1001]}}}'
+    ),
+    "long ones measured at every step": (
+        '{"trial":{"measure":{"every":1}},"axes":{"training.steps":[9999998,9999999,10000000]}}'
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def api(shared_store: Store) -> Iterator[TestClient]:
+    """The application as it is by default."""
+    with TestClient(create_app(Settings(), shared_store), "http://127.0.0.1") as client:
+        yield client
+
+
+@pytest.mark.parametrize("shared_store", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("name", BODIES)
+def test_a_preview_of_any_grid_is_answered_in_time(api, name):
+    found = []
+    for _ in range(3):  # others' caches and processors slow this one down; the quickest is what it takes
+        began = time.process_time()
+        answer = api.post(f"{ROOT}/preview", content=BODIES[name], headers={"content-type": "application/json"})
+        found.append(time.process_time() - began)
+        assert answer.status_code == 200, answer.text
+        if found[-1] < SECONDS:
+            break
+    assert min(found) < SECONDS
+    told = answer.json()
+    assert told["new"] == told["trials"] and told["continued"] + sum(told["from_zero"].values()) < told["trials"]
+
+
+@pytest.mark.parametrize("shared_store", ["sqlite"], indirect=True)
+def test_many_lengths_are_told_as_few_are(api):
+    """Of many some are looked at: what is true of all of them is told of all."""
+
+    def told(count: int, **more: object) -> tuple[int, list[int]]:
+        trial = {"training": {"keep": "state", **more}, "measure": {"every": 1}}
+        grid = {"trial": trial, "axes": {"training.steps": {"linear": [1, count, count]}}, "seeds": 3}
+        answer = api.post(f"{ROOT}/preview", json=grid).json()
+        return answer["continued"], list(answer["from_zero"].values())
+
+    for count in (2, 100, 5_000):
+        assert told(count) == (3 * (count - 1), [])
+        assert told(count, schedule="cosine") == (0, [3 * (count - 1)])
