@@ -37,9 +37,9 @@ class Problem(Body):
 
 
 class Request(BaseModel):
-    """Base of every small JSON request: unknown fields are refused."""
+    """Base of every small JSON request: unknown fields are refused, and true or "3" where a number is asked for."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
     @model_validator(mode="before")
     @classmethod
