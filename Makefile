@@ -22,17 +22,18 @@ help: ## List these commands
 install: $(VENV)/.runtime ## Make .venv with the run-time dependencies
 
 demo: $(VENV)/.runtime ## Run the weight-decay preset through the whole service; writes demo/*.png
-	@$(BIN)/nfa demo --out demo
+	@$(ENV) $(BIN)/nfa demo --out demo
 
 up: $(VENV)/.runtime ## Start the service on this machine (SQLite, local Ray); Ctrl-C stops it
 	@$(BIN)/nfa up
 
 # Tests that start processes mostly wait; those that ask a store run beside them, and those that only compute take what
-# both leave over.
+# both leave over. They begin beside the checks.
 WAITING   := tests/browser tests/faults
 COMPUTING := tests/nfa_kernels tests/workers $(addprefix tests/service/,datasets grid planning questions)
-test: $(VENV)/.test check programs ## Run every check and every test
+test: $(VENV)/.test ## Run every check and every test
 	@$(ENV) nice $(BIN)/pytest -q --durations=8 $(COMPUTING) >.test.computing.log 2>&1 & computing=$$!; \
+	  $(MAKE) --no-print-directory check programs || { kill $$computing; exit 1; }; \
 	  $(ENV) $(BIN)/pytest -q --durations=8 $(addprefix --ignore=,$(WAITING) $(COMPUTING)) >.test.asking.log 2>&1 & asking=$$!; \
 	  $(ENV) $(BIN)/pytest --durations=8 $(WAITING); failed=$$?; \
 	  for lane in $$computing $$asking; do wait $$lane || failed=1; done; \
@@ -74,13 +75,13 @@ wheels: $(VENV)/.test ## Build the wheels of the service and of the kernels alon
 	@$(BIN)/python -m build --no-isolation --outdir dist . && $(BIN)/python -m build --no-isolation --outdir dist nfa_kernels
 
 site: $(VENV)/.test ## Build the documentation into build/site/html; a warning is an error
-	@$(BIN)/python docs/site/make_site.py
+	@$(ENV) $(BIN)/python docs/site/make_site.py
 
 check: $(VENV)/.test site ## Lint, types, import contracts, and the documentation site
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ty check --python $(VENV)
-	@$(BIN)/lint-imports
+	@$(ENV) $(BIN)/lint-imports
 
 format: $(VENV)/.test ## Format and sort imports
 	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .
@@ -100,5 +101,5 @@ $(VENV)/.runtime: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing what the tests need into $(VENV) .."
-	@$(PIP) '$(TORCH)' -e '.[test,data]'
+	@$(PIP) --no-compile '$(TORCH)' -e '.[test,data]'
 	@touch $(VENV)/.runtime $@
