@@ -10,8 +10,10 @@ from fastapi import APIRouter, Header, Query, Response
 from service.api.access import ActorDep
 from service.api.deps import Cursor, Limit, SettingsDep, StoreDep, encode_cursor, number_cursor
 from service.api.grid_bodies import OPENAPI_BODY, BodyDep, GridDep
+from service.grid.axes import read_factors
 from service.grid.data_shapes import DataShape
 from service.grid.expansion import Expansion
+from service.grid.problems import Problems
 from service.grid.shown_networks import shown_networks
 from service.planning.planner import bound
 from service.schemas.bodies import Page
@@ -84,9 +86,11 @@ def preview(grid: GridDep, store: StoreDep, settings: SettingsDep) -> Preview:
     axes = {path: list(values) for path, values in expansion.axes.items()}
     networks = [asdict(one) for one in shown_networks(_graphs(expansion))]
     derived = {path: list(values) for path, values in expansion.derived.items()}
+    together = _together(grid.document, axes)
     ignored = list(expansion.ignored)
     cost = asdict(cost_of(store, expansion))
-    body = {**cost, "axes": axes, "derived": derived, "ignored": ignored, "networks": networks, "search": search}
+    body = {**cost, "axes": axes, "together": together, "derived": derived, "ignored": ignored}
+    body |= {"networks": networks, "search": search}
     return Preview.model_validate(body)
 
 
@@ -101,6 +105,14 @@ def _graphs(expansion: Expansion) -> Iterator[tuple[Mapping[str, Any], DataShape
         if "kind" in known[text] and (text, point.shape) not in seen:
             seen.add((text, point.shape))
             yield known[text], point.shape
+
+
+def _together(document: Mapping[str, Any], axes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The paths that one index of the product moves: those of a zip group, or of the mappings on an axis."""
+    moved = {path: written for path, written in (document.get("axes") or {}).items() if path not in axes}
+    factors = read_factors(moved, document.get("zip") or (), Problems())
+    groups = [([path for path in factor.paths if path in axes], len(factor.choices)) for factor in factors]
+    return [{"paths": paths, "values": values} for paths, values in groups if len(paths) > 1]
 
 
 @router.get("", summary="List experiments, newest first", response_model=Page[ExperimentBody])

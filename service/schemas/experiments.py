@@ -63,6 +63,13 @@ class PreviewedSearch(Body):
     at_most: int = Field(description="Trials that there may be in the end.")
 
 
+class PreviewedGroup(Body):
+    """Paths that take their values together: a group of zip."""
+
+    paths: list[str]
+    values: int = Field(description="How many times they change.")
+
+
 class Preview(Body):
     """What a grid would cost; nothing is stored."""
 
@@ -80,6 +87,7 @@ class Preview(Body):
         {}, description="New trials that are longer than others and begin at the beginning: why -> how many."
     )
     axes: dict[str, list[Any]] = Field(description="Varying path -> its values.")
+    together: list[PreviewedGroup] = Field([], description="Of these axes, those that change together.")
     derived: dict[str, list[Any]] = Field(
         {}, description="Settings on no axis that follow from others by a formula -> the values they come to."
     )

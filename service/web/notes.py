@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 _LEAST_HEADING: Final = 3
 """A heading of notes stands below the page's own."""
-_reader = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table").disable("image")
+_reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
 
 
 def rendered(text: str) -> Markup:

@@ -53,8 +53,8 @@ def _plain(value: Any) -> str:
     """A setting as it would be written in a grid."""
     if isinstance(value, str):
         return value
-    if isinstance(value, list):
-        return ", ".join(_plain(one) for one in value)
+    if isinstance(value, list | tuple):
+        return ", ".join(f"[{_plain(one)}]" if isinstance(one, list | tuple) else _plain(one) for one in value)
     return number(value) if isinstance(value, float) else json.dumps(value, default=str)
 
 

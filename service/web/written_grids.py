@@ -10,6 +10,7 @@ from service.grid.axes import SECTIONS
 from service.grid.outline import Grid
 
 _LINE: Final = 118
+_INDENTED: Final = 12
 _NUMBER: Final = re.compile(r"[-+]?[0-9._][0-9._]*([eE][-+]?[0-9]+)?|0[obxOBX][0-9a-fA-F_]+")
 """Words that YAML 1.2 reads as numbers, which PyYAML, of 1.1, does not all quote."""
 
@@ -27,6 +28,16 @@ class _Dumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        """Leaves on a line where they fit into one: a key with its value is not broken in two."""
+        node = super().represent_mapping(tag, mapping, flow_style)
+        if (
+            node.flow_style
+            and sum(len(f"{key}: {value}, ") for key, value in dict(mapping).items()) > _LINE - _INDENTED
+        ):
+            node.flow_style = False
+        return node
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:

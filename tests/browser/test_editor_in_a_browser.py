@@ -85,6 +85,14 @@ def test_the_cost_and_each_axis_are_told_while_a_grid_is_written(page: Page, ser
     assert told == [["training.weight_decay", "2", "6"], ["network.depth", "3", "4"], ["seeds", "2", "6"]]
     with Client(service) as client:
         one = client.wait(client.submit(GRID.encode()).id)
+    # what moves together is one axis
+    write_grid(
+        page,
+        GRID.replace("axes:", "zip:\n- training.learning_rate: [0.01, 0.02, 0.02]\n  training.steps: [9, 9, 8]\naxes:"),
+    )
+    expect(page.locator("#cost")).to_contain_text("36 trials")
+    told = [row.split("\t")[:3] for row in rows.all_inner_texts()]
+    assert told[2:] == [["training.learning_rate, training.steps", "3", "12"], ["seeds", "2", "18"]]
     # an experiment and a trial are opened as grids that say the same
     _open(page, f"/experiments/{one.id}".replace("experiments/", "submit?experiment="))
     expect(page.locator("#cost")).to_contain_text("12 trials, 0 new")

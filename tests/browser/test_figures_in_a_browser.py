@@ -120,6 +120,11 @@ def test_a_legend_shows_and_hides(page: Page, sweeps: dict[str, str]) -> None:
 @pytest.mark.parametrize("figure", ["curves", "phase"])
 def test_a_click_on_a_line_or_a_cell_leads_to_its_trials(page: Page, sweeps: dict[str, str], figure: str) -> None:
     _open(page, f"/experiments/{sweeps['two']}?figure={figure}&where=seed+%3C+1")
+    can = {
+        "phase": "A click leads to the trials behind it.",
+        "curves": "Drag moves, Shift and wheel zoom; a double click resets; ",
+    }
+    expect(page.locator(".hint")).to_contain_text(can[figure])
     # what is pointed at lies in the window
     page.locator("#figure").evaluate("figure => figure.scrollIntoView()")
     if figure == "curves":

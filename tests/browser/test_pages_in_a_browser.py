@@ -125,8 +125,11 @@ def test_a_running_experiment_is_cancelled_after_a_question(page: Page) -> None:
 def test_pages_fit_a_phone_and_every_field_has_a_label(browser: Browser, service: str) -> None:
     context = context_of(browser, service, viewport={"width": 390, "height": 844})
     page = context.new_page()
-    for address in ("/", "/experiments/e1", "/submit", "/cluster", "/definitions", "/login"):
+    addresses = ("/", "/experiments/e1", "/trials/t1", "/submit", "/cluster", "/definitions", "/login")
+    for address in (*addresses, "/compare?experiments=e1,e2", "/bulk?action=tag&experiments=e1"):
         page.goto(address)
+        if address == "/submit":
+            page.locator("#axes:not([hidden])").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, address
         unnamed = page.evaluate(
             "[...document.querySelectorAll('input:not([type=hidden]), select, textarea:not([hidden])')]"
@@ -144,7 +147,7 @@ def test_axe_finds_no_serious_violation_on_any_page(
     context = context_of(browser, service, color_scheme=scheme)
     page = context.new_page()
     addresses = ("/", "/experiments/e1", "/experiments/e1?trials_where=bogus+%3D+1", "/trials/t1", "/submit")
-    addresses += ("/compare?experiments=e1,e2",)
+    addresses += ("/compare?experiments=e1,e2", "/bulk?action=delete&experiments=e1", "/bulk?action=tag&experiments=e1")
     for address in (*addresses, "/cluster", "/definitions", "/login", "/nothing/here"):
         page.goto(address)
         found = Axe().run(page)["violations"]

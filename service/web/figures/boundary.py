@@ -46,7 +46,7 @@ def boundary_lines(
     (axis,) = found[0]["axes"]
     least, most = frame["value"].min(), frame["value"].max()
     in_decades = isinstance(least, float) and isinstance(most, float) and least > 0 and most / least > 10
-    scale = alt.Scale(type="log" if in_decades else "linear", zero=False, padding=12)
+    scale = alt.Scale(type="log", padding=12) if in_decades else alt.Scale(zero=False, padding=12)
     place, kinds = layout(room, len(rest.order)), list(dict.fromkeys(statements))
     legend = alt.Legend(title="boundary of", orient="bottom", columns=1, labelLimit=600)
     base: Any = alt.Chart(alt.Data(values=frame.to_dicts())).encode(
@@ -132,4 +132,5 @@ def boundary_plane(
 def _scale(values: Sequence[float]) -> Any:
     least, most = min(values), max(values)
     is_log = least > 0 and most / least > 10
-    return alt.Scale(type="log" if is_log else "linear", zero=False, nice=False, padding=8)
+    kind: dict[str, Any] = {"type": "log"} if is_log else {"zero": False}
+    return alt.Scale(**kind, nice=False, padding=8)

@@ -1,7 +1,7 @@
 """Parallel coordinates: every axis of a sweep upright, a line per group of settings, coloured by its final value."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import altair as alt
@@ -10,7 +10,7 @@ import polars as pl
 from service.questions.pooling import Pooling
 from service.web.figures.following import followed
 from service.web.figures.hand import brushing, under_the_pointer
-from service.web.figures.layout import PRINTED, layout
+from service.web.figures.layout import PRINTED, Layout, layout
 from service.web.figures.style import HALO, behind, rule_color, soft_color, styled, told
 from service.web.figures.variables import Variable
 
@@ -37,28 +37,47 @@ def parallel(
         pooling: what a line stands for.
         room: width in pixels that the figure may take.
     """
-    titles, axes, value = [one.name for one in variables], [_Axis(one) for one in variables], variables[-1]
-    places = [[axis.place(one) for one in axis.one.values.to_list()] for axis in axes]
-    known = [at for at in range(table.height) if all(place[at] is not None for place in places)]
-    every = max(1, -(-len(known) // MOST_LINES))
+    axes, value = [_Axis(one) for one in variables], variables[-1]
     keys = list(dict.fromkeys(one.path for one in variables[:-1]))
-    group = told(table, keys, "group").labels.to_list()
-    rows = [
-        {"axis": titles[at], "place": place[line], "group": group[line], "here": _text(one.values[line])}
-        | {"value": value.values[line], "count": counts[line]}
-        for line in known[::every]
-        for at, (one, place) in enumerate(zip(variables, places, strict=True))
-    ]
+    group = told(table, keys, "group").labels
+    rows, every = _rows(axes, group.to_list(), counts)
     size = layout(room, 1)
     width = size.width if room else max(360, 130 * len(variables))
+    titles = [one.name for one in variables]
     names = alt.Axis(labelAngle=0, domain=False, ticks=False, orient="top", labelLimit=max(60, width // len(titles)))
     x = alt.X("axis:N", sort=titles, title=None, axis=names)
-    y = alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[-0.03, 1.03], nice=False))
+    (rule, *words), (line, points) = _upright(axes, x), _lines(rows, x, value, width, size)
+    # what answers the pointer lies above the words
+    chart = alt.layer(rule, line, *words, points).properties(width=width, height=size.height if room else 260)
+    says = f"a line is the median of {behind(counts, pooling, '')}"
+    says += f"; every {every}th line is drawn" if every > 1 else ""
+    brush = {"axes": {one.one.name: one.brushed() for one in axes}}
+    links = followed(table, keys, [group], None, ["group"], brush)
+    return styled(chart, title or "Settings and what comes of them", says, size.line).properties(usermeta=links)
+
+
+def _rows(axes: Sequence["_Axis"], group: Sequence[str], counts: pl.Series) -> tuple[list[dict[str, Any]], int]:
+    """A row for every place of a line on an axis, and of how many lines one is drawn."""
+    places = [[axis.place(one) for one in axis.one.values.to_list()] for axis in axes]
+    known = [at for at in range(len(group)) if all(place[at] is not None for place in places)]
+    every, value = max(1, -(-len(known) // MOST_LINES)), axes[-1].one
+    rows = [
+        {"axis": axis.one.name, "place": place[line], "group": group[line], "here": _text(axis.one.values[line])}
+        | {"value": value.values[line], "count": counts[line]}
+        for line in known[::every]
+        for axis, place in zip(axes, places, strict=True)
+    ]
+    return rows, every
+
+
+def _lines(rows: Sequence[Mapping[str, Any]], x: Any, value: Variable, width: int, size: Layout) -> tuple[Any, Any]:
+    """Lines coloured by a value, and the points by which they answer."""
+    y = _y()
     scale = alt.Scale(scheme="viridis", type="log" if value.is_log else "linear", nice=False, zero=False)
     looks: dict[str, Any] = {"orient": "bottom", "direction": "horizontal"} if size.legend_below else {}
     legend = alt.Legend(type="gradient", format="~g", titleLimit=220, gradientLength=min(180, width // 2), **looks)
     paint = alt.Color("value:Q", title=value.name, scale=scale, legend=legend)
-    base: Any = alt.Chart(alt.Data(values=rows)).encode(x=x)
+    base: Any = alt.Chart(alt.Data(values=[*rows])).encode(x=x)
     line = base.mark_line(strokeWidth=1.3, opacity=0.65).encode(y=y, color=paint, detail="group:N")
     said = [
         alt.Tooltip("group:N", title="group"),
@@ -67,6 +86,11 @@ def parallel(
         alt.Tooltip("count:Q", title="trials"),
     ]
     points = under_the_pointer(base.encode(y=y, color=alt.value(rule_color())), said, len(rows), ["group"])
+    return line.add_params(*brushing()), points
+
+
+def _upright(axes: Sequence["_Axis"], x: Any) -> tuple[Any, Any, Any]:
+    """The axes as rules, and their values beside them, on a halo."""
     ticks = [{"axis": one.one.name, "place": at, "text": text} for one in axes for at, text in one.ticks()]
     upright: Any = alt.Chart(alt.Data(values=ticks)).encode(x=x)
     rule = (
@@ -75,16 +99,12 @@ def parallel(
         .encode(y=alt.Y("low:Q", axis=None), y2="high:Q")
     )
     words: dict[str, Any] = {"align": "left", "dx": 5, "fontSize": 11}
-    halo = upright.mark_text(**words, color=HALO, stroke=HALO, strokeWidth=4).encode(y=y, text="text:N")
-    text = upright.mark_text(**words, color=soft_color()).encode(y=y, text="text:N")
-    chart = alt.layer(rule, line.add_params(*brushing()), halo, text, points).properties(
-        width=width, height=size.height if room else 260
-    )
-    says = f"a line is the median of {behind(counts, pooling, '')}"
-    says += f"; every {every}th line is drawn" if every > 1 else ""
-    brush = {"axes": {one.one.name: one.brushed() for one in axes}}
-    links = followed(table, keys, [pl.Series("group", group, dtype=pl.String)], None, ["group"], brush)
-    return styled(chart, title or "Settings and what comes of them", says, size.line).properties(usermeta=links)
+    halo = upright.mark_text(**words, color=HALO, stroke=HALO, strokeWidth=4).encode(y=_y(), text="text:N")
+    return rule, halo, upright.mark_text(**words, color=soft_color()).encode(y=_y(), text="text:N")
+
+
+def _y() -> Any:
+    return alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[-0.03, 1.03], nice=False))
 
 
 class _Axis:

@@ -1,6 +1,6 @@
 """Power laws behind claims: the points that each was fitted to, its line, and the slopes within its interval."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import altair as alt
@@ -33,51 +33,51 @@ def power_laws(
     colors = told(groups, paths, "color", order)
     claims = list(dict.fromkeys(one["claim"] for one in found))
     facets = claims if len(claims) > 1 else [""]
+    place, names = layout(room, len(facets)), ", ".join(label(path) for path in paths)
+    has_legend = bool(paths) and len(colors.order) <= _MOST_COLORS
+    paint = hue(colors.order, names if has_legend else "", is_below=place.legend_below)
+    base: Any = alt.Chart(_rows(found, colors.labels, len(claims) > 1)).encode(color=paint)
+    chart = alt.layer(*_marks(base, found[0], names)).properties(width=place.width, height=place.height)
+    chart = chart.add_params(zooming())
+    return styled(panels(chart, facets, place.columns, place.width), title or "Power laws", _told(found), place.line)
+
+
+def _rows(found: Sequence[Mapping[str, Any]], colors: Iterable[str], are_told_apart: bool) -> Any:
+    """The points of every fit, and those of its line and band."""
     points: list[dict[str, Any]] = []
     ends: list[dict[str, Any]] = []
-    for one, color in zip(found, colors.labels, strict=True):
-        at = {"color": color, "facet": one["claim"] if len(claims) > 1 else ""}
+    for one, color in zip(found, colors, strict=True):
+        at = {"color": color, "facet": one["claim"] if are_told_apart else ""}
         exponent = _with_interval(one)
         points += [{"x": x, "y": y, "exponent": exponent, **at} for x, y in one["seen"]]
         ends += [end | {"exponent": exponent} | at for end in _line(one)]
-    data: Any = alt.Data(values=[*points, *ends])
-    place = layout(room, len(facets))
-    has_legend = bool(paths) and len(colors.order) <= _MOST_COLORS
-    names = ", ".join(label(path) for path in paths)
-    paint = hue(colors.order, names if has_legend else "", is_below=place.legend_below)
-    first, scale = found[0], alt.Scale(type="log", zero=False, nice=False, padding=10)
+    return alt.Data(values=[*points, *ends])
+
+
+def _marks(base: Any, first: Mapping[str, Any], names: str) -> list[Any]:
+    """Bands, lines and points, on logarithms; `names` says what tells them apart, empty for nothing."""
+    scale = alt.Scale(type="log", nice=False, padding=10)
     name = metric_label(first["metric"])
+    title_y = f"1 − {name}" if first["transform"] == "1-x" else name
     x = alt.X("x:Q", title=label(first["x"]), scale=scale)
     says = alt.Tooltip("exponent:N", title="exponent")
-    who = [alt.Tooltip("color:N", title=names)] if paths else []
-    base: Any = alt.Chart(data).encode(color=paint)
-    title_y = f"1 − {name}" if first["transform"] == "1-x" else name
-    band = (
-        base.transform_filter("isValid(datum.least)")
-        .mark_area(opacity=0.16)
-        .encode(x=x, y=alt.Y("least:Q", title=title_y, scale=scale), y2="most:Q", detail="color:N")
-    )
-    line = (
-        base.transform_filter("isValid(datum.line)")
-        .mark_line(strokeWidth=1.8)
-        .encode(x=x, y=alt.Y("line:Q", title=title_y, scale=scale), tooltip=[*who, says])
-    )
-    dots = (
-        base.transform_filter("isValid(datum.y)")
-        .mark_point(filled=True, size=34, opacity=0.8)
-        .encode(
-            x=x,
-            y=alt.Y("y:Q", title=title_y, scale=scale),
-            tooltip=[
-                *who,
-                alt.Tooltip("x:Q", title=label(first["x"]), format=".6g"),
-                alt.Tooltip("y:Q", title=title_y, format=".6g"),
-                says,
-            ],
-        )
-    )
-    chart = (band + line + dots).properties(width=place.width, height=place.height).add_params(zooming())
-    return styled(panels(chart, facets, place.columns, place.width), title or "Power laws", _told(found), place.line)
+    who = [alt.Tooltip("color:N", title=names)] if names else []
+    here = [
+        alt.Tooltip("x:Q", title=label(first["x"]), format=".6g"),
+        alt.Tooltip("y:Q", title=title_y, format=".6g"),
+    ]
+
+    def y(field: str) -> Any:
+        return alt.Y(f"{field}:Q", title=title_y, scale=scale)
+
+    area = base.transform_filter("isValid(datum.least)").mark_area(opacity=0.16)
+    line = base.transform_filter("isValid(datum.line)").mark_line(strokeWidth=1.8)
+    dots = base.transform_filter("isValid(datum.y)").mark_point(filled=True, size=34, opacity=0.8)
+    return [
+        area.encode(x=x, y=y("least"), y2="most:Q", detail="color:N"),
+        line.encode(x=x, y=y("line"), tooltip=[*who, says]),
+        dots.encode(x=x, y=y("y"), tooltip=[*who, *here, says]),
+    ]
 
 
 def _line(one: Mapping[str, Any]) -> list[dict[str, float]]:

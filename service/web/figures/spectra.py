@@ -44,7 +44,8 @@ def spectra(
     y_axis = alt.Axis(format="~e", labelExpr=POWERS, tickCount=6)
     y = alt.Y("median:Q", title="singular value of the Jacobian", scale=alt.Scale(type="log"), axis=y_axis)
     facets = told(every, keys, "facet", order).order
-    place, shown = layout(room, len(facets), printed=(230, 190)), shown_by_legend("color")
+    fastest = every[keys[-1]].n_unique() if len(keys) > 1 else 1
+    place, shown = layout(room, len(facets), last=fastest, printed=(230, 190)), shown_by_legend("color")
     base: Any = alt.Chart().encode(x=x, color=hue(indices, "index i", is_below=place.legend_below))
     broken: dict[str, Any] = {"invalid": "break-paths-filter-domains", "clip": True}
     band = base.mark_area(**broken).encode(y=alt.Y("low:Q"), y2="high:Q", opacity=faded_unless([shown], 0.22))

@@ -60,31 +60,14 @@ def spread(
     columns = [y.values.alias("y"), groups.labels, colors.labels, panel.labels]
     frame = pl.DataFrame([*columns, *(labels.alias(name) for name, labels in settings.items())])
     frame = _placed(frame.drop_nulls("y"), groups.order, colors.order).with_columns(pl.col("y").round_sig_figs(7))
-    boxes = frame.group_by("x", "color", "facet", "middle", maintain_order=True).agg(
-        pl.col("y").min().alias("low"),
-        pl.col("y").quantile(0.25, "linear").alias("q25"),
-        pl.col("y").median().alias("median"),
-        pl.col("y").quantile(0.75, "linear").alias("q75"),
-        pl.col("y").max().alias("high"),
-        pl.len().alias("count"),
-    )
-    place, shown = layout(room, len(panel.order), has_legend=color is not None), shown_by_legend("color")
-    places = list(range(len(groups.order)))
-    look = _Look(
-        across={
-            "title": label(x),
-            "axis": alt.Axis(values=places, grid=False, labelExpr=_names(groups.order), labelAngle=0),
-            "scale": alt.Scale(domain=[-0.5, len(groups.order) - 0.5], nice=False, zero=False),
-        },
-        y=y,
-        paint=hue(colors.order, label(color) if color else "", is_below=place.legend_below),
-        shown=shown,
-        half=0.16 / max(1, len(colors.order)),
-    )
+    boxes, place = _quartiles(frame), layout(room, len(panel.order), has_legend=color is not None)
+    paint = hue(colors.order, label(color) if color else "", is_below=place.legend_below)
+    half = 0.16 / max(1, len(colors.order))
+    look = _Look(_across(label(x), groups.order), y, paint, shown_by_legend("color"), half)
     by = [alt.Tooltip("x:N", title=label(x)), *([alt.Tooltip("color:N", title=label(color))] if color else [])]
     points = [alt.Tooltip(f"s{at}:N", title=label(path)) for at, path in enumerate(keys)]
     picked = alt.selection_point(name=PICKED, fields=list(settings), on="click", clear=False, toggle=False, empty=False)
-    strip = _strip(look, points).add_params(*brushing(["y"]), shown, picked)
+    strip = _strip(look, points).add_params(*brushing(["y"]), look.shown, picked)
     strips = frame.to_dicts() if frame.height <= _MOST_STRIPS else []
     layers = [*_rule(rule), *_boxes(look, by), strip]
     chart = alt.layer(*layers, data=alt.Data(values=[*boxes.to_dicts(), *strips]))
@@ -95,6 +78,27 @@ def spread(
     links = followed(table, keys, list(settings.values()), None, list(settings), brush)
     whole = panels(chart, panel.order, place.columns, place.width)
     return styled(whole, title or y.name, subtitle, place.line).properties(usermeta=links)
+
+
+def _quartiles(frame: pl.DataFrame) -> pl.DataFrame:
+    """A box for every group."""
+    return frame.group_by("x", "color", "facet", "middle", maintain_order=True).agg(
+        pl.col("y").min().alias("low"),
+        pl.col("y").quantile(0.25, "linear").alias("q25"),
+        pl.col("y").median().alias("median"),
+        pl.col("y").quantile(0.75, "linear").alias("q75"),
+        pl.col("y").max().alias("high"),
+        pl.len().alias("count"),
+    )
+
+
+def _across(title: str, names: Sequence[str]) -> dict[str, Any]:
+    """The horizontal axis, on which each group has a place."""
+    return {
+        "title": title,
+        "axis": alt.Axis(values=[*range(len(names))], grid=False, labelExpr=_names(names), labelAngle=0),
+        "scale": alt.Scale(domain=[-0.5, len(names) - 0.5], nice=False, zero=False),
+    }
 
 
 @dataclass(frozen=True)

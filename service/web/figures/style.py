@@ -70,6 +70,9 @@ def shown(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list):
+        # a comma would part what stands in one panel's head
+        return f"[{' '.join(map(shown, value))}]"
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 

@@ -72,9 +72,15 @@ def _panel(steps: Sequence[int], name: str, lines: Mapping[str, Sequence[Any]], 
         .properties(
             width=max(120, width - _BESIDE),
             height=110,
-            title=alt.TitleParams(metric_label(name), fontSize=11, anchor="start", limit=width),
+            title=alt.TitleParams(_in_lines(metric_label(name), width), fontSize=11, anchor="start"),
         )
     )
+
+
+def _in_lines(title: str, width: int) -> list[str]:
+    """A panel's title: its name, and on a line of its own the formula that does not stand beside it."""
+    name, _, formula = title.partition(" ")
+    return [title] if 6 * len(title) <= width else [name, formula]
 
 
 def _is_numeric(values: Sequence[Any]) -> bool:

@@ -53,6 +53,21 @@ async function draw() {
   brushed(made.view, spec.usermeta && spec.usermeta.nfa && spec.usermeta.nfa.brush);
   const again = document.getElementById("again");
   if (again) again.hidden = !(spec.params || []).length;
+  const hint = document.querySelector(".hint");
+  if (hint) hint.textContent = hinted(spec);
+}
+
+// What the hand can do with a picture.
+function hinted(spec) {
+  const names = (spec.params || []).map((one) => one.name), has = (name) => names.includes(name), parts = [];
+  const where = spec.usermeta && spec.usermeta.nfa && spec.usermeta.nfa.where;
+  if (has("brush")) parts.push("drag marks a range to narrow to" + (has("zoom") ? ", Shift and drag move, Shift and wheel zoom" : ""));
+  else if (has("zoom")) parts.push("drag moves, Shift and wheel zoom");
+  if (parts.length) parts.push("a double click resets");
+  if (where && Object.keys(where).length) parts.push("a click leads to the trials behind it");
+  if (names.some((name) => name.endsWith("_shown"))) parts.push("a click on the legend shows an entry alone");
+  const said = parts.join("; ");
+  return said && `${said[0].toUpperCase()}${said.slice(1)}.`;
 }
 
 // What the pointer is on. Only text is set, and the place by properties, which a strict policy allows.

@@ -16,7 +16,9 @@ function said(found) {
 
 // One row for each axis: how many values it has, and what one more of them would cost.
 function axes(found) {
-  const rows = Object.entries(found.axes).map(([path, values]) => [path, values.length]);
+  const groups = found.together, joined = groups.flatMap((one) => one.paths);
+  const rows = Object.entries(found.axes).filter(([path]) => !joined.includes(path)).map(([path, values]) => [path, values.length]);
+  rows.push(...groups.map((one) => [one.paths.join(", "), one.values]));
   const points = rows.reduce((product, [, count]) => product * count, 1);
   if (found.trials % points === 0 && found.trials > points) rows.push(["seeds", found.trials / points]);
   return rows.map(([path, count]) => {

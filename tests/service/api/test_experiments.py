@@ -176,3 +176,18 @@ def test_thinning_takes_a_number_of_steps_and_tells_what_it_left(api, submit):
     done = api.post(f"{one}/thin", json={"keep_every": 2})
     assert done.status_code == 200
     assert done.json() == {"thinned": 0, "unfinished": 6, "shared": 0, "unfit": 0, "rows": 0}
+
+
+def test_a_preview_tells_which_axes_change_together(api, tiny_grid):
+    grid = tiny_grid(
+        axes={"training.weight_decay": [0, 0.1], "network": [{"depth": 2, "width": 4}, {"depth": 3, "width": 8}]},
+        zip=[{"training.learning_rate": [0.01, 0.02, 0.02], "training.steps": [5, 5, 6]}],
+        seeds=1,
+    )
+    found = api.post("/api/v1/experiments/preview", json=grid).json()
+    assert found["trials"] == 12
+    assert found["together"] == [
+        {"paths": ["network.depth", "network.width"], "values": 2},
+        {"paths": ["training.learning_rate", "training.steps"], "values": 3},
+    ]
+    assert api.post("/api/v1/experiments/preview", json=tiny_grid(seeds=1)).json()["together"] == []

@@ -19,6 +19,10 @@ def test_notes_are_rendered():
         assert part in page
 
 
+def test_lines_of_a_paragraph_are_one_text():
+    assert rendered("without weight\ndecay it fails") == "<p>without weight\ndecay it fails</p>\n"
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -20,6 +20,17 @@ def test_keys_stand_in_the_order_of_the_format_and_leaves_on_a_line():
     )
 
 
+def test_leaves_that_do_not_fit_on_a_line_have_one_each():
+    claim = {
+        "id": "restored",
+        "says": "with a weight decay of 0.05 or more it holds",
+        "metric": "alignment",
+        "every_trial": ">= 1",
+    }
+    text = as_yaml({"claims": [claim | {"where": "training.weight_decay >= 0.05"}, {"id": "short"}]})
+    assert "\n  every_trial: '>= 1'\n  where: training.weight_decay >= 0.05\n- {id: short}\n" in text
+
+
 @pytest.mark.parametrize(
     "value", [1e-05, 1e22, 0.1 + 0.2, "1e5", "no", "null", "a: b", "line\nline", True, None, [1e-9]]
 )
