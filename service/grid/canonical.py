@@ -14,6 +14,7 @@ from nfa_kernels import names
 from service.grid.data_settings import DataSettings
 from service.grid.data_shapes import DataShape, known_shape
 from service.grid.inputs import further
+from service.grid.measured_steps import DEFAULT_POINTS
 from service.grid.network_settings import NetworkSettings
 from service.grid.networks import Layers, graph_of, layers_of_network
 from service.grid.setting_types import Section
@@ -314,7 +315,7 @@ def _measure(measure: MeasureSettings, around: Around) -> dict[str, Any]:
     elif measure.steps is not None:
         kept["steps"] = sorted(set(measure.steps))
     else:
-        kept |= {"points": measure.points or 60, "spacing": measure.spacing}
+        kept |= {"points": measure.points or DEFAULT_POINTS, "spacing": measure.spacing}
     if measure.measured_exponents:
         kept["exponents"] = measure.measured_exponents
     if inputs := further(measure.inputs):

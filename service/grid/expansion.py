@@ -30,7 +30,8 @@ from service.grid.sampling import read_sample
 
 DEFAULT_LIMITS: Final = Limits()
 MAX_LOOKS: Final = 30_000
-"""Points of a grid that differ in more than free numbers: each is validated, and held against the data."""
+"""Sections that differ in more than free numbers, each of which is validated, and points of them, which are held
+against the data."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def expand(
 def _check_looks(looks: int, problems: Problems) -> None:
     """Refuse more points than can be looked at in time."""
     if looks > MAX_LOOKS:
-        told = f"{looks} points differ in settings that decide about others, over the limit of {MAX_LOOKS}"
+        told = f"{looks} points and sections differ in settings that decide about others, over the limit of {MAX_LOOKS}"
         advice = "vary fewer sizes and kinds beside each other, or submit parts of the grid as experiments of their own"
         free = "numbers such as rates, decays, steps, scales, noise and seeds may vary freely"
         problems.add("axes", f"{told}: {advice}; {free}", received=looks, allowed=MAX_LOOKS)

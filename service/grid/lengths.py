@@ -17,8 +17,6 @@ MEASURED: Final = (
     "the shorter trials are not measured at the same steps: measure.every, and measure.steps as a list or "
     "{log: [1, 100000, 60]}, do not follow from training.steps as measure.points does"
 )
-_LENGTH: Final = re.compile(r'"(?:schedule_)?steps":[0-9]+,?')
-"""In `training` as it is hashed: the length, and what may follow from it. Quotes inside of a text are escaped there."""
 _TIMES: Final = re.compile(r'"(?:points|every)":[0-9]+,?|"spacing":"[a-z]+",?|"(?:steps|weights)":\[[0-9,]*\],?')
 """In `measure` as it is hashed: at which steps, which changes no number of those that both trials measure."""
 
@@ -100,9 +98,9 @@ class Shorter:
         for place, point in enumerate(points):
             if (steps := point.steps) is not None:
                 texts = point.part_texts
-                for at, pattern in ((training, _LENGTH), (measure, _TIMES)):
+                for at, without in ((training, _without_length), (measure, _without_times)):
                     if (text := texts[at]) not in aside:
-                        aside[text] = pattern.sub("", text).rstrip(",}")
+                        aside[text] = without(text)
                     texts[at] = aside[text]
                 alike[tuple(texts)].append((-steps, place))
         self._groups = [sorted(group) for group in alike.values() if len(group) > 1]
@@ -123,3 +121,17 @@ class Shorter:
         number, at = self._at[place]
         group = self._groups[number]
         return [other for steps, other in group[at + 1 : at + 1 + MOST_LOOKED_AT] if steps > group[at][0]]
+
+
+def _without_length(training: str) -> str:
+    """That section, as it is hashed, without its length and what may follow from it."""
+    # quotes inside of texts are escaped, and a layer of this name would come before
+    for name in ("steps", "schedule_steps"):
+        before, _, after = training.rpartition(f'"{name}":')
+        training = before + after.lstrip("0123456789")
+    return training
+
+
+def _without_times(measure: str) -> str:
+    """That section, as it is hashed, without the steps at which it is measured."""
+    return _TIMES.sub("", measure).rstrip(",}")

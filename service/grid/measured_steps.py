@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
+DEFAULT_POINTS: Final = 60
+"""Measured steps where nothing is said about them."""
 _LISTED: Final = 2_000
 """Points up to which measured steps are counted one by one; of more there are about as many as a formula says."""
 

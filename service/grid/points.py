@@ -56,6 +56,10 @@ class Point:
         """Canonical settings as they are hashed."""
         return self._of.text(self._at)
 
+    def form(self, section: str) -> dict[str, Any]:
+        """Canonical settings of one section but for free numbers: one object for all points that share the rest."""
+        return self._of.form(self._at, PLACES[section])
+
     @property
     def part_texts(self) -> list[str]:
         """Those of all sections, in the order of `PLACES`."""
@@ -198,6 +202,11 @@ class Points:
         """Canonical settings of a section of a point."""
         texts = self.texts[place]
         return self._sections[place].settings(*texts.made_of(int(texts.of[at])))
+
+    def form(self, at: int, place: int) -> dict[str, Any]:
+        """Canonical settings of a section that a point's is a variant of."""
+        texts = self.texts[place]
+        return self._sections[place].form(*texts.made_of(int(texts.of[at])))
 
     def fitting(self, at: int) -> Fitting:
         """How the sections of a point fit each other."""

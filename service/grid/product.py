@@ -75,11 +75,15 @@ class Product:
         return found
 
     def looks(self) -> int:
-        """How many points differ in more than free numbers, each of which is looked at."""
-        codes = np.zeros(len(self.places), np.int64)
-        for choices, column in itertools.chain(*self._columns.values()):
-            codes = together(codes, column.kinds[choices])
-        return len(np.unique(codes)) + len(self._last_places)
+        """How many points, and sections of them, differ in more than free numbers, each of which is looked at."""
+        every, looks = np.zeros(len(self.places), np.int64), len(self._last_places)
+        for columns in self._columns.values():
+            own = np.zeros(len(self.places), np.int64)
+            for choices, column in columns:
+                own = together(own, column.kinds[choices])
+            looks += len(np.unique(own)) if columns else 0
+            every = together(every, own)
+        return looks + len(np.unique(every))
 
     def points(self, build: Build) -> Iterator[tuple[int, Point]]:
         """Every point with its place; of several that are the same, the first.

@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 
 from nfa_kernels import names
-from service.errors import InvalidFilter
-from service.grid.measured_steps import measured_steps
+from service.errors import InvalidFilter, InvalidGrid
+from service.grid.measured_steps import DEFAULT_POINTS, measured_steps
 from service.grid.points import Point
 from service.grid.problems import Problems
 from service.grid.reading import LAYERS, layer_number
@@ -17,6 +17,9 @@ MOST_IN_WINDOW: Final = 256
 """Measured steps of a plateau: what a checkpoint of every trial holds."""
 MOST_FILTERS: Final = 200
 """Different expressions of one grid."""
+MOST_LISTED: Final = 2_000_000
+"""Measured steps that are listed to find the fullest window, of all points of a grid together."""
+_PLATEAU: Final = "trial.training.stop.plateau"
 _WHEN: Final = "trial.training.stop.when"
 
 
@@ -30,22 +33,27 @@ def check_stops(document: Mapping[str, Any], points: Iterable[Point], problems: 
     """
     if not _may_stop(document):
         return
-    seen: set[tuple[str, str, Sequence[str], int | None]] = set()
+    seen: set[tuple[int, int, Sequence[str]]] = set()
+    windows = _Windows(problems)
     trees: dict[str, filters.Filter | None] = {}
     for point in points:
-        training = point.part("training")
-        stop = training.get("stop", {})
-        if not ("when" in stop or "plateau" in stop):
+        form = point.form("training")
+        stop = form.get("stop", {})
+        if not ("when" in stop or "plateau" in stop) or problems.full:
             continue
-        key = repr(stop), point.part_text("measure"), point.layers, training.get("steps")
-        if key in seen or problems.full:
+        if "plateau" in stop:
+            windows.check(stop["plateau"]["over"], point)
+        # what is measured follows from no free number, and points that share all else share the objects
+        key = id(form), id(point.form("measure")), point.layers
+        if key in seen:
             continue
         seen.add(key)
         settings = {**point.settings, LAYERS: point.layers}
         if "when" in stop:
             _check_when(stop["when"], settings, trees, problems)
         if "plateau" in stop:
-            _check_plateau(stop["plateau"], settings, problems)
+            own = stop["plateau"]
+            _check_measured(f"{_PLATEAU}.metric", own["metric"], own.get("layer"), settings, own["metric"], problems)
 
 
 def _may_stop(document: Mapping[str, Any]) -> bool:
@@ -85,19 +93,42 @@ def _check_when(
         _check_measured(_WHEN, metric, layer, settings, path, problems)
 
 
-def _check_plateau(plateau: Mapping[str, Any], settings: Mapping[str, Any], problems: Problems) -> None:
-    place = "trial.training.stop.plateau"
-    _check_measured(f"{place}.metric", plateau["metric"], plateau.get("layer"), settings, plateau["metric"], problems)
-    measure = settings["measure"]
-    if "every" in measure:
-        most = plateau["over"] // measure["every"] + 2
-    else:
-        steps = np.array(measured_steps(settings))
-        begins = np.searchsorted(steps, steps - plateau["over"], side="right")
-        most = int((np.arange(len(steps)) - begins).max()) + 2
-    if most > MOST_IN_WINDOW:
-        told = f"holds {most} measured steps, over the limit of {MOST_IN_WINDOW}: measure less often, or shorten it"
-        problems.add(f"{place}.over", told, received=plateau["over"])
+class _Windows:
+    """Refuses plateaus over more measured steps than a trial remembers.
+
+    Args:
+        problems: where it is noted.
+    """
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems, self._listed = problems, 0
+
+    def check(self, over: int, point: Point) -> None:
+        """Look at the windows of so many steps of one point."""
+        if (every := point.value("measure.every")) is not None:
+            most = over // every + 2
+        else:
+            listed = point.form("measure").get("steps")
+            count = point.value("measure.points") or DEFAULT_POINTS if listed is None else len(listed)
+            # most windows are too short for it, or trials measured too seldom, to be counted
+            most = min(over, count) + 2
+            if most > MOST_IN_WINDOW:
+                most = self._counted(over, count, point)
+        if most > MOST_IN_WINDOW:
+            told = f"holds {most} measured steps, over the limit of {MOST_IN_WINDOW}: measure less often, or shorten it"
+            self._problems.add(f"{_PLATEAU}.over", told, received=over)
+
+    def _counted(self, over: int, count: int, point: Point) -> int:
+        """Measured steps in the fullest window. Raises InvalidGrid where all points together have too many."""
+        self._listed += count
+        if self._listed > MOST_LISTED:
+            told = f"trials of different lengths measure more than {MOST_LISTED:,} steps together"
+            advice = "measure them less often, or by measure.every"
+            self._problems.add(f"{_PLATEAU}.over", f"{told}: {advice}", received=over)
+            self._problems.raise_as(InvalidGrid)
+        steps = np.array(measured_steps(point.settings))
+        begins = np.searchsorted(steps, steps - over, side="right")
+        return int((np.arange(len(steps)) - begins).max()) + 2
 
 
 def _check_measured(

@@ -29,6 +29,11 @@ BODIES = {
     "lengths measured at a million steps": (
         '{"trial":{"measure":{"points":1000000}},"axes":{"training.steps":{"linear":[9000000,10000000,1001]}}}'
     ),
+    "lengths that may stop": (
+        '{"trial":{"training":{"stop":{"plateau":{"metric":"alignment","over":10,"change":0.1},'
+        '"when":"final.alignment > 0.9"}}},' + LENGTHS + "}"
+    ),
+    "exponents": '{"axes":{"measure.exponents":[' + ",".join(f"[0.{n}]" for n in range(1, 14_000)) + "]}}",
     "long ones measured at every step": (
         '{"trial":{"measure":{"every":1}},"axes":{"training.steps":[9999998,9999999,10000000]}}'
     ),

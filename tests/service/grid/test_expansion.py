@@ -338,7 +338,8 @@ def test_more_different_sizes_than_can_be_looked_at_are_refused_before_any_is(ca
 
     def refused() -> None:
         with pytest.raises(
-            InvalidGrid, match="33300 points differ in settings that decide about others, over the limit of 30000"
+            InvalidGrid,
+            match="33711 points and sections differ in settings that decide about others, over the limit of",
         ):
             expand(grid)
 

@@ -1,5 +1,6 @@
 """`training.stop`, held against what a grid measures."""
 
+import time
 from typing import Any
 
 import pytest
@@ -77,3 +78,29 @@ def test_a_grid_has_a_bounded_number_of_expressions() -> None:
     axes = {"training.stop.when": [f"final.alignment > 0.{number}" for number in range(1, 1_000)]}
     with pytest.raises(InvalidGrid, match="at most 200 different expressions"):
         read_claimed({"axes": axes})
+
+
+LENGTHS = {"training.steps": {"linear": [9_000_000, 10_000_000, 10_001]}}
+
+
+@pytest.mark.parametrize(
+    ("measure", "over", "told"),
+    [
+        ({"points": 20_000, "spacing": "linear"}, 300, "more than 2,000,000 steps together"),
+        ({"points": 1_000_000}, 300, "holds 301 measured steps"),
+        ({"points": 1_000_000}, 100, None),
+        ({"points": 200}, 1_000_000, None),
+        ({"every": 1}, 200, None),
+        ({"every": 1}, 300, "302 measured steps"),
+    ],
+)
+def test_windows_of_many_lengths_are_looked_at_in_time(measure: Any, over: int, told: str | None) -> None:
+    stop = {"plateau": {"metric": "alignment", "over": over, "change": 0.1}}
+    written = {"trial": {"training": {"stop": stop}, "measure": measure}, "axes": LENGTHS}
+    began = time.process_time()
+    if told is None:
+        assert len(read_claimed(written).expansion) == 10_001
+    else:
+        with pytest.raises(InvalidGrid, match=told):
+            read_claimed(written)
+    assert time.process_time() - began < 2
