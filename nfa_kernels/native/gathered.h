@@ -75,11 +75,12 @@ static ALWAYS void dotted_block(
             }
         }
     summed(found, sums);
-    if (T > 2) summed(found + 8, sums + 8);
+    /* a whole vector further: a vector is stored */
+    if (T > 2) summed(found + 8, sums + 16);
 #pragma GCC unroll 4
     for (int t = 0; t < T; t++)
 #pragma GCC unroll 4
-        for (int r = 0; r < R; r++) out[t * ldo + r] += sums[4 * t + r];
+        for (int r = 0; r < R; r++) out[t * ldo + r] += sums[16 * (t / 2) + 4 * (t % 2) + r];
 }
 
 /* The same for all rows of both sides; row r of the second begins at b + places[r], or at b + r ldb without places. */

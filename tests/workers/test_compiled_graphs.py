@@ -1,6 +1,10 @@
 """Compiled steps of networks that are graphs of layers: the numbers of the tensor library, in any stack."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -184,3 +188,22 @@ def test_what_the_code_does_not_know_is_left_to_the_tensor_library(of, given: Ma
     monkeypatch.setenv(SWITCH, "1")
     _, moving = _moved(of, *_samples(of), (0, 1), **given)
     assert moving._compiled is None
+
+
+_UNDEFINED = """
+from nfa_kernels.native import compiling
+compiling._FLAGS += ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+from test_compiled_graphs import BATCHES, GRAPHS, _moved, _samples
+for of in GRAPHS.values():
+    for dtype in compiling.TYPES:
+        _, moving = _moved(of, *_samples(of), (0, 1), dtype=dtype, **BATCHES)
+        assert moving._compiled is not None
+"""
+
+
+def test_nothing_that_c_leaves_undefined_happens(tmp_path):
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": paths, SWITCH: "1"}
+    # a vector that is stored where it may not lie, an index or a shift out of range: the process is ended
+    done = subprocess.run([sys.executable, "-c", _UNDEFINED], env=environment, check=False)
+    assert done.returncode == 0
