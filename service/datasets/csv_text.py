@@ -20,10 +20,9 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 def as_utf8(content: bytes) -> bytes:
     """The text as UTF-8 without a byte order mark."""
-    for first, name in PACKED.items():
-        if content.startswith(first) and not is_text(content[:256]):
-            advice = "send the text itself" if name not in ("Parquet", "zip") else "send it with its own content type"
-            raise InvalidDataset(f"the body is {name}, not CSV text: {advice}")
+    if (name := packed_as(content)) is not None:
+        advice = "send the text itself" if name not in ("Parquet", "zip") else "send it with its own content type"
+        raise InvalidDataset(f"the body is {name}, not CSV text: {advice}")
     if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         raise InvalidDataset("the text is UTF-32: save it as UTF-8")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -35,6 +34,12 @@ def as_utf8(content: bytes) -> bytes:
         line = 1 + content.count(b"\n", 0, content.index(b"\0"))
         raise InvalidDataset(f"line {line} holds a NUL byte: this is no CSV text in UTF-8 (save UTF-16 with its mark)")
     return content.removeprefix(codecs.BOM_UTF8)
+
+
+def packed_as(content: bytes) -> str | None:
+    """What bytes that are no text begin as; None where that is nothing that is known."""
+    found = next((name for first, name in PACKED.items() if content.startswith(first)), None)
+    return None if found is None or is_text(content[:256]) else found
 
 
 def is_text(head: bytes) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from service.datasets.csv_text import is_text, packed_as
 from service.datasets.limits import MAX_ARRAYS, check_count, shown
 from service.errors import InvalidDataset
 
@@ -31,9 +32,7 @@ class SafetensorsFile:
     def __init__(self, content: bytes) -> None:
         length = int.from_bytes(content[:8], "little")
         if len(content) < 8 or length > min(_MAX_HEADER, len(content) - 8):
-            raise InvalidDataset(
-                "not a .safetensors file: it begins with the length of its header, and holds that header"
-            )
+            raise InvalidDataset(_no_file(content))
         self._data = memoryview(content)[8 + length :]
         header = json.loads(content[8 : 8 + length], object_pairs_hook=_once)
         if not isinstance(header, dict):
@@ -89,3 +88,15 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise InvalidDataset("the header of the .safetensors file names an array twice")
     return found
+
+
+def _no_file(content: bytes) -> str:
+    """What a file that is none is instead, and how to send it."""
+    arrays = "write x and y into one file: np.savez(file, x=X, y=Y)"
+    if (name := packed_as(content)) is not None:
+        return f"the body is {name}: {arrays if name in ('.npy', 'HDF5') else 'send what it was made of'}"
+    if content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return f"the body is a pickle, and none is ever read: {arrays}"
+    if content and is_text(content[:256]):
+        return "the body is text: send a table as text/csv"
+    return "not a .safetensors file: it begins with the length of its header, and holds that header"

@@ -1,7 +1,9 @@
 """Files of named arrays: what is taken for what, labels, images, weights; .npz, .safetensors and Parquet."""
 
+import gzip
 import io
 import json
+import pickle
 import zipfile
 
 import numpy as np
@@ -237,3 +239,18 @@ def test_a_file_under_the_content_type_of_another_kind_is_told_so():
     ):
         with pytest.raises(InvalidDataset, match=told):
             read(content, media)
+
+
+def test_binary_of_another_kind_is_told_what_it_is_and_what_to_send():
+    one = io.BytesIO()
+    np.save(one, X)
+    for content, told in (
+        (one.getvalue(), r"the body is \.npy: write x and y into one file: np\.savez"),
+        (gzip.compress(npz(x=X, y=Y)), "the body is gzip: send what it was made of"),
+        (pickle.dumps({"x": [1.0]}), "the body is a pickle, and none is ever read"),
+        (b"x0,y0\n1,2\n", "the body is text: send a table as text/csv"),
+        (bytes(range(200, 256)) * 4, "not a .safetensors file"),
+        (b"", "not a .safetensors file"),
+    ):
+        with pytest.raises(InvalidDataset, match=told):
+            read(content, "application/octet-stream")
