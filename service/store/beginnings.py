@@ -6,15 +6,18 @@ interrupted there: leases, fences and reports know nothing of all this. Where th
 at the beginning.
 """
 
-import heapq
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, literal, or_, select, update
 from sqlalchemy.sql import ColumnElement, FromClause
 
 from service.grid.beginnings import MOST_LOOKED_AT, beginning, copied_steps, of_seed
+from service.grid.lengths import First
 from service.grid.points import Point
 from service.states import ENDED, TrialState
 from service.store.ids import trial_id
@@ -115,13 +118,22 @@ def choose(
     others = [other for some in alike.values() for other in some]
     wanted = {one.settings_id for one in (*shared, *others)} - (given or {}).keys()
     documents = _documents(connection, wanted) | dict(given or {})
+    first = cache(lambda key: First.of(documents[key]))
     holders = _holders(connection, queued.union(one.id for one in shared)) if queued else {}
+    last = {key: document["training"]["steps"] for key, document in documents.items()}
+    # the shortest first, and of equal ones the latest
+    ordered = {key: sorted(some, key=lambda one: (last[one.settings_id], -one.id)) for key, some in alike.items()}
     found = {}
     for one in shared:
         own = holders.get(one.id, frozenset())
-        near = [other for other in alike[one.beginning] if other.id not in queued or own & holders[other.id]]
-        if (shorter := _longest(one, near, documents)) is not None:
-            found[one.id] = shorter
+        order = ordered[one.beginning]
+        end = bisect_left(order, last[one.settings_id], key=lambda other: last[other.settings_id])
+        shorter = map(order.__getitem__, range(end - 1, -1, -1))
+        near = (other for other in shorter if other.id not in queued or own & holders[other.id])
+        for other in islice(near, MOST_LOOKED_AT):
+            if first(one.settings_id).hindrance(first(other.settings_id)) is None:
+                found[one.id] = other.id
+                break
     return found
 
 
@@ -145,17 +157,6 @@ def _documents(connection: Connection, keys: Collection[int]) -> dict[int, Mappi
     """Settings by their keys; read anew, since this transaction, which may be undone, may have written them."""
     query = select(settings.c.id, settings.c.document).where(among(connection, settings.c.id, keys))
     return {row.id: row.document for row in connection.execute(query)}
-
-
-def _longest(one: Wish, alike: Iterable[Wish], documents: Mapping[int, Mapping[str, Any]]) -> int | None:
-    """The trial that ends last before this one does, of those whose measurements can be its own."""
-    own = documents[one.settings_id]
-    lengths = [(documents[other.settings_id]["training"]["steps"], other) for other in alike]
-    shorter = [(steps, -other.id, other) for steps, other in lengths if steps < own["training"]["steps"]]
-    for _, _, other in heapq.nlargest(MOST_LOOKED_AT, shorter):
-        if copied_steps(documents[other.settings_id], own) is not None:
-            return other.id
-    return None
 
 
 def _may_run(table: FromClause) -> ColumnElement[bool]:

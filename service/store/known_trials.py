@@ -6,11 +6,11 @@ from sqlalchemy import select
 
 from service.grid import canonical
 from service.grid.expansion import Expansion
+from service.states import TrialState
 from service.store.insertions import chunks
-from service.store.keys import among_words
-from service.store.models import settings
+from service.store.keys import among, among_words
+from service.store.models import settings, trial
 from service.store.session import Store
-from service.store.submissions import known_fingerprints
 
 
 def known_trials(store: Store, expansion: Expansion) -> Mapping[int, frozenset[int]]:
@@ -19,24 +19,29 @@ def known_trials(store: Store, expansion: Expansion) -> Mapping[int, frozenset[i
     Points of which it has none are left out.
     """
     hashed = canonical.fingerprinter()
-    places = _places(store, expansion)
-    prints = {hashed(expansion.points[place].text, seed): (place, seed) for place in places for seed in expansion.seeds}
     found: dict[int, set[int]] = {}
-    for known in known_fingerprints(store, prints):
-        place, seed = prints[known]
-        found.setdefault(place, set()).add(seed)
+    own = frozenset(expansion.seeds)
+    places = _places(store, expansion)
+    with store.read() as connection:
+        for chunk in chunks(places):
+            query = select(trial.c.settings_id, trial.c.seed, trial.c.fingerprint).where(
+                among(connection, trial.c.settings_id, chunk), trial.c.state != TrialState.CANCELLED
+            )
+            for key, seed, fingerprint in connection.execute(query):
+                # one that was trained by an earlier version of the numbers has another
+                if seed in own and hashed(expansion.points[places[key]].text, seed) == fingerprint:
+                    found.setdefault(places[key], set()).add(seed)
     return {place: frozenset(seeds) for place, seeds in found.items()}
 
 
-def _places(store: Store, expansion: Expansion) -> list[int]:
-    """Points whose settings the store has, whatever the seeds."""
+def _places(store: Store, expansion: Expansion) -> dict[int, int]:
+    """Settings that the store has, whatever the seeds -> the place of their point."""
     with store.read() as connection:
         if connection.scalar(select(settings.c.id).limit(1)) is None:
-            return []
+            return {}
         at = {point.digest: place for place, point in enumerate(expansion.points)}
-        there: list[str] = []
+        there: dict[int, int] = {}
         for chunk in chunks(at):
-            there += connection.scalars(
-                select(settings.c.digest).where(among_words(connection, settings.c.digest, chunk))
-            )
-    return sorted(at[digest] for digest in there)
+            query = select(settings.c.id, settings.c.digest).where(among_words(connection, settings.c.digest, chunk))
+            there |= {key: at[digest] for key, digest in connection.execute(query)}
+    return there

@@ -34,7 +34,7 @@ ON_ONE_DATABASE = {
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give the tests of some modules one database."""
-    name = metafunc.module.__name__.rpartition(".")[2].removeprefix("test_")
+    name = metafunc.function.__module__.rpartition(".")[2].removeprefix("test_")
     for database, modules in ON_ONE_DATABASE.items():
         if name in modules and not os.environ.get("NFA_EVERY_DATABASE"):
             for fixture in {"shared_store", "store_url"}.intersection(metafunc.fixturenames):

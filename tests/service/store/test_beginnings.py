@@ -1,5 +1,6 @@
 """Trials that differ in length alone: the longer one goes on from where the shorter one ended, on both databases."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -270,3 +271,12 @@ def test_what_was_measured_again_of_the_shorter_trial_stays_its_own(store, grid)
         assert set(names) == {"alignment@0.3"}
         rows = connection.execute(select(layer_measurement).where(layer_measurement.c.trial_id == 2)).all()
     assert {(row.layer, row.residual) for row in rows} == {(1, None)} and len(rows) == 9
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_many_lengths_that_keep_their_states_are_submitted_in_time(store):
+    trial = {"training": {"keep": "state"}, "measure": {"every": 1}}
+    many = expand({"trial": trial, "axes": {"training.steps": {"linear": [9_997_001, 10_000_000, 3_000]}}})
+    began = time.process_time()
+    submissions.create_experiment(store, many)
+    assert time.process_time() - began < 4
