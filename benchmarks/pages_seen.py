@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import synthetic
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 from store import database, serving, show
 
 from service.store.session import open_store
@@ -58,18 +58,18 @@ def main() -> None:
             for trials in filter(None, (chosen.trials, chosen.large)):
                 made.append(synthetic.submit(store, trials, chosen.steps + len(made))[0])
                 synthetic.write(store, chosen.steps + len(made) - 1)
-        with serving(url) as (client, _), sync_playwright() as playwright:
+        with serving(url) as (client, pid), sync_playwright() as playwright:
             root = str(client.base_url).removesuffix("/api/v1/")
             chromium = shutil.which("chromium") or shutil.which("google-chrome")
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-            seen(browser, f"{root}/experiments/{made[0]}", chosen.trials)
+            seen(browser, f"{root}/experiments/{made[0]}", chosen.trials, pid)
             if chosen.large:
-                answered(client, f"{root}/experiments/{made[1]}", chosen.large)
+                answered(client, f"{root}/experiments/{made[1]}", chosen.large, pid)
             browser.close()
 
 
-def seen(browser: Browser, address: str, trials: int) -> None:
-    """Figures of an experiment, each in a window that has kept nothing."""
+def seen(browser: Browser, address: str, trials: int, pid: int) -> None:
+    """Figures of an experiment, each in a window that has kept nothing; on a busy machine processor time says more."""
     print(f"\nfigures of {trials} trials, seconds after the page")
     first = browser.new_context().new_page()
     first.goto(address)
@@ -78,11 +78,19 @@ def seen(browser: Browser, address: str, trials: int) -> None:
     first.context.close()
     for figure in FIGURES:
         page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
+        metrics, before = page.context.new_cdp_session(page), busy(pid)
+        metrics.send("Performance.enable", {"timeDomain": "threadTicks"})
         page.goto(f"{address}?figure={figure}")
-        show(figure, waited(page) / 1e3, "s", -1.5, more=f"{page.evaluate(ASKED)[0]:.0f} ms of it for its numbers")
+        seconds = waited(page) / 1e3
+        spent = f"{busy(pid) - before:.2f} s of processor time in the service, {worked(metrics):.2f} in the browser"
+        show(figure, seconds, "s", -1.5, more=f"{page.evaluate(ASKED)[0]:.0f} ms of it for its numbers; {spent}")
         if figure in ("curves", "scatter"):
+            before = worked(metrics)
             taken = page.evaluate(HOVER, HOVERS)
-            show(f"{figure}, hover, median", statistics.median(taken), "ms", -50)
+            each = 1e3 * (worked(metrics) - before) / HOVERS
+            show(
+                f"{figure}, hover, median", statistics.median(taken), "ms", -50, more=f"{each:.1f} ms of processor time"
+            )
             show(f"{figure}, hover, longest", max(taken), "ms", None)
         if figure == FIGURES[0]:
             show("page with its figure, on the wire", page.evaluate(WEIGHT) / 1e3, "kB", -1_200)
@@ -95,13 +103,30 @@ def waited(page: Page) -> float:
     return float(found.json_value())
 
 
-def answered(client: httpx.Client, address: str, trials: int) -> None:
-    """The page of a large experiment: at first, and again."""
+def busy(pid: int) -> float:
+    """Seconds of processor time that a process has taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def worked(metrics: CDPSession) -> float:
+    """Seconds of processor time that a page's main thread has taken."""
+    found = metrics.send("Performance.getMetrics")["metrics"]
+    return next(one["value"] for one in found if one["name"] == "TaskDuration")
+
+
+def answered(client: httpx.Client, address: str, trials: int, pid: int) -> None:
+    """The page of a large experiment: at first, and again; and how long its results are being counted."""
     print(f"\nexperiment of {trials} trials")
+    first = time.perf_counter()
     for name in ("first look", "second look", "third look"):
-        began = time.perf_counter()
-        client.get(address, timeout=120).raise_for_status()
-        show(f"page, {name}", time.perf_counter() - began, "s", -1)
+        began, before = time.perf_counter(), busy(pid)
+        page = client.get(address, timeout=120).raise_for_status().text
+        seconds = time.perf_counter() - began
+        show(f"page, {name}", seconds, "s", -1, more=f"{busy(pid) - before:.2f} s of processor time in the service")
+    while "Being counted" in page:
+        page = client.get(address, timeout=120).raise_for_status().text
+    show("with its results, after the first look", time.perf_counter() - first, "s", None)
 
 
 if __name__ == "__main__":

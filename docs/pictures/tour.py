@@ -1,16 +1,19 @@
 """The pictures of docs/tour.md, taken of pages of a running service."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
-from playwright.sync_api import Page, ViewportSize
+from playwright.sync_api import FloatRect, Page, ViewportSize
 
 HERE = Path(__file__).parent / "tour"
 DECAY, DEPTH = "training.weight_decay", "network.depth"
 WIDE: Final[ViewportSize] = {"width": 1180, "height": 900}
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
+_EDGE: Final = 6
+_PLACE: Final = """part => { const { x, y, width, height } = part.getBoundingClientRect();
+  return [x + scrollX, y + scrollY, width, height]; }"""
 FIGURES = {
     "2-curves": {"figure": "curves"},
     "3-distribution": {"figure": "distribution"},
@@ -34,12 +37,13 @@ def take(page: Page, url: str, experiment: str) -> list[Path]:
     taken.append(_of(page, "7-results", "#results"))
     page.goto(f"{url}/submit?experiment={experiment}")
     page.locator("#axes:not([hidden])").wait_for()
-    taken.append(_of(page, "8-submit", None))
+    taken.append(_of(page, "8-submit", "main form[method=post]"))
     _open(page, f"{url}/compare", {"experiments": f"{experiment},{_other(page, url, experiment)}"})
     taken.append(_of(page, "9-compare", None))
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size(PHONE)
     _open(page, address, {})
+    page.locator("#steer").evaluate("part => part.scrollIntoView()")
     taken.append(_of(page, "10-phone", None))
     page.emulate_media(color_scheme="light")
     return taken
@@ -59,6 +63,10 @@ def _other(page: Page, url: str, experiment: str) -> str:
 def _of(page: Page, name: str, part: str | None) -> Path:
     """A picture of a part of the page, or of what is seen of it."""
     path = HERE / f"{name}.png"
-    shot: Callable[..., Any] = page.locator(part).screenshot if part else page.screenshot
-    shot(path=path)
+    if part:
+        x, y, width, height = page.locator(part).evaluate(_PLACE)
+        around: FloatRect = {"x": x - _EDGE, "y": y - _EDGE, "width": width + 2 * _EDGE, "height": height + 2 * _EDGE}
+        page.screenshot(path=path, clip=around, full_page=True)
+    else:
+        page.screenshot(path=path)
     return path

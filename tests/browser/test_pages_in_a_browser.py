@@ -141,18 +141,19 @@ def test_pages_fit_a_phone_and_every_field_has_a_label(browser: Browser, service
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_violation_on_any_page(
-    browser: Browser, service: str, scheme: Literal["light", "dark"]
-) -> None:
+def test_axe_finds_nothing_on_any_page(browser: Browser, service: str, scheme: Literal["light", "dark"]) -> None:
     context = context_of(browser, service, color_scheme=scheme)
     page = context.new_page()
     addresses = ("/", "/experiments/e1", "/experiments/e1?trials_where=bogus+%3D+1", "/trials/t1", "/submit")
     addresses += ("/compare?experiments=e1,e2", "/bulk?action=delete&experiments=e1", "/bulk?action=tag&experiments=e1")
     for address in (*addresses, "/cluster", "/definitions", "/login", "/nothing/here"):
         page.goto(address)
+        for drawn in ("#figure[data-drawn]", "#axes:not([hidden])"):
+            if page.locator(drawn.partition("[")[0].partition(":")[0]).count():
+                page.locator(drawn).wait_for()
+        page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
         found = Axe().run(page)["violations"]
-        grave = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
-        assert grave == [], address
+        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == [], address
     context.close()
 
 

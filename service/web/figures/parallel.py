@@ -75,7 +75,9 @@ def _lines(rows: Sequence[Mapping[str, Any]], x: Any, value: Variable, width: in
     y = _y()
     scale = alt.Scale(scheme="viridis", type="log" if value.is_log else "linear", nice=False, zero=False)
     looks: dict[str, Any] = {"orient": "bottom", "direction": "horizontal"} if size.legend_below else {}
-    legend = alt.Legend(type="gradient", format="~g", titleLimit=220, gradientLength=min(180, width // 2), **looks)
+    legend = alt.Legend(
+        type="gradient", format="~g", titleLimit=220, titlePadding=8, gradientLength=min(180, width // 2), **looks
+    )
     paint = alt.Color("value:Q", title=value.name, scale=scale, legend=legend)
     base: Any = alt.Chart(alt.Data(values=[*rows])).encode(x=x)
     line = base.mark_line(strokeWidth=1.3, opacity=0.65).encode(y=y, color=paint, detail="group:N")

@@ -38,7 +38,12 @@ def phase_diagram(
     y = alt.Y("y:N", sort=y_order[::-1], title=label(found["y"]), scale=alt.Scale(domain=y_order[::-1]))
     base: Any = alt.Chart().encode(x=x, y=y)
     scale = alt.Scale(scheme="viridis", zero=False, nice=False)
-    looks: dict[str, Any] = {"title": [metric_label(found["metric"])], "titleLimit": 260, "format": "~g"}
+    looks: dict[str, Any] = {
+        "title": [metric_label(found["metric"])],
+        "titleLimit": 260,
+        "titlePadding": 8,
+        "format": "~g",
+    }
     if place.legend_below:
         looks |= {"orient": "bottom", "direction": "horizontal", "titleLimit": max(120, place.width)}
     legend = alt.Legend(gradientLength=min(140, place.width), **looks)

@@ -48,6 +48,7 @@ export async function previewed(area) {
   };
   area.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(ask, SETTLED_MS); });
   const { open } = await import("./editor.js");
-  open(area);
+  // what scrolls has to hold something that Tab is known to reach
+  open(area).contentDOM.tabIndex = 0;
   ask();
 }
