@@ -192,7 +192,7 @@ def test_what_the_code_does_not_know_is_left_to_the_tensor_library(of, given: Ma
 
 _UNDEFINED = """
 from nfa_kernels.native import compiling
-compiling._FLAGS += ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+compiling._FLAGS += ("-O1", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
 from test_compiled_graphs import BATCHES, GRAPHS, _moved, _samples
 for of in GRAPHS.values():
     for dtype in compiling.TYPES:
