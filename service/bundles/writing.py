@@ -94,6 +94,12 @@ class _Writer:
         )
         about = "each claim judged, with the value that decides"
         yield from self._add(folder + layout.VERDICTS, about, _json(self.verdicts[one.id]))
+        # before the tables, which leave freed memory with their allocators
+        for picture in pictures(self.store, one) if self.study.said.with_figures else []:
+            name = f"{folder}figures/{picture.name}"
+            yield from self._add(f"{name}.pdf", f"the figure `{picture.name}`", picture.pdf)
+            about = f"the figure `{picture.name}` with its data, in Vega-Lite"
+            yield from self._add(f"{name}.vl.json", about, picture.specification)
         ended: set[str] = set()
         self.datasets |= _still_read(self.store, one.id)
         about = "a line per trial: fingerprint, seed, state, settings in full, provenance, attempts"
@@ -107,11 +113,6 @@ class _Writer:
             finals.seek(0)
             about = "the rows of each trial's last step, of trials that completed or diverged"
             yield from self.archive.add(folder + layout.FINALS, about, iter(lambda: finals.read(1 << 20), b""))
-        for picture in pictures(self.store, one) if self.study.said.with_figures else []:
-            name = f"{folder}figures/{picture.name}"
-            yield from self._add(f"{name}.pdf", f"the figure `{picture.name}`", picture.pdf)
-            about = f"the figure `{picture.name}` with its data, in Vega-Lite"
-            yield from self._add(f"{name}.vl.json", about, picture.specification)
 
     def _trials(self, one: Experiment, ended: set[str]) -> Iterator[bytes]:
         """The lines of an experiment's trials; notes which have ended, their data and what trained them."""

@@ -70,13 +70,18 @@ def read_columns(
         start += at_once
         rows += len(parts[-1]["trial_id"])
         if rows > most_rows:
-            raise QuestionTooLarge(
-                f"the question is about more than {most_rows:,} rows of measurements at a time: ask about fewer trials "
-                "with `where`, or for smaller groups with `group_by`"
-            )
+            raise too_many_rows(most_rows)
         a_trial = max(1, rows // max(1, min(start, len(keys))))
         at_once = max(1, _PIECE_BYTES // (8 * len(columns) * a_trial))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def too_many_rows(most_rows: int) -> QuestionTooLarge:
+    """The refusal of a question about more rows than this."""
+    return QuestionTooLarge(
+        f"the question is about more than {most_rows:,} rows of measurements at a time: ask about fewer trials "
+        "with `where`, or for smaller groups with `group_by`"
+    )
 
 
 def _read(

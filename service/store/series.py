@@ -1,11 +1,11 @@
 """Series of metrics of many trials, and the one number per trial that a reduction makes of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, and_, func, select
 from sqlalchemy.sql import ColumnElement
 
 from service.questions.reductions import Reduction
@@ -34,11 +34,16 @@ def series_of(connection: Connection, members: Select[Any], metric: str, layer: 
 
 
 def layer_values(
-    connection: Connection, members: Select[Any], metric: str, layer: Layer | None, most_rows: int | None = None
+    connection: Connection,
+    members: Select[Any],
+    metric: str,
+    layer: Layer | None,
+    most_rows: int | None = None,
+    within: Callable[[Any], ColumnElement[bool]] | None = None,
 ) -> dict[str, np.ndarray]:
     """As `values_of`, of a metric in a layer by number or name."""
     parts = [
-        values_of(connection, some, source_of(metric, number), most_rows)
+        values_of(connection, some, source_of(metric, number), most_rows, within)
         for number, some in by_number(connection, members, layer)
     ]
     if len(parts) == 1:
@@ -49,15 +54,25 @@ def layer_values(
 
 
 def values_of(
-    connection: Connection, members: Select[Any], source: Source, most_rows: int | None = None
+    connection: Connection,
+    members: Select[Any],
+    source: Source,
+    most_rows: int | None = None,
+    within: Callable[[Any], ColumnElement[bool]] | None = None,
 ) -> dict[str, np.ndarray]:
     """Every value of a source by trial_id and step (`value`, NaN where undefined), in no particular order.
 
-    Raises QuestionTooLarge for more than `most_rows`.
+    Args:
+        connection: a reading transaction.
+        members: a SELECT of trial keys.
+        source: whose values.
+        most_rows: refuse more with QuestionTooLarge.
+        within: which steps, as a condition on their column; all.
     """
     rows = source.table.c
     columns = {"step": rows.step, "value": source.value}
-    return read_columns(connection, source.table, members, columns, source.condition, most_rows)
+    met = source.condition if within is None else and_(source.condition, within(rows.step))
+    return read_columns(connection, source.table, members, columns, met, most_rows)
 
 
 def times_of(connection: Connection, members: Select[Any]) -> pl.DataFrame:

@@ -1,17 +1,14 @@
 """Vega in a process of its own: vl-convert holds Python's lock for seconds, in which a service would answer nobody."""
 
-import base64
 import gzip
 import hashlib
 import importlib.metadata
-import json
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 _SECONDS: Final = 120.0
 _PROGRAM: Final = """
@@ -23,11 +20,6 @@ else:
     draw = getattr(vl_convert, f"vegalite_to_{form}")
     made = draw(json.load(sys.stdin), **({"scale": 2.0} if form == "png" else {}))
 sys.stdout.buffer.write(made.encode() if isinstance(made, str) else made)
-"""
-_SEVERAL: Final = """
-import base64, json, sys, vl_convert
-draw = getattr(vl_convert, f"vegalite_to_{sys.argv[1]}")
-json.dump([base64.b64encode(draw(one)).decode() for one in json.load(sys.stdin)], sys.stdout)
 """
 VERSION: Final = importlib.metadata.version("vl-convert-python")
 """In the bundle's address, so that it may be kept for ever."""
@@ -70,12 +62,6 @@ def drawn(spec: str, form: str) -> bytes:
     return _run(form, spec.encode())
 
 
-def drawn_together(specs: Sequence[str], form: Literal["png", "pdf"]) -> list[bytes]:
-    """Several of them: starting the process takes longer than drawing one."""
-    made = _run(form, f"[{','.join(specs)}]".encode(), _SEVERAL)
-    return [base64.b64decode(one) for one in json.loads(made)]
-
-
 def _make(promised: Future[Bundle]) -> None:
     try:
         plain = _run("bundle", b"")
@@ -85,10 +71,10 @@ def _make(promised: Future[Bundle]) -> None:
         promised.set_exception(error)
 
 
-def _run(form: str, given: bytes, program: str = _PROGRAM) -> bytes:
+def _run(form: str, given: bytes) -> bytes:
     # -P: a json.py in the folder where the service was started is not Python's
     found = subprocess.run(
-        [sys.executable, "-P", "-c", program, form], input=given, capture_output=True, timeout=_SECONDS, check=False
+        [sys.executable, "-P", "-c", _PROGRAM, form], input=given, capture_output=True, timeout=_SECONDS, check=False
     )
     if found.returncode:
         raise RuntimeError(f"vl-convert could not make {form}: {found.stderr.decode(errors='replace')[-500:]}")

@@ -1,5 +1,6 @@
 """An experiment's figures by address: the Vega-Lite specification, or a drawing to keep."""
 
+import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -139,6 +140,6 @@ def trial_figure(
 
 def answered(chart: Any, form: str, *, dark: bool) -> Response:
     """A figure in one of the forms of MEDIA."""
-    spec = (figures.dark(chart) if dark else chart).to_json(indent=None, validate=False)
-    content = spec if form == "json" else charting.drawn(spec, form)
+    spec = (figures.dark(chart) if dark else chart).to_dict(validate=False)
+    content = json.dumps(spec) if form == "json" else charting.drawn(json.dumps(figures.untouched(spec)), form)
     return Response(content, media_type=MEDIA[form], headers=HEADERS)

@@ -22,12 +22,16 @@ MOST_POINTS = 200
 class StoreSource:
     """The store, asked as the API asks it."""
 
+    most_points: int | None = None
+    """Of all curves of a figure together."""
+
     def __init__(self, store: Store, experiment: str, grid: Mapping[str, Any]) -> None:
         self.store, self.experiment, self.grid = store, experiment, grid
 
     def curves(self, metric: str, group_by: Sequence[str], layer: Layer, where: str) -> pl.DataFrame:
         """Thinned to what a screen shows."""
-        question = curves.CurveQuestion(tuple(group_by), metric, layer, BANDS, where, MOST_POINTS, with_running=True)
+        asked = (tuple(group_by), metric, layer, BANDS, where, MOST_POINTS)
+        question = curves.CurveQuestion(*asked, with_running=True, most_points=self.most_points)
         return long_table(curves.curves(self.store, self.experiment, question))
 
     def results(self, metrics: Sequence[str], group_by: Sequence[str], layer: Layer, where: str) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from service.web.figures.boundary import boundary_lines, boundary_plane
 from service.web.figures.curves import alignment_curves, metric_curves
 from service.web.figures.exponent import exponent_by_depth
+from service.web.figures.hand import untouched
 from service.web.figures.parallel import parallel
 from service.web.figures.phase import phase_diagram
 from service.web.figures.power_law import power_laws
@@ -30,4 +31,5 @@ __all__ = [
     "spectra",
     "spread",
     "trial_panels",
+    "untouched",
 ]

@@ -15,6 +15,7 @@ import polars as pl
 
 from service.grid.value_order import ValueOrder
 from service.questions.pooling import Pooling, Range
+from service.web.figures.hand import untouched
 
 FORMATS = (".png", ".svg", ".pdf", ".html", ".json")
 _LABELS = {
@@ -272,6 +273,8 @@ def save(chart: Any, file: str | Path) -> Path:
     if path.suffix not in FORMATS:
         raise ValueError(f"{path.name}: figures are drawn as {', '.join(FORMATS)}")
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix not in (".html", ".json"):
+        chart = type(chart).from_dict(untouched(chart.to_dict(validate=False)), validate=False)
     # a picture of dots is drawn at twice the size; the others have no dots
     chart.save(str(path), **({"scale_factor": 2.0} if path.suffix == ".png" else {}))
     return path

@@ -6,10 +6,11 @@ import pyarrow as pa
 import pytest
 from reports import lease, report
 
-from service.bundles import writing
+from service.bundles import pictures, writing
 from service.bundles.study import Said, study_of
 from service.grid.expansion import expand
-from service.store import study_records, submissions
+from service.store import curves, study_records, submissions
+from service.store.experiments import get_experiment
 from service.store.reports import record
 
 STEPS = list(range(0, 500, 10))
@@ -55,3 +56,25 @@ def test_four_times_the_trials_take_no_more_memory(store, monkeypatch):
     # rows are 40,000 more, of seven columns of eight bytes: held whole they would be 2.4 MB
     assert many - few < 1_000_000, (few, many)
     assert part < 200_000
+
+
+def _most_bytes_of_curves(store, experiment):
+    """The most that Python and NumPy held at once while one line's data were read, and how many points it has."""
+    source = pictures._InPrint(store, get_experiment(store, experiment))
+    tracemalloc.start()
+    points = source.curves("alignment", ["data.kind"], 1, "").height
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most, points
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_the_data_of_a_figure_of_four_times_the_trials_take_little_more_memory(store, monkeypatch):
+    monkeypatch.setattr(curves, "ROWS_AT_ONCE", 5_000)
+    monkeypatch.setattr(pictures, "MOST_POINTS", 30)
+    small, large = _measured(store, 200), _measured(store, 800)
+    _most_bytes_of_curves(store, small)
+    (few, points), (many, _) = (_most_bytes_of_curves(store, one) for one in (small, large))
+    # 30,000 rows more would be 3 MB while they are averaged; a trial itself takes some 600 bytes
+    assert many - few < 1_000_000, (few, many)
+    assert points == 30

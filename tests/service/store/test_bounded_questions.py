@@ -28,7 +28,7 @@ def test_groups_that_are_averaged_in_pieces_have_the_same_curves(store, ended, m
         question = CurveQuestion(group_by, "train_loss", 1, QUESTION.aggregates)
         whole = curves.curves(store, ended, question)
         with monkeypatch.context() as patch:
-            patch.setattr(curves, "_TRIALS_AT_ONCE", at_once)
+            patch.setattr(curves, "ROWS_AT_ONCE", 3 * at_once)
             patch.setattr(bulk_reads, "_FIRST_TRIALS", at_once)
             patch.setattr(bulk_reads, "_PIECE_BYTES", 100)
             assert curves.curves(store, ended, question) == whole
@@ -41,7 +41,7 @@ def test_more_rows_than_may_be_averaged_at_a_time_are_refused_with_what_to_narro
         curves.curves(store, ended, CurveQuestion((), "train_loss", 1, ("mean",)))
     narrowed = CurveQuestion((), "train_loss", 1, ("mean",), where="training.weight_decay == 0")
     assert len(curves.curves(store, ended, narrowed)) == 1
-    monkeypatch.setattr(curves, "_TRIALS_AT_ONCE", 6)
+    monkeypatch.setattr(curves, "ROWS_AT_ONCE", 18)
     assert len(curves.curves(store, ended, CurveQuestion(("training.weight_decay",), "train_loss", 1, ("mean",)))) == 2
 
 

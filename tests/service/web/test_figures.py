@@ -241,3 +241,16 @@ def test_no_look_depends_on_where_the_pointer_is_for_that_would_draw_all_anew(na
 )
 def test_depth_counts_maps_in_a_row_but_in_transformers_and_graphs(grid, counts):
     assert _depth_counts_maps(grid) is counts
+
+
+@pytest.mark.parametrize("facet", [None, "training.weight_decay"])
+def test_a_drawing_that_nobody_touches_lacks_only_what_a_pointer_shows(facet):
+    look = CurveLook("training.weight_decay", facet, against="time")
+    spec = figures.metric_curves(CURVES, "imbalance", look).to_dict()
+    still = figures.untouched(spec)
+    whole, rest = (one.get("spec", one)["layer"] for one in (spec, still))
+    gone = [layer for layer in whole if layer not in rest]
+    assert [layer["mark"]["type"] for layer in gone] == ["point"]
+    names = {one["name"] for one in still["params"]}
+    assert "zoom" in names and "over" not in names and "over" not in str(rest)
+    assert len(vl_convert.vegalite_to_pdf(still)) < len(vl_convert.vegalite_to_pdf(spec))
