@@ -140,6 +140,18 @@ def test_pages_fit_a_phone_and_every_field_has_a_label(browser: Browser, service
     context.close()
 
 
+def test_what_is_printed_has_its_tables_and_no_buttons(page: Page) -> None:
+    page.goto("/experiments/e1")
+    page.locator("#figure[data-drawn]").wait_for()
+    page.emulate_media(media="print")
+    expect(page.locator("#trials tbody tr").first).to_be_visible()
+    expect(page.locator("#results tbody tr").first).to_be_visible()
+    for hidden in ("button", "select", "input:not([type=hidden])", "nav[aria-label=Main]"):
+        expect(page.locator(hidden).locator("visible=true")).to_have_count(0)
+    page.goto("/")
+    expect(page.locator("#list tbody tr").first).to_be_visible()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_on_any_page(browser: Browser, service: str, scheme: Literal["light", "dark"]) -> None:
     context = context_of(browser, service, color_scheme=scheme)

@@ -1,10 +1,11 @@
 """The results table answers the hand, and its address says how."""
 
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from contexts import context_of
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from service.client import Client
 
@@ -83,6 +84,26 @@ def test_a_table_sorts_hides_shades_and_changes_its_question_while_the_figure_st
     assert _cells(other, "median") == before
     page.go_back()
     expect(page.locator("#results th[aria-sort=descending]")).to_have_text("mean")
+
+
+def test_a_table_that_is_still_being_counted_comes_without_a_reload(page: Page, sweep: str) -> None:
+    def uncounted(text: str) -> str:
+        section = r'(id="results" data-live=")("[^>]*>).*?(</section>)'
+        return re.sub(section, r"\1poll\2<p>Being counted</p>\3", text, flags=re.S)
+
+    stages = [uncounted]
+
+    def answer(route: Route) -> None:
+        change = stages.pop() if stages else str
+        route.fulfill(body=change(route.fetch().text()), content_type="text/html")
+
+    page.route("**/experiments/*order=-mean*", answer)
+    page.goto(f"/experiments/{sweep}")
+    _drawn(page)
+    page.evaluate("document.getElementById('figure').view.seen = true")
+    page.locator("#results").get_by_label("Sort").select_option("-mean")
+    expect(page.locator("#results th[aria-sort=descending]")).to_have_text("mean")
+    assert stages == [] and page.evaluate("document.getElementById('figure').view.seen")
 
 
 def test_a_table_is_narrowed_without_javascript_by_the_same_form(browser: Browser, service: str, sweep: str) -> None:

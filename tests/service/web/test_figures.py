@@ -109,6 +109,25 @@ def test_an_empty_cell_of_a_phase_diagram_stays_empty():
     assert cells == {("0.02", "2"): "n = 3", ("0.02", "3"): "n = 2", ("0.1", "3"): "n = 3"}
 
 
+@pytest.mark.parametrize(
+    ("value", "room", "text", "letters"),
+    [
+        (1 - 2.4e-10, 1100, "1-2.4e-10", 12),
+        (1 - 2.4e-10, 360, "1-2.4e-10", 10),
+        (0.5, 360, "0.5", 12),
+        (1 - 2.4e-10, 310, "1-2e-10", 10),
+        (1 - 2.4e-10, 250, None, None),
+    ],
+)
+def test_what_is_written_in_a_cell_fits_into_it(value, room, text, letters):
+    names = [0.1, 0.2, 0.3, 0.4, 0.5]
+    found = PHASE | {"x_values": names, "y_values": [2], "values": [[value] * 5], "counts": [[3] * 5]}
+    spec = figures.phase_diagram(found, room=room).to_dict()
+    written = [layer["mark"]["fontSize"] for layer in spec["layer"] if layer["mark"]["type"] == "text"]
+    assert written == ([] if letters is None else [letters, 10])
+    assert text is None or spec["data"]["values"][0]["text"] == text
+
+
 def test_best_exponents_stand_beside_one_over_depth():
     table = pl.DataFrame(
         {"network.depth": [2, 4]} | {f"best_exponent_{n}": [0.5, 0.25] for n in ("median", "min", "max")}
