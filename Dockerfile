@@ -1,5 +1,5 @@
 # Two targets, cpu and cuda, that differ in the build of torch alone. The index that has PyTorch's CPU build is an argument:
-#   docker build --target cpu --build-arg TORCH_INDEX=URL -t nfa-service:0.1.0 .
+#   docker build --target cpu --build-arg TORCH_INDEX=URL -t nfa-service:0.2.0.dev0 .
 ARG PYTHON=python:3.12.12-slim-trixie
 
 FROM ${PYTHON} AS base

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import textwrap
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 from typer.main import get_command
 
+from nfa_kernels.version import VERSION
 from service.cli.main import app
 from service.settings import Settings
 from workers.settings import WorkerSettings
@@ -154,9 +154,8 @@ def test_commands_and_options_exist(pods, manifests, page):
 
 
 def test_versions_and_addresses_fit_together(pods, manifests):
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     images = {pod["spec"]["containers"][0]["image"] for pod in pods.values()}
-    assert images == {f"nfa-service:{project['version']}"}
+    assert images == {f"nfa-service:{VERSION}"}
     import ray
 
     version = manifests["RayCluster", "nfa-ray"]["spec"]["rayVersion"]

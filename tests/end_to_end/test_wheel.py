@@ -128,7 +128,7 @@ def _only_the_services() -> set[str]:
 
 def test_both_distributions_have_one_version_and_require_the_same_of_torch_and_numpy() -> None:
     service, kernels = _project("pyproject.toml"), _project("nfa_kernels/pyproject.toml")
-    for key in ("version", "license", "requires-python"):
+    for key in ("dynamic", "license", "requires-python"):
         assert service[key] == kernels[key]
     assert set(kernels["dependencies"]) <= set(service["dependencies"])
     assert kernels["optional-dependencies"]["data"] == service["optional-dependencies"]["data"]
