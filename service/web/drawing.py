@@ -39,7 +39,7 @@ def _curves(wish: Wish, source: Source) -> Any:
     against = "time" if wish.figure == "imbalance" else wish.against
     keys = [*wish.keys, *(_edge(source.grid, wish.keys) if metric == "sharpness" else ())]
     table = source.curves(metric, keys, wish.layer, wish.where)
-    _require(table, metric, wish.layer)
+    _require(table, metric, wish.layer, source.grid)
     look = CurveLook(
         *(wish.color, wish.facet, against, wish.complement, wish.title, wish.layer, wish.dash),
         pooling=source.pooling(wish.keys, wish.where, with_running=True),
@@ -82,7 +82,7 @@ def _exponent(wish: Wish, source: Source) -> Any:
     color = next((path for path in wish.keys if path not in (DEPTH, "seed")), None)
     keys = list(dict.fromkeys([DEPTH, *([color] if color else [])]))
     table = source.results(["best_exponent"], keys, 1, wish.where)
-    _require(table, "best_exponent", 1)
+    _require(table, "best_exponent", 1, source.grid)
     pooling = source.pooling(keys, wish.where, with_running=False)
     more: dict[str, Any] = {"pooling": pooling, "order": source.order, "room": wish.room}
     has_theory = _depth_counts_maps(source.grid)
@@ -94,7 +94,7 @@ def _profile(wish: Wish, source: Source) -> Any:
     if not asked:
         raise NothingToDraw("no exponents recorded: name them under measure.exponents of the grid")
     table = source.results(asked, wish.keys, wish.layer, wish.where)
-    _require(table, asked[0], wish.layer)
+    _require(table, asked[0], wish.layer, source.grid)
     return figures.exponent_profile(
         table,
         color=wish.color,
@@ -130,7 +130,7 @@ def _spectra(wish: Wish, source: Source) -> Any:
     keys = [path for path in wish.keys if path != "seed"]
     # without an axis all trials are one group, by a setting that they share
     tables = {name: source.curves(name, keys or ["data.kind"], wish.layer, wish.where) for name in asked}
-    _require(tables[asked[0]], asked[0], wish.layer)
+    _require(tables[asked[0]], asked[0], wish.layer, source.grid)
     pooling = source.pooling(keys, wish.where, with_running=True)
     more: dict[str, Any] = {"pooling": pooling, "order": source.order, "room": wish.room}
     return figures.spectra(tables, keys, title=wish.title, layer=wish.layer, **more)
@@ -158,10 +158,12 @@ def _fit(wish: Wish, source: Source) -> Any:
     return figures.power_laws(same, wish.title, source.order, wish.room)
 
 
-def _require(table: pl.DataFrame, metric: str, layer: Layer) -> None:
+def _require(table: pl.DataFrame, metric: str, layer: Layer, grid: Mapping[str, Any]) -> None:
     column = f"{metric}_median"
     if not table.height or column not in table.columns or table[column].null_count() == table.height:
-        raise NothingToDraw(f"no completed trial with {metric} in layer {layer} to draw")
+        measured = ((grid.get("trial") or {}).get("measure") or {}).get("layers", "first")
+        told = "" if metric in names.NETWORK_METRICS else f"; measure.layers of the grid is {measured}"
+        raise NothingToDraw(f"no completed trial with {metric} in layer {layer} to draw{told}")
 
 
 class ClientSource:

@@ -53,6 +53,15 @@ def test_a_figure_that_cannot_be_drawn_says_why(api, trained):
     assert refused.status_code == 404 and told.json()["nothing"] in refused.text
 
 
+def test_a_figure_of_a_layer_that_was_not_measured_says_which_were(api, submit, train_queue, tiny_grid):
+    grid = tiny_grid()
+    made = submit(trial=grid["trial"] | {"measure": {"points": 3, "layers": "first"}})["id"]
+    train_queue()
+    told = api.get(f"/experiments/{made}/figure.json", params={"layer": 2}).json()["nothing"]
+    assert told.endswith("in layer 2 to draw; measure.layers of the grid is first")
+    assert "nothing" not in api.get(f"/experiments/{made}/figure.json", params={"layer": 1}).json()
+
+
 def test_a_wrong_filter_is_explained_on_the_page(api, trained):
     page = api.get(f"/experiments/{trained}", params={"trials_where": "bogus = 1"})
     assert page.status_code == 200
