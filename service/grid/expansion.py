@@ -5,6 +5,7 @@ once (`building`) and all else a column at a time, so that 100,000 points cost 1
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +30,8 @@ from service.grid.product import Product
 from service.grid.sampling import read_sample
 
 DEFAULT_LIMITS: Final = Limits()
+MAX_POINTS: Final = 200_000
+"""Points of a grid: each has a digest, by which the store is asked for it."""
 MAX_LOOKS: Final = 30_000
 """Sections that differ in more than free numbers, each of which is validated, and points of them, which are held
 against the data."""
@@ -109,6 +112,7 @@ def expand(
     if kept is not None and (count := int(kept.sum())) > limits.trials_per_experiment:
         too_many(count * len(seeds), limits, problems)
         problems.raise_as(InvalidGrid)
+    _check_points(math.prod(len(one.choices) for one in factors) if kept is None else count, len(included), problems)
     free = free_beside({*set_paths(blocks, factors, included), *derived.reads})
     product = Product(factors, included, derived, varied, kept, free, limits)
     problems.raise_as(InvalidGrid)
@@ -126,6 +130,17 @@ def expand(
     return Expansion(
         grid, tuple(points.values()), seeds, product.axes(points), _ignored(build) + unused, product.derived(points)
     )
+
+
+def _check_points(product: int, included: int, problems: Problems) -> None:
+    """Refuse more points than can be told apart and looked for in the store in time, before any is built."""
+    if product + included > MAX_POINTS:
+        told = (
+            f"{product + included} points are over the limit of {MAX_POINTS} for one experiment, whatever their seeds"
+        )
+        advice = "submit parts of the grid as experiments of their own, or more seeds of fewer points"
+        problems.add("axes", f"{told}: {advice}", received=product + included, allowed=MAX_POINTS)
+        problems.raise_as(InvalidGrid)
 
 
 def _check_looks(looks: int, problems: Problems) -> None:

@@ -105,6 +105,9 @@ class _Windows:
 
     def check(self, over: int, point: Point) -> None:
         """Look at the windows of so many steps of one point."""
+        if over + 2 <= MOST_IN_WINDOW:
+            # however often it is measured
+            return
         if (every := point.value("measure.every")) is not None:
             most = over // every + 2
         else:

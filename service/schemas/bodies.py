@@ -1,12 +1,13 @@
 """What request and answer bodies have in common, pages of lists, and problems."""
 
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.errors import InvalidRequest
 from service.grid.document import check_plain
-from service.grid.problems import Problems
+from service.grid.problems import MANY_KEYS, Problems
 
 T = TypeVar("T")
 
@@ -48,4 +49,9 @@ class Request(BaseModel):
         problems = Problems()
         check_plain(written, problems)
         problems.raise_as(InvalidRequest)
+        if isinstance(written, dict) and len(written) > MANY_KEYS:
+            # each key that nobody knows is an error, of which some tell enough
+            unknown = (key for key in written if key not in cls.model_fields)
+            kept = [*(key for key in cls.model_fields if key in written), *islice(unknown, MANY_KEYS)]
+            return {key: written[key] for key in kept}
         return written
