@@ -4,10 +4,10 @@ A plan has no memory of its own: what has been tried is read off the trials, so 
 round, and one that was killed in the middle leaves nothing behind.
 """
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from service.planning.cells import Curve, follow_curve
@@ -22,20 +22,38 @@ from service.states import TrialState
 FEW_TRIALS: Final = 128
 """A round of so many takes hardly longer than one of a few: their networks share stacks."""
 _UNFINISHED: Final = (TrialState.QUEUED, TrialState.RUNNING)
+_TOLD: Final = (TrialState.COMPLETED, TrialState.DIVERGED)
 MOST_HALVINGS: Final = 4
 """Where a search leaves them open."""
+
+
+class _Spot:
+    """One place of the axes that searches do not follow; those along the same axes share what is known of it."""
+
+    def __init__(self, group: Group, members: Sequence[Row], paths: Sequence[str], varied: Sequence[str]) -> None:
+        self.group, self._members = group, members
+        self._others = [path for path in varied if path not in paths]
+        at = _placed(members, paths)
+        self.trying = tuple(value for value, rows in at.items() if any(row.state in _UNFINISHED for row in rows))
+        """Values, or pairs of values, of the axes that are followed where some trials wait or run."""
+        self.ended = {
+            value: [row for row in rows if row.state in _TOLD] for value, rows in at.items() if value not in self.trying
+        }
+        """The others -> their trials that can tell."""
+
+    @cached_property
+    def rests(self) -> list[dict[str, Any]]:
+        """All values of what a search pools here."""
+        return [rest for rest, _ in _grouped(self._members, self._others)]
 
 
 class _Looked(NamedTuple):
     """A search at one place of the axes that it does not follow."""
 
     search: Search
-    group: Group
-    members: Sequence[Row]
+    spot: _Spot
     seen: Mapping[Any, bool | None]
     """Value, or pair of values, of the axes that it follows -> verdict, where all trials have ended."""
-    trying: tuple[Any, ...]
-    """Those where some wait or run."""
 
     def found(self, halvings: int = 1) -> Line | Curve:
         """The boundary there, and what to try next."""
@@ -116,9 +134,9 @@ def boundaries(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> list[Boundary]:
     """
     found = []
     for one in _looked(plan, rows):
-        search, known = one.search, one.found()
-        following = tuple(sorted(one.trying or known.add))
-        found.append(Boundary(search.place, search.statement, search.paths, one.group, known, one.seen, following))
+        search, spot, known = one.search, one.spot, one.found()
+        following = tuple(sorted(spot.trying or known.add))
+        found.append(Boundary(search.place, search.statement, search.paths, spot.group, known, one.seen, following))
     return found
 
 
@@ -148,13 +166,14 @@ def next_round(
         most: trials that a round may have; points beyond are left to later ones, except for the first.
     """
     looked = list(_looked(plan, rows))
-    seeds = list(_more_seeds(plan, rows))
+    known = estimates(plan, rows)
+    seeds = list(_more_seeds(plan.certainty, known)) if plan.certainty else []
     is_fixed = all(search.halvings is not None for search in plan.searches)
     for halvings in range(1 if is_fixed else MOST_HALVINGS, 0, -1):
         found = _round(plan, looked, seeds, halvings, Past(rounds, added), most)
         if found.trials <= FEW_TRIALS and not found.stopped:
             break
-    used_up = sum(_is_used_up(plan.certainty, one) for one in estimates(plan, rows)) if plan.certainty else 0
+    used_up = sum(_is_used_up(plan.certainty, one) for one in known) if plan.certainty else 0
     if plan.certainty and used_up:
         reason = f"{used_up} points have used all of their {plan.certainty.at_most} seeds"
         return replace(found, stopped={**found.stopped, "seeds": reason})
@@ -178,7 +197,7 @@ def _round(
     stopped: dict[str, str] = {}
     for one in looked:
         search, place = one.search, one.search.place
-        further = _further(one, halvings, plan)
+        further = _further(one, halvings)
         if not further:
             continue
         before = past.added.get(place, 0) + wanted.counts.get(place, 0)
@@ -239,36 +258,31 @@ def bound(plan: Plan, first: int, most: int) -> Bound:
 
 
 def round_grids(grid: Mapping[str, Any], additions: Sequence[Addition]) -> list[dict[str, Any]]:
-    """The grids that a round stands for, one for each set of seeds: the trial block with what each point assigns."""
-    by_seeds: dict[tuple[int, ...], list[Group]] = {}
+    """The grids that a round stands for, one for points that assign the same paths and take the same seeds."""
+    alike: dict[tuple[tuple[int, ...], tuple[str, ...]], list[Group]] = {}
     for part in additions:
-        by_seeds.setdefault(part.seeds, []).append(part.point)
+        alike.setdefault((part.seeds, tuple(part.point)), []).append(part.point)
     return [
         {
             "trial": grid.get("trial") or {},
-            # without an axis the trial block alone would be a point; the first of them is in its place
-            "axes": {path: [value] for path, value in points[0].items()},
-            "include": [dict(point) for point in points[1:]],
+            # columns are read in half the time that points take which are included one by one
+            "zip": [{path: [point[path] for point in points] for path in paths}] if paths else [],
             "seeds": list(seeds),
         }
-        for seeds, points in by_seeds.items()
+        for (seeds, paths), points in alike.items()
     ]
 
 
 def _looked(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> Iterator[_Looked]:
     """Every search with each of its places, in order of appearance; many searches share theirs."""
-    known: dict[Any, list[tuple[Group, list[Row], dict[Any, list[Row]]]]] = {}
+    known: dict[Any, list[_Spot]] = {}
     for search in plan.searches:
         same = (search.asks.id, search.per, search.paths)
         if same not in known:
-            known[same] = [
-                (group, members, _placed(members, search.paths))
-                for group, members in _grouped(rows[search.asks.id], search.per)
-            ]
-        for group, members, at in known[same]:
-            trying = tuple(value for value, some in at.items() if any(row.state in _UNFINISHED for row in some))
-            seen = {value: _verdict(search, some) for value, some in at.items() if value not in trying}
-            yield _Looked(search, group, members, seen, trying)
+            groups = _grouped(rows[search.asks.id], search.per)
+            known[same] = [_Spot(group, members, search.paths, plan.varied) for group, members in groups]
+        for spot in known[same]:
+            yield _Looked(search, spot, {value: _verdict(search, some) for value, some in spot.ended.items()})
 
 
 def _placed(members: Sequence[Row], paths: Sequence[str]) -> dict[Any, list[Row]]:
@@ -282,30 +296,24 @@ def _placed(members: Sequence[Row], paths: Sequence[str]) -> dict[Any, list[Row]
     return places
 
 
-def _verdict(search: Search, rows: Sequence[Row]) -> bool | None:
+def _verdict(search: Search, told: Sequence[Row]) -> bool | None:
     """Whether the statement holds at one place; None where no trial can tell."""
     if search.where is None:
-        ended = [row for row in rows if row.state in (TrialState.COMPLETED, TrialState.DIVERGED)]
-        return judge(search.asks, ended).holds
-    tree = tree_of(search.where)
-    told = [row for row in rows if row.state in (TrialState.COMPLETED, TrialState.DIVERGED)]
+        return judge(search.asks, told).holds
     if not told:
         return None
+    tree = tree_of(search.where)
     return sum(filters.matches(tree, row.lookup) for row in told) >= search.share * len(told)
 
 
-def _further(one: _Looked, halvings: int, plan: Plan) -> list[Group]:
+def _further(one: _Looked, halvings: int) -> list[Group]:
     """Points that a search wants to see next in one group: each new place, at all values of what it pools."""
     found, search = one.found(halvings), one.search
     places = [(value,) for value in found.add] if isinstance(found, Line) else list(found.add)
-    if not places:
-        return []
-    others = [path for path in plan.varied if path not in search.paths]
-    rests = [rest for rest, _ in _grouped(one.members, others)]
     return [
         rest | {path: _written(value, axis) for path, value, axis in zip(search.paths, place, search.axes, strict=True)}
         for place in places
-        for rest in rests
+        for rest in one.spot.rests
     ]
 
 
@@ -313,12 +321,9 @@ def _written(value: float, axis: Axis) -> float | int:
     return int(value) if axis.is_whole else value
 
 
-def _more_seeds(plan: Plan, rows: Mapping[str, Sequence[Row]]) -> Iterator[tuple[Group, list[int]]]:
+def _more_seeds(certainty: Certainty, known: Iterable[Estimate]) -> Iterator[tuple[Group, list[int]]]:
     """Further seeds of every point whose interval is too wide: as many as its width asks for, at most as many again."""
-    certainty = plan.certainty
-    if certainty is None:
-        return
-    for one in estimates(plan, rows):
+    for one in known:
         if one.is_certain or _is_used_up(certainty, one):
             continue
         ratio = one.interval.half_width / certainty.half_width
@@ -346,13 +351,15 @@ def _grouped(rows: Iterable[Row], paths: Sequence[str]) -> list[tuple[dict[str, 
     """Trials that agree in the paths, in order of appearance; a setting that a trial does not read is left out."""
     groups: dict[str, tuple[dict[str, Any], list[Row]]] = {}
     for row in rows:
-        group = {path: value for path in paths if (value := row.lookup(path)) is not None}
-        groups.setdefault(_key(group), (group, []))[1].append(row)
+        values = [row.lookup(path) for path in paths]
+        # text tells 1 from true
+        group = groups.get(key := repr(values))
+        if group is None:
+            known = {path: value for path, value in zip(paths, values, strict=True) if value is not None}
+            group = groups[key] = known, []
+        group[1].append(row)
     return list(groups.values())
 
 
-_KEYS: Final = json.JSONEncoder(sort_keys=True, default=list)
-
-
 def _key(group: Group) -> str:
-    return _KEYS.encode(group)
+    return repr(sorted(group.items()))

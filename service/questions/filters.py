@@ -143,6 +143,9 @@ def matches(tree: Filter, lookup: Lookup) -> bool:
 
 def compares(found: Any, op: str, wanted: Value) -> bool:
     """Whether `found op wanted`; false for null and for values of another type."""
+    if type(found) is float and type(wanted) is float and not math.isnan(found):
+        # most of what is asked, of every trial of a sweep
+        return OPERATORS[op](found, wanted)
     if isinstance(found, list | tuple):
         return bool(found) and all(compares(part, op, wanted) for part in found)
     if _is_null(found):

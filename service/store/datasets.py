@@ -3,7 +3,7 @@
 import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection, Select, Text, cast, delete, select
@@ -13,6 +13,7 @@ from service.datasets.tokens import token_count
 from service.errors import Conflict, NotFound
 from service.grid.data_shapes import Uploaded
 from service.grid.inputs import datasets_of
+from service.grid.points import Point
 from service.store.ids import experiment_id
 from service.store.keys import among_words
 from service.store.models import dataset, experiment_trial, remeasured_trial, remeasurement, settings, trial
@@ -143,6 +144,11 @@ def refuse_missing(connection: Connection, ids: Collection[str]) -> None:
         raise Conflict(f"dataset {gone[0][:80]!r} was deleted at the same moment: upload it again")
 
 
+_NAMING: Final = ("data", "init", "measure")
+"""Sections that may name datasets."""
+_NOTHING: Final[Mapping[str, Any]] = {section: {} for section in _NAMING}
+
+
 def dataset_ids(forms: Iterable[Mapping[str, Any]]) -> set[str]:
     """Every dataset that canonical settings name."""
     keys = (("data", "dataset_id"), ("init", "weights_id"))
@@ -154,6 +160,19 @@ def dataset_ids(forms: Iterable[Mapping[str, Any]]) -> set[str]:
             *datasets_of(form.get("measure", {}).get("inputs", ())),
         )
     }
+
+
+def named_by(points: Iterable[Point]) -> set[str]:
+    """Every dataset that the settings of points name; sections that many points share are looked at once."""
+    found: set[str] = set()
+    known: set[str] = set()
+    for point in points:
+        for section in _NAMING:
+            text = point.part_text(section)
+            if text not in known:
+                known.add(text)
+                found |= dataset_ids([{**_NOTHING, section: point.part(section)}])
+    return found
 
 
 def dataset_shapes(store: Store, ids: Collection[str]) -> dict[str, Uploaded]:

@@ -1,9 +1,9 @@
 """Final values of many trials: all of them for a list, one metric at a time for filters, tables and orders."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, select
+from sqlalchemy import Connection, Select, and_, or_, select
 
 from nfa_kernels import names
 from service.questions import filters
@@ -22,14 +22,20 @@ from service.store.models import trial
 from service.store.remeasured import remeasured
 
 
-def final_lookup(connection: Connection, members: Select[Any], path: str) -> Mapping[int, Any]:
-    """Trial -> value of a path final.METRIC[layer], words as words."""
-    found = filters.split_final(path)
-    assert found is not None
-    values = final_values(connection, members, *found)
-    if names.words_of(found[0]):
-        return {key: word_of(found[0], value) for key, value in values.items()}
-    return values
+def final_lookups(connection: Connection, members: Select[Any], paths: Iterable[str]) -> dict[str, Mapping[int, Any]]:
+    """Each path final.METRIC[layer] -> trial -> its value, words as words; rows by name are read in one go."""
+    found: dict[str, tuple[str, Layer | None]] = {}
+    for path in paths:
+        split = filters.split_final(path)
+        assert split is not None
+        found[path] = split
+    named = _named_values(connection, members, {metric for metric, layer in found.values() if _by_name(metric, layer)})
+    lookups: dict[str, Mapping[int, Any]] = {}
+    for path, (metric, layer) in found.items():
+        values = named[metric] if _by_name(metric, layer) else final_values(connection, members, metric, layer)
+        is_word = bool(names.words_of(metric))
+        lookups[path] = {key: word_of(metric, one) for key, one in values.items()} if is_word else values
+    return lookups
 
 
 def final_values(
@@ -56,11 +62,38 @@ def final_values(
             return _pairs(connection, query)
         first = _pairs(connection, query.where(final.c.layer == layer))
         return first | _at_last_step(connection, members, metric, layer, final.c.layer != layer)
-    if layer is not None or not is_layered(metric):
-        return _at_last_step(connection, members, metric, layer, None)
-    found: dict[int, float | None] = {}
-    for first_layer in connection.scalars(select(final.c.layer).where(final.c.trial_id.in_(members)).distinct()):
-        found |= _at_last_step(connection, members, metric, first_layer, final.c.layer == first_layer)
+    if _by_name(metric, layer):
+        return _named_values(connection, members, {metric})[metric]
+    return _at_last_step(connection, members, metric, layer, None)
+
+
+def _by_name(metric: str, layer: Layer | None) -> bool:
+    """Whether a metric lies in rows by name, and is asked for in the network or in the first measured layer."""
+    return final_column(metric) is None and (layer is None or not is_layered(metric))
+
+
+def _named_values(
+    connection: Connection, members: Select[Any], metrics: Collection[str]
+) -> dict[str, dict[int, float | None]]:
+    """Metric in rows by name -> trial -> its value at the last step, in the network or the first measured layer."""
+    found: dict[str, dict[int, float | None]] = {metric: {} for metric in metrics}
+    if not found:
+        return found
+    rows = parametrised_measurement
+    layered = [metric for metric in metrics if is_layered(metric)]
+    of_network = [metric for metric in metrics if not is_layered(metric)]
+    place = or_(
+        and_(rows.c.layer == final.c.layer, rows.c.name.in_(layered)),
+        and_(rows.c.layer == NETWORK_LAYER, rows.c.name.in_(of_network)),
+    )
+    query = (
+        select(trial.c.id, rows.c.name, rows.c.value)
+        .join(final, final.c.trial_id == trial.c.id)
+        .join(rows, and_(rows.c.trial_id == trial.c.id, rows.c.step == trial.c.last_step))
+        .where(trial.c.id.in_(members), place)
+    )
+    for key, metric, value in connection.execute(query).all():
+        found[metric][key] = value
     return found
 
 

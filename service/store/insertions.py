@@ -3,14 +3,14 @@
 PostgreSQL takes many through temporary tables; see staged.py. SQLite has one writer, so that rows go straight there.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
-from sqlalchemy import Connection, Table, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, TextClause, select, text
 
 from service.grid.points import Point
 from service.states import TrialState
@@ -18,13 +18,27 @@ from service.store import staged
 from service.store.beginnings import share_also, share_of
 from service.store.bulk_writes import insert_columns
 from service.store.copy_binary import BIGINT, BOOLEAN
-from service.store.datasets import dataset_ids
+from service.store.datasets import named_by
 from service.store.keys import among, among_words
 from service.store.models import experiment_trial, settings, trial
 from service.store.session import utc_now
 
 _CHUNK: Final = 5_000
 _OPEN: Final = (TrialState.QUEUED, TrialState.RUNNING, TrialState.CANCELLED)
+_AMONG: Final = "fingerprint IN (SELECT value FROM json_each(?))"
+_THERE: Final = f"SELECT id FROM trial WHERE {_AMONG}"
+_KEYS: Final = f"SELECT fingerprint, id FROM trial WHERE {_AMONG}"
+_LINKED: Final = "SELECT trial_id FROM experiment_trial WHERE experiment_id = ?"
+"""Of SQLite."""
+
+
+def _added(cast: str) -> TextClause:
+    values = ", ".join(cast.format(f":{name}") for name in ("document", "layers"))
+    columns = "digest, stack_key, document, layers"
+    return text(f"INSERT INTO settings ({columns}) VALUES (:digest, :key, {values}) ON CONFLICT (digest) DO NOTHING")
+
+
+_SETTINGS_ADDED: Final = {"postgresql": _added("CAST({} AS jsonb)"), "sqlite": _added("{}")}
 T = TypeVar("T")
 Placed = tuple[int, Point, int, str]
 """Position, point, seed and fingerprint of a trial."""
@@ -103,7 +117,7 @@ class _Staged:
 
 class _Straight:
     def __init__(self, connection: Connection, adding: Adding) -> None:
-        self._connection, self.new, self.datasets = connection, 0, dataset_ids(one.settings for one in adding.points)
+        self._connection, self.new, self.datasets = connection, 0, named_by(adding.points)
         self._before: list[int] = []
         self._alike: list[dict[str, Any]] = []
         keys = insert_settings(connection, adding.points)
@@ -123,9 +137,8 @@ class _Straight:
                 rows.append((*told, share["beginning"], int(share["keeps"])))
                 if share["keeps"]:
                     self._alike.append({"fingerprint": print_, **share})
-            prints = [row[0] for row in rows]
-            there = among_words(connection, trial.c.fingerprint, prints)
-            self._before += connection.scalars(select(trial.c.id).where(there)).all()
+            prints = json.dumps([row[0] for row in rows])
+            self._before += connection.exec_driver_sql(_THERE, (prints,)).scalars()
             places = ", ".join("?" * len(columns))
             statement = f"INSERT INTO trial ({', '.join(columns)}) VALUES ({places}) ON CONFLICT DO NOTHING"
             self.new += connection.exec_driver_sql(statement, rows).rowcount
@@ -154,30 +167,29 @@ def insert_settings(connection: Connection, points: Iterable[Point]) -> dict[str
     found: dict[str, int] = {}
     for chunk in chunks(points):
         rows = [
-            {
-                "digest": point.digest,
-                "stack_key": point.stack_key,
-                "document": point.settings,
-                "layers": list(point.layers) or None,
-            }
-            for point in chunk
+            # as it is hashed, so that it need not be made and written again
+            {"digest": one.digest, "key": one.stack_key, "document": one.text, "layers": _names(one)}
+            for one in chunk
         ]
-        connection.execute(_insert_missing(connection, settings, "digest"), rows)
+        connection.execute(_SETTINGS_ADDED[connection.dialect.name], rows)
         there = among_words(connection, settings.c.digest, [point.digest for point in chunk])
         for digest, key in connection.execute(select(settings.c.digest, settings.c.id).where(there)):
             found[digest] = key
     return found
 
 
+def _names(point: Point) -> str | None:
+    """Names of a network's layers as the store has them."""
+    return json.dumps(list(point.layers)) if point.layers else None
+
+
 def _insert_links(connection: Connection, adding: Adding, trials: Sequence[Placed]) -> None:
     """Link the trials in their order; those that an extended experiment has already keep their places."""
-    own = experiment_trial.c.experiment_id == adding.number
-    linked = frozenset(connection.scalars(select(experiment_trial.c.trial_id).where(own)))
+    linked = frozenset(connection.exec_driver_sql(_LINKED, (adding.number,)).scalars())
     following = adding.following
     for chunk in chunks(trials):
         prints = [fingerprint for *_, fingerprint in chunk]
-        query = select(trial.c.fingerprint, trial.c.id).where(among_words(connection, trial.c.fingerprint, prints))
-        keys = {row.fingerprint: row.id for row in connection.execute(query)}
+        keys = {one: key for one, key in connection.exec_driver_sql(_KEYS, (json.dumps(prints),))}  # noqa: C416
         missing = [keys[fingerprint] for fingerprint in prints if keys[fingerprint] not in linked]
         columns = {
             "experiment_id": np.full(len(missing), adding.number),
@@ -194,10 +206,3 @@ def chunks(items: Iterable[T]) -> Iterator[list[T]]:
     rest = iter(items)
     while chunk := list(islice(rest, _CHUNK)):
         yield chunk
-
-
-def _insert_missing(connection: Connection, table: Table, unique: str) -> Any:
-    """INSERT that leaves rows with a known unique value alone."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing(index_elements=[unique])
-    return sqlite.insert(table).on_conflict_do_nothing(index_elements=[unique])

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, select
 from service.grid.reading import setting
 from service.questions import filters
 from service.states import TrialState
-from service.store.finals import final_lookup
+from service.store.finals import final_lookups
 from service.store.ids import experiment_id
 from service.store.known_settings import documents_of
 from service.store.models import experiment_trial, trial
@@ -23,6 +23,7 @@ class Member(NamedTuple):
     settings_id: int
     seed: int
     state: TrialState
+    attempt: int
 
 
 class Group(NamedTuple):
@@ -58,6 +59,7 @@ def members_in(
             trial.c.settings_id,
             trial.c.seed,
             trial.c.state,
+            trial.c.attempt,
             link.wanted,
         )
         .join(trial, trial.c.id == link.trial_id)
@@ -70,8 +72,8 @@ def members_in(
     states = {state.value: state for state in TrialState}
     rows = connection.execute(query).all()
     return [
-        Member(number, position, key, point, seed, states[state] if wanted else TrialState.CANCELLED)
-        for number, position, key, point, seed, state, wanted in rows
+        Member(number, position, key, point, seed, states[state] if wanted else TrialState.CANCELLED, attempt)
+        for number, position, key, point, seed, state, attempt, wanted in rows
     ]
 
 
@@ -90,11 +92,8 @@ def groups_of(
     tree = filters.parse(where)
     members = members_in(connection, numbers)
     documents = documents_of(connection, {member.settings_id for member in members})
-    finals = {
-        path: final_lookup(connection, keys_of(numbers), path)
-        for path in filters.paths(tree)
-        if path.startswith("final.")
-    }
+    asked = [path for path in filters.paths(tree) if path.startswith("final.")]
+    finals = final_lookups(connection, keys_of(numbers), asked)
     fixed = _of_settings(group_by, documents)
     is_wanted = _wanted(tree, documents, finals)
     own = [path for path in group_by if path in ("seed", "state")]

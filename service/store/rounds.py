@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, literal, select, update
+from sqlalchemy import Connection, bindparam, func, insert, literal, select, update
 
 from service.errors import InvalidGrid, NotFound, TooMany
 from service.grid.expansion import expand
@@ -27,10 +27,11 @@ from service.store.datasets import dataset_shapes
 from service.store.experiments import get_experiment, require
 from service.store.ids import experiment_id
 from service.store.insertions import Placed
-from service.store.models import experiment, experiment_trial, search_round, trial
-from service.store.search_rows import search_rows
+from service.store.models import experiment, experiment_trial, is_there, search_round, trial
+from service.store.search_rows import Known, search_rows
 from service.store.session import Store, utc_now
 from service.store.submissions import add_trials, tell_planner
+from service.store.tallies import tallies
 from service.store.wanting import adds_alone, one_at_a_time, refuse_long_queue
 
 _UNFINISHED = ("queued", "running")
@@ -118,6 +119,7 @@ class Plans:
     def __init__(self, store: Store, limits: Limits) -> None:
         self.store, self.limits = store, limits
         self._known: dict[int, tuple[Mapping[str, Any], Plan | None]] = {}
+        self._finals: dict[int, Known] = {}
 
     def of(self, number: int, grid: Mapping[str, Any]) -> Plan | None:
         """The plan of an experiment, whose grid may have been extended. Raises InvalidGrid."""
@@ -126,8 +128,21 @@ class Plans:
             known = self._known[number] = grid, plan_of(self.store, grid, self.limits)
         return known[1]
 
+    def has(self, number: int) -> bool:
+        """Whether the plan of an experiment was read before."""
+        return number in self._known
+
+    def rows(self, number: int, plan: Plan) -> Mapping[str, Sequence[Row]]:
+        """An experiment's trials, of which those that earlier rounds were planned with are not read again.
+
+        Raises:
+            NotFound: it was deleted.
+        """
+        return search_rows(self.store, experiment_id(number), plan, self._finals.setdefault(number, {}))
+
     def keep(self, numbers: Collection[int]) -> None:
         """Forget those of other experiments."""
+        self._finals = {number: known for number, known in self._finals.items() if number in numbers}
         self._known = {number: known for number, known in self._known.items() if number in numbers}
 
 
@@ -145,14 +160,21 @@ def add_rounds(store: Store, limits: Limits, max_queued: int | None = None, plan
     plans = plans or Plans(store, limits)
     with store.read() as connection:
         searching = _searching(connection)
-        due = [number for number in searching if _has_ended(connection, number)]
+        # what is kept of them first: this is asked ten times a second
+        unfinished = tallies(connection, searching) if searching else {}
+        due = [_due(connection, number) for number in searching if not unfinished[number].unfinished]
+        seen = [_due(connection, number) for number in searching if not plans.has(number)]
     plans.keep(searching)
+    for one in seen:
+        # while its first round is trained; what is wrong with it is told when that has ended
+        with contextlib.suppress(InvalidGrid):
+            plans.of(one.number, one.grid)
     added, waits = 0, None
-    for number in due:
+    for one in due:
         # deleted since
         with contextlib.suppress(NotFound):
             try:
-                added += _advance(store, number, plans, max_queued)
+                added += _advance(store, one, plans, max_queued)
             except TooMany as error:
                 # others go on
                 waits = error
@@ -161,19 +183,38 @@ def add_rounds(store: Store, limits: Limits, max_queued: int | None = None, plan
     return added
 
 
-def _searching(connection: Connection) -> list[int]:
-    query = select(experiment.c.id).where(
-        experiment.c.searching == literal(True), experiment.c.paused == literal(False)
+# statements are made once: a search asks them in every round
+_OWN = experiment.c.id == bindparam("number")
+_SEARCHING = (
+    select(experiment.c.id)
+    .where(experiment.c.searching == literal(True), experiment.c.paused == literal(False), is_there)
+    .order_by(experiment.c.id)
+)
+_DUE = select(experiment.c.id, experiment.c.grid, experiment.c.owner, experiment.c.priority, experiment.c.trials).where(
+    _OWN
+)
+_ADDED = select(search_round.c.added).where(search_round.c.experiment_id == bindparam("number"))
+_UNFINISHED_ONE = (
+    select(trial.c.id)
+    .where(
+        trial.c.id.in_(
+            select(experiment_trial.c.trial_id).where(
+                experiment_trial.c.experiment_id == bindparam("number"), experiment_trial.c.wanted == literal(True)
+            )
+        ),
+        trial.c.state.in_(_UNFINISHED),
     )
-    return list(connection.scalars(query.order_by(experiment.c.id)))
+    .limit(1)
+)
+_STANDING = select(experiment.c.grid, experiment.c.searching, experiment.c.paused).where(_OWN).with_for_update()
+
+
+def _searching(connection: Connection) -> list[int]:
+    return list(connection.scalars(_SEARCHING))
 
 
 def _has_ended(connection: Connection, number: int) -> bool:
-    links = select(experiment_trial.c.trial_id).where(
-        experiment_trial.c.experiment_id == number, experiment_trial.c.wanted == literal(True)
-    )
-    unfinished = select(trial.c.id).where(trial.c.id.in_(links), trial.c.state.in_(_UNFINISHED))
-    return connection.scalar(unfinished.limit(1)) is None
+    return connection.scalar(_UNFINISHED_ONE, {"number": number}) is None
 
 
 class _Due(NamedTuple):
@@ -187,19 +228,17 @@ class _Due(NamedTuple):
     past: Past
 
 
-def _advance(store: Store, number: int, plans: Plans, max_queued: int | None) -> int:
+def _due(connection: Connection, number: int) -> _Due:
+    return _Due(*connection.execute(_DUE, {"number": number}).one(), _past(connection, number))
+
+
+def _advance(store: Store, one: _Due, plans: Plans, max_queued: int | None) -> int:
     """Add an experiment's next round, or note that there is none to add. Raises NotFound, TooMany."""
-    public_id = experiment_id(number)
-    with store.read() as connection:
-        require(connection, public_id)
-        columns = (experiment.c.id, experiment.c.grid, experiment.c.owner, experiment.c.priority, experiment.c.trials)
-        row = connection.execute(select(*columns).where(experiment.c.id == number)).one()
-        one = _Due(*row, _past(connection, number))
     asked = Round(())
     try:
-        plan = plans.of(number, one.grid)
+        plan = plans.of(one.number, one.grid)
         if plan is not None:
-            asked = next_round(plan, search_rows(store, public_id, plan), *one.past, most=max_queued)
+            asked = next_round(plan, plans.rows(one.number, plan), *one.past, most=max_queued)
         points, trials = trials_of_round(store, one.grid, asked.additions, plans.limits)
     except InvalidGrid as error:
         return _end(store, one, {**asked.stopped, "grid": error.detail})
@@ -212,7 +251,7 @@ def _advance(store: Store, number: int, plans: Plans, max_queued: int | None) ->
     try:
         return _write(store, one, asked, points, trials, max_queued)
     except TooMany as error:
-        _wait(store, number, dict.fromkeys(asked.added, error.detail))
+        _wait(store, one.number, dict.fromkeys(asked.added, error.detail))
         raise
 
 
@@ -261,8 +300,7 @@ def trials_of_round(
 def _past(connection: Connection, number: int) -> Past:
     added: dict[str, int] = {}
     rounds = 0
-    query = select(search_round.c.added).where(search_round.c.experiment_id == number)
-    for one in connection.scalars(query):
+    for one in connection.scalars(_ADDED, {"number": number}):
         rounds += 1
         for place, count in one.items():
             added[place] = added.get(place, 0) + count
@@ -274,8 +312,7 @@ def _still(connection: Connection, one: _Due) -> bool:
     one_at_a_time(connection)
     if not adds_alone(connection, one.number):
         return False
-    query = select(experiment.c.grid, experiment.c.searching, experiment.c.paused).where(experiment.c.id == one.number)
-    row = connection.execute(query.with_for_update()).one_or_none()
+    row = connection.execute(_STANDING, {"number": one.number}).one_or_none()
     if row is None or not row.searching or row.paused or row.grid != one.grid:
         return False
     return _past(connection, one.number) == one.past and _has_ended(connection, one.number)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from service.grid.points import Point
 from service.store.beginnings import share_of
-from service.store.datasets import dataset_ids
+from service.store.datasets import named_by
 from service.store.session import utc_now
 
 _LINES: Final = 2_000
@@ -47,13 +47,12 @@ def stage(
     connection.execute(text("SET LOCAL statement_timeout = '10min'"))
     for statement in _MADE:
         connection.execute(text(statement))
-    named: set[str] = set()
-    _copy(connection, _POINTS, _point_lines(points, named))
+    _copy(connection, _POINTS, _point_lines(points))
     count = _copy(connection, _TRIALS, _trial_lines(points, trials, beginnings))
     if count > _COUNTED:
         connection.execute(text("ANALYZE staged_point"))
         connection.execute(text("ANALYZE staged_trial"))
-    return named, count
+    return named_by(points), count
 
 
 def insert_staged(connection: Connection, number: int, priority: int, *, waiting: bool) -> int:
@@ -175,12 +174,11 @@ def _keep_there(connection: Connection, table: str, staged: str, unique: str) ->
     connection.execute(text(f"SELECT count(*) FROM ({rows}) kept"))
 
 
-def _point_lines(points: Sequence[Point], named: set[str]) -> Iterator[str]:
+def _point_lines(points: Sequence[Point]) -> Iterator[str]:
     for place, point in enumerate(points):
-        settings = point.settings
-        named |= dataset_ids((settings,))
-        layers = _escaped(_json(list(point.layers))) if point.layers else r"\N"
-        words = (point.digest, _escaped(point.stack_key), point.device, _escaped(_json(settings)), layers)
+        layers = _escaped(json.dumps(list(point.layers))) if point.layers else r"\N"
+        # the settings as they are hashed, so that they need not be made and written again
+        words = (point.digest, _escaped(point.stack_key), point.device, _escaped(point.text), layers)
         yield "\t".join((str(place), *words)) + "\n"
 
 
@@ -193,10 +191,6 @@ def _trial_lines(
             at += 1
         share = share_of(point, seed, beginnings)
         yield f"{place}\t{at}\t{seed}\t{fingerprint}\t{share['beginning'] or chr(92) + 'N'}\t{share['keeps']}\n"
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _escaped(word: str) -> str:

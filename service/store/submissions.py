@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, and_, func, insert, select, text, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, select, text, update
 
 from service.errors import Conflict, IdempotencyMismatch, StoreUnavailable
 from service.grid.expansion import Expansion
@@ -34,6 +34,19 @@ from service.store.wanting import (
 _MANY: Final = 1_000
 _TRIES: Final = 3
 T = TypeVar("T")
+_OWN: Final = experiment_trial.c.experiment_id == bindparam("number")
+_OTHER: Final = experiment_trial.alias()
+# made once: a round of a search asks them all
+_STANDING: Final = select(experiment.c.paused, experiment.c.priority).where(experiment.c.id == bindparam("number"))
+_LAST: Final = select(func.max(experiment_trial.c.position)).where(_OWN)
+_LINKS: Final = select(func.count()).select_from(experiment_trial).where(_OWN)
+_SHARED: Final = select(experiment_trial.c.trial_id).where(
+    _OWN,
+    select(1)
+    .where(_OTHER.c.trial_id == experiment_trial.c.trial_id)
+    .where(_OTHER.c.experiment_id != experiment_trial.c.experiment_id)
+    .exists(),
+)
 
 
 @dataclass(frozen=True)
@@ -198,7 +211,7 @@ def add_trials(
         StoreUnavailable: a trial that was there before was deleted at the same moment.
     """
     keys = beginnings_of(connection, points)
-    paused = _is_paused(connection, number)
+    paused, _ = _standing(connection, number)
     following = _following(connection, number)
     adding = Adding(number, following, points, trials, priority, keys, waiting=not paused)
     inserted = insert_all(connection, adding)
@@ -214,7 +227,7 @@ def add_trials(
     if keys:
         inserted.share()
         follow(connection, number)
-    if keys or _is_paused(connection, number) != paused or _priority(connection, number) != priority:
+    if keys or _standing(connection, number) != (paused, priority):
         settle(connection, number)
     else:
         settle_trials(connection, before + (_shared(connection, number) if following else []))
@@ -222,33 +235,25 @@ def add_trials(
     return total, inserted.new + revived
 
 
-def _is_paused(connection: Connection, number: int) -> bool:
-    return bool(connection.scalar(select(experiment.c.paused).where(experiment.c.id == number)))
-
-
-def _priority(connection: Connection, number: int) -> int:
-    return int(connection.scalar(select(experiment.c.priority).where(experiment.c.id == number)) or 0)
+def _standing(connection: Connection, number: int) -> tuple[bool, int]:
+    """Whether an experiment is paused, and its priority."""
+    row = connection.execute(_STANDING, {"number": number}).one_or_none()
+    return (False, 0) if row is None else (bool(row.paused), int(row.priority))
 
 
 def _following(connection: Connection, number: int) -> int:
     """The position after an experiment's last one."""
-    last = select(func.max(experiment_trial.c.position)).where(experiment_trial.c.experiment_id == number)
-    return int(connection.scalar(select(func.coalesce(last.scalar_subquery() + 1, 0))) or 0)
+    last = connection.scalar(_LAST, {"number": number})
+    return 0 if last is None else int(last) + 1
 
 
 def _count_links(connection: Connection, number: int) -> int:
-    own = experiment_trial.c.experiment_id == number
-    return int(connection.scalar(select(func.count()).select_from(experiment_trial).where(own)) or 0)
+    return int(connection.scalar(_LINKS, {"number": number}) or 0)
 
 
 def _shared(connection: Connection, number: int) -> list[int]:
     """Trials of an experiment that others hold too: a smaller experiment goes before a larger one."""
-    other = experiment_trial.alias()
-    is_held = select(1).where(
-        other.c.trial_id == experiment_trial.c.trial_id, other.c.experiment_id != experiment_trial.c.experiment_id
-    )
-    query = select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id == number, is_held.exists())
-    return sorted(connection.scalars(query))
+    return sorted(connection.scalars(_SHARED, {"number": number}))
 
 
 def searches(document: Mapping[str, Any]) -> bool:

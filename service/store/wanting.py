@@ -143,6 +143,8 @@ def stop_wanting(connection: Connection, number: int, piece: Piece) -> None:
 
 def settle_trials(connection: Connection, keys: Collection[int]) -> None:
     """The same for these trials alone, whoever wants them."""
+    if not keys:
+        return
     _settle(connection, among(connection, trial.c.id, keys), lambda link: among(connection, link.c.trial_id, keys))
 
 
