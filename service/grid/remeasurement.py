@@ -13,7 +13,7 @@ from service.grid.data_shapes import Arrays, Misfit, data_shape, known_shape
 from service.grid.fitting import Limits
 from service.grid.inputs import InputsList, further, names_measured, names_on, refusal
 from service.grid.measured_steps import measured_steps
-from service.grid.problems import Problems, deepest
+from service.grid.problems import Problems, deepest, without_most
 from service.grid.reading import layer_names, layer_number, setting
 from service.grid.setting_types import PositiveList, Ranges, Section, StepList, WholeRanges
 from service.grid.trial_settings import ALWAYS_MEASURED, LayerName, LayerNumber, MeasureSettings, MetricId
@@ -77,7 +77,7 @@ def read_remeasuring(written: Any) -> Remeasuring:
     """Validate a body. Raises InvalidRequest, with one entry per wrong field."""
     problems, known = Problems(), list(Remeasuring.model_fields)
     try:
-        return Remeasuring.model_validate(written)
+        return Remeasuring.model_validate(without_most(written, known) if isinstance(written, Mapping) else written)
     except ValidationError as error:
         wrong = error.errors(include_url=False)
     if not isinstance(written, Mapping):
