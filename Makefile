@@ -14,7 +14,7 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(
 ENV  := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: sbom site wheels performance fuzz audit help install demo up test programs editor pictures soak test-gpu check format clean
+.PHONY: test-pythons sbom site wheels performance fuzz audit help install demo up test programs editor pictures soak test-gpu check format clean
 
 help: ## List these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ soak: $(VENV)/.test ## Break everything for longer than `make test` does, and us
 test-gpu: $(VENV)/.test ## Hold the kernels on every CUDA device against the CPU; says which devices ran
 	@$(ENV) $(BIN)/pytest tests/nfa_kernels/test_devices.py -q -s
 
+test-pythons: ## Run the fast tests on every Python of 3.11 to 3.14 that the machine has, and say which ran (PYTHONS, WITHOUT_TORCH=1)
+	@$(ENV) $(PYTHON) tests/programs/pythons.py --torch '$(TORCH)' $(if $(TORCH_INDEX),--index $(TORCH_INDEX)) $(if $(WITHOUT_TORCH),--without-torch) $(PYTHONS)
+
 fuzz: $(VENV)/.test ## Thousands of requests drawn from the OpenAPI document, on both databases: no 5xx, answers as documented
 	@$(ENV) NFA_FUZZ_EXAMPLES=$${NFA_FUZZ_EXAMPLES:-150} $(BIN)/pytest tests/service/api/test_fuzz.py -q -s --show-capture=no
 
@@ -87,19 +90,19 @@ format: $(VENV)/.test ## Format and sort imports
 	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .
 
 clean: ## Remove what the commands above made
-	rm -rf $(VENV) .audit demo .nfa build dist nfa_kernels/build *.egg-info nfa_kernels/*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-3.* .audit demo .nfa build dist nfa_kernels/build *.egg-info nfa_kernels/*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V). Name another: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.runtime: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.runtime: pyproject.toml nfa_kernels/version.py | $(VENV)/bin/python
 	@echo "Installing run-time dependencies into $(VENV) .."
 	@$(PIP) '$(TORCH)' -e .
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.test: pyproject.toml nfa_kernels/version.py | $(VENV)/bin/python
 	@echo "Installing what the tests need into $(VENV) .."
 	@$(PIP) --no-compile '$(TORCH)' -e '.[test,data]'
 	@touch $(VENV)/.runtime $@
