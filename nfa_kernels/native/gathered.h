@@ -103,10 +103,45 @@ static APART void dotted(
     }
 }
 
-/* The same over one run of columns, of rows that are lda and ldb apart. */
-static ALWAYS void dotted_run(
-    long T, const REAL *a, long lda, long R, const REAL *b, long ldb, long columns, REAL *out, long ldo)
+/* The first and the second halves of a and b, number by number in turn. */
+#if LANES == 2
+#define LOW_HALVES(a, b) SHUFFLED(a, b, 0, 2)
+#define HIGH_HALVES(a, b) SHUFFLED(a, b, 1, 3)
+#elif LANES == 4
+#define LOW_HALVES(a, b) SHUFFLED(a, b, 0, 4, 1, 5)
+#define HIGH_HALVES(a, b) SHUFFLED(a, b, 2, 6, 3, 7)
+#elif LANES == 8
+#define LOW_HALVES(a, b) SHUFFLED(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define HIGH_HALVES(a, b) SHUFFLED(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#elif LANES == 16
+#define LOW_HALVES(a, b) SHUFFLED(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define HIGH_HALVES(a, b) SHUFFLED(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#endif
+
+/* to[j][i] = h[i][j] of so many rows and columns, both padded; what is behind the rows of h becomes zero. */
+static APART void turned(const REAL *h, long rows, long ld, long columns, REAL *to, long ldt)
 {
-    const struct runs s = {1, 1, columns, 0, 0, 0, 0};
-    dotted(T, a, lda, R, b, 0, ldb, &s, out, ldo);
+    const vector zero = {0};
+    for (long i = 0; i < rows; i += LANES)
+        for (long j = 0; j < columns; j += LANES) {
+            vector old[LANES], new[LANES];
+#pragma GCC unroll 16
+            for (long k = 0; k < LANES; k++) {
+                old[k] = zero;
+                if (i + k < rows) old[k] = AT(h + (i + k) * ld + j);
+            }
+#pragma GCC unroll 4
+            for (long size = 1; size < LANES; size *= 2) {
+                /* as cards are shuffled: as often as this doubles to LANES, rows have become columns */
+#pragma GCC unroll 16
+                for (long k = 0; k < LANES / 2; k++) {
+                    new[2 * k] = LOW_HALVES(old[k], old[k + LANES / 2]);
+                    new[2 * k + 1] = HIGH_HALVES(old[k], old[k + LANES / 2]);
+                }
+#pragma GCC unroll 16
+                for (long k = 0; k < LANES; k++) old[k] = new[k];
+            }
+#pragma GCC unroll 16
+            for (long k = 0; k < LANES; k++) AT(to + (j + k) * ldt + i) = old[k];
+        }
 }

@@ -54,7 +54,7 @@ static long graph_laid_out(const struct call *call, struct graph *n, char *room)
 {
     char *const begin = room;
     const REAL *in;
-    long scratch[3] = {0}, depth = 0, deepest = 0, in_ld = form_ld(n, (int)call->nodes[0].before, call->nodes[0].high * call->nodes[0].wide);
+    long scratch[4] = {0}, depth = 0, deepest = 0, in_ld = form_ld(n, (int)call->nodes[0].before, call->nodes[0].high * call->nodes[0].wide);
     n->array = (struct array *)taken(&room, PADDED(call->layers * (long)sizeof(struct array), sizeof(REAL)) / sizeof(REAL));
     n->at = (struct place *)taken(&room, PADDED(call->node_count * (long)sizeof(struct place), sizeof(REAL)) / sizeof(REAL));
     const int writes = begin != 0;
@@ -112,6 +112,7 @@ static long graph_laid_out(const struct call *call, struct graph *n, char *room)
             widen(scratch + 1, o->inputs * o->outputs * squares);
             if (writes) patch_places(p.places, o->inputs, o->kernel, p.plane, p.row, n->lanes);
         }
+        if (o->kind == LINEAR || o->kind == ATTENTION) widen(scratch + 3, PADDED(o->inputs, LANES) * in_ld);
         if (o->kind == ATTENTION) {
             p.kept = taken(&room, 3 * out);
             p.more = taken(&room, n->samples * o->how * call->positions * n->tokens);
@@ -119,6 +120,7 @@ static long graph_laid_out(const struct call *call, struct graph *n, char *room)
             widen(scratch, out);
             widen(scratch + 1, 3 * out);
             widen(scratch + 2, call->positions * n->tokens);
+            widen(scratch + 3, n->tokens * n->tokens);
         }
         if (writes) n->at[k] = p;
         in = p.out;
@@ -126,7 +128,7 @@ static long graph_laid_out(const struct call *call, struct graph *n, char *room)
     }
     n->spares = deepest + 3;
     for (long k = 0; k < n->spares && k < MOST_SPARES; k++) n->spare[k] = taken(&room, n->widest);
-    for (long k = 0; k < 3; k++) n->scratch[k] = taken(&room, scratch[k]);
+    for (long k = 0; k < 4; k++) n->scratch[k] = taken(&room, scratch[k]);
     return room - begin;
 }
 
@@ -224,7 +226,7 @@ static void backward(struct graph *n)
         REAL *below = spare[spares - 1];
         switch (o->kind) {
         case LINEAR:
-            map_back(array_of(n, o, 0), array_of(n, o, 1), p->in, ld, delta, p->lout, o->outputs, rows, columns,
+            map_back(n, array_of(n, o, 0), array_of(n, o, 1), p->in, ld, delta, p->lout, o->outputs, rows, columns,
                      o->needed ? below : 0, ld, 0);
             break;
         case CONVOLUTION: convolved_back(n, o, p, delta, below); break;

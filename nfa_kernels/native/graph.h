@@ -52,7 +52,7 @@ struct graph {
     struct place *at;
     REAL *x;
     REAL *spare[16]; /* numbers that go back */
-    REAL *scratch[3];
+    REAL *scratch[4];
     long spares, widest;
 };
 

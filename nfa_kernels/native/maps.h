@@ -10,10 +10,11 @@ static APART void mapped(const struct graph *n, const struct node *o, const stru
 
 /* Gradients of W and b from derivatives for W h + b, and those for h, if they are asked for, by W^T. */
 static APART void map_back(
-    const struct array *w, const struct array *b, const REAL *h, long ldh, const REAL *delta, long ld, long outputs,
+    const struct graph *n, const struct array *w, const struct array *b, const REAL *h, long ldh, const REAL *delta, long ld, long outputs,
     long inputs, long columns, REAL *below, long ldb, int adds)
 {
-    dotted_run(outputs, delta, ld, inputs, h, ldh, columns, w->g, w->ld);
+    turned(h, inputs, ldh, columns, n->scratch[3], w->ld);
+    times(outputs, delta, ld, 1, n->scratch[3], w->ld, columns, w->ld, w->g, w->ld, 1);
     for (long i = 0; b && i < outputs; i++) b->g[i] += row_sum(delta + i * ld, columns);
     if (below) times(inputs, w->e, 1, w->ld, delta, ld, outputs, columns, below, ldb, adds);
 }

@@ -60,9 +60,7 @@ static APART void attended_back(
     const long d = o->inputs, ld = p->lin, columns = COLUMNS_IN(n, o), t = n->call->positions, tp = n->tokens;
     const long heads = o->how, e = d / heads;
     REAL *of_found = n->scratch[0], *of_three = n->scratch[1], *of_scores = n->scratch[2];
-    map_back(array_of(n, o, 6), array_of(n, o, 7), p->other, ld, delta, ld, d, d, columns, of_found, ld, 0);
-    const struct runs s_t = {1, 1, tp, 0, 0, 0, 0};
-    memset(of_three + d * ld, 0, 2 * d * ld * sizeof(REAL));
+    map_back(n, array_of(n, o, 6), array_of(n, o, 7), p->other, ld, delta, ld, d, d, columns, of_found, ld, 0);
     for (long s = 0; s < n->some; s++)
         for (long head = 0; head < heads; head++) {
             const long at = head * e * ld + s * tp;
@@ -77,12 +75,14 @@ static APART void attended_back(
                     AT(of_scores + i * tp + j) = (AT(of_scores + i * tp + j) - shared) * AT(weights + i * tp + j);
             }
             times(e, key, ld, 1, of_scores, tp, t, tp, of_three + at, ld, 0);
-            dotted(e, query, ld, t, of_scores, 0, tp, &s_t, of_three + d * ld + at, ld);
-            dotted(e, of_own, ld, t, weights, 0, tp, &s_t, of_three + 2 * d * ld + at, ld);
+            turned(of_scores, t, tp, tp, n->scratch[3], tp);
+            times(e, query, ld, 1, n->scratch[3], tp, tp, tp, of_three + d * ld + at, ld, 0);
+            turned(weights, t, tp, tp, n->scratch[3], tp);
+            times(e, of_own, ld, 1, n->scratch[3], tp, tp, tp, of_three + 2 * d * ld + at, ld, 0);
         }
     scaled(of_three, d, ld, columns, (REAL)o->number);
     for (long k = 0; k < 3; k++)
-        map_back(array_of(n, o, 2 * k), array_of(n, o, 2 * k + 1), p->in, ld, of_three + k * d * ld, ld, d, d, columns,
+        map_back(n, array_of(n, o, 2 * k), array_of(n, o, 2 * k + 1), p->in, ld, of_three + k * d * ld, ld, d, d, columns,
                  o->needed ? below : 0, ld, k > 0);
 }
 
