@@ -30,7 +30,7 @@ from service.grid.product import Product
 from service.grid.sampling import read_sample
 
 DEFAULT_LIMITS: Final = Limits()
-MAX_POINTS: Final = 200_000
+MAX_POINTS: Final = 100_000
 """Points of a grid: each has a digest, by which the store is asked for it."""
 MAX_LOOKS: Final = 30_000
 """Sections that differ in more than free numbers, each of which is validated, and points of them, which are held

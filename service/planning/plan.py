@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from service.questions import filters
 from service.questions.brackets import Axis
 from service.questions.claim_forms import Claim
 
-_MOST_TREES: Final = 256
 Group = Mapping[str, Any]
 """Path -> value of what a boundary is looked for at, or of a point."""
 
@@ -67,7 +65,7 @@ class Plan:
     @property
     def paths(self) -> frozenset[str]:
         """What the filters read."""
-        trees = [tree_of(one.where) for one in self.searches if one.where is not None]
+        trees = [filters.parse(one.where) for one in self.searches if one.where is not None]
         return frozenset(path for tree in trees for path in filters.paths(tree))
 
     @property
@@ -75,9 +73,3 @@ class Plan:
         """What has to be read of the trials, each once."""
         asks = [one.asks for one in self.searches] + ([self.certainty.asks] if self.certainty else [])
         return list({one.id: one for one in asks}.values())
-
-
-@lru_cache(maxsize=_MOST_TREES)
-def tree_of(where: str) -> filters.Filter:
-    """A filter of a search, which is asked about every place in every round."""
-    return filters.parse(where)

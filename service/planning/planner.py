@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from service.planning.cells import Curve, follow_curve
 from service.planning.intervals import Interval, mean_interval, share_interval
-from service.planning.plan import Certainty, Group, Plan, Search, tree_of
+from service.planning.plan import Certainty, Group, Plan, Search
 from service.questions import filters
 from service.questions.brackets import Axis, Line, follow
 from service.questions.claim_forms import Claim, parse_condition
@@ -302,7 +302,7 @@ def _verdict(search: Search, told: Sequence[Row]) -> bool | None:
         return judge(search.asks, told).holds
     if not told:
         return None
-    tree = tree_of(search.where)
+    tree = filters.parse(search.where)
     return sum(filters.matches(tree, row.lookup) for row in told) >= search.share * len(told)
 
 

@@ -13,6 +13,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, NoReturn
 
 from nfa_kernels import names
@@ -27,6 +28,8 @@ Lookup = Callable[[str], Any]
 
 MAX_LENGTH: Final = 4000
 MAX_NESTING: Final = 50
+_MOST_TREES: Final = 512
+"""That are kept."""
 SETTINGS: Final = tuple(path for path in PATHS if path not in MAPPINGS)
 OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "==": operator.eq,
@@ -112,8 +115,9 @@ Filter = Compare | In | IsNull | Not | And | Or
 EVERYTHING: Final = And(())
 
 
+@lru_cache(maxsize=_MOST_TREES)
 def parse(text: str) -> Filter:
-    """The tree of a `where` expression; blank text matches everything.
+    """The tree of a `where` expression, kept for whoever asks again; blank text matches everything.
 
     Raises:
         InvalidFilter: its one entry names the column, counted from 1.
