@@ -65,7 +65,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        app.state.store = store or open_store(settings.store_url)
+        app.state.store = store or open_store(settings.store_url, connections=settings.database_connections)
         app.state.closing = asyncio.Event()
         app.state.threads = reserved_threads()
         if not is_loopback(settings.host):

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.grid.fitting import Limits
+from service.store.sharing_connections import API_CONNECTIONS, FEWEST_CONNECTIONS
 
 
 def in_words(error: ValidationError, prefix: str = "NFA_") -> str:
@@ -28,6 +29,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".nfa"), description="Folder of the SQLite file, logs and Ray's token.")
     database_url: str | None = Field(None, description="postgresql://..; unset: SQLite in the home.")
+    database_connections: int = Field(
+        API_CONNECTIONS, ge=FEWEST_CONNECTIONS, le=1_000, description="Of one API process to PostgreSQL, at most."
+    )
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535)
     host_names: Annotated[list[str], NoDecode] = Field(

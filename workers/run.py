@@ -28,7 +28,7 @@ def run(settings: WorkerSettings, stop: threading.Event) -> int:
     """Dispatch until `stop` is set; the exit code is 1 if the store or Ray is missing, with one line that says why."""
     watchdog = Watchdog(settings.stuck_seconds)
     try:
-        with open_store(settings.store_url) as store:
+        with open_store(settings.store_url, connections=settings.database_connections, reserved=0) as store:
             schema.check(store)
             cluster.refuse_two_machines(store)
             if store.warning:

@@ -6,6 +6,8 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.store.sharing_connections import DISPATCHER_CONNECTIONS, FEWEST_CONNECTIONS
+
 
 class WorkerSettings(BaseSettings):
     """Read from NFA_* variables; docs/operations.md says what each one does."""
@@ -14,6 +16,9 @@ class WorkerSettings(BaseSettings):
 
     home: Path = Path(".nfa")
     database_url: str | None = None
+    database_connections: int = Field(
+        DISPATCHER_CONNECTIONS, ge=FEWEST_CONNECTIONS, le=1_000, description="To PostgreSQL, at most."
+    )
     ray_address: str | None = Field(None, description="host:port of a running Ray; unset: start a local one.")
     ray_token_path: Path | None = Field(None, description="File with Ray's token; default: HOME/ray_token.")
     trainers: int | None = Field(

@@ -121,7 +121,7 @@ class Access:
             return False
         now = time.monotonic()
         if now - self._open[0] > REMEMBERED_SECONDS:
-            self._open = (now, not await run_sync(has_tokens, store, limiter=threads))
+            self._open = (now, not await run_sync(has_tokens, store.ahead(), limiter=threads))
         return self._open[1]
 
     def _check_host(self, host: str) -> None:

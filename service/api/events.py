@@ -69,7 +69,7 @@ async def events(
 
     `end` follows when every trial has ended, `deleted` when the experiment is gone; then the stream ends.
     """
-    threads = threads_of(request).streams
+    threads, store = threads_of(request).streams, store.ahead()
     first = await run_sync(get_summary, store, experiment_id, limiter=threads)
     if first.state in ENDED and last_event_id == snapshot_id(first):
         return Response(status_code=204)

@@ -22,5 +22,5 @@ async def healthz() -> dict[str, Any]:
 @router.get("/readyz", summary="The store is reachable and its schema is current", response_model=Health)
 async def readyz(store: StoreDep, request: Request) -> dict[str, Any]:
     """503 with the reason otherwise."""
-    revision = await run_sync(schema.check, store, limiter=threads_of(request).probes)
+    revision = await run_sync(schema.check, store.ahead(), limiter=threads_of(request).probes)
     return {"status": "ok", "schema_revision": revision}

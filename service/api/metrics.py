@@ -108,7 +108,7 @@ class StoreCollector:
 async def get_metrics(request: Request, store: StoreDep) -> Response:
     """Text of the Prometheus exposition format."""
     of_process = request.app.state.registry
-    text = await run_sync(_exposition, store, of_process, limiter=threads_of(request).probes)
+    text = await run_sync(_exposition, store.ahead(), of_process, limiter=threads_of(request).probes)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 

@@ -61,7 +61,7 @@ class SignIns:
         async with threads:
             if held is None:  # a token that opened something before is looked up whoever else shares its address
                 self._refuse_if_too_many(peer, self._failures.would_wait_seconds(peer, self._clock()))
-            actor = await run_sync(find_actor, store, secret, limiter=CapacityLimiter(1))
+            actor = await run_sync(find_actor, store.ahead(), secret, limiter=CapacityLimiter(1))
         if actor is None:
             self._holders.pop(key, None)
             self._failures.wait_seconds(peer, self._clock())

@@ -39,14 +39,16 @@ def serve(bound: socket.socket, settings: Settings) -> None:
     """Serve until SIGTERM; requests that have begun get five seconds to end."""
     log_as_json_lines()
     _share_freed_memory()
-    config = configured(create_app(settings))
-    # what lives as long as the process is never garbage: not looking through it halves the time of large answers
-    gc.collect()
-    gc.freeze()
-    host, port = bound.getsockname()[:2]
-    log.info("api_started", host=host, port=port)
-    with open_store(settings.store_url) as store, notifying(settings, store):
-        ApiServer(config).run(sockets=[bound])
+    # one store: what notifies takes its turn with questions, of the connections of this process
+    with open_store(settings.store_url, connections=settings.database_connections) as store:
+        config = configured(create_app(settings, store))
+        # what lives as long as the process is never garbage: not looking through it halves the time of large answers
+        gc.collect()
+        gc.freeze()
+        host, port = bound.getsockname()[:2]
+        log.info("api_started", host=host, port=port)
+        with notifying(settings, store):
+            ApiServer(config).run(sockets=[bound])
 
 
 def configured(app: FastAPI) -> uvicorn.Config:

@@ -10,9 +10,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from service.errors import StoreUnusable
+from service.store.sharing_connections import WAIT_SECONDS
 
-CONNECTIONS: Final = 52
-"""At most, of a process: 40 threads answer questions, ten more know callers, answer probes and feed streams."""
 SETTINGS: Final[dict[str, str]] = {
     "statement_timeout": "30s",
     "lock_timeout": "5s",
@@ -29,13 +28,14 @@ _POOLED: Final = "nfa_is_pooled"
 _STATEMENT_POOLING: Final = "transaction blocks not allowed"
 
 
-def postgresql_engine(url: Any) -> Engine:
-    """An engine whose transactions begin as its execution option `BEGIN` says."""
+def postgresql_engine(url: Any, connections: int) -> Engine:
+    """An engine of at most so many connections, whose transactions begin as its execution option `BEGIN` says."""
     engine = create_engine(
         url,
-        # about as many as threads that answer: those beyond the pool are opened and closed for every question
-        pool_size=24,
-        max_overflow=CONNECTIONS - 24,
+        # all are kept once they are open: what overflows is opened and closed for every question
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=WAIT_SECONDS,
         pool_pre_ping=True,
         connect_args={"connect_timeout": 5, "application_name": "nfa"},
     )

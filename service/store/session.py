@@ -5,6 +5,7 @@ when they upgrade; readers use a second engine with plain BEGIN and see a snapsh
 """
 
 import contextlib
+import copy
 import os
 import threading
 import time
@@ -20,7 +21,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from service.errors import QuestionTooSlow, StoreUnavailable
 from service.store import contention, file_systems
 from service.store.postgresql_engine import BEGIN, READING, WRITING, is_pooled, postgresql_engine
-from service.store.sqlite_engine import PATIENCE_SECONDS, limit_statements, sqlite_engine
+from service.store.sharing_connections import API_CONNECTIONS, BUSY, RESERVED_CONNECTIONS, Turnstile
+from service.store.sqlite_engine import CONNECTIONS, PATIENCE_SECONDS, limit_statements, sqlite_engine
 
 STATEMENT_SECONDS = 30.0
 """How long one statement of a question may take."""
@@ -30,22 +32,31 @@ _AT_ONCE: Mapping[str, Any] = {"at_once": True}
 
 
 class Store:
-    """A database that holds everything the service knows."""
+    """A database that holds everything the service knows.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: where it is.
+        connections: of this process to PostgreSQL, at most; threads beyond wait for one.
+        reserved: of these, for those who go `ahead`.
+    """
+
+    def __init__(self, url: str, *, connections: int = API_CONNECTIONS, reserved: int = RESERVED_CONNECTIONS) -> None:
         self.url = make_url(url)
         if self.url.drivername in ("postgresql", "postgres"):
             self.url = self.url.set(drivername="postgresql+psycopg")
         self.dialect = self.url.get_backend_name()
         self.incarnation: str | None = None
         """Under which a dispatcher works; see incarnation.py."""
+        self.at_once = CONNECTIONS if self.dialect == "sqlite" else connections - reserved
+        """Transactions of this process at a time, but for those who go `ahead`."""
+        self._turnstile: Turnstile | None = None if self.dialect == "sqlite" else Turnstile(self.at_once)
         # threads that wait for each other inside SQLite sleep meanwhile, and whoever just wrote comes first again
         self._turn = threading.Lock() if self.dialect == "sqlite" else None
         if self.dialect == "sqlite":
             self._writer, self._reader = sqlite_engine(self.url, "IMMEDIATE"), sqlite_engine(self.url, "DEFERRED")
             limit_statements(self._reader, lambda: STATEMENT_SECONDS)
         else:
-            self._bare = postgresql_engine(self.url)
+            self._bare = postgresql_engine(self.url, connections)
             # one pool for both
             self._writer = self._bare.execution_options(**{BEGIN: WRITING})
             self._reader = self._bare.execution_options(**{BEGIN: READING})
@@ -56,17 +67,26 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def ahead(self) -> Self:
+        """This store for brief questions that others hold up: they may take the connections that are reserved."""
+        same = copy.copy(self)
+        same._turnstile = None
+        return same
+
+    def _admitted(self) -> contextlib.AbstractContextManager[None]:
+        return self._turnstile.passed() if self._turnstile else contextlib.nullcontext()
+
     @contextlib.contextmanager
     def write(self) -> Generator[Connection]:
         """One transaction that may change things: committed at the end of the block, or nothing of it happened."""
-        with _translated(), self._in_turn(PATIENCE_SECONDS), self._writer.begin() as connection:
+        with _translated(), self._admitted(), self._in_turn(PATIENCE_SECONDS), self._writer.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def write_at_once(self) -> Generator[Connection]:
         """As `write`, for what may be left undone: raises StoreUnavailable where it would have to wait."""
         writer = self._writer.execution_options(**_AT_ONCE)
-        with _translated(), self._in_turn(0.0), writer.begin() as connection:
+        with _translated(), self._admitted(), self._in_turn(0.0), writer.begin() as connection:
             if self.dialect == "postgresql":
                 connection.exec_driver_sql("SET LOCAL lock_timeout = '1ms'; SET LOCAL synchronous_commit = off")
             yield connection
@@ -92,7 +112,7 @@ class Store:
             QuestionTooSlow: a statement took longer than STATEMENT_SECONDS.
             StoreUnavailable: the store cannot be reached or was busy.
         """
-        with _translated(is_question=True), self._reader.begin() as connection:
+        with _translated(is_question=True), self._admitted(), self._reader.begin() as connection:
             yield connection
 
     def outside_transactions(self, statement: str, *, setting: str = "") -> None:
@@ -103,7 +123,7 @@ class Store:
             setting: SQL that goes before it, and holds for it alone; left out behind a pooler, where it could meet
                 another backend and would stay there.
         """
-        with _translated(), self._bare.connect() as connection:
+        with _translated(), self._admitted(), self._bare.connect() as connection:
             if setting and not is_pooled(connection):
                 connection.exec_driver_sql(setting)
             connection.exec_driver_sql(statement)
@@ -127,9 +147,9 @@ class Store:
         self._reader.dispose()
 
 
-def open_store(url: str) -> Store:
-    """A store whose database exists or can be made; the schema is not looked at."""
-    store = Store(url)
+def open_store(url: str, *, connections: int = API_CONNECTIONS, reserved: int = RESERVED_CONNECTIONS) -> Store:
+    """A store whose database exists or can be made; the schema is not looked at. Arguments as of `Store`."""
+    store = Store(url, connections=connections, reserved=reserved)
     if store.dialect == "sqlite" and store.url.database:
         _make_private(Path(store.url.database))
     return store
@@ -175,7 +195,7 @@ def _translated(*, is_question: bool = False) -> Generator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise StoreUnavailable("every connection to the store is busy; try again") from error
+        raise StoreUnavailable(BUSY) from error
     except DBAPIError as error:
         if is_question and contention.ran_out_of_time(error.orig):
             raise QuestionTooSlow(

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from service.errors import StoreUnusable
 from service.store import contention
 from service.store.file_systems import shared_mount
-from service.store.postgresql_engine import CONNECTIONS
 
+CONNECTIONS: Final = 52
+"""At most, of a process: 40 threads answer questions, ten more know callers, answer probes and feed streams."""
 PATIENCE_SECONDS: Final = 30.0
 """How long a writer waits for others."""
 _BUSY_MILLISECONDS: Final = int(1_000 * PATIENCE_SECONDS)

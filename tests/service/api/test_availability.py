@@ -29,12 +29,13 @@ def bearer(secret):
 
 @pytest.fixture
 def held(store):
-    """A served application whose every worker thread waits inside a question, and its address."""
-    go_on, waiting = threading.Event(), threading.Semaphore(0)
+    """A served application whose every worker thread waits inside a question or to ask it, and its address."""
+    go_on, begun, waiting = threading.Event(), threading.Semaphore(0), threading.Semaphore(0)
     application = create_app(Settings(), store)
 
     @application.get("/api/v1/held")
     def question() -> str:
+        begun.release()
         with store.read() as connection:
             connection.execute(text("SELECT 1"))
             waiting.release()
@@ -55,6 +56,9 @@ def held(store):
             asked = [pool.submit(httpx.get, f"{url}/api/v1/held", headers=headers, timeout=60) for _ in range(WORKERS)]
             try:
                 for _ in range(WORKERS):
+                    assert begun.acquire(timeout=30)
+                # the others wait for a connection
+                for _ in range(min(WORKERS, store.at_once)):
                     assert waiting.acquire(timeout=30)
                 yield url
             finally:
@@ -80,6 +84,11 @@ def test_probes_callers_and_streams_are_answered_while_every_thread_is_busy(held
         assert client.get(ROOT, headers=bearer(f"nfa_{'A' * 43}")).status_code == 401
         with client.stream("GET", f"{ROOT}/{made}/events", headers=bearer(secret)) as events:
             assert "event: state" in next(text for text in events.iter_lines() if text.startswith("event"))
+            if store.dialect == "postgresql":
+                with open_store(str(store.url.render_as_string(hide_password=False))) as other, other.read() as looking:
+                    mine = "datname = current_database() AND pid <> pg_backend_pid()"
+                    opened = looking.scalar(text(f"SELECT count(*) FROM pg_stat_activity WHERE {mine}"))
+                assert store.at_once < opened <= Settings().database_connections
 
 
 def test_reading_needs_no_write_lock(store, store_url, expansion):
