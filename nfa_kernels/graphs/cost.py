@@ -4,6 +4,7 @@ A multiply-add counts as two operations. As in `nfa_kernels.cost`, whose counts 
 """
 
 import math
+from collections.abc import Collection
 from typing import NamedTuple
 
 from nfa_kernels import names
@@ -56,6 +57,13 @@ def tapped_at_once(graph: Graph, samples: int, elements: int = JACOBIAN_ELEMENTS
     # all outputs together where they fit: what they share is computed once
     outputs = max(1, min(graph.outputs, elements // numbers - 1))
     return TappedAtOnce(max(1, min(samples, elements // ((1 + outputs) * numbers))), outputs)
+
+
+def compiled_taps_at_once(graph: Graph, samples: int, layers: Collection[int], elements: int) -> TappedAtOnce:
+    """The same where compiled code keeps nothing but what is asked for: derivatives at these measured layers."""
+    numbers = sum(one.positions * one.outputs for one in graph.measured if one.number in layers)
+    outputs = max(1, min(graph.outputs, elements // numbers))
+    return TappedAtOnce(max(1, min(samples, elements // (outputs * numbers))), outputs)
 
 
 def forward_flops(graph: Graph) -> int:

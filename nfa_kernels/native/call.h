@@ -48,7 +48,10 @@ struct call {
     const double *paces;           /* (steps) or (lanes, steps) factors on the rates */
     const struct node *nodes;      /* of a graph, whose arrays have shapes of their own; see graph.h */
     int64_t node_count, positions; /* positions: tokens of a sample, or else 0 */
+    int64_t first_output, output_count; /* whose derivatives are tapped */
     int64_t wide;                  /* a graph's weights and states are double, whatever is passed */
+    void *const *taps;             /* of (lanes, out, M), where steps are not made but derivatives found: see taps.h */
+    void *found;                   /* (lanes, samples, C) outputs that go with them */
     const int64_t *shapes;         /* (layers, 3) of a graph's arrays: rows, columns, whether they are held transposed */
 };
 

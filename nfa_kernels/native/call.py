@@ -26,17 +26,19 @@ _POINTERS = (
     *("multipliers", "widths", "weights", "first", "second", "xx", "yx", "x", "y", "rows"),
     *("rates", "decays", "numbers", "paces"),
 )
-_OF_GRAPHS = ("node_count", "positions", "wide")
+_OF_GRAPHS = ("node_count", "positions", "first_output", "output_count", "wide")
 
 
-class _Call(ctypes.Structure):
+class Call(ctypes.Structure):
+    """As `struct call` has it; what is not given is 0."""
+
     _fields_ = (
         *((name, ctypes.c_int64) for name in _LONGS),
         *((name, ctypes.c_double) for name in ("factor", "scale", "slope")),
         *((name, ctypes.c_void_p) for name in _POINTERS),
         ("nodes", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in _OF_GRAPHS),
-        ("shapes", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("taps", "found", "shapes")),
     )
 
 
@@ -142,9 +144,9 @@ def make(
     lanes, paces = len(weights[0]), numbers.paces
     for shape, *arrays in zip(shapes, weights, *states, strict=True):
         for array in arrays:
-            _check(array, (lanes, *shape), weights[0].dtype)
+            check(array, (lanes, *shape), weights[0].dtype)
     own = (data.xx if isinstance(data, Moments) else data.x).dtype
-    call = _Call(
+    call = Call(
         real_bytes=own.itemsize,
         **{"lanes": lanes, "steps": paces.shape[-1], "rule": RULES[steps.rule], "loss": LOSSES[steps.loss]},
         **{"count": numbers.done, "own_paces": paces.ndim == 2, "factor": steps.factor},
@@ -153,11 +155,11 @@ def make(
     kept: list[object] = []
 
     def point(name: str, array: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        _check(array, shape, dtype)
+        check(array, shape, dtype)
         setattr(call, name, array.data_ptr())
 
     def points(name: str, arrays: Params) -> None:
-        found = (ctypes.c_void_p * len(arrays))(*(array.data_ptr() for array in arrays))
+        found = places_of(arrays)
         kept.append(found)
         setattr(call, name, ctypes.addressof(found))
 
@@ -184,13 +186,26 @@ def make(
         ("paces", paces, (lanes, call.steps) if call.own_paces else (call.steps,)),
     ):
         point(name, array, shape, torch.float64)
-    found = function(ctypes.byref(call))
+    check_done(function(ctypes.byref(call)))
+
+
+def check_done(found: int) -> None:
+    """Raise what a call answers.
+
+    Raises:
+        MemoryError: there is none for a copy of one network.
+    """
     if found:
         told = "no memory for a copy of one network" if found == 1 else "received networks that it has no steps for"
         raise MemoryError(f"compiled steps: {told}")
 
 
-def _check(array: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def places_of(arrays: Sequence[Tensor]) -> "ctypes.Array[ctypes.c_void_p]":
+    """Where arrays begin; to be kept until a call is over."""
+    return (ctypes.c_void_p * len(arrays))(*(array.data_ptr() for array in arrays))
+
+
+def check(array: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     """Refuse an array whose memory is not what the compiled code takes it for."""
     is_read = array.is_contiguous() and array.device.type == "cpu"
     if tuple(array.shape) != shape or array.dtype != dtype or not is_read:

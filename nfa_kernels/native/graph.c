@@ -226,6 +226,7 @@ static void backward(struct graph *n)
         REAL *below = spare[spares - 1];
         switch (o->kind) {
         case LINEAR:
+            tapped(n, o->taps[0], delta, p->lout, o->outputs, (int)o->after, 1);
             map_back(n, array_of(n, o, 0), array_of(n, o, 1), p->in, ld, delta, p->lout, o->outputs, rows, columns,
                      o->needed ? below : 0, ld, 0);
             break;
@@ -317,8 +318,10 @@ static void graph_step(struct graph *n, long lane, long step)
 {
     const struct call *call = n->call;
     const int64_t *rows = call->rows ? call->rows + (lane * call->steps + step) * call->batch : 0;
+    n->lane = lane;
     prepared(n);
     for (long first = 0; first < call->batch; first += n->samples) {
+        n->first = first;
         n->some = call->batch - first < n->samples ? call->batch - first : n->samples;
         entered(n, lane, rows, first);
         forward(n);
@@ -328,7 +331,31 @@ static void graph_step(struct graph *n, long lane, long step)
     moved_by_rule(n, lane, step);
 }
 
-/* Move every network by so many steps. 0: done; 1: there is no memory; 2: not what this was compiled for. */
+/* Outputs, and derivatives of some of them for what tapped maps give, each of one output of one sample times `factor`. */
+static void graph_tapped(struct graph *n, long lane)
+{
+    const struct call *call = n->call;
+    const struct place *last = n->at + call->node_count - 1;
+    const long C = call->outputs, ld = last->lout;
+    n->lane = lane;
+    prepared(n);
+    for (n->first = 0; n->first < call->batch; n->first += n->samples) {
+        n->some = call->batch - n->first < n->samples ? call->batch - n->first : n->samples;
+        entered(n, lane, 0, n->first);
+        forward(n);
+        for (long s = 0; s < n->some; s++)
+            for (long c = 0; c < C; c++)
+                ((REAL *)call->found)[(lane * call->samples + n->first + s) * C + c] = last->out[c * ld + s];
+        for (n->output = 0; n->output < call->output_count; n->output++) {
+            REAL *delta = n->spare[n->spares - 1];
+            memset(delta, 0, C * ld * sizeof(REAL));
+            for (long s = 0; s < n->some; s++) delta[(call->first_output + n->output) * ld + s] = (REAL)call->factor;
+            backward(n);
+        }
+    }
+}
+
+/* Move every network by so many steps, or tap it. 0: done; 1: there is no memory; 2: not what this was compiled for. */
 int nfa_graph_steps(const struct call *call)
 {
     struct graph n = {0};
@@ -343,6 +370,10 @@ int nfa_graph_steps(const struct call *call)
     graph_laid_out(call, &n, room);
     for (long lane = 0; lane < call->lanes; lane++) {
         graph_moved(call, &n, lane, 0);
+        if (call->taps) {
+            graph_tapped(&n, lane);
+            continue;
+        }
         for (long step = 0; step < call->steps; step++) graph_step(&n, lane, step);
         graph_moved(call, &n, lane, 1);
     }

@@ -27,6 +27,7 @@ struct node {
     int64_t how;                       /* activation; heads; groups */
     int64_t flag;                      /* causal; root mean square alone */
     int64_t arrays[8];                 /* parameters, -1 where there is none */
+    int64_t taps[4];                   /* where derivatives for what its maps give are written, -1: nowhere */
     double number;                     /* slope; epsilon; scale of scores */
 };
 
@@ -47,7 +48,9 @@ struct place {
 struct graph {
     const struct call *call;
     long samples, lanes, tokens; /* at a time; the same, padded; tokens of a sample, padded */
-    long some;                   /* of these, those at work */
+    long some;                   /* of these, those at work, */
+    long lane, first;            /* of this network, the first of them among all samples */
+    long output;                 /* that is differentiated, while taps are made */
     struct array *array;
     struct place *at;
     REAL *x;
@@ -94,4 +97,21 @@ static ALWAYS void shifted(REAL *z, long rows, long ld, long columns, const REAL
 {
     for (long i = 0; i < rows; i++)
         for (long j = 0; j < columns; j += LANES) AT(z + i * ld + j) += b[i];
+}
+
+/* Derivatives for what a map gives, (rows, columns), to where they are asked for: row by row, those of one output and of
+some samples in one run. */
+static APART void tapped(const struct graph *n, long tap, const REAL *delta, long ld, long rows, int form, long pixels)
+{
+    const struct call *call = n->call;
+    if (!call->taps || tap < 0) return;
+    const long P = form == TOKENS ? call->positions : pixels, M = call->output_count * call->batch * P;
+    REAL *to = (REAL *)call->taps[tap] + n->lane * rows * M + (n->output * call->batch + n->first) * P;
+    for (long i = 0; i < rows; i++, to += M) {
+        const REAL *from = delta + i * ld;
+        if (form == TOKENS)
+            for (long s = 0; s < n->some; s++) memcpy(to + s * P, from + s * n->tokens, P * sizeof(REAL));
+        else
+            for (long p = 0; p < P; p++) memcpy(to + p * n->some, from + p * n->lanes, n->some * sizeof(REAL));
+    }
 }

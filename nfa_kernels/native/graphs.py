@@ -1,6 +1,7 @@
 """Graphs of layers as the compiled steps see them: a list of nodes, and what each array of weights is."""
 
 import ctypes
+import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -51,6 +52,7 @@ class _Node(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in _LONGS),
         ("arrays", ctypes.c_int64 * 8),
+        ("taps", ctypes.c_int64 * 4),
         ("number", ctypes.c_double),
     )
 
@@ -70,6 +72,20 @@ class GraphCall(NamedTuple):
     positions: int
     """Tokens of a sample, or 0."""
 
+    @property
+    def table(self) -> "ctypes.Array[ctypes.c_int64]":
+        """(rows, columns, whether it is held transposed) of every parameter, as the source reads them."""
+        rows = ((*shape, int(turned)) for shape, turned in zip(self.shapes, self.turned, strict=True))
+        return (ctypes.c_int64 * (3 * len(self.shapes)))(*(number for row in rows for number in row))
+
+    @property
+    def fields(self) -> dict[str, int | float]:
+        """Numbers of a call."""
+        return {
+            **{"layers": len(self.shapes), "inputs": self.inputs, "outputs": self.outputs, "positions": self.positions},
+            **{"nodes": ctypes.addressof(self.nodes), "node_count": len(self.nodes)},
+        }
+
 
 def graph_call(
     graph: Graph, multipliers: Sequence[float], attention_power: float, optimizer: str, loss: str, samples: int
@@ -84,25 +100,43 @@ def graph_call(
         loss: name.
         samples: of one step.
     """
-    is_known = optimizer in RULES and loss in LOSSES and all(map(_is_compiled, graph.walk()))
-    if not is_known or _depth(graph.nodes) > _MOST_RESIDUALS:
+    if optimizer not in RULES or loss not in LOSSES or not is_compiled(graph):
         return None
-    shape = (graph.input.shape[0], 1) if graph.input.vocabulary else graph.input.shape
     nodes = list(_flattened(graph.nodes, attention_power))
     needed = accumulate((any(place >= 0 for place in node.arrays) for node in nodes), initial=False)
     for node, is_needed in zip(nodes, needed, strict=False):
         node.needed = is_needed
     each = 2 * LOSS_FACTORS[loss](graph.outputs) if loss in LOSS_FACTORS else 1.0
-    positions = shape[0] if len(shape) == 2 else 0
-    size = 1
-    for length in shape:
-        size *= length
+    return _said(graph, Steps(optimizer, loss, each / samples, tuple(multipliers)), nodes)
+
+
+def tap_call(graph: Graph, attention_power: float, layers: Sequence[int]) -> GraphCall:
+    """What a call says about finding derivatives for what measured layers give, by their places in `layers`."""
+    nodes, needed = list(_flattened(graph.nodes, attention_power)), False
+    flat = (node for node in graph.walk() if not isinstance(node, Residual))
+    for node in nodes:
+        node.needed = needed
+        if node.kind in (KINDS["enter"], KINDS["add"]):
+            continue
+        for place, number in enumerate(next(flat).measured):
+            if number in layers:
+                node.taps[place], needed = layers.index(number), True
+    return _said(graph, Steps("gd", "half", 1.0, (1.0,) * len(graph.parameters)), nodes)
+
+
+def is_compiled(graph: Graph) -> bool:
+    """Whether the source knows every layer."""
+    return all(map(_is_known, graph.walk())) and _depth(graph.nodes) <= _MOST_RESIDUALS
+
+
+def _said(graph: Graph, steps: Steps, nodes: Sequence[_Node]) -> GraphCall:
+    shape = (graph.input.shape[0], 1) if graph.input.vocabulary else graph.input.shape
     return GraphCall(
-        Steps(optimizer, loss, each / samples, tuple(multipliers)),
+        steps,
         (_Node * len(nodes))(*nodes),
         tuple(one.matrix for one in graph.parameters),
         tuple(one.role in ("bias", "gain", "position") for one in graph.parameters),
-        *(size, graph.outputs, positions),
+        *(math.prod(shape), graph.outputs, shape[0] if len(shape) == 2 else 0),
     )
 
 
@@ -124,22 +158,12 @@ def run_graph(
         data: samples as rows (K, N, numbers of one).
         numbers: of every network.
     """
-    shapes = (ctypes.c_int64 * (3 * len(said.shapes)))(
-        *(
-            number
-            for shape, is_turned in zip(said.shapes, said.turned, strict=True)
-            for number in (*shape, int(is_turned))
-        )
-    )
-    fields: dict[str, int | float] = {
-        **{"layers": len(said.shapes), "inputs": said.inputs, "outputs": said.outputs, "positions": said.positions},
-        **{"nodes": ctypes.addressof(said.nodes), "node_count": len(said.nodes), "shapes": ctypes.addressof(shapes)},
-        "wide": weights[0].dtype != data.x.dtype,
-    }
+    table = said.table
+    fields = said.fields | {"shapes": ctypes.addressof(table), "wide": weights[0].dtype != data.x.dtype}
     make(library.nfa_graph_steps, fields, said.shapes, weights, states, data, said.steps, numbers)
 
 
-def _is_compiled(node: Node) -> bool:
+def _is_known(node: Node) -> bool:
     return not isinstance(node, Activated) or node.activation in ACTIVATIONS
 
 
@@ -151,12 +175,17 @@ def _depth(nodes: Sequence[Node]) -> int:
 def _flattened(nodes: Sequence[Node], attention_power: float) -> Iterator[_Node]:
     for node in nodes:
         if not isinstance(node, Residual):
-            yield _Node(**_sizes(node.inputs, node.outputs) | _fields(node, attention_power), arrays=_arrays(node))
+            sizes = _sizes(node.inputs, node.outputs) | _fields(node, attention_power)
+            yield _Node(**sizes, arrays=_arrays(node), taps=_nowhere(4))
             continue
         for kind, shape in (("enter", node.inputs), ("add", node.outputs)):
-            yield _Node(kind=KINDS[kind], arrays=(ctypes.c_int64 * 8)(*[-1] * 8), **_sizes(shape, shape))
+            yield _Node(kind=KINDS[kind], arrays=_nowhere(8), taps=_nowhere(4), **_sizes(shape, shape))
             if kind == "enter":
                 yield from _flattened(node.layers, attention_power)
+
+
+def _nowhere(places: int) -> Any:
+    return (ctypes.c_int64 * places)(*[-1] * places)
 
 
 def _sizes(before: Shape, after: Shape) -> dict[str, int]:

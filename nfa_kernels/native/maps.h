@@ -13,9 +13,11 @@ static APART void map_back(
     const struct graph *n, const struct array *w, const struct array *b, const REAL *h, long ldh, const REAL *delta, long ld, long outputs,
     long inputs, long columns, REAL *below, long ldb, int adds)
 {
-    turned(h, inputs, ldh, columns, n->scratch[3], w->ld);
-    times(outputs, delta, ld, 1, n->scratch[3], w->ld, columns, w->ld, w->g, w->ld, 1);
-    for (long i = 0; b && i < outputs; i++) b->g[i] += row_sum(delta + i * ld, columns);
+    if (!n->call->taps) {
+        turned(h, inputs, ldh, columns, n->scratch[3], w->ld);
+        times(outputs, delta, ld, 1, n->scratch[3], w->ld, columns, w->ld, w->g, w->ld, 1);
+        for (long i = 0; b && i < outputs; i++) b->g[i] += row_sum(delta + i * ld, columns);
+    }
     if (below) times(inputs, w->e, 1, w->ld, delta, ld, outputs, columns, below, ldb, adds);
 }
 
@@ -90,8 +92,11 @@ static APART void convolved_back(
     const int whole = o->stride == 1;
     const struct runs s = {o->down, whole ? 1 : o->across, whole ? run : lanes, run, lanes, o->stride * p->row,
                            o->stride * lanes};
-    dotted(o->outputs, delta, p->lout, o->inputs * squares, p->kept, p->places, 0, &s, w->g, w->ld);
-    for (long i = 0; b && i < o->outputs; i++) b->g[i] += row_sum(delta + i * p->lout, o->down * run);
+    tapped(n, o->taps[0], delta, p->lout, o->outputs, (int)o->after, o->down * o->across);
+    if (!n->call->taps) {
+        dotted(o->outputs, delta, p->lout, o->inputs * squares, p->kept, p->places, 0, &s, w->g, w->ld);
+        for (long i = 0; b && i < o->outputs; i++) b->g[i] += row_sum(delta + i * p->lout, o->down * run);
+    }
     if (!o->needed) return;
     const long first = kernel - 1 - o->first, last = kernel - 1 - o->last;
     if (!whole || first < 0 || last < 0) {

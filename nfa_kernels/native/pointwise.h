@@ -130,7 +130,7 @@ static APART void normalised_back(
     const struct grouping s = grouping_of(n, o, p);
     const REAL *gain = array_of(n, o, 0)->e, over = 1 / (REAL)s.rows;
     REAL *of_gain = array_of(n, o, 0)->g, *of_shift = o->flag ? 0 : array_of(n, o, 1)->g;
-    for (long f = 0; f < o->inputs; f++) {
+    for (long f = 0; !n->call->taps && f < o->inputs; f++) {
         vector along = {0}, total = {0};
         REAL sums[2] = {0};
         for (long pixel = 0; pixel < s.pixels; pixel++)

@@ -60,12 +60,21 @@ static APART void attended_back(
     const long d = o->inputs, ld = p->lin, columns = COLUMNS_IN(n, o), t = n->call->positions, tp = n->tokens;
     const long heads = o->how, e = d / heads;
     REAL *of_found = n->scratch[0], *of_three = n->scratch[1], *of_scores = n->scratch[2];
+    const int all_asked = !n->call->taps || o->needed;
+    const int asked[3] = {all_asked || o->taps[0] >= 0, all_asked || o->taps[1] >= 0, all_asked || o->taps[2] >= 0};
+    tapped(n, o->taps[3], delta, ld, d, TOKENS, 1);
+    if (!asked[0] && !asked[1] && !asked[2]) return;
     map_back(n, array_of(n, o, 6), array_of(n, o, 7), p->other, ld, delta, ld, d, d, columns, of_found, ld, 0);
     for (long s = 0; s < n->some; s++)
         for (long head = 0; head < heads; head++) {
             const long at = head * e * ld + s * tp;
             const REAL *query = p->kept + at, *key = query + d * ld, *value = key + d * ld, *of_own = of_found + at;
             const REAL *weights = p->more + (s * heads + head) * t * tp, *found = p->other + at;
+            if (asked[2]) {
+                turned(weights, t, tp, tp, n->scratch[3], tp);
+                times(e, of_own, ld, 1, n->scratch[3], tp, tp, tp, of_three + 2 * d * ld + at, ld, 0);
+            }
+            if (!asked[0] && !asked[1]) continue;
             times(t, value, 1, ld, of_own, ld, e, tp, of_scores, tp, 0);
             for (long j = 0; j < tp; j += LANES) {
                 /* the sum over keys of a weight times its derivative is what comes out times its own */
@@ -74,16 +83,17 @@ static APART void attended_back(
                 for (long i = 0; i < t; i++)
                     AT(of_scores + i * tp + j) = (AT(of_scores + i * tp + j) - shared) * AT(weights + i * tp + j);
             }
-            times(e, key, ld, 1, of_scores, tp, t, tp, of_three + at, ld, 0);
+            if (asked[0]) times(e, key, ld, 1, of_scores, tp, t, tp, of_three + at, ld, 0);
+            if (!asked[1]) continue;
             turned(of_scores, t, tp, tp, n->scratch[3], tp);
             times(e, query, ld, 1, n->scratch[3], tp, tp, tp, of_three + d * ld + at, ld, 0);
-            turned(weights, t, tp, tp, n->scratch[3], tp);
-            times(e, of_own, ld, 1, n->scratch[3], tp, tp, tp, of_three + 2 * d * ld + at, ld, 0);
         }
     scaled(of_three, d, ld, columns, (REAL)o->number);
-    for (long k = 0; k < 3; k++)
+    for (long k = 0; k < 3; k++) {
+        tapped(n, o->taps[k], of_three + k * d * ld, ld, d, TOKENS, 1);
         map_back(n, array_of(n, o, 2 * k), array_of(n, o, 2 * k + 1), p->in, ld, of_three + k * d * ld, ld, d, d, columns,
                  o->needed ? below : 0, ld, k > 0);
+    }
 }
 
 /* Numbers of tokens lie in one row. */

@@ -16,6 +16,7 @@ from nfa_kernels.graphs.graph import Graph
 from nfa_kernels.graphs.nodes import Measured, Parameter
 from nfa_kernels.graphs.roles import roles
 from nfa_kernels.losses import Loss
+from nfa_kernels.native.taps import Taps, taps_of
 from nfa_kernels.parameterizations import Role, Scaling, attention_power, scaling
 from nfa_kernels.programs import initial as initial_parameters
 from nfa_kernels.programs.folding import folded
@@ -199,10 +200,16 @@ class GraphProgram:
             ValueError: a layer number that no measured layer has.
         """
         self._check_layers(layers)
-        size, outputs = cost.tapped_at_once(self.graph, x.shape[1], block_elements)
-        per_lane, scaled = size * (1 + outputs) * self._elements, self.effective(params)
+        taps = taps_of(self.graph, self._power, [*layers], params) if layers else None
+        if taps is None:
+            size, outputs = cost.tapped_at_once(self.graph, x.shape[1], block_elements)
+            per_lane = size * (1 + outputs) * self._elements
+        else:
+            size, outputs = cost.compiled_taps_at_once(self.graph, x.shape[1], layers, block_elements)
+            per_lane = size * outputs * taps.numbers
+        scaled = self.effective(params)
         parts = [
-            self._tapped(some, of_some.split(size, 1), layers, outputs)
+            self._tapped(some, of_some.split(size, 1), layers, outputs, taps)
             for some, of_some in self._lanes(scaled, x, per_lane, block_elements)
         ]
         return Tapped(
@@ -210,13 +217,18 @@ class GraphProgram:
             {layer: torch.cat([part.factors[layer] for part in parts]) for layer in layers},
         )
 
-    def _tapped(self, params: Params, blocks: Sequence[Tensor], layers: Collection[int], at_once: int) -> Tapped:
+    def _tapped(
+        self, params: Params, blocks: Sequence[Tensor], layers: Collection[int], at_once: int, taps: Taps | None
+    ) -> Tapped:
         """The same of a few networks, folded block by block over the samples and so many outputs."""
         found: list[Tensor] = []
         factors: dict[int, Tensor] = {}
         scale, reached = sum(block.shape[1] for block in blocks) ** -0.5, wanted(self.graph, layers)
         with torch.no_grad():
             for block in blocks:
+                if taps is not None:
+                    found.append(self._tapped_compiled(params, block, at_once, scale, taps, factors))
+                    continue
                 outputs, kept = self._passed(params, block, keeps=bool(layers))
                 found.append(outputs)
                 for first in range(0, outputs.shape[2] if layers else 0, at_once):
@@ -229,6 +241,18 @@ class GraphProgram:
         # as rounded as the passes were: what counts as zero follows from the dtype
         dtype = params[0].dtype
         return Tapped(torch.cat(found, 1), {layer: factor.to(dtype) for layer, factor in factors.items()})
+
+    def _tapped_compiled(
+        self, params: Params, block: Tensor, at_once: int, scale: float, taps: Taps, factors: dict[int, Tensor]
+    ) -> Tensor:
+        """Outputs of a block of samples by compiled code; its derivatives are folded into the factors."""
+        outputs = block.new_empty(0)
+        for first in range(0, self.graph.outputs, at_once):
+            some = range(first, min(first + at_once, self.graph.outputs))
+            outputs, rows = taps(params, block, some, scale)
+            for layer, own in rows.items():
+                factors[layer] = folded(factors.get(layer), own)
+        return outputs
 
     def _lanes(
         self, params: Params, x: Tensor, per_lane: int, elements: int = cost.TAPE_ELEMENTS
