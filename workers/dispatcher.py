@@ -15,7 +15,7 @@ from typing import Any, Final
 import structlog
 
 from service.errors import StoreUnavailable
-from service.grid.stacking import lanes_per_stack, stack_key
+from service.grid.stacking import enough_waiting, lanes_per_stack, stack_key
 from service.store import checkpoints, cluster, datasets, ids, kept_states, leases
 from service.store.holders import Pair
 from service.store.leases import Leased, Waiting
@@ -195,6 +195,7 @@ class Dispatcher:
             self.identity,
             lease_seconds=self.settings.lease_seconds,
             choose=functools.partial(self._lanes, seat),
+            enough=functools.partial(self._enough, seat),
             devices=MAY_HAVE[seat.device],
             place=seat.place,
         )
@@ -214,6 +215,11 @@ class Dispatcher:
         if share < waiting.trials:
             self.shares[key] = share
         return share
+
+    def _enough(self, seat: Seat, settings: dict[str, Any]) -> int:
+        """How many waiting trials make a difference to `_lanes`."""
+        memory: int | None = seat.about["memory_bytes"] if seat.about else None
+        return enough_waiting(len(self.pool.up(seat.device)), settings, self.shapes.of(settings), memory)
 
     def _start(self, seat: Seat, trials: tuple[Leased, ...]) -> None:
         arrays = datasets.arrays_for(self.store, [trial.settings for trial in trials])

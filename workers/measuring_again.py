@@ -15,7 +15,7 @@ import structlog
 from service.errors import StoreUnavailable
 from service.grid.inputs import datasets_of
 from service.grid.remeasurement import inputs_of
-from service.grid.stacking import lanes_per_stack
+from service.grid.stacking import enough_waiting, lanes_per_stack
 from service.store import datasets, remeasurement_leases, remeasurement_reports
 from service.store.leases import Waiting
 from service.store.remeasurement_leases import Held, LeasedWeights
@@ -78,6 +78,7 @@ class MeasuringAgain:
             self.identity,
             lease_seconds=self.settings.lease_seconds,
             choose=functools.partial(self._lanes, seat),
+            enough=functools.partial(self._enough, seat),
             devices=MAY_HAVE[seat.device],
         )
         if not leased:
@@ -99,6 +100,11 @@ class MeasuringAgain:
         """How many to measure together: as many as would be trained together."""
         memory: int | None = seat.about["memory_bytes"] if seat.about else None
         return lanes_per_stack(waiting.trials, len(self.pool.up(seat.device)), settings, memory_bytes=memory)
+
+    def _enough(self, seat: Seat, settings: dict[str, Any]) -> int:
+        """How many that wait make a difference to `_lanes`."""
+        memory: int | None = seat.about["memory_bytes"] if seat.about else None
+        return enough_waiting(len(self.pool.up(seat.device)), settings, memory_bytes=memory)
 
     def beat(self) -> None:
         """Renew leases; lanes that are no longer ours are dropped."""

@@ -26,8 +26,8 @@ from service.store.wanting import lock_trials
 DEVICES = ("auto", "cpu", "gpu")
 """What trials may ask for."""
 NOWHERE = Place()
-_COUNTED = 20_000
-"""Waiting trials are counted up to here; more make no difference to the size of a stack."""
+COUNTED = 20_000
+"""Waiting trials are counted up to here at most."""
 _COUNTED_KEYS = 64
 """And stack keys up to here."""
 
@@ -75,6 +75,7 @@ def lease_stack(
     *,
     lease_seconds: float,
     choose: Callable[[dict[str, Any], Waiting], int],
+    enough: Callable[[dict[str, Any]], int] = lambda _settings: COUNTED,
     devices: Sequence[str] = DEVICES,
     place: Place = NOWHERE,
 ) -> list[Leased]:
@@ -88,6 +89,7 @@ def lease_stack(
         owner: the dispatcher's identity.
         lease_seconds: how long the lease holds unless renewed.
         choose: from the head's settings and what waits to how many with its stack key to lease.
+        enough: from the head's settings to how many waiting trials are counted: more make no difference to `choose`.
         devices: what the trainer may be given, of auto, cpu and gpu.
         place: where it runs.
     Returns:
@@ -112,9 +114,12 @@ def lease_stack(
         # a stack goes on from one step
         shape = and_(*(trial.c[name] == getattr(head, name) for name in _SHARED))
         same = and_(ready, trial.c.priority == turn.priority, shape)
-        counted = select(trial.c.queued_for).where(same).limit(_COUNTED).subquery()
-        waiting = int(connection.scalar(select(func.count()).select_from(counted)) or 1)
-        wanted = head.stack_limit or choose(head.document, Waiting(waiting, _waiting_keys(connection)))
+        wanted = head.stack_limit
+        if not wanted:
+            most = min(COUNTED, enough(head.document))
+            counted = select(trial.c.queued_for).where(same).limit(most).subquery()
+            waiting = int(connection.scalar(select(func.count()).select_from(counted)) or 1)
+            wanted = choose(head.document, Waiting(waiting, _waiting_keys(connection)))
         # picked first, then updated: a LIMIT inside the UPDATE may be evaluated twice and lease too many
         keys = _pick(connection, and_(same, trial.c.queued_for == turn.experiment), wanted)
         # others of the same shape ride along: their turn is not used up

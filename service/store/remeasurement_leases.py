@@ -13,7 +13,7 @@ from service.grid.remeasurement import Asked, layers_asked
 from service.store.incarnation import dispatching
 from service.store.keys import among
 from service.store.known_settings import documents_of
-from service.store.leases import DEVICES, Waiting
+from service.store.leases import COUNTED, DEVICES, Waiting
 from service.store.measured_models import kept_weights, measurement
 from service.store.models import experiment, remeasured_trial, remeasurement, trial
 from service.store.session import Store, lease_clock, utc_now
@@ -22,7 +22,6 @@ Held = tuple[int, int]
 """(key of the row, attempt)."""
 MAX_FAILURES = 3
 """Crashes while alone after which one is given up, as a trial is."""
-_COUNTED = 20_000
 
 # literal, since neither database matches a bound value with an index's condition
 _waits = remeasured_trial.c.state == literal_column("'queued'")
@@ -57,6 +56,7 @@ def lease_weights(
     *,
     lease_seconds: float,
     choose: Callable[[dict[str, Any], Waiting], int],
+    enough: Callable[[dict[str, Any]], int] = lambda _settings: COUNTED,
     devices: Sequence[str] = DEVICES,
 ) -> list[LeasedWeights]:
     """Lease trials of one request and one shape, of the request whose turn it is; arguments as of `lease_stack`."""
@@ -76,10 +76,12 @@ def lease_weights(
         if head is None:
             return []
         same = and_(here, *(table[name] == getattr(head, name) for name in ("stack_key", "device", "stack_limit")))
-        counted = select(table.id).where(same).limit(_COUNTED).subquery()
-        waiting = int(connection.scalar(select(func.count()).select_from(counted)) or 1)
-        document = dict(documents_of(connection, {head.settings_id})[head.settings_id])
-        wanted = head.stack_limit or choose(document, Waiting(waiting))
+        wanted = head.stack_limit
+        if not wanted:
+            document = dict(documents_of(connection, {head.settings_id})[head.settings_id])
+            counted = select(table.id).where(same).limit(min(COUNTED, enough(document))).subquery()
+            waiting = int(connection.scalar(select(func.count()).select_from(counted)) or 1)
+            wanted = choose(document, Waiting(waiting))
         query = select(table.id).where(same).order_by(table.id).limit(wanted).with_for_update(skip_locked=True)
         keys = list(connection.scalars(query))
         if not keys:

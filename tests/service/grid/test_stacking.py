@@ -20,6 +20,7 @@ from service.grid.stacking import (
     MAX_LANES,
     UNKNOWN_LANES,
     Estimate,
+    enough_waiting,
     estimate,
     lanes_per_stack,
     max_lanes,
@@ -122,6 +123,34 @@ def test_stacks_are_equal_where_a_share_is_more_than_one_holds() -> None:
     assert lanes_per_stack(2 * most, 2, settings) == most
     assert lanes_per_stack(2 * most + 2, 2, settings) == math.ceil((2 * most + 2) / 4)
     assert lanes_per_stack(7 * most, 2, settings) == math.ceil(7 * most / 8)
+
+
+SETTINGS = [
+    None,
+    *(
+        expand({"trial": block}).points[0].settings
+        for block in (
+            {},
+            {"network": {"width": 300, "depth": 3}},
+            {"network": {"activation": "tanh"}, "data": {"samples": 16}, "training": {"steps": 4000}},
+        )
+    ),
+]
+
+
+@given(st.data(), st.sampled_from(SETTINGS), st.sampled_from([None, 1 << 30]))
+def test_trials_beyond_enough_make_no_difference_to_a_stack(
+    data: st.DataObject, settings: dict[str, Any] | None, memory: int | None
+) -> None:
+    slots = data.draw(st.integers(1, 200))
+    idle, keys = data.draw(st.integers(1, slots)), data.draw(st.integers(1, 64))
+    enough = enough_waiting(slots, settings, memory_bytes=memory)
+    more = data.draw(st.integers(enough, 100 * enough))
+    told, full = (lanes_per_stack(n, slots, settings, None, memory, keys=keys, idle=idle) for n in (enough, more))
+    most = MAX_LANES if settings is None else max_lanes(settings, None, memory)
+    assert 0.8 * full <= 0.8 * most <= told <= most
+    if keys == 1 and (settings is None or memory):
+        assert told == most
 
 
 def test_trials_of_one_key_stay_together_where_slots_have_other_keys() -> None:

@@ -43,6 +43,25 @@ def test_a_lease_takes_the_head_of_the_queue_and_others_of_its_shape(store, expa
     assert _lease(store) == []
 
 
+def test_what_waits_is_counted_no_further_than_it_makes_a_difference(store, expansion):
+    submissions.create_experiment(store, expansion)
+    seen, asked = [], []
+
+    def enough(settings):
+        asked.append(settings["network"]["depth"])
+        return 4
+
+    for lanes in (1, 4, 1):
+
+        def choose(_settings, waiting, lanes=lanes):
+            seen.append(waiting)
+            return lanes
+
+        leases.lease_stack(store, "d1", lease_seconds=LEASE, choose=choose, enough=enough)
+    assert seen == [leases.Waiting(4), leases.Waiting(4), leases.Waiting(1)]
+    assert asked == [2] * 3
+
+
 def test_what_waits_is_counted_by_stack_key(store, tiny_grid):
     from service.grid.expansion import expand
 
