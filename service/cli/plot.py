@@ -140,14 +140,16 @@ def _written(
     from service.web.figures import journal  # noqa: PLC0415
     from service.web.figures.numbers import write_numbers  # noqa: PLC0415
 
+    # first, since not every kind of figure is written so: then nothing is
+    try:
+        written = [write_numbers(chart, target, numbers)] if numbers else []
+    except ValueError as error:
+        raise Stop(str(error), Exit.USAGE) from error
     if style:
         journal.save_fitted(journal.fitted(chart, journal.JOURNALS[style], is_wide=is_wide), target)
     else:
         figures.save(figures.dark(chart) if is_dark else chart, target)
-    try:
-        return [write_numbers(chart, target, numbers)] if numbers else []
-    except ValueError as error:
-        raise Stop(str(error), Exit.USAGE) from error
+    return written
 
 
 def _say(written: Sequence[Path], channels: Mapping[str, str | None], in_print: Any) -> None:

@@ -56,10 +56,14 @@ def view(cluster: Cluster, activity: ActivityBody) -> RenderableType:
     )
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def _head(cluster: Cluster, activity: ActivityBody) -> list[Text]:
     alive = [one for one in cluster.dispatchers if one.alive]
     if alive:
-        who = Text(f"{len(alive)} dispatchers, {sum(one.slots for one in alive)} trainers")
+        who = Text(f"{_counted(len(alive), 'dispatcher')}, {_counted(sum(one.slots for one in alive), 'trainer')}")
     else:
         who = Text("No dispatcher is alive: nothing trains until one is started (`nfa up`).", "yellow")
     left = "time left not known yet" if activity.seconds_left is None else f"{duration(activity.seconds_left)} left"

@@ -38,7 +38,7 @@ def _shown(cluster: dict[str, Any], activity: ActivityBody, width: int = 80) -> 
 def test_the_cluster_is_shown_on_one_screen_the_longest_queue_first():
     shown = _shown({"dispatchers": [_dispatcher(alive=True)], "queued": 100, "running": 36}, _activity())
     lines = shown.splitlines()
-    assert lines[:2] == ["1 dispatchers, 2 trainers", "100 wait, 36 run; 6 min left"]
+    assert lines[:2] == ["1 dispatcher, 2 trainers", "100 wait, 36 run; 6 min left"]
     assert "▄█ 12, 12 per hour, 2 failed" in lines[2]
     assert "owner-0" in shown and "owner-7" in shown and "owner-8" not in shown
     assert "s7" in shown and "out of [memory]" in shown and "t9 of e1" in shown and "and 2 more" in shown

@@ -5,6 +5,8 @@ import re
 import polars as pl
 import pytest
 
+from service.cli.exits import Stop
+from service.cli.plot import Numbers, _written
 from service.web import figures
 from service.web.figures.curves import CurveLook
 from service.web.figures.journal import JOURNALS, caption, fitted, room_of, save_fitted
@@ -78,3 +80,6 @@ def test_a_figure_without_lines_has_no_tikz(tmp_path):
     phase = figures.phase_diagram(found | {"metric": "alignment", "layer": 1, "reduce": "final", "agg": "mean"})
     with pytest.raises(ValueError, match="curves, imbalance, multiples and scatter"):
         write_numbers(phase, tmp_path / "a.pdf", "tikz")
+    with pytest.raises(Stop, match="curves, imbalance, multiples and scatter"):
+        _written(phase, tmp_path / "a.pdf", None, Numbers.TIKZ, is_wide=False, is_dark=False)
+    assert list(tmp_path.iterdir()) == [], "nor is the picture written"
