@@ -194,10 +194,12 @@ def check_done(found: int) -> None:
 
     Raises:
         MemoryError: there is none for a copy of one network.
+        ValueError: the code was compiled for other networks.
     """
+    if found == 1:
+        raise MemoryError("compiled steps: no memory for a copy of one network")
     if found:
-        told = "no memory for a copy of one network" if found == 1 else "received networks that it has no steps for"
-        raise MemoryError(f"compiled steps: {told}")
+        raise ValueError("compiled steps: received networks that they were not compiled for")
 
 
 def places_of(arrays: Sequence[Tensor]) -> "ctypes.Array[ctypes.c_void_p]":

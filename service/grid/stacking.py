@@ -28,7 +28,6 @@ CACHED_BYTES: Final = 2 << 20
 STACK_STEP_SECONDS: Final = 0.5
 """A stack is no larger than that it answers to a cancel between two steps."""
 STACKS_PER_SLOT: Final = 4
-_COUNTED_STACKS: Final = 4
 """So many stacks for each slot keep all of them busy to the end, though one takes longer than another."""
 
 T = TypeVar("T")
@@ -137,7 +136,7 @@ def enough_waiting(
     Where more wait, stacks are as large as they may be, or at least four fifths of that where few slots share a key.
     """
     most = MAX_LANES if settings is None else max_lanes(settings, shape, memory_bytes)
-    return _COUNTED_STACKS * slots * most
+    return STACKS_PER_SLOT * slots * most
 
 
 def _lanes_to_double(settings: Mapping[str, Any], shape: DataShape | None) -> int:

@@ -4,23 +4,15 @@ from typing import Any
 
 import pytest
 import torch
+from compilers import needs_compiler
 
 from nfa_kernels.graphs.graph import Graph, Input, graph
 from nfa_kernels.graphs.named import network_graph
-from nfa_kernels.native import compiling, taps
-from nfa_kernels.native.compiling import SWITCH, NoLibrary
+from nfa_kernels.native import taps
+from nfa_kernels.native.compiling import SWITCH
 from nfa_kernels.programs.graph_program import GraphProgram
 
-
-def _has_compiler() -> bool:
-    try:
-        compiling.compiler()
-    except NoLibrary:
-        return False
-    return True
-
-
-pytestmark = pytest.mark.skipif(not _has_compiler(), reason="no C compiler on this machine")
+pytestmark = needs_compiler
 IMAGES, TOKENS = Input((2, 7, 6)), Input((5, 4))
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compilers import needs_compiler
 
 from nfa_kernels import names
 from nfa_kernels.native import call, compiling, networks
-from nfa_kernels.native.compiling import SWITCH, NoLibrary
+from nfa_kernels.native.compiling import SWITCH
 from nfa_kernels.networks import Architecture
 from service.grid.canonical import canonical
 from service.grid.trial_settings import TrialSettings
@@ -21,16 +22,6 @@ from workers.kept_weights import decoded
 from workers.motion import Stepping
 from workers.training import train
 
-
-def _has_compiler() -> bool:
-    try:
-        compiling.compiler()
-    except NoLibrary:
-        return False
-    return True
-
-
-needs_compiler = pytest.mark.skipif(not _has_compiler(), reason="no C compiler on this machine")
 STEPS = 70
 DECAY: dict[str, Any] = {"weight_decay": 0.3}
 RULES = sorted(names.COMPILED_OPTIMIZERS - {"sgd"})

@@ -9,27 +9,19 @@ from typing import Any
 
 import pytest
 import torch
+from compilers import needs_compiler
 
 from nfa_kernels import names
 from nfa_kernels.graphs.graph import Graph, Input, graph
 from nfa_kernels.graphs.named import network_graph
-from nfa_kernels.native import compiling, graphs
-from nfa_kernels.native.compiling import SWITCH, NoLibrary
+from nfa_kernels.native import graphs
+from nfa_kernels.native.compiling import SWITCH
 from nfa_kernels.networks import Params
 from nfa_kernels.programs.graph_program import GraphProgram
 from workers.motion import Stepping
 from workers.program_data import ProgramData
 
-
-def _has_compiler() -> bool:
-    try:
-        compiling.compiler()
-    except NoLibrary:
-        return False
-    return True
-
-
-pytestmark = pytest.mark.skipif(not _has_compiler(), reason="no C compiler on this machine")
+pytestmark = needs_compiler
 STEPS = 12
 TRAINING: dict[str, Any] = {
     **{"optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.1, "steps": STEPS, "schedule": "constant"},
@@ -193,16 +185,22 @@ def test_what_the_code_does_not_know_is_left_to_the_tensor_library(of, given: Ma
 _UNDEFINED = """
 from nfa_kernels.native import compiling
 compiling._FLAGS += ("-O1", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+from nfa_kernels.native.taps import taps_of
+from nfa_kernels.programs.graph_program import GraphProgram
 from test_compiled_graphs import BATCHES, GRAPHS, _moved, _samples
 for of in GRAPHS.values():
+    layers = [one.number for one in of.measured]
     for dtype in compiling.TYPES:
-        _, moving = _moved(of, *_samples(of), (0, 1), dtype=dtype, **BATCHES)
-        assert moving._compiled is not None
+        x, y = _samples(of)
+        weights, moving = _moved(of, x, y, (0, 1), dtype=dtype, **BATCHES)
+        assert moving._compiled is not None and taps_of(of, 0.5, layers, weights) is not None
+        GraphProgram(of).tapped(weights, x.to(weights[0].dtype), layers)
 """
 
 
 def test_nothing_that_c_leaves_undefined_happens(tmp_path):
-    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])
+    own, tests, root = Path(__file__).parents[:3]
+    paths = os.pathsep.join(map(str, (own, tests / "programs", root)))
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": paths, SWITCH: "1"}
     # a vector that is stored where it may not lie, an index or a shift out of range: the process is ended
     done = subprocess.run([sys.executable, "-c", _UNDEFINED], env=environment, check=False)
