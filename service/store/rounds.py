@@ -118,15 +118,24 @@ class Plans:
 
     def __init__(self, store: Store, limits: Limits) -> None:
         self.store, self.limits = store, limits
-        self._known: dict[int, tuple[Mapping[str, Any], Plan | None]] = {}
+        self._known: dict[int, tuple[Mapping[str, Any], Plan | InvalidGrid | None]] = {}
         self._finals: dict[int, Known] = {}
 
     def of(self, number: int, grid: Mapping[str, Any]) -> Plan | None:
         """The plan of an experiment, whose grid may have been extended. Raises InvalidGrid."""
         known = self._known.get(number)
         if known is None or known[0] != grid:
-            known = self._known[number] = grid, plan_of(self.store, grid, self.limits)
+            known = self._known[number] = grid, self._read(grid)
+        if isinstance(known[1], InvalidGrid):
+            raise known[1]
         return known[1]
+
+    def _read(self, grid: Mapping[str, Any]) -> Plan | InvalidGrid | None:
+        try:
+            return plan_of(self.store, grid, self.limits)
+        except InvalidGrid as error:
+            # kept too: reading it again would take as long and say the same
+            return error
 
     def has(self, number: int) -> bool:
         """Whether the plan of an experiment was read before."""

@@ -5,7 +5,7 @@ import threading
 import pytest
 from sqlalchemy import update
 
-from service.errors import TooMany
+from service.errors import InvalidGrid, TooMany
 from service.grid.fitting import Limits
 from service.planning.planner import boundaries, estimates
 from service.questions.brackets import Line
@@ -202,6 +202,17 @@ def test_a_plan_is_read_once_for_a_grid(store):
     assert wider is not None and wider.seeds == (0, 1, 2)
     plans.keep([])
     assert plans.of(1, GRID) is not first
+
+
+def test_a_plan_that_cannot_be_read_is_not_read_at_every_look(store):
+    plans, broken = rounds.Plans(store, LIMITS), {**GRID, "refine": {**REFINE, "where": "final.gone > 1"}}
+    with pytest.raises(InvalidGrid) as first:
+        plans.of(1, broken)
+    assert plans.has(1)
+    with pytest.raises(InvalidGrid) as again:
+        plans.of(1, broken)
+    assert again.value is first.value
+    assert plans.of(1, GRID) is not None
 
 
 def test_filters_of_searches_find_what_claims_find(store, train_queue):
