@@ -1,6 +1,6 @@
 """The sections of many points of a grid, a column at a time: which are different, and how each is written. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -10,8 +10,11 @@ from service.grid import canonical
 from service.grid.building import Build, Template
 from service.grid.columns import Column, coded, together
 from service.grid.free_settings import NONE, Numbers, unlike
+from service.grid.written import Written
 
 _OWN: Final = object()
+Part = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""Some of the settings of a section."""
 MANY_WRONG: Final = 200
 """Sections that are wrong in what they share, of which each is looked at."""
 
@@ -126,13 +129,17 @@ class SectionColumn:
         """Dotted path -> place in the document that the row has it from."""
         return {part.path: part.origin for part in self._parts(row)}
 
-    def texts(self, rows: np.ndarray, around: int) -> list[str]:
-        """How the sections of rows are hashed where these are their surroundings; "" for invalid ones."""
+    def texts(self, rows: np.ndarray, around: int, part: Part | None = None) -> list[str]:
+        """How the sections of rows, or a part of each, are hashed where these are their surroundings; "" for invalid
+        ones."""
         found: list[str] = [""] * len(rows)
         for template, members in self._by_template(rows):
             written = self._build.written(template.section, around)
             own = rows[members]
-            self._build.count_made(len(written.text) * len(own))
+            if part is None:
+                self._build.count_made(len(written.text) * len(own))
+            else:
+                written = Written(part(written.settings))
             numbers = {name: self._taken(name, own) for name in template.own}
             numbers |= self._following(template, own)
             texts = written.texts(numbers, len(own))

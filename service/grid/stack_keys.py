@@ -1,15 +1,14 @@
 """The stack keys of many points of a grid, each different one hashed once. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from service.grid.building import PLACES
 from service.grid.columns import coded, together
 from service.grid.section_columns import SectionColumn
-from service.grid.stacking import key_of, own_texts, shape_text, shared_training
+from service.grid.stacking import Training, key_of, own_names, shape_text, shared_training
 from service.grid.texts import Texts
-from service.grid.written import Written
 
 
 def stack_keys(sections: Sequence[SectionColumn], texts: Sequence[Texts]) -> tuple[list[str], np.ndarray]:
@@ -40,7 +39,7 @@ def _shapes(data: SectionColumn) -> tuple[list[str], np.ndarray]:
     return list(dict.fromkeys(of_template)), coded(of_template)[data.template[data.of]]
 
 
-def _training(sections: Sequence[SectionColumn], texts: Texts) -> tuple[list[Mapping[str, str]], np.ndarray]:
+def _training(sections: Sequence[SectionColumn], texts: Texts) -> tuple[list[Training], np.ndarray]:
     """What stacks share of their training, and (points,) which of them each point has."""
     training, network = sections[PLACES["training"]], sections[PLACES["network"]]
     kinds = [str(network.form(row, 0)["parameterization"]) for row in network.examples()]
@@ -52,36 +51,41 @@ def _training(sections: Sequence[SectionColumn], texts: Texts) -> tuple[list[Map
     rows = np.where(rows < 0, texts.rows, rows)
     codes = together(together(rows[texts.of], texts.around[texts.of]), parameterization)
     _, first, of = np.unique(codes, return_index=True, return_inverse=True)
-    every = zip(rows[texts.of[first]], texts.around[texts.of[first]], parameterization[first], strict=True)
-    members = Members(training)
-    found = [members.of(int(row), int(around), different[kind]) for row, around, kind in every]
-    written = [tuple(one.items()) for one in found]
-    numbers = coded(written)
-    return [dict(one) for one in dict.fromkeys(written)], numbers[of]
+    rows, arounds = rows[texts.of[first]], texts.around[texts.of[first]]
+    written = _shared(training, rows, arounds)
+    own = OwnTexts(training)
+    every = zip(rows.tolist(), arounds.tolist(), parameterization[first].tolist(), strict=True)
+    found = [
+        Training(text, own.of(row, around, different[kind]))
+        for text, (row, around, kind) in zip(written, every, strict=True)
+    ]
+    return list(dict.fromkeys(found)), coded(found)[of]
 
 
-class Members:
-    """What stacks share of their training, by sections of it that differ in free numbers alone."""
+def _shared(training: SectionColumn, rows: np.ndarray, arounds: np.ndarray) -> list[str]:
+    """What stacks share of the training of rows in their surroundings, as it is hashed."""
+    found = [""] * len(rows)
+    for around in np.unique(arounds).tolist():
+        members = np.flatnonzero(arounds == around)
+        for at, text in zip(members.tolist(), training.texts(rows[members], around, shared_training), strict=True):
+            found[at] = text
+    return found
+
+
+class OwnTexts:
+    """How parameters are kept and moved, by sections of training that differ in free numbers alone."""
 
     def __init__(self, training: SectionColumn) -> None:
         self._training = training
-        self._shared: dict[tuple[int, int], Written] = {}
-        self._exact: dict[tuple[tuple[int, int], str], dict[str, str]] = {}
+        self._exact: dict[tuple[int, int, str], tuple[str, ...]] = {}
 
-    def of(self, row: int, around: int, parameterization: str) -> dict[str, str]:
-        """Those of one row."""
-        key = int(self._training.template[row]), around
-        if key not in self._shared:
-            self._shared[key] = Written(shared_training(self._training.form(row, around)))
-        numbers = self._training.numbers(row)
-        (text,) = self._shared[key].texts({name: [repr(number)] for name, number in numbers.items()}, 1)
-        return {"training": text, **self._own(row, key, parameterization)}
-
-    def _own(self, row: int, key: tuple[int, int], parameterization: str) -> dict[str, str]:
-        form = self._training.form(row, key[1])
-        if form["dtype"] == "float32":
-            return own_texts(self._training.settings(row, key[1]), parameterization)
-        # of other numbers nothing follows where training is as exact as it can be
-        if (key, parameterization) not in self._exact:
-            self._exact[key, parameterization] = own_texts(form, parameterization)
-        return self._exact[key, parameterization]
+    def of(self, row: int, around: int, parameterization: str) -> tuple[str, ...]:
+        """That of one row."""
+        key = int(self._training.template[row]), around, parameterization
+        if key not in self._exact:
+            form = self._training.form(row, around)
+            if form["dtype"] == "float32":
+                return own_names(self._training.settings(row, around), parameterization)
+            # of other numbers nothing follows where training is as exact as it can be
+            self._exact[key] = own_names(form, parameterization)
+        return self._exact[key]

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from nfa_kernels import names
 from service.grid import canonical, cost
@@ -48,17 +48,25 @@ def stack_key(settings: Mapping[str, Any]) -> str:
     return key_of(
         shape_text(settings["data"]),
         canonical.compact(settings["network"]),
-        training_texts(settings["training"], settings["network"]["parameterization"]),
+        training_of(settings["training"], settings["network"]["parameterization"]),
         canonical.compact(settings["measure"]),
     )
 
 
-def key_of(shape: str, network: str, training: Mapping[str, str], measure: str) -> str:
-    """The stack key of what `shape_text`, `training_texts` and `canonical.compact` have written."""
-    own, wide = ("own_rates", "wide_weights")
-    flags = {name: f',"{name}":{training[name]}' if name in training else "" for name in (own, wide)}
-    start = f'{{"measure":{measure},"network":{network}{flags[own]},"shape":{shape}'
-    return canonical.sha256_of(f'{start},"training":{training["training"]}{flags[wide]}}}')
+class Training(NamedTuple):
+    """What trials of one stack share of their training."""
+
+    text: str
+    """Their settings, as they are hashed."""
+    own: tuple[str, ...]
+    """How parameters are kept and moved: of "own_rates", "wide_weights", in this order."""
+
+
+def key_of(shape: str, network: str, training: Training, measure: str) -> str:
+    """The stack key of what `shape_text`, `canonical.compact`, `training_of` have written."""
+    rates, wide = (f',"{name}":true' if name in training.own else "" for name in ("own_rates", "wide_weights"))
+    start = f'{{"measure":{measure},"network":{network}{rates},"shape":{shape}'
+    return canonical.sha256_of(f'{start},"training":{training.text}{wide}}}')
 
 
 def shape_text(data: Mapping[str, Any]) -> str:
@@ -69,9 +77,9 @@ def shape_text(data: Mapping[str, Any]) -> str:
     return canonical.compact([getattr(shape, one.name) for one in dataclasses.fields(shape)])
 
 
-def training_texts(training: Mapping[str, Any], parameterization: str) -> dict[str, str]:
-    """What trials of one stack share of their training, and how their parameters are kept and moved."""
-    return {"training": canonical.compact(shared_training(training)), **own_texts(training, parameterization)}
+def training_of(training: Mapping[str, Any], parameterization: str) -> Training:
+    """What trials of one stack share of their training."""
+    return Training(canonical.compact(shared_training(training)), own_names(training, parameterization))
 
 
 def shared_training(training: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,15 +87,11 @@ def shared_training(training: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in training.items() if name not in PER_LANE}
 
 
-def own_texts(training: Mapping[str, Any], parameterization: str) -> dict[str, str]:
+def own_names(training: Mapping[str, Any], parameterization: str) -> tuple[str, ...]:
     """What follows from settings that lanes may differ in: how their parameters are kept and moved."""
-    texts = {}
-    if names.has_wide_weights(training, parameterization):
-        texts["wide_weights"] = "true"
-    if names.has_own_rates(training):
-        # moved by other operations than a network whose parameters share their numbers
-        texts["own_rates"] = "true"
-    return texts
+    # moved by other operations than a network whose parameters share their numbers
+    own = ("own_rates",) if names.has_own_rates(training) else ()
+    return (*own, "wide_weights") if names.has_wide_weights(training, parameterization) else own
 
 
 def lanes_per_stack(
