@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.alignment import LayerPair
+from nfa_kernels.native.metrics import best_exponents
 
 INTERIOR, LOWER, UPPER, FLAT = range(4)
 _SCAN_POINTS = 96
@@ -27,6 +28,13 @@ class BestExponent(NamedTuple):
 
 def best_exponent(pair: LayerPair) -> BestExponent:
     """The best exponent of each stacked network; NaN in all three where the alignment is undefined."""
+    exponents = torch.logspace(-5, 5, _SCAN_POINTS, dtype=torch.float64, device=pair.gram_norm.device)
+    found = best_exponents(pair.spectrum.log_values, pair.projections, pair.gram_norm, exponents)
+    return _by_tensors(pair, exponents) if found is None else BestExponent(*found)
+
+
+def _by_tensors(pair: LayerPair, exponents: Tensor) -> BestExponent:
+    """The same for a whole stack at once."""
     kept = pair.spectrum.log_values.isfinite()
     logs = torch.where(kept, pair.spectrum.log_values - pair.spectrum.log_values[:, :1], 0.0)
     spread = -logs.amin(-1)
@@ -34,7 +42,6 @@ def best_exponent(pair: LayerPair) -> BestExponent:
     # in units of the spread every spectrum is scanned alike
     unit = torch.where(flat, 1.0, spread)
     logs = logs / unit[:, None]
-    exponents = torch.logspace(-5, 5, _SCAN_POINTS, dtype=torch.float64, device=logs.device)
     scanned = _cosines(pair, logs, kept, exponents)
     lower = _cosines(pair, logs, kept, exponents.new_zeros(1))[:, 0]
     upper = _top_cosine(pair, logs, kept)
@@ -110,7 +117,8 @@ def _root(pair: LayerPair, logs: Tensor, kept: Tensor, low: Tensor, high: Tensor
         rising = slope > 0
         low, high = torch.where(rising, search.point, search.low), torch.where(rising, search.high, search.point)
         newton = search.point - slope / curvature
-        inside = (newton > low) & (newton < high) & (curvature < 0)
+        # at the root itself it stays where it is, on the edge of the bracket
+        inside = (newton >= low) & (newton <= high) & (curvature < 0)
         following = torch.where(inside, newton, (low + high) / 2)
         nearest = 1e-14 * search.point
         open_ = ((following - search.point).abs() > nearest) & (high - low > nearest)

@@ -25,8 +25,11 @@ SOURCES = {
         *("graph.c", "call.h", "graph.h", "steps.h", "products.h", "rules.h", "wide.h"),
         *("elementary.h", "gathered.h", "pointwise.h", "maps.h", "tokens.h"),
     ),
+    "metrics": ("metrics.c", "call.h", "products.h", "elementary.h", "exponents.h"),
 }
-"""Name of what is compiled by itself, and gives nfa_NAME_steps -> its files, first the one that reads the others."""
+"""Name of what is compiled by itself -> its files, first the one that reads the others."""
+ENTRIES = {"fused": "nfa_fused_steps", "graph": "nfa_graph_steps", "metrics": "nfa_best_exponents"}
+"""Name of what is compiled by itself -> a function that it has."""
 TYPES = ("float32", "float64")
 SWITCH = "NFA_NATIVE"
 """Environment variable: 0 leaves everything to the tensor library."""
@@ -177,7 +180,7 @@ def _compiled(by: Compiler, dtype: str, source: str, path: Path) -> Path:
 def _loaded(path: Path, source: str) -> ctypes.CDLL:
     try:
         found = ctypes.CDLL(str(path))
-        found[f"nfa_{source}_steps"].restype = ctypes.c_int
+        found[ENTRIES[source]].restype = ctypes.c_int
     except (OSError, AttributeError) as error:
         raise NoLibrary(f"what was compiled cannot be loaded: {error}") from error
     return found

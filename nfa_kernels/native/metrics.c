@@ -1,0 +1,9 @@
+/* What measurements make of many small matrices, one network after the other, in double.
+
+No network's numbers depend on another's, nor on how many there are; NaN and infinity stay what they are.
+*/
+
+#include "call.h"
+#include "products.h"
+#include "elementary.h"
+#include "exponents.h"
