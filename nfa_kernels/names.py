@@ -121,6 +121,9 @@ COMPILED_OPTIMIZERS: Final = frozenset(
 )
 """Rules whose steps are compiled where there is a compiler; see native/."""
 COMPILED_LOSSES: Final = frozenset(LOSSES)
+COMPILED_ACTIVATIONS: Final = frozenset(
+    {"linear", "relu", "leaky_relu", "gelu", "tanh", "silu", "sigmoid", "quadratic"}
+)
 COMPILED_WIDEST: Final = 256
 """Of fully connected networks that are no products of matrices; these may have any width."""
 
@@ -133,12 +136,12 @@ def is_compiled(network: Mapping[str, Any], training: Mapping[str, Any], widest:
         training: and of this one.
         widest: the largest of the widths d_0 .. d_L.
     """
+    if training["optimizer"] not in COMPILED_OPTIMIZERS or training["loss"] not in COMPILED_LOSSES:
+        return False
     activation = network.get("activation", "linear")
-    is_straight = activation in ("linear", "relu") or (activation == "leaky_relu" and network.get("slope", 0.1) >= 0)
-    is_product = activation == "linear" and not network["bias"]
-    is_known = training["optimizer"] in COMPILED_OPTIMIZERS and training["loss"] in COMPILED_LOSSES
-    is_wide = has_wide_weights(training, network["parameterization"])
-    return is_known and not is_wide and (is_product or (is_straight and widest <= COMPILED_WIDEST))
+    if activation == "linear" and not network["bias"]:
+        return not has_wide_weights(training, network["parameterization"])
+    return activation in COMPILED_ACTIVATIONS and widest <= COMPILED_WIDEST
 
 
 def has_own_rates(training: Mapping[str, Any]) -> bool:

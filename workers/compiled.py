@@ -6,14 +6,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from nfa_kernels.cost import Shape, step_flops
-from nfa_kernels.graphs import cost
-from nfa_kernels.graphs.graph import Graph
 from nfa_kernels.linear import Moments
 from nfa_kernels.native import call
 from nfa_kernels.native.graphs import GraphCall, run_graph
 from nfa_kernels.native.networks import compiled
-from nfa_kernels.networks import Architecture, Params
+from nfa_kernels.networks import Params
 from workers.updates import Updates
 
 _FLOPS_AT_ONCE = 5e8
@@ -72,33 +69,38 @@ class CompiledSteps:
 
 
 def compiled_steps(
-    architecture: Architecture, steps: call.Steps | None, updates: Updates, weights: Params, samples: int
+    widths: tuple[int, ...], steps: call.Steps | None, updates: Updates, weights: Params, flops: int
 ) -> CompiledSteps | None:
-    """Compiled steps of a stack; None where the tensor library moves it."""
+    """Compiled steps of a stack of products of matrices; None where the tensor library moves it.
+
+    Args:
+        widths: (d_0, .., d_L).
+        steps: rule and loss; None: unknown ones.
+        updates: the rule's numbers and state.
+        weights: of the stack.
+        flops: of a step of one network.
+    """
     if steps is None or weights[0].device.type != "cpu":
         return None
     library = compiled(weights[0].dtype)
     if library is None:
         return None
-    widths = architecture.widths
-    flops = step_flops(Shape(widths, samples, steps.is_product, False, steps.rule))
 
     def make(weights: Params, states: Sequence[Params], data: Moments | call.Samples, numbers: call.Numbers) -> None:
         call.run(library, widths, weights, states, data, steps, numbers)
 
-    return CompiledSteps(make, steps.rule, (len(widths) - 1) * (1 + steps.biases), flops, updates)
+    return CompiledSteps(make, steps.rule, len(widths) - 1, flops, updates)
 
 
 def compiled_graph_steps(
-    graph: Graph, said: GraphCall | None, updates: Updates, weights: Params, samples: int, dtype: torch.dtype
+    said: GraphCall | None, updates: Updates, weights: Params, flops: int, dtype: torch.dtype
 ) -> CompiledSteps | None:
-    """Compiled steps of a stack of graphs, passed in a dtype; None where the tensor library moves it."""
+    """The same of a stack of graphs or of fully connected networks, passed in a dtype."""
     if said is None or weights[0].device.type != "cpu":
         return None
     library = compiled(dtype, "graph")
     if library is None:
         return None
-    flops = cost.step_flops(graph, samples, said.steps.rule)
     return CompiledSteps(partial(run_graph, library, said), said.steps.rule, len(said.shapes), flops, updates)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nfa_kernels import names
 from nfa_kernels.batches import Batches
+from nfa_kernels.graphs import cost
 from nfa_kernels.losses import loss_of
 from nfa_kernels.native.graphs import graph_call
 from nfa_kernels.networks import Params
@@ -39,17 +40,16 @@ class ProgramData(Data):
             Batches(seeds, x.shape[1], training["batch_size"], training["batch_order"]) if is_batched else None
         )
         self._first_rows = first_rows(self._x)
-        self._samples_of_a_step = training.get("batch_size") or x.shape[1]
+        samples = training.get("batch_size") or x.shape[1]
+        self._flops = cost.step_flops(program.graph, samples, training["optimizer"])
         self._said = graph_call(
             *(program.graph, program.multipliers, attention_power(program.parameterization)),
-            *(training["optimizer"], training["loss"], self._samples_of_a_step),
+            *(training["optimizer"], training["loss"], samples),
         )
 
     def compiled(self, updates: Updates, weights: Params) -> CompiledSteps | None:
         """Compiled steps of the stack, where there are such for all of its layers."""
-        return compiled_graph_steps(
-            self._program.graph, self._said, updates, weights, self._samples_of_a_step, self.dtype
-        )
+        return compiled_graph_steps(self._said, updates, weights, self._flops, self.dtype)
 
     def factored(self, params: Params, scale: Tensor) -> list[Factored] | None:
         """Never: gradients of a graph are not kept as thin factors."""

@@ -8,14 +8,16 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from nfa_kernels.batches import Batches
+from nfa_kernels.cost import Shape, step_flops
 from nfa_kernels.linear import LOSS_FACTORS, Moments, factored_gradients, moment_gradients, moments
 from nfa_kernels.losses import loss_of
 from nfa_kernels.native.call import Samples as CompiledSamples
+from nfa_kernels.native.graphs import layers_call
 from nfa_kernels.native.networks import steps_of
 from nfa_kernels.networks import Architecture, Params, gradients, is_thin, laid_out, thin_gradients
 from nfa_kernels.products import Factored
 from workers.checkpoints import Named
-from workers.compiled import CompiledSteps, compiled_steps
+from workers.compiled import CompiledSteps, compiled_graph_steps, compiled_steps
 from workers.updates import Updates, owners
 
 Training = Mapping[str, Any]
@@ -44,8 +46,10 @@ class Data:
             self._moments = Moments(*(part.to(dtype) for part in moments(x, y, training["loss"])))
         samples = training.get("batch_size") or x.shape[1]
         self._is_thin = not architecture.is_product and is_thin(architecture, samples)
-        self._call = steps_of(architecture, training["optimizer"], training["loss"], samples)
-        self._samples_of_a_step = samples
+        of = (architecture, training["optimizer"], training["loss"], samples)
+        self._of_products, self._of_layers = steps_of(*of), layers_call(*of)
+        shape = Shape(architecture.widths, samples, architecture.is_product, False, training["optimizer"])
+        self._flops = step_flops(shape)
         self._is_laid_out = self._batches is not None or architecture.is_product
         self._first_rows = first_rows(self._x)
 
@@ -55,10 +59,12 @@ class Data:
         return self._x.dtype
 
     def compiled(self, updates: Updates, weights: Params) -> CompiledSteps | None:
-        """Compiled steps of the stack, where there are such; none of weights wider than what is passed."""
+        """Compiled steps of the stack, where there are such; of products none with weights wider than their passes."""
+        if not self._architecture.is_product:
+            return compiled_graph_steps(self._of_layers, updates, weights, self._flops, self.dtype)
         if weights[0].dtype != self.dtype:
             return None
-        return compiled_steps(self._architecture, self._call, updates, weights, self._samples_of_a_step)
+        return compiled_steps(self._architecture.widths, self._of_products, updates, weights, self._flops)
 
     def of_steps(self, steps: int) -> Moments | CompiledSamples:
         """What the next steps take their gradients on."""

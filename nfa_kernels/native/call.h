@@ -34,8 +34,7 @@ struct node;
 struct call {
     int64_t real_bytes, lanes, steps, layers, inputs, outputs, targets, flips, rule, loss;
     int64_t samples, batch, count, own_paces; /* count: steps done before; own_paces: each network has its own */
-    int64_t biases, bends, layered; /* weights and biases; bends: activations do; layered: not as one product */
-    double factor, scale, slope;   /* of a sample's residual; of the product of the matrices; below zero */
+    double factor, scale;          /* of a sample's residual; of the product of the matrices */
     const double *multipliers;     /* (layers) */
     const int64_t *widths;         /* (layers + 1) d_0 .. d_L */
     void *const *weights;          /* (layers) of (lanes, d_l, d_{l-1}) */

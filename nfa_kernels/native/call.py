@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nfa_kernels.linear import Moments
+from nfa_kernels.linear import LOSS_FACTORS, Moments
 from nfa_kernels.networks import Params
 
 _NUMBERED = ("gd", "momentum", "nesterov", "adam", "adamw", "sgdw", "rmsprop", "adagrad", "lion", "signsgd")
@@ -20,7 +20,7 @@ MOST_LAYERS = 64
 
 _LONGS = (
     *("real_bytes", "lanes", "steps", "layers", "inputs", "outputs", "targets", "flips", "rule", "loss"),
-    *("samples", "batch", "count", "own_paces", "biases", "bends", "layered"),
+    *("samples", "batch", "count", "own_paces"),
 )
 _POINTERS = (
     *("multipliers", "widths", "weights", "first", "second", "xx", "yx", "x", "y", "rows"),
@@ -34,7 +34,7 @@ class Call(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in _LONGS),
-        *((name, ctypes.c_double) for name in ("factor", "scale", "slope")),
+        *((name, ctypes.c_double) for name in ("factor", "scale")),
         *((name, ctypes.c_void_p) for name in _POINTERS),
         ("nodes", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in _OF_GRAPHS),
@@ -77,11 +77,11 @@ class Steps(NamedTuple):
     """Of the gradient of one sample's loss with respect to its outputs."""
     multipliers: tuple[float, ...]
     """c_1 .. c_L."""
-    is_product: bool = True
-    """Neither biases nor an activation: the matrices' product says it all."""
-    biases: bool = False
-    slope: float | None = None
-    """Below zero, of activations that are the identity above; None: they are it below too."""
+
+
+def of_sample(loss: str, outputs: int, samples: int) -> float:
+    """Factor of the gradient of one of so many samples' losses with respect to its outputs."""
+    return (2 * LOSS_FACTORS[loss](outputs) if loss in LOSS_FACTORS else 1.0) / samples
 
 
 def run(
@@ -93,12 +93,12 @@ def run(
     steps: Steps,
     numbers: Numbers,
 ) -> None:
-    """Move every network by as many steps as there are paces, written over weights and states.
+    """Move every product of matrices by as many steps as there are paces, written over weights and states.
 
     Args:
         library: compiled for the weights' dtype.
         widths: (d_0, .., d_L).
-        weights: W_1 .. W_L, each (K, d_l, d_{l-1}), then any b_1 .. b_L, each (K, d_l, 1); contiguous, on the CPU.
+        weights: W_1 .. W_L, each (K, d_l, d_{l-1}); contiguous, on the CPU.
         states: running means of the rule, none to two, each of the weights' shapes and dtype.
         data: moments or samples in the weights' dtype.
         steps: rule and loss.
@@ -109,12 +109,10 @@ def run(
     """
     layers = len(widths) - 1
     shapes = [(after, before) for before, after in pairwise(widths)]
-    shapes += [(after, 1) for after in widths[1:] if steps.biases]
     sizes = (ctypes.c_int64 * (layers + 1))(*widths)
     fields = {
         **{"layers": layers, "inputs": widths[0], "outputs": widths[-1], "widths": ctypes.addressof(sizes)},
-        **{"flips": widths[-1] > widths[0], "scale": math.prod(steps.multipliers), "slope": steps.slope or 0.0},
-        **{"biases": steps.biases, "bends": steps.slope is not None, "layered": not steps.is_product},
+        **{"flips": widths[-1] > widths[0], "scale": math.prod(steps.multipliers)},
     }
     make(library.nfa_fused_steps, fields, shapes, weights, states, data, steps, numbers)
 

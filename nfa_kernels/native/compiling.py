@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 HERE = Path(__file__).parent
 SOURCES = {
-    "fused": ("fused.c", "call.h", "steps.h", "layered.h", "products.h", "rules.h"),
+    "fused": ("fused.c", "call.h", "steps.h", "products.h", "rules.h"),
     "graph": (
         *("graph.c", "call.h", "graph.h", "steps.h", "products.h", "rules.h", "wide.h"),
         *("elementary.h", "gathered.h", "pointwise.h", "maps.h", "tokens.h"),

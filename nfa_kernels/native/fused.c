@@ -8,11 +8,10 @@ stay what they are.
 
 #include "call.h"
 #include "steps.h"
-#include "layered.h"
 
 /* Move every network by so many steps. 0: done; 1: there is no memory; 2: not what this was compiled for. */
 int nfa_fused_steps(const struct call *call)
 {
     if (call->layers > MOST_LAYERS || call->real_bytes != sizeof(REAL)) return 2;
-    return call->layered ? run_layered(call) : run(call);
+    return run(call);
 }

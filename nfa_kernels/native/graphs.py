@@ -1,9 +1,9 @@
-"""Graphs of layers as the compiled steps see them: a list of nodes, and what each array of weights is."""
+"""Networks as the compiled steps of graphs see them: a list of nodes, and what each array of weights is."""
 
 import ctypes
 import math
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from nfa_kernels.graphs.graph import Graph
@@ -22,9 +22,9 @@ from nfa_kernels.graphs.nodes import (
     Residual,
     Shape,
 )
-from nfa_kernels.linear import LOSS_FACTORS
-from nfa_kernels.native.call import LOSSES, RULES, Numbers, Samples, Steps, make
-from nfa_kernels.networks import Params
+from nfa_kernels.names import COMPILED_WIDEST
+from nfa_kernels.native.call import LOSSES, RULES, Numbers, Samples, Steps, make, of_sample
+from nfa_kernels.networks import Architecture, Params
 
 _KINDS = (
     *("linear", "conv", "activation", "norm", "average", "max", "same", "flatten", "enter", "add", "attention"),
@@ -106,8 +106,37 @@ def graph_call(
     needed = accumulate((any(place >= 0 for place in node.arrays) for node in nodes), initial=False)
     for node, is_needed in zip(nodes, needed, strict=False):
         node.needed = is_needed
-    each = 2 * LOSS_FACTORS[loss](graph.outputs) if loss in LOSS_FACTORS else 1.0
-    return _said(graph, Steps(optimizer, loss, each / samples, tuple(multipliers)), nodes)
+    steps = Steps(optimizer, loss, of_sample(loss, graph.outputs, samples), tuple(multipliers))
+    return _said(graph, steps, nodes)
+
+
+def layers_call(architecture: Architecture, optimizer: str, loss: str, samples: int) -> GraphCall | None:
+    """The same of fully connected networks; None also of products of matrices, and of wide ones.
+
+    Beyond COMPILED_WIDEST the tensor library's products are as fast. Arguments as in `graph_call`.
+    """
+    widths, depth, phi = architecture.widths, architecture.depth, architecture.activation
+    is_known = optimizer in RULES and loss in LOSSES and phi in ACTIVATIONS
+    if not is_known or architecture.is_product or max(widths) > COMPILED_WIDEST:
+        return None
+    nodes = list[_Node]()
+    for layer, (before, after) in enumerate(pairwise(widths)):
+        if layer and not architecture.is_linear:
+            how = {"how": ACTIVATIONS[phi], "number": architecture.slope}
+            node = _sizes((before,), (before,)) | {"kind": KINDS["activation"]} | how
+            nodes.append(_Node(**node, needed=True, arrays=_nowhere(8), taps=_nowhere(4)))
+        places = (ctypes.c_int64 * 8)(*[layer, depth + layer if architecture.bias else -1, *[-1] * 6])
+        sizes = _sizes((before,), (after,))
+        nodes.append(_Node(kind=KINDS["linear"], **sizes, needed=layer > 0, arrays=places, taps=_nowhere(4)))
+    biases = [(after, 1) for after in widths[1:] if architecture.bias]
+    multipliers = (*architecture.multipliers, *[1.0] * len(biases))
+    return GraphCall(
+        Steps(optimizer, loss, of_sample(loss, widths[-1], samples), multipliers),
+        (_Node * len(nodes))(*nodes),
+        (*((after, before) for before, after in pairwise(widths)), *biases),
+        (*[False] * depth, *[True] * len(biases)),
+        *(widths[0], widths[-1], 0),
+    )
 
 
 def tap_call(graph: Graph, attention_power: float, layers: Sequence[int]) -> GraphCall:

@@ -1,7 +1,4 @@
-"""Which stacks compiled steps can move, by the rules and on the losses that are compiled.
-
-Products of matrices, and small networks that are linear but for biases or a kink at zero.
-"""
+"""The compiled code of this machine, and which products of matrices its steps move: rules and losses it knows."""
 
 import ctypes
 import functools
@@ -9,10 +6,8 @@ import logging
 
 import torch
 
-from nfa_kernels.linear import LOSS_FACTORS
-from nfa_kernels.names import COMPILED_WIDEST
 from nfa_kernels.native import compiling
-from nfa_kernels.native.call import LOSSES, MOST_LAYERS, RULES, Steps
+from nfa_kernels.native.call import LOSSES, MOST_LAYERS, RULES, Steps, of_sample
 from nfa_kernels.networks import Architecture
 
 log = logging.getLogger(__name__)
@@ -37,7 +32,7 @@ def _compiled(dtype: str, source: str) -> ctypes.CDLL | None:
 
 
 def steps_of(architecture: Architecture, optimizer: str, loss: str, samples: int) -> Steps | None:
-    """What a call says about training such networks; None where the code has no steps for them.
+    """What a call says about training such networks; None where they are no products, or unknown.
 
     Args:
         architecture: shared by the stack.
@@ -46,23 +41,6 @@ def steps_of(architecture: Architecture, optimizer: str, loss: str, samples: int
         samples: of one step.
     """
     is_known = optimizer in RULES and loss in LOSSES and architecture.depth <= MOST_LAYERS
-    slope = _slope(architecture)
-    is_product = architecture.is_product
-    if not is_known or not (is_product or ((architecture.is_linear or slope is not None) and _is_small(architecture))):
+    if not is_known or not architecture.is_product:
         return None
-    each = 2 * LOSS_FACTORS[loss](architecture.widths[-1]) if loss in LOSS_FACTORS else 1.0
-    return Steps(optimizer, loss, each / samples, architecture.multipliers, is_product, architecture.bias, slope)
-
-
-def _slope(architecture: Architecture) -> float | None:
-    """Below zero, of an activation that is the identity above zero and no more than it below; None for others."""
-    if architecture.is_linear:
-        return None
-    slopes = {"relu": 0.0, "leaky_relu": architecture.slope}
-    slope = slopes.get(architecture.activation)
-    return slope if slope is not None and slope >= 0 else None
-
-
-def _is_small(architecture: Architecture) -> bool:
-    """Whether no layer is so wide that the tensor library's products are as fast."""
-    return max(architecture.widths) <= COMPILED_WIDEST
+    return Steps(optimizer, loss, of_sample(loss, architecture.widths[-1], samples), architecture.multipliers)

@@ -92,10 +92,9 @@ static APART void update(
 static struct of_rule numbers_of(const struct call *call, long lane, long l, long step)
 {
     const double *own = call->numbers + 3 * lane;
-    const long arrays = call->layers * (call->biases ? 2 : 1);
     const double pace = call->paces[call->own_paces ? lane * call->steps + step : step];
     const double count = (double)(call->count + step + 1);
-    double rate = call->rates[lane * arrays + l] * pace, decay = call->decays[lane * arrays + l];
+    double rate = call->rates[lane * call->layers + l] * pace, decay = call->decays[lane * call->layers + l];
     struct of_rule p = {(REAL)rate, (REAL)decay, (REAL)(rate * decay), (REAL)own[0], 0, (REAL)own[2], 1};
     if (call->rule == ADAM || call->rule == ADAMW || call->rule == LION || call->rule == RMSPROP) {
         p.first = (REAL)(1 - own[0]);

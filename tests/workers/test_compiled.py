@@ -12,7 +12,7 @@ import pytest
 from compilers import needs_compiler
 
 from nfa_kernels import names
-from nfa_kernels.native import call, compiling, networks
+from nfa_kernels.native import call, compiling, graphs, networks
 from nfa_kernels.native.compiling import SWITCH
 from nfa_kernels.networks import Architecture
 from service.grid.canonical import canonical
@@ -39,6 +39,7 @@ def _settings(width: Sequence[int] = (6, 9), sizes: tuple[int, int] = (5, 3), **
             "spectrum": [1.0, 0.5][: min(sizes)],
         },
         "network": {"depth": len(width) + 1, "width": [*width], **network},
+        "init": {"scale": training.pop("scale", 1.0)},
         "training": {"learning_rate": 0.02, "steps": STEPS, **training},
         "measure": {"points": 4, "metrics": ["train_loss"], "weights": [3, STEPS]},
     }
@@ -78,14 +79,16 @@ def _compare(settings: Mapping[str, Any], tolerance: float, monkeypatch: pytest.
 
 def test_the_service_knows_what_is_compiled():
     assert call.RULES.keys() == names.COMPILED_OPTIMIZERS and call.LOSSES.keys() == names.COMPILED_LOSSES
-    for activation, bias, slope, widest, rule in itertools.product(
-        ("linear", "relu", "leaky_relu", "tanh"), (False, True), (-0.1, 0.1), (20, 400), ("adam", "muon")
+    assert graphs.ACTIVATIONS.keys() == names.COMPILED_ACTIVATIONS
+    for activation, bias, widest, rule in itertools.product(
+        ("linear", "relu", "leaky_relu", "tanh", "softplus"), (False, True), (20, 400), ("adam", "muon")
     ):
-        architecture = Architecture((5, widest, 3), activation, slope, bias)
-        network = {"activation": activation, "bias": bias, "slope": slope, "parameterization": "standard"}
+        architecture = Architecture((5, widest, 3), activation, bias=bias)
+        network = {"activation": activation, "bias": bias, "parameterization": "standard"}
         training = {"optimizer": rule, "loss": "half", "dtype": "float64", "weight_decay": 0.0}
-        found = networks.steps_of(architecture, rule, "half", 10) is not None
-        assert found == names.is_compiled(network, training, widest), (activation, bias, slope, widest, rule)
+        of = (architecture, rule, "half", 10)
+        found = (networks.steps_of(*of) or graphs.layers_call(*of)) is not None
+        assert found == names.is_compiled(network, training, widest), (activation, bias, widest, rule)
 
 
 @needs_compiler
@@ -144,10 +147,16 @@ def test_scaled_scheduled_and_own_rates_do(training, monkeypatch, native_steps):
         {"activation": "relu", "bias": True, "parameterization": "ntk"},
         {"activation": "leaky_relu", "slope": 0.3, "bias": True, "loss": "mse", "schedule": "cosine"},
         {"bias": True, "parameterization": "mup"},
+        {"activation": "tanh"},
+        {"activation": "gelu", "bias": True},
+        {"activation": "silu", "schedule": "cosine"},
+        {"activation": "sigmoid", "bias": True},
+        {"activation": "quadratic", "scale": 0.3, "learning_rate": 0.002},
+        {"activation": "leaky_relu", "slope": -0.3},
     ],
 )
 @pytest.mark.parametrize("rule", ["gd", "nesterov", "adamw"])
-def test_networks_with_kinks_and_biases_do(rule, network, training, monkeypatch, native_steps):
+def test_networks_with_activations_and_biases_do(rule, network, training, monkeypatch, native_steps):
     rule = "sgd" if rule == "gd" and training else rule
     _compare(
         _settings((17, 6), (5, 3), optimizer=rule, **network, **training, **DECAY), 1e-13, monkeypatch, native_steps
@@ -162,7 +171,16 @@ def test_more_samples_than_are_passed_at_once_do(dtype, monkeypatch, native_step
 
 
 @needs_compiler
-@pytest.mark.parametrize("activation", ["linear", "relu"])
+@pytest.mark.parametrize("batches", [{}, {"batch_size": 7, "batch_order": "shuffle"}])
+@pytest.mark.parametrize("network", [{"activation": "relu"}, {"activation": "tanh", "parameterization": "ntk"}])
+def test_weights_in_float64_beside_passes_in_float32_do(network, batches, monkeypatch, native_steps):
+    settings = _settings(optimizer="momentum", dtype="float32", weight_decay=1e-3, bias=True, **network, **batches)
+    assert names.has_wide_weights(settings["training"])
+    _compare(settings, 3e-6, monkeypatch, native_steps)
+
+
+@needs_compiler
+@pytest.mark.parametrize("activation", ["linear", "relu", "tanh"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("optimizer", ["gd", "adam"])
 def test_a_network_has_the_same_bits_alone_and_in_a_stack(optimizer, dtype, activation, native_steps):
