@@ -4,11 +4,13 @@ With q_i = |W v_i|^2 the products are <M, G^a> = sum_i g_i^a q_i and |G^a|^2 = s
 formed and every further exponent costs one pass over R numbers.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from nfa_kernels.native.metrics import column_squares, gram_gaps
 from nfa_kernels.scaling import in_reach, unit_scaled
 from nfa_kernels.spectra import Spectrum, all_finite, zeroed
 
@@ -45,15 +47,18 @@ def layer_pair(weight: Tensor, agop: Spectrum) -> LayerPair:
     if not in_reach(norm.square()):
         weight, log_scale = unit_scaled(weight)
         norm = _gram_norm(weight)
-    projections = torch.bmm(weight, agop.vectors).square().sum(1)
+    projections = column_squares(weight, agop.vectors)
+    if projections is None:
+        projections = torch.bmm(weight, agop.vectors).square().sum(1)
     norm = torch.where(finite & (norm > 0) & norm.isfinite(), norm, torch.nan)
     return LayerPair(weight, agop, projections, norm, log_scale)
 
 
 def _gram_norm(weight: Tensor) -> Tensor:
     """(K,) |W^T W|_F, through the smaller of the two Gram matrices."""
-    smaller = torch.bmm(weight, weight.mT) if weight.shape[1] < weight.shape[2] else torch.bmm(weight.mT, weight)
-    return torch.linalg.matrix_norm(smaller)
+    turned = weight.mT if weight.shape[1] < weight.shape[2] else weight
+    found = gram_gaps(turned)
+    return torch.linalg.matrix_norm(torch.bmm(turned.mT, turned)) if found is None else found[1].sqrt()
 
 
 def alignment(weight: Tensor, agop: Spectrum, exponent: float) -> Tensor:
@@ -92,6 +97,9 @@ def residual(pair: LayerPair, exponent: float, gamma: float = 1.0) -> Tensor:
 
     gamma is 1 unless layers are multiplied by constants c_l: then it is (prod_{j >= l} c_j^2)^a.
     """
+    found = gram_gaps(pair.weight, pair.spectrum.factor(exponent, -2 * pair.log_scale - math.log(gamma)))
+    if found is not None:
+        return _defined(pair, found[0].sqrt() / pair.gram_norm)
     gram = torch.bmm(pair.weight.mT, pair.weight)
     power = pair.spectrum.matrix(exponent, -2 * pair.log_scale)
     return _defined(pair, torch.linalg.matrix_norm(gram - power / gamma) / pair.gram_norm)

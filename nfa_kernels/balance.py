@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nfa_kernels.native.metrics import gram_gaps
 from nfa_kernels.networks import Params
 from nfa_kernels.scaling import in_reach, jointly_scaled
 
@@ -40,6 +41,12 @@ def imbalance(weights: Params) -> Imbalance:
 
 def _squares(weights: Params) -> tuple[Tensor, Tensor]:
     """(K,) sums over layers: of |D_l|^2, and of |W_{l+1}^T W_{l+1}|^2 + |W_l W_l^T|^2."""
+    doubles = [weight.to(torch.float64) for weight in weights]
+    compiled = [gram_gaps(after, before.mT) for before, after in itertools.pairwise(doubles)]
+    gaps = [one for one in compiled if one is not None]
+    if gaps:
+        gap, after, before = (torch.stack(of_layers).sum(0) for of_layers in zip(*gaps, strict=True))
+        return gap, after + before
     pairs = imbalance_matrices(weights)
     gap = torch.stack([(after - before).square().sum((-2, -1)) for after, before in pairs]).sum(0)
     sizes = [one.square().sum((-2, -1)) for pair in pairs for one in pair]

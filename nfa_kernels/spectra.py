@@ -63,6 +63,11 @@ class Spectrum(NamedTuple):
         values = self._kept(torch.exp(logs if log_factor is None else logs + log_factor[:, None]))
         return torch.bmm(self.vectors * values.unsqueeze(1), self.vectors.mT)
 
+    def factor(self, exponent: float, log_factor: Tensor) -> Tensor:
+        """(K, R, D) F with F^T F = G^a times exp(log_factor) (K,)."""
+        roots = self._kept(torch.exp((exponent * self.log_values + log_factor[:, None]) / 2))
+        return (self.vectors * roots.unsqueeze(1)).mT
+
     def relative_matrix(self, exponent: float) -> Tensor:
         """(K, D, D) G^a over its largest eigenvalue, for metrics that do not see the scale."""
         return torch.bmm(self.vectors * self.relative_power(exponent).unsqueeze(1), self.vectors.mT)

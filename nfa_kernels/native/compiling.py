@@ -25,7 +25,7 @@ SOURCES = {
         *("graph.c", "call.h", "graph.h", "steps.h", "products.h", "rules.h", "wide.h"),
         *("elementary.h", "gathered.h", "pointwise.h", "maps.h", "tokens.h"),
     ),
-    "metrics": ("metrics.c", "call.h", "products.h", "elementary.h", "exponents.h"),
+    "metrics": ("metrics.c", "call.h", "products.h", "elementary.h", "exponents.h", "gram.h"),
 }
 """Name of what is compiled by itself -> its files, first the one that reads the others."""
 ENTRIES = {"fused": "nfa_fused_steps", "graph": "nfa_graph_steps", "metrics": "nfa_best_exponents"}

@@ -7,3 +7,4 @@ No network's numbers depend on another's, nor on how many there are; NaN and inf
 #include "products.h"
 #include "elementary.h"
 #include "exponents.h"
+#include "gram.h"

@@ -38,3 +38,49 @@ def best_exponents(
     sizes = [ctypes.c_int64(size) for size in (*logs.shape, points)]
     check_done(library.nfa_best_exponents(*sizes[:2], *before, sizes[2], *after))
     return found[0], found[1], found[2]
+
+
+class _Matrix(ctypes.Structure):
+    """`struct matrix` of gram.h: a stack of matrices that lies anywhere."""
+
+    _fields_ = (
+        ("at", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("rows", "columns", "lane", "down", "across")),
+    )
+
+
+def _matrix(stack: Tensor) -> "ctypes.Array[_Matrix]":
+    """Of (K, rows, columns), whatever its strides."""
+    return (_Matrix * 1)(_Matrix(stack.data_ptr(), *stack.shape[1:], *stack.stride()))
+
+
+def gram_gaps(x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor] | None:
+    """|X^T X - Y^T Y|^2, |X^T X|^2 and |Y^T Y|^2, each (K,), of X (K, R, D) and Y (K, S, D); without Y of zeros."""
+    y = x[:, :0] if y is None else y
+    library = _library(x)
+    if library is None or y.dtype != x.dtype:
+        return None
+    _check_pair(x, y, 2)
+    found = x.new_empty(len(x), 3)
+    where = ctypes.c_void_p(found.data_ptr())
+    check_done(library.nfa_gram_gaps(ctypes.c_int64(len(x)), _matrix(x), _matrix(y), where))
+    return found[:, 0], found[:, 1], found[:, 2]
+
+
+def column_squares(x: Tensor, v: Tensor) -> Tensor | None:
+    """Sums over rows of (X V)^2, (K, R), of X (K, H, D) and V (K, D, R)."""
+    library = _library(x)
+    if library is None or v.dtype != x.dtype:
+        return None
+    _check_pair(x.mT, v, 1)
+    found = x.new_empty(len(x), v.shape[2])
+    where = ctypes.c_void_p(found.data_ptr())
+    check_done(library.nfa_column_squares(ctypes.c_int64(len(x)), _matrix(x), _matrix(v), where))
+    return found
+
+
+def _check_pair(x: Tensor, y: Tensor, axis: int) -> None:
+    """Refuse stacks that do not fit each other: what is compiled reads where it is told to."""
+    if x.ndim != 3 or y.ndim != 3 or len(x) != len(y) or x.shape[axis] != y.shape[axis] or x.device != y.device:
+        told = f"{tuple(x.shape)} and {tuple(y.shape)}"
+        raise ValueError(f"compiled metrics: received {told}, needed are stacks that fit")
