@@ -15,14 +15,14 @@ from typing import Any, Final
 import structlog
 
 from service.errors import StoreUnavailable
-from service.grid.stacking import enough_waiting, lanes_per_stack, stack_key
 from service.store import checkpoints, cluster, datasets, ids, kept_states, leases
 from service.store.holders import Pair
-from service.store.leases import Leased, Waiting
+from service.store.leases import Leased
 from service.store.reports import End, Report
 from service.store.session import Store
 from workers.blocks import Block, Stack
 from workers.committing import Committer
+from workers.dividing import Dividing
 from workers.failures import Failures
 from workers.holding import Holding
 from workers.measuring_again import Measuring, MeasuringAgain
@@ -56,8 +56,6 @@ class Dispatcher:
     provenance: dict[str, Any]
     watchdog: Watchdog
     stop: threading.Event = field(default_factory=threading.Event)
-    shares: dict[str, int] = field(default_factory=dict)
-    """Lanes per stack by stack key, kept while trials of that key wait: late stacks are as large as early ones."""
     ends: int = 0
     """Trials whose ends have been written."""
     tally: Tally = field(default_factory=Tally)
@@ -70,6 +68,7 @@ class Dispatcher:
         lease = self.settings.lease_seconds
         self.failures = Failures(self.store, lease, self.provenance, self.tally)
         self.shapes, self.commits = Shapes(self.store), Committer(self.store, lease)
+        self.dividing = Dividing(self.pool, self.shapes)
         self.holding = Holding(self.store, self.identity, self.settings.lease_seconds)
         self.sharing = Sharing(self.store, self.identity, self.settings)
         self.searches = Searches(self.store, self.settings)
@@ -136,6 +135,7 @@ class Dispatcher:
     def _follow(self) -> None:
         """Have trainers for our part of the nodes that the cluster has now."""
         self.pool.follow(self.sharing.wanted())
+        self.dividing.elsewhere = self.sharing.elsewhere
         self.failures.release_but({device for seat in self.pool.seats for device in MAY_HAVE[seat.device]})
 
     def _resources(self) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class Dispatcher:
             running: Running = seat.payload
             lanes = running.lanes_of(pairs)
             if lanes:
-                running.open -= lanes
+                running.drop(lanes)
                 self.pool.stop_lanes(seat, lanes)
                 log.info("lanes_dropped", **named([running.trials[lane] for lane in sorted(lanes)]))
         self.failures.drop(pairs)
@@ -189,37 +189,27 @@ class Dispatcher:
         return given
 
     def _lease(self, seat: Seat) -> bool:
-        """Give an idle trainer trials; whether any wait."""
-        trials = self.failures.due(MAY_HAVE[seat.device], seat.place) or leases.lease_stack(
-            self.store,
-            self.identity,
-            lease_seconds=self.settings.lease_seconds,
-            choose=functools.partial(self._lanes, seat),
-            enough=functools.partial(self._enough, seat),
-            devices=MAY_HAVE[seat.device],
-            place=seat.place,
-        )
+        """Give an idle trainer trials; whether any wait for it."""
+        may_have, self.dividing.has_left = MAY_HAVE[seat.device], False
+        trials = self.failures.due(may_have, seat.place) or self._leased(seat, may_have)
+        if not trials and self.dividing.has_left:
+            # what it alone may have stands behind what it leaves to others
+            trials = self._leased(seat, (seat.device,))
         if trials:
             self._start(seat, tuple(trials))
             self.again.was_last = False
         return bool(trials)
 
-    def _lanes(self, seat: Seat, settings: dict[str, Any], waiting: Waiting) -> int:
-        """How many of the waiting trials of one stack key to train together: all trainers of a kind get a share."""
-        memory: int | None = seat.about["memory_bytes"] if seat.about else None
-        up = self.pool.up(seat.device)
-        idle, shape = sum(one.stream is None for one in up), self.shapes.of(settings)
-        fair = lanes_per_stack(waiting.trials, len(up), settings, shape, memory, keys=waiting.keys, idle=idle)
-        key = stack_key(settings) + seat.device
-        share = max(fair, self.shares.pop(key, 0))
-        if share < waiting.trials:
-            self.shares[key] = share
-        return share
-
-    def _enough(self, seat: Seat, settings: dict[str, Any]) -> int:
-        """How many waiting trials make a difference to `_lanes`."""
-        memory: int | None = seat.about["memory_bytes"] if seat.about else None
-        return enough_waiting(len(self.pool.up(seat.device)), settings, self.shapes.of(settings), memory)
+    def _leased(self, seat: Seat, devices: tuple[str, ...]) -> list[Leased]:
+        return leases.lease_stack(
+            self.store,
+            self.identity,
+            lease_seconds=self.settings.lease_seconds,
+            choose=functools.partial(self.dividing.lanes, seat),
+            enough=functools.partial(self.dividing.enough, seat),
+            devices=devices,
+            place=seat.place,
+        )
 
     def _start(self, seat: Seat, trials: tuple[Leased, ...]) -> None:
         arrays = datasets.arrays_for(self.store, [trial.settings for trial in trials])
@@ -233,7 +223,9 @@ class Dispatcher:
             factor=self.settings.silence_factor,
             deadline=self.settings.step_deadline_seconds,
         )
-        self.pool.run(seat, stack, Running(trials), allowed)
+        running = Running(trials)
+        self.pool.run(seat, stack, running, allowed)
+        self.dividing.took(seat, running)
         self.tally.stacks += 1
         self.tally.lanes += len(trials)
         log.info("stack_started", **named(trials), node=seat.place.node, from_step=trials[0].checkpoint_step)
@@ -268,6 +260,7 @@ class Dispatcher:
         """Have a block committed under its attempts' numbers."""
         running: Running = seat.payload
         running.counted(block)
+        self.dividing.heard(seat, running, block)
         self.tally.steps += block.lane_steps
         self.tally.training_seconds += block.training_seconds
         self.tally.measuring_seconds += block.measuring_seconds
@@ -311,7 +304,7 @@ class Dispatcher:
                 self.ends += len(sent.block.ended)
             self._drop(sent.gone)
             # of a stack that is on no trainer any more
-            running.open -= running.lanes_of(sent.gone)
+            running.drop(running.lanes_of(sent.gone))
             if sent.block.last:
                 log.info("stack_ended", **named(running.trials), lane_steps=running.lane_steps, **running.spent())
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from service.grid.measured_steps import measured_count
 from service.store import ids
 from service.store.leases import Leased
 from service.store.remeasurement_leases import LeasedWeights
@@ -25,6 +26,12 @@ class Running:
     lane_steps: int = 0
     training_seconds: float = 0.0
     measuring_seconds: float = 0.0
+    rows: int = 0
+    """Measured of its networks so far."""
+    until: float = 0.0
+    """When, by the monotonic clock, it should end."""
+    is_thinned: bool = False
+    """Lanes of it were dropped on the way."""
     is_given_up: bool = False
     """A block of it could not be written, and nothing after that will be."""
 
@@ -45,8 +52,14 @@ class Running:
         """The open lanes of these attempts (trial id, attempt)."""
         return frozenset(lane for lane in self.open if self.trials[lane].held in pairs)
 
+    def drop(self, lanes: frozenset[int]) -> None:
+        """Lanes are ours no longer."""
+        self.open -= lanes
+        self.is_thinned = self.is_thinned or bool(lanes)
+
     def counted(self, block: Block) -> None:
         """Add what a block says was done."""
+        self.rows += block.network.num_rows
         self.lane_steps += block.lane_steps
         self.training_seconds += block.training_seconds
         self.measuring_seconds += block.measuring_seconds
@@ -64,6 +77,28 @@ class Running:
                 trial._replace(checkpoint_step=steps.get(lane, trial.checkpoint_step))
                 for lane, trial in enumerate(self.trials)
             )
+
+    def whole_seconds(self, *, is_last: bool) -> float | None:
+        """Seconds from its start to its end, by how far it has come; None where that cannot be told.
+
+        Args:
+            is_last: what was counted last is the end.
+        """
+        if self.is_thinned:
+            return None
+        elapsed = time.monotonic() - self.started
+        if is_last:
+            return elapsed
+        settings = [trial.settings for trial in self.trials]
+        steps = sum(
+            one["training"].get("steps", 0) - max(0, t.checkpoint_step)
+            for one, t in zip(settings, self.trials, strict=True)
+        )
+        rows = len(settings) * measured_count(settings[0])
+        if not self.lane_steps or not self.rows or steps <= 0:
+            return None
+        left = self.training_seconds * max(0.0, steps / self.lane_steps - 1.0)
+        return elapsed + left + self.measuring_seconds * max(0.0, rows / self.rows - 1.0)
 
     def spent(self) -> dict[str, Any]:
         """Seconds and steps, for logs and provenance."""

@@ -21,6 +21,8 @@ class Sharing:
         self._store, self._identity, self._settings = store, identity, settings
         # a Ray that a dispatcher starts is its own
         self._ray = None if settings.ray_address is None else _cluster_id()
+        self.elsewhere = Wanted(0, 0)
+        """What the other dispatchers have, as of the last look."""
 
     @property
     def told(self) -> dict[str, Any]:
@@ -37,6 +39,7 @@ class Sharing:
         if self._identity not in peers:
             peers.append(self._identity)
         own = share_of(whole, peers.index(self._identity), len(peers))
+        self.elsewhere = Wanted(whole.cpu - own.cpu, whole.gpu - own.gpu)
         return own if trainers is None else own._replace(cpu=trainers)
 
 

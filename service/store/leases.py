@@ -39,6 +39,8 @@ class Waiting(NamedTuple):
     """With the stack key of the queue's head; counted up to a bound."""
     keys: int = 1
     """Stack keys of all waiting trials, that one among them; counted up to a bound."""
+    device: str = "auto"
+    """Which trainers may have that head: auto, cpu or gpu."""
 
 
 class Leased(NamedTuple):
@@ -88,7 +90,7 @@ def lease_stack(
         store: where the queue is.
         owner: the dispatcher's identity.
         lease_seconds: how long the lease holds unless renewed.
-        choose: from the head's settings and what waits to how many with its stack key to lease.
+        choose: from the head's settings and what waits to how many with its stack key to lease; 0: leave them all.
         enough: from the head's settings to how many waiting trials are counted: more make no difference to `choose`.
         devices: what the trainer may be given, of auto, cpu and gpu.
         place: where it runs.
@@ -119,7 +121,7 @@ def lease_stack(
             most = min(COUNTED, enough(head.document))
             counted = select(trial.c.queued_for).where(same).limit(most).subquery()
             waiting = int(connection.scalar(select(func.count()).select_from(counted)) or 1)
-            wanted = choose(head.document, Waiting(waiting, _waiting_keys(connection)))
+            wanted = choose(head.document, Waiting(waiting, _waiting_keys(connection), head.device))
         # picked first, then updated: a LIMIT inside the UPDATE may be evaluated twice and lease too many
         keys = _pick(connection, and_(same, trial.c.queued_for == turn.experiment), wanted)
         # others of the same shape ride along: their turn is not used up

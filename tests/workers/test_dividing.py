@@ -1,0 +1,143 @@
+"""Which trials a dispatcher's trainers on CPUs and on GPUs get of a store's queue."""
+
+import functools
+import time
+
+import pytest
+
+from service.grid.expansion import expand
+from service.grid.stacking import stack_key
+from service.store import leases, submissions
+from workers.dividing import Dividing
+from workers.pool import Pool, Seat
+from workers.running import Running
+from workers.shapes import Shapes
+from workers.sizing import MAY_HAVE, Wanted
+from workers.speeds import expected
+
+LEASE = 30.0
+
+
+def _grid(device, seeds, inputs=8):
+    return expand(
+        {
+            "trial": {"data": {"inputs": inputs, "samples": 50}, "training": {"steps": 10_000_000, "device": device}},
+            "seeds": list(range(seeds)),
+        }
+    )
+
+
+def _pool(cpus, gpus):
+    pool = Pool(block_seconds=2.0, checkpoint_seconds=60.0, step_deadline=60.0)
+    for device, count, memory in (("cpu", cpus, None), ("gpu", gpus, 80 * 2**30)):
+        about = {"memory_bytes": memory, "host": "here", "node": "n"}
+        # what is leased is what is looked at: no trainer is ever told
+        pool.seats += [Seat(None, None, device, about) for _ in range(count)]
+    return pool
+
+
+def _filled(store, pool, dividing):
+    """Give every idle seat what it gets, in their order; lanes by kind."""
+    lanes = {"cpu": [], "gpu": []}
+    for seat in [seat for seat in pool.seats if seat.stream is None]:
+        trials = []
+        for devices in (MAY_HAVE[seat.device], (seat.device,)):
+            trials = trials or leases.lease_stack(
+                store,
+                "one",
+                lease_seconds=LEASE,
+                choose=functools.partial(dividing.lanes, seat),
+                enough=functools.partial(dividing.enough, seat),
+                devices=devices,
+            )
+        if trials:
+            seat.stream, seat.payload = "a stack", Running(tuple(trials))
+            dividing.took(seat, seat.payload)
+        lanes[seat.device].append(len(trials))
+    return lanes
+
+
+@pytest.fixture
+def filled(store):
+    """Lanes that 15 trainers on CPUs and one on a GPU get at first of grids that were submitted."""
+
+    def fill(*grids, cpus=15, gpus=1, elsewhere=(0, 0)):
+        for grid in grids:
+            submissions.create_experiment(store, grid)
+        pool = _pool(cpus, gpus)
+        dividing = Dividing(pool, Shapes(store))
+        dividing.elsewhere = Wanted(*elsewhere)
+        return _filled(store, pool, dividing)
+
+    return fill
+
+
+@pytest.mark.parametrize("seeds", [100, 400])
+def test_work_for_any_trainer_is_begun_on_cpus_and_gpus_alike(filled, seeds):
+    lanes = filled(_grid("auto", seeds))
+    assert all(lanes["cpu"]) and max(lanes["cpu"]) <= 7
+    assert lanes["gpu"][0] >= 1
+    # some is left for when it is known how fast they are
+    assert sum(lanes["cpu"] + lanes["gpu"]) < seeds
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_work_for_one_kind_is_all_given_to_it(filled, device):
+    lanes = filled(_grid(device, 150))
+    other = {"cpu": "gpu", "gpu": "cpu"}[device]
+    assert sum(lanes[device]) == 150 and all(lanes[device])
+    assert sum(lanes[other]) == 0
+
+
+def test_a_trainer_alone_of_its_kind_gets_all_there_is(filled):
+    assert filled(_grid("auto", 50), cpus=0, gpus=1) == {"cpu": [], "gpu": [50]}
+
+
+def test_a_cpu_that_leaves_trials_to_the_gpu_trains_what_it_alone_may_have(store):
+    for device, seeds in (("auto", 2), ("cpu", 1)):
+        submissions.create_experiment(store, _grid(device, seeds, inputs=8 + (device == "cpu")))
+    pool = _pool(1, 1)
+    dividing = Dividing(pool, Shapes(store))
+    settings = _grid("auto", 1).points[0].settings
+    for seat, pace in zip(pool.seats, (1.0, 0.01), strict=True):
+        _see(dividing, seat, settings, pace)
+    assert _filled(store, pool, dividing) == {"cpu": [1], "gpu": [2]}
+
+
+def test_nobody_waits_for_a_gpu_that_trains_what_it_alone_may_have(store):
+    submissions.create_experiment(store, _grid("gpu", 1, inputs=9))
+    pool = _pool(1, 1)
+    dividing = Dividing(pool, Shapes(store))
+    for seat, pace in zip(pool.seats, (1.0, 0.0001), strict=True):
+        _see(dividing, seat, _grid("auto", 1).points[0].settings, pace)
+    assert _filled(store, pool, dividing) == {"cpu": [0], "gpu": [1]}
+    submissions.create_experiment(store, _grid("auto", 1))
+    assert _filled(store, pool, dividing)["cpu"] == [1]
+
+
+def test_a_dispatcher_without_gpus_leaves_a_part_to_the_one_that_has_them_and_waits_for_nobody(filled):
+    alone = filled(_grid("auto", 800), cpus=4, gpus=0)
+    assert sum(alone["cpu"]) == 800
+    shared = filled(_grid("auto", 800, inputs=9), cpus=4, gpus=0, elsewhere=(4, 1))
+    assert 4 <= sum(shared["cpu"]) <= 400
+    assert filled(_grid("auto", 1, inputs=10), cpus=1, gpus=0, elsewhere=(0, 1)) == {"cpu": [1], "gpu": []}
+
+
+def test_a_stack_that_runs_tells_when_it_will_end(store):
+    submissions.create_experiment(store, _grid("auto", 1))
+    [one] = leases.lease_stack(store, "one", lease_seconds=LEASE, choose=lambda _s, _w: 1)
+    running = Running((one,), started=time.monotonic() - 12.0)
+    assert running.whole_seconds(is_last=False) is None
+    assert running.whole_seconds(is_last=True) == pytest.approx(12.0, abs=0.5)
+    running.lane_steps, running.rows, running.training_seconds = 1_000_000, 10_000, 10.0
+    # a tenth of the steps took 10 s, and two seconds went to its start
+    assert running.whole_seconds(is_last=False) == pytest.approx(102.0, abs=0.5)
+    running.drop(frozenset({0}))
+    assert running.whole_seconds(is_last=False) is None
+
+
+def _see(dividing, seat, settings, pace):
+    """Let a trainer's kind have been seen with such trials, so many times as slow as expected of a CPU."""
+    model = expected(settings, None, "cpu", None)
+    for lanes in (1, 10):
+        dividing.speeds.observe(stack_key(settings), seat.device, model, lanes, pace * model.seconds(lanes))

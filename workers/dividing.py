@@ -1,0 +1,126 @@
+"""How many of the trials that wait a trainer gets: its part of what its kind gets, by the speeds that were seen."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from service.grid.stacking import enough_waiting, lanes_per_stack, stack_key
+from service.store.leases import Waiting
+from workers.blocks import Block
+from workers.division import Kind, Part, Timing, part_of
+from workers.pool import SOON_SECONDS, Pool, Seat
+from workers.running import Running
+from workers.shapes import Shapes
+from workers.sizing import Device, Wanted
+from workers.speeds import Speeds, expected
+
+_ANY: Final = "auto"
+_KINDS: Final[tuple[Device, ...]] = ("cpu", "gpu")
+
+
+class Dividing:
+    """What one dispatcher decides by.
+
+    Args:
+        pool: its trainers.
+        shapes: of the data of trials.
+    """
+
+    def __init__(self, pool: Pool, shapes: Shapes) -> None:
+        self._pool, self._shapes, self.speeds = pool, shapes, Speeds()
+        self.elsewhere = Wanted(0, 0)
+        """Trainers that other dispatchers of the cluster have."""
+        self._shares: dict[str, int] = {}
+        """Lanes per stack by stack key, kept while trials of that key wait: late stacks are as large as early ones."""
+        self.has_left = False
+        """Whether trials were left to others since this was last unset."""
+
+    def lanes(self, seat: Seat, settings: dict[str, Any], waiting: Waiting) -> int:
+        """How many of the waiting trials of one stack key a trainer that has nothing to do gets; 0: leave them."""
+        up, shape, memory = self._pool.up(seat.device), self._shapes.of(settings), _memory(seat)
+        key, idle = stack_key(settings), sum(one.stream is None for one in up)
+        kinds = self._kinds(seat, key, settings) if waiting.device == _ANY else {}
+        whole = self._with_others(kinds, key, settings)
+        if len(whole) > 1:
+            part = part_of(seat.device, waiting.trials, whole, waiting.keys)
+            if not part.lanes:
+                # nobody waits for trainers of another dispatcher, whose work is not known here
+                part = part_of(seat.device, waiting.trials, kinds, waiting.keys) if len(kinds) > 1 else Part(1, 1)
+            if not part.lanes:
+                self.has_left = True
+                return 0
+            count = min(waiting.trials, part.lanes)
+            idle = min(idle, part.trainers)
+            return lanes_per_stack(count, part.trainers, settings, shape, memory, keys=waiting.keys, idle=idle)
+        fair = lanes_per_stack(waiting.trials, len(up), settings, shape, memory, keys=waiting.keys, idle=idle)
+        share = max(fair, self._shares.pop(key + seat.device, 0))
+        if share < waiting.trials:
+            self._shares[key + seat.device] = share
+        return share
+
+    def enough(self, seat: Seat, settings: dict[str, Any]) -> int:
+        """How many waiting trials make a difference to `lanes`."""
+        shape = self._shapes.of(settings)
+        up = {device: self._pool.up(device) for device in _KINDS}
+        up[seat.device] = up[seat.device] or [seat]
+        return sum(enough_waiting(len(seats), settings, shape, _memory(seats[0])) for seats in up.values() if seats)
+
+    def took(self, seat: Seat, running: Running) -> None:
+        """Note what a trainer was given, and until when it should have it done."""
+        first = running.trials[0]
+        timing = self._timing(seat.device, first.stack_key, first.settings, _memory(seat))
+        running.until = running.started + timing.seconds(len(running.trials))
+
+    def heard(self, seat: Seat, running: Running, block: Block) -> None:
+        """Learn from a block, which was counted, how long its stack takes."""
+        seconds = running.whole_seconds(is_last=block.last)
+        if seconds is None:
+            return
+        running.until = running.started + seconds
+        first = running.trials[0]
+        model = expected(first.settings, self._shapes.of(first.settings), seat.device, _memory(seat))
+        self.speeds.observe(first.stack_key, seat.device, model, len(running.trials), seconds)
+
+    def _timing(self, device: Device, key: str, settings: Mapping[str, Any], memory: int | None) -> Timing:
+        return self.speeds.timing(key, device, expected(settings, self._shapes.of(settings), device, memory))
+
+    def _kinds(self, seat: Seat, key: str, settings: Mapping[str, Any]) -> dict[Device, Kind]:
+        """Kinds of our own that share what waits with a trainer's, which is one of them."""
+        now = time.monotonic()
+        kinds: dict[Device, Kind] = {}
+        for device in _KINDS:
+            seats = self._pool.up(device)
+            if device != seat.device:
+                # those that train what they alone may have get more of it, as far as is known here
+                seats = [one for one in seats if not _has_own(one)]
+            if seats:
+                timing = self._timing(device, key, settings, _memory(seats[0]))
+                kinds[device] = Kind(timing, tuple(_free_in(one, now) for one in seats))
+        return kinds
+
+    def _with_others(self, kinds: Mapping[Device, Kind], key: str, settings: Mapping[str, Any]) -> dict[Device, Kind]:
+        """The same with the trainers of other dispatchers, as if these had nothing to do."""
+        whole = dict(kinds)
+        for device in _KINDS if kinds else ():
+            if others := getattr(self.elsewhere, device):
+                own = whole.get(device) or Kind(self._timing(device, key, settings, None), ())
+                whole[device] = own._replace(free_in=own.free_in + (0.0,) * others)
+        return whole
+
+
+def _memory(seat: Seat) -> int | None:
+    """Of a trainer's GPU; None on a CPU, and of one that has not said it yet."""
+    return seat.about["memory_bytes"] if seat.about else None
+
+
+def _has_own(seat: Seat) -> bool:
+    """Whether a trainer trains what no other kind may have."""
+    return isinstance(seat.payload, Running) and seat.payload.trials[0].device != _ANY
+
+
+def _free_in(seat: Seat, now: float) -> float:
+    """Seconds until a trainer has nothing to do; one that takes longer than it should takes as long again."""
+    if seat.stream is None:
+        return 0.0 if seat.about else max(0.0, seat.asked + SOON_SECONDS - now)
+    until = seat.payload.until if isinstance(seat.payload, Running) else seat.payload.started
+    return abs(until - now)

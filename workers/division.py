@@ -1,0 +1,113 @@
+"""How trials that any trainer may have are divided between kinds of trainers, so that all end together. Pure.
+
+What waits is given out by the time it takes: the earliest moment is looked for by which all trainers together could
+have trained it, each from when it is free, and a trainer takes what it can train until then. Where that is nothing,
+the others have it sooner done, and it leaves it to them.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from workers.sizing import Device
+
+UNKNOWN: Final = 12
+"""Where stacks of a key were not timed on a kind, it begins with one part in so many of what it seems to be worth.
+
+That may be wrong a hundredfold: small networks take as long on a GPU as large ones.
+"""
+_ROUNDS: Final = 24
+"""Halvings of the time in which all is done: to a ten-millionth of it."""
+
+
+class Timing(NamedTuple):
+    """Seconds of a stack on one kind of trainer: start + lanes * each."""
+
+    start: float
+    each: float
+    most: int
+    """Lanes that a stack may have, >= 1."""
+    caution: int = 1
+    """A trainer takes one part in so many of its share at first: 1 where stacks of the same key were timed."""
+
+    def seconds(self, lanes: int) -> float:
+        """Of a stack of so many lanes."""
+        return self.start + lanes * self.each
+
+    def lanes_in(self, seconds: float) -> int:
+        """Lanes of the stacks that a trainer can train one after the other in so many seconds."""
+        if seconds <= 0.0:
+            return 0
+        full = int(seconds / self.seconds(self.most))
+        left = seconds - full * self.seconds(self.most) - self.start
+        if left < 0.0:
+            return full * self.most
+        # a lane that would end a rounding error later is one
+        return full * self.most + (min(self.most, int(left / self.each * (1 + 1e-9))) if self.each else self.most)
+
+
+class Kind(NamedTuple):
+    """The trainers of one kind."""
+
+    timing: Timing
+    free_in: tuple[float, ...]
+    """Seconds until each has nothing more to do, 0 for those that have nothing now."""
+
+    def with_at_most(self, lanes: int) -> "Kind":
+        """The same where stacks have no more lanes than that."""
+        return self._replace(timing=self.timing._replace(most=min(self.timing.most, lanes)))
+
+    def lanes_by(self, seconds: float) -> int:
+        """Lanes that all of them could have trained by then."""
+        return sum(number * self.timing.lanes_in(seconds - free) for free, number in Counter(self.free_in).items())
+
+
+class Part(NamedTuple):
+    """What falls to one kind."""
+
+    lanes: int
+    """Of what waits; 0: others have it sooner done."""
+    trainers: int
+    """Of this kind that take part in it, those that are busy yet among them."""
+
+
+def part_of(device: Device, trials: int, kinds: Mapping[Device, Kind], keys: int = 1) -> Part:
+    """What one kind should train of trials that any kind may have, whose idle trainers come first.
+
+    Args:
+        device: the kind, whose trainers are among the kinds.
+        trials: that wait with one stack key, >= 1.
+        kinds: every kind that may have them, each with a trainer at the least.
+        keys: that wait, each with about as many; no stack has trials of two.
+    """
+    waiting = trials * keys
+    kinds = {name: one.with_at_most(trials) for name, one in kinds.items()}
+    kind = kinds[device]
+    until = _earliest(waiting, kinds)
+    lanes = min(waiting, kind.lanes_by(until))
+    takers = sum(kind.timing.lanes_in(until - free) > 0 for free in kind.free_in)
+    if not lanes or not kind.timing.lanes_in(until - min(kind.free_in)):
+        return Part(0, 0)
+    caution = max(one.timing.caution for name, one in kinds.items() if name == device or any(one.free_in))
+    if len(kinds) > 1 and caution > 1:
+        # fewer than cost as much as the start of a stack are no test of how long they take
+        least = takers * math.ceil(kind.timing.start / kind.timing.each) if kind.timing.each else lanes
+        lanes = min(lanes, max(takers, min(least, kind.timing.most), lanes // caution))
+    return Part(lanes, takers)
+
+
+def _earliest(waiting: int, kinds: Mapping[Device, Kind]) -> float:
+    """Seconds until all that waits could be trained."""
+
+    def is_done(seconds: float) -> bool:
+        return sum(kind.lanes_by(seconds) for kind in kinds.values()) >= waiting
+
+    late = max(min(kind.free_in) + kind.timing.seconds(1) for kind in kinds.values())
+    while not is_done(late):
+        late *= 2.0
+    early = 0.0
+    for _ in range(_ROUNDS):
+        middle = 0.5 * (early + late)
+        early, late = (early, middle) if is_done(middle) else (middle, late)
+    return late
