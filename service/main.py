@@ -41,6 +41,7 @@ from service.settings import Settings
 from service.store.session import Store, open_store
 from service.store.tokens import has_tokens
 from service.tokens import is_loopback, refuse_open_address
+from service.tracing.requests import add_traces, tracing
 from service.web import bulk, compare_pages, experiment_page, figure_pages, pages, steering
 from service.web.error_pages import add_page_handlers
 from service.web.kept import Kept
@@ -72,7 +73,8 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
             refuse_open_address(settings.host, has_tokens(app.state.store))
         app.state.deleted = asyncio.Event()
         erasing = asyncio.create_task(erase_in_background(app.state.store, app.state.deleted, app.state.closing))
-        yield
+        with tracing(app.state.store, settings.otlp_endpoint, settings.otlp_headers) as app.state.traces:
+            yield
         app.state.closing.set()
         app.state.deleted.set()
         await erasing
@@ -105,6 +107,8 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     add_request_log(app)
     app.add_middleware(Slashes)
     app.add_middleware(Forwarding, settings=settings)
+    if settings.otlp_endpoint:
+        add_traces(app)
     for module in (experiments, control, events, trials, results, fits, exports, catalogue, datasets, cluster):
         app.include_router(module.router, prefix="/api/v1")
     app.include_router(bundle_routes.router, prefix="/api/v1")

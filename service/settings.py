@@ -10,13 +10,16 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.grid.fitting import Limits
+from service.otlp import Endpoint, Headers
 from service.store.sharing_connections import API_CONNECTIONS, FEWEST_CONNECTIONS
 
 
 def in_words(error: ValidationError, prefix: str = "NFA_") -> str:
     """What is wrong with settings, in one line that names their variables."""
     return "; ".join(
-        f"{prefix}{'_'.join(map(str, one['loc'])).upper()}: {one['msg'].removeprefix('Value error, ')}"
+        # what several of them have to keep to together names them itself
+        (f"{prefix}{'_'.join(map(str, one['loc'])).upper()}: " if one["loc"] else "")
+        + one["msg"].removeprefix("Value error, ")
         + ("" if one["type"] == "value_error" else f", and was {str(one['input'])[:100]!r}")
         for one in error.errors()
     )
@@ -61,6 +64,8 @@ class Settings(BaseSettings):
     notify_networks: str = Field("", description="Networks that may be notified although they are not public.")
 
     stall_seconds: float = Field(60.0, gt=0, description="A client that reads nothing for so long is let go.")
+    otlp_endpoint: Endpoint = Field(None, description="Receiver of OpenTelemetry traces; unset: there are none.")
+    otlp_headers: Headers = Field(None, description="Sent along with traces, such as Authorization=Bearer%20abc.")
 
     @field_validator("host_names", mode="before")
     @classmethod

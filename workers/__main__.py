@@ -8,6 +8,7 @@ import structlog
 from pydantic import ValidationError
 
 from service.logs import log_as_json_lines
+from service.settings import in_words
 from workers.environment import prepare
 from workers.settings import WorkerSettings
 
@@ -19,8 +20,7 @@ def main() -> int:
     try:
         settings = WorkerSettings()
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))} {one['msg']}".strip() for one in error.errors())
-        structlog.get_logger().error("dispatcher_stopped", error=wrong)
+        structlog.get_logger().error("dispatcher_stopped", error=in_words(error))
         return 1
     stop = threading.Event()
     prepare(settings.token_path, settings.ray_address)

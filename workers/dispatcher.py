@@ -35,6 +35,7 @@ from workers.shapes import Shapes, allowed_seconds
 from workers.sharing import Sharing
 from workers.sizing import MAY_HAVE
 from workers.tally import Tally
+from workers.traces import Traces
 from workers.trainer import Broken
 from workers.watchdog import Watchdog
 
@@ -43,6 +44,8 @@ log = structlog.get_logger()
 _READ_SECONDS: Final = 0.2
 _CLOSING_SECONDS: Final = 5.0
 """For what is on its way into the store when the dispatcher is told to stop."""
+_TELLING_SECONDS: Final = 2.0
+"""For what is on its way to the receiver of traces then."""
 
 
 @dataclass
@@ -56,6 +59,8 @@ class Dispatcher:
     provenance: dict[str, Any]
     watchdog: Watchdog
     stop: threading.Event = field(default_factory=threading.Event)
+    traces: Traces | None = None
+    """Tells of stacks, where somebody is to be told."""
     ends: int = 0
     """Trials whose ends have been written."""
     tally: Tally = field(default_factory=Tally)
@@ -223,7 +228,7 @@ class Dispatcher:
             factor=self.settings.silence_factor,
             deadline=self.settings.step_deadline_seconds,
         )
-        running = Running(trials)
+        running = Running(trials, seat.place, seat.device)
         self.pool.run(seat, stack, running, allowed)
         self.dividing.took(seat, running)
         self.tally.stacks += 1
@@ -307,6 +312,7 @@ class Dispatcher:
             running.drop(running.lanes_of(sent.gone))
             if sent.block.last:
                 log.info("stack_ended", **named(running.trials), lane_steps=running.lane_steps, **running.spent())
+                self._tell(running, "ended")
 
     # -- failures ---------------------------------------------------------------------------------------------------
 
@@ -327,6 +333,7 @@ class Dispatcher:
             self.again.failed(running, broken.error, is_final=broken.is_final)
             return
         self._finish_writing(running)
+        self._tell(running, "failed", broken.error)
         if broken.is_checkpoint:
             self.failures.restarted(running, broken.error)
         else:
@@ -338,7 +345,12 @@ class Dispatcher:
             self.again.failed(running, error, charge=False)
             return
         self._finish_writing(running)
+        self._tell(running, "interrupted", error)
         self.failures.interrupted(running, error)
+
+    def _tell(self, running: Running, outcome: str, error: str | None = None) -> None:
+        if self.traces is not None:
+            self.traces.stack_ended(running, outcome, error)
 
     def _finish_writing(self, running: Running) -> None:
         """Wait for a stack's blocks: what they ended is not tried again, and it goes on from their checkpoints."""
@@ -351,6 +363,8 @@ class Dispatcher:
         """Requeue whatever is unfinished, uncharged."""
         self.commits.close(_CLOSING_SECONDS)
         held = self._held()
+        for seat in self._training():
+            self._tell(seat.payload, "released")
         try:
             self.again.hand_back()
             if held:
@@ -359,3 +373,5 @@ class Dispatcher:
             cluster.remove_dispatcher(self.store, self.identity)
         except StoreUnavailable as error:
             log.warning("not_handed_back", error=error.detail, next="their leases run out by themselves")
+        if self.traces is not None:
+            self.traces.close(_TELLING_SECONDS)

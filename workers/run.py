@@ -19,6 +19,7 @@ from workers.pool import Pool
 from workers.ray_start import RayUnavailable, ray_session
 from workers.settings import WorkerSettings
 from workers.sharing import Sharing
+from workers.traces import traces_of
 from workers.watchdog import Watchdog
 
 log = structlog.get_logger()
@@ -73,4 +74,4 @@ def _dispatch(store: Store, settings: WorkerSettings, stop: threading.Event, wat
         "ray": ray.__version__,
         "dispatcher": identity,
     }
-    Dispatcher(store, pool, settings, identity, provenance, watchdog, stop).run()
+    Dispatcher(store, pool, settings, identity, provenance, watchdog, stop, traces_of(settings, store)).run()

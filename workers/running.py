@@ -7,7 +7,8 @@ from typing import Any
 
 from service.grid.measured_steps import measured_count
 from service.store import ids
-from service.store.leases import Leased
+from service.store.attempts import Place
+from service.store.leases import NOWHERE, Leased
 from service.store.remeasurement_leases import LeasedWeights
 from workers.blocks import Block, Lane
 
@@ -20,6 +21,9 @@ class Running:
     """The trials of a stack by lane, which lanes are still ours, and what has been done."""
 
     trials: tuple[Leased, ...]
+    place: Place = NOWHERE
+    device: str = "cpu"
+    """Of its trainer."""
     started: float = field(default_factory=time.monotonic)
     is_first: bool = True
     open: set[int] = field(default_factory=set)
@@ -32,6 +36,8 @@ class Running:
     """When, by the monotonic clock, it should end."""
     is_thinned: bool = False
     """Lanes of it were dropped on the way."""
+    ends: dict[int, str] = field(default_factory=dict)
+    """The state in which lanes ended, by lane."""
     is_given_up: bool = False
     """A block of it could not be written, and nothing after that will be."""
 
@@ -67,6 +73,7 @@ class Running:
     def sent(self, block: Block) -> None:
         """Note that a block is on its way into the store; lanes that end with it are running no longer."""
         self.is_first = False
+        self.ends |= {end.lane: end.state for end in block.ended if end.lane in self.open}
         self.open -= {end.lane for end in block.ended}
 
     def committed(self, block: Block) -> None:

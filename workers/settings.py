@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.otlp import Endpoint, Headers
 from service.store.sharing_connections import DISPATCHER_CONNECTIONS, FEWEST_CONNECTIONS
 
 
@@ -45,6 +46,8 @@ class WorkerSettings(BaseSettings):
     stuck_seconds: float = Field(120.0, gt=0)
     max_trials: int = Field(100_000, ge=1, description="Trials of one experiment, as for the service.")
     max_queued: int = Field(2_000_000, ge=1, description="Unfinished trials of one owner, as for the service.")
+    otlp_endpoint: Endpoint = Field(None, description="Receiver of OpenTelemetry traces; unset: there are none.")
+    otlp_headers: Headers = Field(None, description="Sent along with traces.")
 
     @model_validator(mode="after")
     def _lease_outlasts_heartbeats(self) -> Self:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from service.api.access import ActorDep
 from service.api.deps import Cursor, Limit, SettingsDep, StoreDep, encode_cursor, number_cursor
@@ -53,6 +53,7 @@ def submit(
     store: StoreDep,
     actor: ActorDep,
     settings: SettingsDep,
+    request: Request,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Submitted:
@@ -69,6 +70,8 @@ def submit(
     response.headers["Location"] = f"/api/v1/experiments/{created.id}"
     if created.is_replay:
         response.headers["Idempotency-Replayed"] = "true"
+    else:
+        request.state.made_experiment = created.id
     return submitted(created)
 
 

@@ -22,11 +22,13 @@ from service.cli.options import DEFAULT_URL, AsJson, Home, Token, Url
 from service.cli.versions import package_version
 from service.client import Client, ClientError, Unreachable
 from service.errors import ServiceError
+from service.otlp import read_headers
 from service.settings import Settings
 from service.store import cluster, schema, tallies
 from service.store.ids import experiment_id
 from service.store.postgresql_engine import SETTINGS, missing_settings
 from service.store.session import Store, open_store
+from service.tracing.receiver import Outcome, Receiver
 
 _FREE_BYTES = 2 * 2**30
 _TRIED = {"torch": ((2, 11), (2, 14)), "ray": ((2, 60), (2, 61))}
@@ -59,6 +61,7 @@ def doctor(
         lambda: _database(home, repair=repair),
         _space,
         _ray_address,
+        _traces,
         lambda: _service(url, token),
     ]
     found = [finding for check in checks for finding in check()]
@@ -205,6 +208,18 @@ def _ray_address() -> Iterator[Finding]:
         yield Finding("Ray", True, f"something listens at {address}")
         return
     yield Finding("Ray", False, f"nothing answers at {address}: give NFA_RAY_ADDRESS as host:port of the head's GCS")
+
+
+def _traces() -> Iterator[Finding]:
+    """Whether the receiver of traces takes an empty message, with the headers that it is sent."""
+    settings = Settings()
+    if settings.otlp_endpoint is None:
+        yield Finding("traces", None, "NFA_OTLP_ENDPOINT is not set: there are none")
+        return
+    asked = Receiver(settings.otlp_endpoint, read_headers(settings.otlp_headers), "doctor")
+    outcome, _, why = asked.ask([])
+    taken = outcome == Outcome.TAKEN
+    yield Finding("traces", taken, f"{settings.otlp_endpoint} {'takes them' if taken else f'takes none: {why}'}")
 
 
 def _service(url: str, token: str | None) -> Iterator[Finding]:

@@ -211,6 +211,18 @@ notification = table(
     sqlite_autoincrement=True,
 )
 
+traced = table(
+    "traced",
+    # no foreign key, as of subscriptions
+    Column("experiment_id", Key, primary_key=True, autoincrement=False),
+    # when its request came
+    Column("began_at", UtcTime, nullable=False),
+    # the request's `traceparent`
+    Column("caller", Text),
+    # somebody is sending its root until then
+    Column("taken_until", UtcTime),
+)
+
 experiment_trial = table(
     "experiment_trial",
     Column("experiment_id", Key, ForeignKey("experiment.id"), primary_key=True),

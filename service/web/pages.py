@@ -150,10 +150,10 @@ def submit_form(
 async def submit(request: Request, store: StoreDep, actor: ActorDep, settings: SettingsDep) -> Response:
     """Preview a grid or queue its trials; what is wrong with it stands beside it."""
     form = await form_of(request)
-    return await run_in_threadpool(_submitted, form, store, actor, settings)
+    return await run_in_threadpool(_submitted, request, form, store, actor, settings)
 
 
-def _submitted(form: dict[str, str], store: Store, actor: Actor, settings: Settings) -> Response:
+def _submitted(request: Request, form: dict[str, str], store: Store, actor: Actor, settings: Settings) -> Response:
     text = form.get("grid", "")
     try:
         document = parse_document(text.encode())
@@ -163,6 +163,7 @@ def _submitted(form: dict[str, str], store: Store, actor: Actor, settings: Setti
         created = submissions.create_experiment(
             store, expansion, owner=actor.owner, max_queued=settings.max_queued, document=document
         )
+        request.state.made_experiment = created.id
     except ServiceError as error:
         return _submit_page(text, error=error)
     return RedirectResponse(f"experiments/{created.id}", 303)

@@ -7,6 +7,7 @@ from workers.environment import prepare, ray_token
 
 def test_preparing_removes_secrets_and_turns_token_authentication_on(monkeypatch, tmp_path):
     secret = {"NFA_DATABASE_URL": "x", "PGPASSWORD": "x", "MY_API_KEY": "x", "GITHUB_TOKEN": "x", "DATABASE_URL": "x"}
+    secret["OTEL_EXPORTER_OTLP_HEADERS"] = "x"
     for name, value in secret.items():
         monkeypatch.setenv(name, value)
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):

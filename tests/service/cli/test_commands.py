@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from nfa_command import NOWHERE, nfa
+from receiver import receiving
 from sqlalchemy import text
 from typer.core import TyperGroup
 from typer.main import get_group
@@ -157,6 +158,17 @@ def test_doctor_names_what_it_found_as_json(home):
     done = nfa("doctor", "--json", environment={"NFA_HOME": str(home)})
     found = json.loads(done.stdout)
     assert done.returncode in (0, 1) and found
+
+
+@pytest.mark.parametrize(("status", "is_fine"), [(200, True), (401, False)])
+def test_doctor_says_whether_the_receiver_of_traces_takes_them(home, status, is_fine):
+    with receiving(status) as receiver:
+        own = {"NFA_HOME": str(home), "NFA_OTLP_ENDPOINT": receiver.address, "NFA_OTLP_HEADERS": "x-key=hunter2"}
+        done = nfa("doctor", "--json", environment=own)
+        assert [one.headers["x-key"] for one in receiver.got] == ["hunter2"]
+    (found,) = [one for one in json.loads(done.stdout) if one["subject"] == "traces"]
+    assert found["ok"] is is_fine and ("401" in found["words"]) is not is_fine
+    assert "hunter2" not in done.stdout + done.stderr
 
 
 def test_an_export_to_an_unknown_kind_of_file_says_which_there_are(tmp_path):
