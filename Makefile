@@ -80,6 +80,9 @@ wheels: $(VENV)/.test ## Build the wheels of the service and of the kernels alon
 site: $(VENV)/.test ## Build the documentation into build/site/html; a warning is an error
 	@$(ENV) $(BIN)/python docs/site/make_site.py
 
+citation: $(VENV)/.test ## Write CITATION.cff anew, from pyproject.toml, LICENSE, the version and the sources of the method
+	@$(ENV) $(BIN)/python docs/site/citation_file.py
+
 check: $(VENV)/.test site ## Lint, types, import contracts, and the documentation site
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

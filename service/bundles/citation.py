@@ -1,4 +1,4 @@
-"""How a bundle is cited, and what its method is from: CITATION.cff and BibTeX. Pure."""
+"""How a bundle, and the service itself, are cited, and what the method is from: CITATION.cff and BibTeX. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -74,9 +74,8 @@ def is_spdx(text: str) -> bool:
 
 
 def cff(study: Study) -> bytes:
-    """CITATION.cff, version 1.2.0 of its format."""
-    document: dict[str, Any] = {
-        "cff-version": "1.2.0",
+    """CITATION.cff of a bundle."""
+    own: dict[str, Any] = {
         "message": "If you use these data, please cite them, and the articles whose quantities they measure.",
         "type": "dataset",
         "title": study.title,
@@ -84,8 +83,28 @@ def cff(study: Study) -> bytes:
         "date-released": f"{study.at:%Y-%m-%d}",
     }
     if study.said.license:
-        document["license" if is_spdx(study.said.license) else "license-url"] = study.said.license
-    document["references"] = [_reference(source) for source in SOURCES]
+        own["license" if is_spdx(study.said.license) else "license-url"] = study.said.license
+    return _file(own)
+
+
+def software_cff(title: str, about: str, author: str, version: str, license: str) -> bytes:
+    """CITATION.cff of the service, which lies at the root of its repository."""
+    own = {
+        "message": "If you use this software, please cite it, and the articles whose quantities it measures.",
+        "type": "software",
+        "title": title,
+        "abstract": about,
+        "authors": [{"name": author}],
+        "version": version,
+        "license": license,
+    }
+    return _file(own)
+
+
+def _file(own: dict[str, Any]) -> bytes:
+    """Version 1.2.0 of the format."""
+    references = [_reference(source) for source in SOURCES]
+    document = {"cff-version": "1.2.0", **own, "references": references}
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120).encode()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
+from cff_format import assert_citable
 from fastapi.testclient import TestClient
 
 from service.bundles import layout
@@ -82,7 +83,8 @@ def test_tables_hold_what_the_store_holds(written: Path, store: Store) -> None:
 
 def test_it_says_how_to_be_cited(archive: zipfile.ZipFile) -> None:
     cff = yaml.safe_load(archive.read(layout.CITATION))
-    assert cff["cff-version"] == "1.2.0" and cff["title"] == "On small networks"
+    assert_citable(cff)
+    assert cff["type"] == "dataset" and cff["title"] == "On small networks"
     assert cff["authors"] == [{"name": "Ada Lovelace"}] and cff["license"] == "CC-BY-4.0"
     assert "10.48550/arXiv.2510.15563" in str(cff["references"])
     bibtex = archive.read(layout.REFERENCES).decode()
