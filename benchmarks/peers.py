@@ -1,8 +1,9 @@
 """Runs samples of sweeps' trials through a peer and prints seconds per trial of each sample as JSON; see sweep.py.
 
-    python benchmarks/peers.py pool|tune SAMPLES-AS-JSON    (a sample is a sweep per trial: its shape)
+    python benchmarks/peers.py pool|tune|jax SAMPLES-AS-JSON    (a sample is a sweep per trial: its shape)
 
 pool: multiprocessing, a process per core. tune: Ray Tune with one CPU per trial, reporting each measured step.
+jax: all trials of a shape at once in one process, whose threads take all cores; compiling is not counted.
 """
 
 import json
@@ -101,11 +102,22 @@ def tune(samples: list[list[AnySweep]]) -> list[float]:
     return found
 
 
+def jax(samples: list[list[AnySweep]]) -> list[float]:
+    """Seconds per trial of fully connected networks in JAX."""
+    from peer_jax import in_jax
+
+    return in_jax([[one for one in sweeps if isinstance(one, Sweep)] for sweeps in samples])
+
+
 def main() -> None:
-    """Print {"seconds_per_trial": [..]}."""
+    """Print {"seconds_per_trial": [..]}, or {"missing": what is not installed}."""
     warnings.filterwarnings("ignore")
     kind, samples = sys.argv[1], [[any_sweep_of(one) for one in sample] for sample in json.loads(sys.argv[2])]
-    print(json.dumps({"seconds_per_trial": {"pool": pool, "tune": tune}[kind](samples)}))
+    try:
+        told: dict[str, Any] = {"seconds_per_trial": {"pool": pool, "tune": tune, "jax": jax}[kind](samples)}
+    except ModuleNotFoundError as error:
+        told = {"missing": error.name}
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""The same sweep through this service, its kernels alone, a process pool and Ray Tune: seconds per trial, side by side.
+"""The same sweep through this service, its kernels alone, a process pool, Ray Tune and JAX: seconds per trial.
 
-All sides use every core, one thread per process, the same sizes, steps, measured steps and dtypes. The peers train a
-sample of the trials after a warm-up and are extrapolated per trial. Networks that train in float32 are measured in
-float32 on all sides, or in float64 on all sides in the sweeps that say so; of linear networks the service measures no
-other way than in float64. Of networks that are not fully connected it also says how far the peer's loss and alignment
-are from ours, trained from the same weights. The peers run in an environment of their own:
+All sides use every core, one thread per process (JAX: one process), the same sizes, steps, measured steps and dtypes.
+The peers train a sample of the trials after a warm-up and are extrapolated per trial. Networks that train in float32
+are measured in float32 on all sides, or in float64 on all sides in the sweeps that say so; of linear networks the
+service measures no other way than in float64. Of networks that are not fully connected it also says how far the peer's
+loss and alignment are from ours, trained from the same weights. JAX trains fully connected networks of one shape: vmap
+over seeds, jit, and scan over steps; what it takes to compile is not counted. The peers run in an environment of their
+own where there is one, or else in this one; what is not installed there is named and left out:
 
     python -m venv benchmarks/.venv && benchmarks/.venv/bin/pip install -r benchmarks/requirements.txt
     python benchmarks/sweep.py [--quick] [--peers benchmarks/.venv/bin/python] [SWEEP ..]
@@ -219,9 +221,7 @@ def through_the_service(client: Client, case: AnyCase, trials: range, dataset: s
 
 
 def peers(python: Path, kind: str, samples: Sequence[Sequence[AnySweep]]) -> list[float]:
-    """Seconds per trial of a peer for each sample; none where its environment is missing."""
-    if not python.exists():
-        return []
+    """Seconds per trial of a peer for each sample; none where it is not installed, which is printed."""
     print(f"{kind}: {sum(map(len, samples))} trials", file=sys.stderr)
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("MKL_CBWR", "PYTHONPATH"))}
     done = subprocess.run(
@@ -233,7 +233,16 @@ def peers(python: Path, kind: str, samples: Sequence[Sequence[AnySweep]]) -> lis
     )
     if done.returncode:
         raise SystemExit(f"{kind} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])["seconds_per_trial"]
+    told = json.loads(done.stdout.splitlines()[-1])
+    if "missing" in told:
+        how = (
+            "pip install -e '.[bench]', or benchmarks/requirements.txt"
+            if kind == "jax"
+            else "benchmarks/requirements.txt"
+        )
+        print(f"left out: {kind}, since {python} has no {told['missing']} ({how})")
+        return []
+    return told["seconds_per_trial"]
 
 
 def told(case: AnyCase, taken: Ours, others: dict[str, tuple[float, int]]) -> None:
@@ -299,7 +308,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sweeps", nargs="*", choices=[*ALL, []], help="default: all")
     parser.add_argument("--quick", action="store_true", help="fewer trials of ours, and fewer sweeps")
-    parser.add_argument("--peers", type=Path, default=HERE / ".venv" / "bin" / "python", help="Python with the peers")
+    own = HERE / ".venv" / "bin" / "python"
+    here = own if own.exists() else Path(sys.executable)
+    parser.add_argument("--peers", type=Path, default=here, help="Python with the peers (default: %(default)s)")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     print(machine(), flush=True)
@@ -312,11 +323,15 @@ def main() -> None:
     pools = [(case, name, sample) for case in cases for name, sample in in_pools(case).items()]
     by_pool = peers(chosen.peers, "pool", [sample for _, _, sample in pools])
     by_tune = peers(chosen.peers, "tune", [case.sample(case.tune) for case in cases])
+    in_jax = [case for case in cases if len(case.sweeps) == 1 and isinstance(case.sweeps[0], Sweep)]
+    by_jax = peers(chosen.peers, "jax", [case.sample(case.pool) for case in in_jax]) if in_jax else []
     others: dict[AnyCase, dict[str, tuple[float, int]]] = {case: {} for case in cases}
     for (case, name, sample), seconds in zip(pools, by_pool, strict=False):
         others[case][name] = seconds, len(sample)
     for case, seconds in zip(cases, by_tune, strict=False):
         others[case]["Ray Tune"] = seconds, case.tune
+    for case, seconds in zip(in_jax, by_jax, strict=False):
+        others[case]["JAX"] = seconds, case.pool
     for case, taken in zip(cases, ours_found, strict=True):
         told(case, taken, others[case])
 
