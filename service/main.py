@@ -36,6 +36,7 @@ from service.api.request_log import add_request_log
 from service.api.reserved_threads import reserved_threads
 from service.api.sign_ins import SignIns
 from service.api.slashes import Slashes
+from service.api.watching import Watching
 from service.bundles import routes as bundle_routes
 from service.settings import Settings
 from service.store.session import Store, open_store
@@ -69,6 +70,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
         app.state.store = store or open_store(settings.store_url, connections=settings.database_connections)
         app.state.closing = asyncio.Event()
         app.state.threads = reserved_threads()
+        app.state.watching = Watching(app.state.store, app.state.threads.streams, app.state.closing)
         if not is_loopback(settings.host):
             refuse_open_address(settings.host, has_tokens(app.state.store))
         app.state.deleted = asyncio.Event()
@@ -78,6 +80,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
         app.state.closing.set()
         app.state.deleted.set()
         await erasing
+        await app.state.watching.ended()
         if store is None:
             app.state.store.close()
 

@@ -5,28 +5,22 @@ the id of the present state waits for the next change, and anybody else gets the
 """
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Final
 
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Request, Response
 from starlette.responses import StreamingResponse
 
-from service.api.deps import StoreDep
-from service.api.reserved_threads import threads_of
-from service.errors import NotFound, StoreUnavailable
+from service.api.watching import Seen, Watching
 from service.states import ExperimentState
-from service.store.experiments import Summary, get_summary
-from service.store.session import Store
+from service.store.experiments import Summary
 
 router = APIRouter(prefix="/experiments/{experiment_id}", tags=["experiments"])
 ENDED: Final = frozenset({ExperimentState.COMPLETED, ExperimentState.FAILED, ExperimentState.CANCELLED})
 _KINDS: Final = ("state", "progress", "end", "deleted")
-_POLL_SECONDS: Final = 0.5
+_RETRY_MILLISECONDS: Final = 1_000
 _QUIET_SECONDS: Final = 15.0
 """After so long without a change a comment is sent, so that what lies between does not take the line for dead."""
 _LONGEST_SECONDS: Final = 900.0
@@ -62,19 +56,18 @@ _LONGEST_SECONDS: Final = 900.0
 async def events(
     experiment_id: str,
     request: Request,
-    store: StoreDep,
     last_event_id: Annotated[str | None, Header(max_length=200, description="Of the last event that came.")] = None,
 ) -> Response:
     """Events `state` (`{"state", "before"}`) and `progress` (`{"state", "counts", "progress", "eta_seconds"}`).
 
     `end` follows when every trial has ended, `deleted` when the experiment is gone; then the stream ends.
     """
-    threads, store = threads_of(request).streams, store.ahead()
-    first = await run_sync(get_summary, store, experiment_id, limiter=threads)
-    if first.state in ENDED and last_event_id == snapshot_id(first):
+    watching: Watching = request.app.state.watching
+    first = await watching.look(experiment_id)
+    if first.summary and first.summary.state in ENDED and last_event_id == snapshot_id(first.summary):
         return Response(status_code=204)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    stream = _events(store, threads, first, last_event_id, request.app.state.closing)
+    stream = _events(watching, experiment_id, first, last_event_id, request.app.state.closing)
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
@@ -84,38 +77,38 @@ def snapshot_id(one: Summary) -> str:
 
 
 async def _events(
-    store: Store, threads: CapacityLimiter, first: Summary, known: str | None, closing: asyncio.Event
+    watching: Watching, experiment_id: str, first: Seen, known: str | None, closing: asyncio.Event
 ) -> AsyncGenerator[str]:
     started = spoken = time.monotonic()
-    current: Summary | None = first
-    yield f"retry: {int(_POLL_SECONDS * 2000)}\n\n"
-    while not closing.is_set() and time.monotonic() - started < _LONGEST_SECONDS:
-        if current is not None and snapshot_id(current) != known:
-            before = known.partition(":")[0] if known else None
-            # whoever comes back with an id that is none of ours knows no state
-            before = before if before in list(ExperimentState) else None
-            if before != current.state.value:
-                yield _event("state", {"state": current.state, "before": before})
-            known, spoken = snapshot_id(current), time.monotonic()
-            # the id goes with the last event of a snapshot: whoever misses it is told again
-            yield _event("progress", _progress(current), known)
-        if current is not None and current.state in ENDED:
-            yield _event("end", {"state": current.state})
-            return
-        if time.monotonic() - spoken > _QUIET_SECONDS:
-            spoken = time.monotonic()
-            yield ": still here\n\n"
-        asked = time.monotonic()
-        try:
-            current = await run_sync(get_summary, store, first.id, limiter=threads)
-        except NotFound:
-            yield _event("deleted", {"id": first.id})
-            return
-        except StoreUnavailable:
-            current = None
-        # a large experiment takes long to count: no listener keeps the store busy for more than a twentieth
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(closing.wait(), max(_POLL_SECONDS, 20 * (time.monotonic() - asked)))
+    seen, told = first, first.began
+    yield f"retry: {_RETRY_MILLISECONDS}\n\n"
+    async with watching.watch(experiment_id) as watched:
+        while not closing.is_set() and time.monotonic() - started < _LONGEST_SECONDS:
+            current = seen.summary
+            if current is None:
+                yield _event("deleted", {"id": experiment_id})
+                return
+            if snapshot_id(current) != known:
+                before = known.partition(":")[0] if known else None
+                # whoever comes back with an id that is none of ours knows no state
+                before = before if before in list(ExperimentState) else None
+                if before != current.state.value:
+                    yield _event("state", {"state": current.state, "before": before})
+                known, spoken = snapshot_id(current), time.monotonic()
+                # the id goes with the last event of a snapshot: whoever misses it is told again
+                yield _event("progress", _progress(current), known)
+            if current.state in ENDED:
+                yield _event("end", {"state": current.state})
+                return
+            if time.monotonic() - spoken > _QUIET_SECONDS:
+                spoken = time.monotonic()
+                yield ": still here\n\n"
+            await watched.news(told, _QUIET_SECONDS)
+            if watched.is_over:
+                return
+            # a look that was under way when this stream's own began is older than that
+            if watched.seen and watched.seen.began > told:
+                seen, told = watched.seen, watched.seen.began
 
 
 def _progress(one: Summary) -> dict[str, Any]:

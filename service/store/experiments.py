@@ -13,10 +13,10 @@ from service.grid.sampling import grouping
 from service.grid.value_order import ValueOrder
 from service.states import ENDED, ExperimentState, TrialState, experiment_state
 from service.store.ids import experiment_id, experiment_number, trial_number
-from service.store.models import experiment, experiment_trial, is_there, trial
+from service.store.models import experiment, experiment_trial, is_there, tally, trial
 from service.store.session import Store, utc_now
 from service.store.step_counts import steps_of
-from service.store.tallies import Tally, tallies
+from service.store.tallies import Tally, sums_by_state, tallies
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,23 @@ def value_order(connection: Connection, numbers: Sequence[int]) -> ValueOrder:
 
 def _row(store: Store, public_id: str, columns: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
     number = experiment_number(public_id)
+    # one statement for both: many look, and often
+    query = (
+        select(*columns, *sums_by_state())
+        .outerjoin_from(experiment, tally, tally.c.experiment_id == experiment.c.id)
+        .where(experiment.c.id == number, is_there)
+        .group_by(experiment.c.id, tally.c.state)
+    )
     with store.read() as connection:
-        query = select(*columns).where(experiment.c.id == number, is_there)
-        row = connection.execute(query).mappings().one_or_none()
-        if row is None:
+        rows = connection.execute(query).all()
+        if not rows:
             raise NotFound(f"no experiment {public_id}: GET /experiments lists them")
-        return row, _standing(connection, row, tallies(connection, [number])[number])
+        own = Tally()
+        for *_, state, trials, done, goal, steps, changes, first, last in rows:
+            if state is not None:
+                own.add(state, trials, done, goal, steps, changes, first, last)
+        row = rows[0]._mapping
+        return row, _standing(connection, row, own)
 
 
 def list_experiments(

@@ -8,9 +8,10 @@ import contextlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, and_, case, cast, delete, func, insert, literal, select, text, update
+from sqlalchemy.sql import ColumnElement
 
 from service.states import ENDED, TrialState
 from service.store.column_types import Key
@@ -43,6 +44,25 @@ class Tally:
     """Of trials that ran."""
     last_ended: datetime | None = None
 
+    def add(
+        self,
+        state: str,
+        trials: int,
+        done: int,
+        goal: int,
+        own: int,
+        changes: int,
+        first_started: datetime | None,
+        last_ended: datetime | None,
+    ) -> None:
+        """Count what a state's trials amount to."""
+        self.counts[TrialState(state)] = int(trials)
+        self.done, self.goal, self.own = self.done + int(done), self.goal + int(goal), self.own + int(own)
+        self.changes += int(changes)
+        if trials and state in _SEEN:
+            self.first_started = min((time for time in (self.first_started, first_started) if time), default=None)
+            self.last_ended = max((time for time in (self.last_ended, last_ended) if time), default=None)
+
     @property
     def trained(self) -> int:
         """How many have been trained to an end."""
@@ -56,24 +76,21 @@ class Tally:
 
 def tallies(connection: Connection, numbers: Sequence[int]) -> dict[int, Tally]:
     """The tally of each of these experiments."""
-    sums = [cast(func.sum(tally.c[name]), Key) for name in (*_SUMS, "changes")]
     query = (
-        select(
-            tally.c.experiment_id, tally.c.state, *sums, func.min(tally.c.first_started), func.max(tally.c.last_ended)
-        )
+        select(tally.c.experiment_id, *sums_by_state())
         .where(among(connection, tally.c.experiment_id, numbers))
         .group_by(tally.c.experiment_id, tally.c.state)
     )
     found = {number: Tally() for number in numbers}
-    for number, state, trials, done, goal, own, changes, first, last in connection.execute(query):
-        one = found[number]
-        one.counts[TrialState(state)] = int(trials)
-        one.done, one.goal, one.own = one.done + int(done), one.goal + int(goal), one.own + int(own)
-        one.changes += int(changes)
-        if trials and state in _SEEN:
-            one.first_started = min((time for time in (one.first_started, first) if time), default=None)
-            one.last_ended = max((time for time in (one.last_ended, last) if time), default=None)
+    for number, *sums in connection.execute(query):
+        found[number].add(*sums)
     return found
+
+
+def sums_by_state() -> list[ColumnElement[Any]]:
+    """What `Tally.add` takes, of a query that groups tallies by experiment and state."""
+    sums = [cast(func.sum(tally.c[name]), Key) for name in (*_SUMS, "changes")]
+    return [tally.c.state, *sums, func.min(tally.c.first_started), func.max(tally.c.last_ended)]
 
 
 def all_trials(connection: Connection) -> dict[TrialState, int]:

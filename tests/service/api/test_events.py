@@ -1,7 +1,16 @@
 """Progress as server-sent events."""
 
+import contextlib
 import json
 import threading
+import time
+
+import httpx
+from processes import wait_until
+from sqlalchemy import event
+
+from service.api import watching
+from service.store import control, experiments, submissions
 
 ROOT = "/api/v1/experiments"
 
@@ -43,20 +52,70 @@ def test_who_comes_back_gets_what_changed_meanwhile_and_nothing_twice(api, submi
 
 
 def test_events_of_an_experiment_that_is_deleted_end_and_of_none_are_not_found(api, submit, monkeypatch):
-    from service.api import events
-    from service.store import control, experiments
-
     made = submit()["id"]
-    asked = iter([experiments.get_summary])
+    looks = iter([False])
 
     def deleted_meanwhile(store, public_id):
-        look = next(asked, None)
-        if look is None:
+        if next(looks, True):
             control.delete_experiment(store, public_id)
         return experiments.get_summary(store, public_id)
 
-    monkeypatch.setattr(events, "get_summary", deleted_meanwhile)
+    monkeypatch.setattr(watching, "get_summary", deleted_meanwhile)
     found = read(api.get(f"{ROOT}/{made}/events"))
     assert [kind for _, kind, _ in found] == ["state", "progress", "deleted"]
     monkeypatch.undo()
     assert api.get(f"{ROOT}/{made}/events").status_code == 404
+
+
+LISTENERS = 40
+
+
+@contextlib.contextmanager
+def questions(store):
+    """Times of the statements that ask for experiments while the block runs."""
+    asked = []
+
+    def note(_connection, _cursor, statement, *_):
+        if "FROM experiment" in statement:
+            asked.append(time.monotonic())
+
+    event.listen(store._reader, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(store._reader, "before_cursor_execute", note)
+
+
+def listening(port, made, count, heard):
+    """Threads that read whole streams and put (listener, kind of event) into `heard`; the first one reads slowly."""
+
+    def listen(number: int) -> None:
+        with httpx.stream("GET", f"http://127.0.0.1:{port}{ROOT}/{made}/events", timeout=60) as answer:
+            for line in answer.iter_lines():
+                if line.startswith("event: "):
+                    heard.append((number, line.removeprefix("event: ")))
+
+    threads = [threading.Thread(target=listen, args=(number,), daemon=True) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def who(heard, kind):
+    return {number for number, heard_of in heard if heard_of == kind}
+
+
+def test_forty_streams_of_an_experiment_ask_the_store_once_a_second_and_all_hear_of_its_end(
+    store, port, expansion, train_queue
+):
+    made, heard = submissions.create_experiment(store, expansion).id, []
+    threads = listening(port, made, LISTENERS, heard)
+    wait_until(lambda: len(who(heard, "progress")) == LISTENERS)
+    with questions(store) as asked:
+        wait_until(lambda: len(asked) >= 4)
+        # between four looks lie three pauses
+        assert asked[3] - asked[0] > 2.9
+    train_queue()
+    for thread in threads:
+        thread.join(30)
+    assert who(heard, "end") == set(range(LISTENERS))
