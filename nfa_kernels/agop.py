@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nfa_kernels.native.sweeps import Swept, Targets, swept
 from nfa_kernels.networks import Architecture, Params
 from nfa_kernels.networks import layers as passed_layers
 from nfa_kernels.scaling import layers_scaled
@@ -32,6 +33,8 @@ class Sweep(NamedTuple):
     """Layer -> spectrum of the AGOP at its input."""
     preactivations: dict[int, Tensor]
     """Layer -> factor (K, R, H) of the outer products of df/dz_l, z_l = c_l W_l h_{l-1}."""
+    gradients: Params
+    """Of the loss with respect to every parameter, where the pass has found them; or else empty."""
 
 
 def agop_factors(
@@ -114,6 +117,7 @@ def sweep(
     at_inputs: Collection[int],
     at_preactivations: Collection[int],
     block_elements: int = BLOCK_ELEMENTS,
+    targets: Targets | None = None,
 ) -> Sweep:
     """Outputs, and factors of averaged outer products of Jacobians, of networks that are not linear.
 
@@ -126,26 +130,22 @@ def sweep(
         at_inputs: numbers of the layers whose inputs are asked for.
         at_preactivations: numbers of the layers before whose activation they are asked for.
         block_elements: bound on the numbers in one block's Jacobians.
+        targets: with which gradients of the loss are asked for, where they come with the pass.
     Raises:
         ValueError: a layer number outside 1..L.
     """
     parts = []
-    for part in _sweeps(architecture, weights, x, at_inputs, at_preactivations, block_elements):
+    for part in _sweeps(architecture, weights, x, at_inputs, at_preactivations, block_elements, targets):
         folded_ones = {layer: folded(None, rows) for layer, rows in part.preactivations.items()}
-        parts.append(Sweep(part.outputs, agop_spectra(architecture, part.inputs, x.shape[1]), folded_ones))
+        spectra = agop_spectra(architecture, part.inputs, x.shape[1])
+        parts.append(Sweep(part.outputs, spectra, folded_ones, part.gradients))
+    gradients = tuple(torch.cat(of_parts) for of_parts in zip(*(part.gradients for part in parts), strict=True))
     return Sweep(
         torch.cat([part.outputs.mT for part in parts]).mT,
         {layer: joined([part.spectra[layer] for part in parts]) for layer in at_inputs},
         {layer: torch.cat([part.preactivations[layer] for part in parts]) for layer in at_preactivations},
+        architecture.pulled_back(gradients) if gradients else (),
     )
-
-
-class _Rows(NamedTuple):
-    """Outputs and Jacobians df/dh_{l-1} and df/dz_l, (K, R, ..), of a few networks."""
-
-    outputs: Tensor
-    inputs: dict[int, Tensor]
-    preactivations: dict[int, Tensor]
 
 
 def _sweeps(
@@ -155,7 +155,8 @@ def _sweeps(
     at_inputs: Collection[int],
     at_preactivations: Collection[int],
     block_elements: int,
-) -> Iterator[_Rows]:
+    targets: Targets | None = None,
+) -> Iterator[Swept]:
     """Factors of a few networks at a time; of one block of samples they are the Jacobians themselves."""
     _check_layers(architecture, {*at_inputs, *at_preactivations})
     stack, samples = x.shape[:2]
@@ -164,7 +165,8 @@ def _sweeps(
     lanes = max(1, min(block_elements, _CACHED_BYTES // x.element_size()) // (size * per_sample))
     for lane in range(0, stack, lanes):
         some, inputs = tuple(weight[lane : lane + lanes] for weight in weights), x[lane : lane + lanes]
-        yield _swept(architecture, some, inputs.split(size, 1), at_inputs, at_preactivations)
+        of_some = targets and Targets(targets.y[lane : lane + lanes], targets.loss) if size == samples else None
+        yield _swept(architecture, some, inputs.split(size, 1), at_inputs, at_preactivations, of_some)
 
 
 def _check_layers(architecture: Architecture, layers: Collection[int]) -> None:
@@ -184,25 +186,32 @@ def _swept(
     blocks: Collection[Tensor],
     at_inputs: Collection[int],
     at_preactivations: Collection[int],
-) -> _Rows:
+    targets: Targets | None,
+) -> Swept:
     """The sweep of a few networks, folded block by block over the samples."""
+    last = architecture.depth
+    below = [{*asked} - {last} for asked in (at_inputs, at_preactivations)]
     outputs: list[Tensor] = []
     inputs: dict[int, Tensor] = {}
     preactivations: dict[int, Tensor] = {}
+    gradients: Params = ()
     samples = sum(block.shape[1] for block in blocks)
     for block in blocks:
-        found = _jacobian_rows(architecture, weights, block, samples, at_inputs, at_preactivations)
+        found = swept(architecture, weights, block, samples**-0.5, *below, targets)
+        if found is None:
+            found = _jacobian_rows(architecture, weights, block, samples, *below)
+        gradients = found.gradients
         outputs.append(found.outputs)
         for factors, rows in ((inputs, found.inputs), (preactivations, found.preactivations)):
             for layer, more in rows.items():
                 factors[layer] = folded(factors[layer], more) if layer in factors else more
     # behind the last activation the Jacobian is the same for every sample
-    last = architecture.effective(weights)[-1]
-    if architecture.depth in at_inputs:
-        inputs[architecture.depth] = last
-    if architecture.depth in at_preactivations:
-        preactivations[architecture.depth] = _identity(last)
-    return _Rows(torch.cat([some.mT for some in outputs], 2).mT, inputs, preactivations)
+    matrix = architecture.effective(weights)[-1]
+    if last in at_inputs:
+        inputs[last] = matrix
+    if last in at_preactivations:
+        preactivations[last] = _identity(matrix)
+    return Swept(torch.cat([some.mT for some in outputs], 2).mT, inputs, preactivations, gradients)
 
 
 def _jacobian_rows(
@@ -212,7 +221,7 @@ def _jacobian_rows(
     samples: int,
     at_inputs: Collection[int],
     at_preactivations: Collection[int],
-) -> _Rows:
+) -> Swept:
     """Outputs of a block, and its Jacobians df/dh_{l-1} and df/dz_l below the last layer over sqrt(samples).
 
     As rows they are (K, C N, ..), and lie in memory with the samples last; see `networks.layers`.
@@ -221,7 +230,7 @@ def _jacobian_rows(
     weights = architecture.effective(weights)
     last = weights[-1] / samples**0.5
     # (df/dh_l)^T (K, H, C, N); (K, H, C, 1) where all samples have the same
-    back, found = last.mT.unsqueeze(3), _Rows(passed[-1][0].mT, {}, {})
+    back, found = last.mT.unsqueeze(3), Swept(passed[-1][0].mT, {}, {}, ())
     lowest = min((*at_inputs, *at_preactivations), default=architecture.depth)
     for layer in range(architecture.depth - 1, lowest - 1, -1):
         before, weight = passed[layer - 1][0], weights[layer - 1]

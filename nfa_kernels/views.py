@@ -16,6 +16,7 @@ from nfa_kernels.curvature import sharpness
 from nfa_kernels.literature import gram
 from nfa_kernels.losses import loss_of
 from nfa_kernels.measured_data import MeasuredData
+from nfa_kernels.native.sweeps import Targets
 from nfa_kernels.networks import Architecture, Params, forward, gradients_and_loss
 from nfa_kernels.scaling import are_within, is_rounded, largest_entry, layers_scaled, smallest_exact, unit_scaled
 from nfa_kernels.spectra import Spectrum, spectrum
@@ -93,6 +94,10 @@ class NetworkView:
     def gradients_and_loss(self) -> tuple[Params, Tensor]:
         """Gradients of the data loss on the whole training set, and the loss (K,)."""
         x, y = self.data.x, self.data.y.to(self.data.x.dtype)
+        found = self.sweep.gradients if self._is_swept else ()
+        if found:
+            loss = self.loss.value(self.sweep.outputs, y)
+            return tuple(gradient.to(torch.float64) for gradient in found), loss.to(torch.float64)
         gradients, loss = gradients_and_loss(self.architecture, self._passed, x, y, self.loss)
         return tuple(gradient.to(torch.float64) for gradient in gradients), loss.to(torch.float64)
 
@@ -111,7 +116,14 @@ class NetworkView:
         """Outputs and factors of a network that is not linear, at every asked layer."""
         at_inputs = self.layers if self._needs.agop else ()
         at_preactivations = self.layers if self._needs.preactivations else ()
-        return sweep(self.architecture, self._passed, self.data.x, at_inputs, at_preactivations)
+        y = self.data.y.to(self.data.x.dtype)
+        targets = Targets(y, self.loss_name) if self._needs.gradients else None
+        return sweep(self.architecture, self._passed, self.data.x, at_inputs, at_preactivations, targets=targets)
+
+    @property
+    def _is_swept(self) -> bool:
+        """Whether somebody needs a pass over the samples that finds the outputs."""
+        return not self.architecture.is_linear and (self._needs.agop or self._needs.preactivations)
 
     @cached_property
     def spectra(self) -> dict[int, Spectrum]:
@@ -171,8 +183,7 @@ class NetworkView:
         """(K,); from a pass over the samples that somebody needs anyway, if there is one."""
         if self._needs.gradients:
             return self.gradients_and_loss[1]
-        is_swept = not self.architecture.is_linear and (self._needs.agop or self._needs.preactivations)
-        outputs = self.sweep.outputs if is_swept else self._outputs(self.data.x)
+        outputs = self.sweep.outputs if self._is_swept else self._outputs(self.data.x)
         return self.loss.value(outputs.to(torch.float64), self.data.y)
 
     def _outputs(self, x: Tensor) -> Tensor:

@@ -23,12 +23,18 @@ SOURCES = {
     "fused": ("fused.c", "call.h", "steps.h", "products.h", "rules.h"),
     "graph": (
         *("graph.c", "call.h", "graph.h", "steps.h", "products.h", "rules.h", "wide.h"),
-        *("elementary.h", "gathered.h", "pointwise.h", "maps.h", "tokens.h"),
+        *("elementary.h", "bends.h", "gathered.h", "pointwise.h", "maps.h", "tokens.h"),
     ),
     "metrics": ("metrics.c", "call.h", "products.h", "elementary.h", "exponents.h", "gram.h"),
+    "sweep": ("sweep.c", "call.h", "steps.h", "products.h", "rules.h", "elementary.h", "bends.h"),
 }
 """Name of what is compiled by itself -> its files, first the one that reads the others."""
-ENTRIES = {"fused": "nfa_fused_steps", "graph": "nfa_graph_steps", "metrics": "nfa_best_exponents"}
+ENTRIES = {
+    "fused": "nfa_fused_steps",
+    "graph": "nfa_graph_steps",
+    "metrics": "nfa_best_exponents",
+    "sweep": "nfa_sweep",
+}
 """Name of what is compiled by itself -> a function that it has."""
 TYPES = ("float32", "float64")
 SWITCH = "NFA_NATIVE"

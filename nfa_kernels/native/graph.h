@@ -8,6 +8,7 @@ way back reads is still in the cache.
 #include "steps.h"
 #include "wide.h"
 #include "elementary.h"
+#include "bends.h"
 #include "gathered.h"
 
 enum {
@@ -15,7 +16,6 @@ enum {
     MEAN, LAST
 };
 enum { VECTORS, IMAGES, TOKENS };
-enum { IDENTITY, RELU, LEAKY_RELU, GELU, TANH, SILU, SIGMOID, QUADRATIC };
 
 /* What nfa_kernels/native/graphs.py fills in. */
 struct node {

@@ -1,0 +1,248 @@
+/* Outputs, Jacobians and gradients of fully connected networks by one pass over their samples, forward and back.
+
+One network after the other, some samples at a time, each a row, so that what the way back reads is still in the cache.
+Derivatives of every output go back beside each other; the loss's are sums of these. No network's numbers depend on
+another's. NaN and infinity stay what they are.
+*/
+
+#include "call.h"
+#include "steps.h"
+#include "elementary.h"
+#include "bends.h"
+
+#define CACHED (1 << 19) /* bytes of a layer's derivatives of all outputs, at most, if it can be less */
+#define MOST_ROWS 64
+#define PART 96
+
+/* What nfa_kernels/native/sweeps.py fills in. Arrays of layers are null where nobody asks for them. */
+struct sweep {
+    int64_t real_bytes, lanes, samples, layers, targets, bends, loss;
+    int64_t x_steps[3], y_steps[3];     /* numbers from one network, sample and feature to the next */
+    double slope, factor, scale;        /* of the activation; of a sample's residual; of the Jacobians that are written */
+    const int64_t *widths;              /* (layers + 1) */
+    const REAL *const *weights;         /* (layers) of (lanes, d_l, d_{l-1}) c_l W_l */
+    const REAL *const *biases;          /* (layers) of (lanes, d_l), or null */
+    const REAL *x, *y;                  /* of d_0 and `targets` features, which lie as they say; y is null without gradients */
+    REAL *outputs;                      /* (lanes, samples, d_L) */
+    REAL *const *inputs, *const *preactivations; /* (layers) of (lanes, d_L samples, d_{l-1}) and (.., d_l) */
+    REAL *const *gradients;             /* (layers) of (lanes, d_l, d_{l-1}), or null */
+    REAL *const *of_biases;             /* (layers) of (lanes, d_l), or null */
+};
+
+struct swept {
+    const struct sweep *call;
+    struct call loss;
+    long L, rows, lowest, least; /* rows: samples at a time; layers below lowest have no Jacobians, below least nothing */
+    long size[MOST_LAYERS + 1], columns[MOST_LAYERS + 1], ld[MOST_LAYERS + 1]; /* widths; in whole vectors; and apart */
+    REAL *w[MOST_LAYERS], *turned[MOST_LAYERS], *g[MOST_LAYERS], *of_bias[MOST_LAYERS];
+    REAL *h[MOST_LAYERS + 1], *kept[MOST_LAYERS + 1]; /* what enters layer l + 1, and its slopes */
+    REAL *z, *back[2], *delta[2], *row;
+};
+
+static long swept_out(struct swept *n, char *room)
+{
+    const struct sweep *call = n->call;
+    const long C = n->size[n->L];
+    char *const begin = room;
+    long widest = 0;
+    for (long l = 0; l <= n->L; l++) widest = n->ld[l] > widest ? n->ld[l] : widest;
+    for (long l = 0; l < n->L; l++) {
+        n->w[l] = taken(&room, n->size[l + 1] * n->ld[l]);
+        n->turned[l] = taken(&room, n->size[l] * n->ld[l + 1]);
+        n->g[l] = call->gradients ? taken(&room, n->size[l + 1] * n->ld[l]) : 0;
+        n->of_bias[l] = taken(&room, n->ld[l + 1]);
+    }
+    for (long l = 0; l <= n->L; l++) {
+        n->h[l] = taken(&room, n->rows * n->ld[l]);
+        n->kept[l] = call->bends == RELU ? n->h[l] : taken(&room, n->rows * n->ld[l]);
+    }
+    n->z = taken(&room, n->rows * widest);
+    for (int k = 0; k < 2; k++) {
+        n->back[k] = taken(&room, C * n->rows * widest);
+        n->delta[k] = taken(&room, n->rows * widest);
+    }
+    n->row = taken(&room, C + call->targets);
+    return room - begin;
+}
+
+static void of_network(struct swept *n, long lane)
+{
+    for (long l = 0; l < n->L; l++) {
+        const long rows = n->size[l + 1], columns = n->size[l];
+        const REAL *from = n->call->weights[l] + lane * rows * columns;
+        load(0, from, rows, columns, n->w[l], n->ld[l]);
+        load(1, from, rows, columns, n->turned[l], n->ld[l + 1]);
+    }
+}
+
+/* Features of a sample, wherever they lie. */
+static ALWAYS void gathered(const REAL *from, const int64_t *steps, long lane, long sample, long count, REAL *to)
+{
+    from += lane * steps[0] + sample * steps[1];
+    for (long d = 0; d < count; d++) to[d] = from[d * steps[2]];
+}
+
+/* `times` for so many rows of w at a time that a block of their columns stays in the first cache. */
+static ALWAYS void product(
+    long T, const REAL *a, long at, long ai, const REAL *w, long ld, long rows, long columns, REAL *out, long ldo, int adds)
+{
+    for (long i = 0; i < rows; i += PART)
+        times(T, a + i * ai, at, ai, w + i * ld, ld, rows - i < PART ? rows - i : PART, columns, out, ldo, adds || i > 0);
+}
+
+/* Outputs of some samples, and what the way back reads. */
+static APART void forward(struct swept *n, long lane, long first, long some)
+{
+    const struct sweep *call = n->call;
+    for (long s = 0; s < some; s++)
+        gathered(call->x, call->x_steps, lane, first + s, n->size[0], n->h[0] + s * n->ld[0]);
+    for (long l = 0; l < n->L; l++) {
+        const long ld = n->ld[l + 1], is_last = l == n->L - 1;
+        REAL *z = is_last ? n->h[n->L] : n->z;
+        if (call->biases)
+            for (long s = 0; s < some; s++)
+                memcpy(z + s * ld, call->biases[l] + lane * n->size[l + 1], n->size[l + 1] * sizeof(REAL));
+        product(some, n->h[l], n->ld[l], 1, n->turned[l], ld, n->size[l], n->columns[l + 1], z, ld, call->biases != 0);
+        if (!is_last) bent((int)call->bends, (REAL)call->slope, z, some, ld, n->columns[l + 1], n->h[l + 1], n->kept[l + 1]);
+    }
+    store(0, call->outputs + (lane * call->samples + first) * n->size[n->L], some, n->size[n->L], n->h[n->L], n->ld[n->L]);
+}
+
+/* Rows of derivatives, scaled, to where they are asked for: those of one output behind those of another. */
+static APART void written(const struct swept *n, REAL *array, long lane, long first, long some, const REAL *from, long l)
+{
+    const long N = n->call->samples, C = n->size[n->L], width = n->size[l], ld = n->ld[l];
+    const REAL scale = (REAL)n->call->scale;
+    for (long c = 0; c < C; c++)
+        for (long s = 0; s < some; s++) {
+            REAL *restrict to = array + ((lane * C + c) * N + first + s) * width;
+            const REAL *row = from + (c * some + s) * ld;
+            for (long j = 0; j < width; j++) to[j] = scale * row[j];
+        }
+}
+
+/* dloss/dW and dloss/db of a layer, numbered from 0, from dloss/dz of some samples. */
+static APART void of_layer(struct swept *n, long l, const REAL *delta, long some, int adds)
+{
+    const long ld = n->ld[l + 1];
+    product(n->size[l + 1], delta, 1, ld, n->h[l], n->ld[l], some, n->columns[l], n->g[l], n->ld[l], adds);
+    for (long j = 0; j < n->columns[l + 1]; j += LANES) {
+        vector sum = {0};
+        if (adds) sum = AT(n->of_bias[l] + j);
+        for (long s = 0; s < some; s++) sum += AT(delta + s * ld + j);
+        AT(n->of_bias[l] + j) = sum;
+    }
+}
+
+static APART void loss_of(struct swept *n, long lane, long first, long some)
+{
+    const long C = n->size[n->L], ld = n->ld[n->L];
+    for (long s = 0; s < some; s++) {
+        gathered(n->call->y, n->call->y_steps, lane, first + s, n->call->targets, n->row + C);
+        residual(&n->loss, n->h[n->L] + s * ld, n->row + C, n->row);
+        memcpy(n->delta[0] + s * ld, n->row, C * sizeof(REAL));
+    }
+}
+
+/* dloss/dz = sum_c dloss/df_c df_c/dz. */
+static APART void summed_up(
+    const REAL *restrict r, long ldr, const REAL *restrict back, long C, long some, long ld, long columns,
+    REAL *restrict delta)
+{
+    for (long s = 0; s < some; s++)
+        for (long j = 0; j < columns; j += LANES) {
+            vector sum = {0};
+            for (long c = 0; c < C; c++) sum += r[s * ldr + c] * AT(back + (c * some + s) * ld + j);
+            AT(delta + s * ld + j) = sum;
+        }
+}
+
+static APART void backward(struct swept *n, long lane, long first, long some)
+{
+    const struct sweep *call = n->call;
+    const long L = n->L, C = n->size[L];
+    const int differentiates = call->gradients != 0, adds = first > 0;
+    REAL *rows = n->back[0], *next = n->back[1], *r = n->delta[0], *delta = n->delta[1], *above = r;
+    if (differentiates) {
+        loss_of(n, lane, first, some);
+        of_layer(n, L - 1, r, some, adds);
+    }
+    int has_rows = 0;
+    for (long l = L - 1; l > n->least; l--) { /* to what the activation behind layer l gives */
+        const long ld = n->ld[l], columns = n->columns[l];
+        const int wants_rows = l > n->lowest;
+        if (wants_rows) {
+            if (!has_rows)
+                for (long c = 0; c < C; c++)
+                    for (long s = 0; s < some; s++)
+                        memcpy(rows + (c * some + s) * ld, n->w[L - 1] + c * ld, ld * sizeof(REAL));
+            has_rows = 1;
+            if (call->bends != IDENTITY)
+                for (long c = 0; c < C; c++)
+                    bent_back((int)call->bends, rows + c * some * ld, n->kept[l], some, ld, columns);
+            if (call->preactivations[l - 1]) written(n, call->preactivations[l - 1], lane, first, some, rows, l);
+        }
+        if (differentiates) {
+            if (wants_rows) {
+                summed_up(r, n->ld[L], rows, C, some, ld, columns, delta);
+            } else {
+                product(some, above, n->ld[l + 1], 1, n->w[l], ld, n->size[l + 1], columns, delta, ld, 0);
+                if (call->bends != IDENTITY) bent_back((int)call->bends, delta, n->kept[l], some, ld, columns);
+            }
+            of_layer(n, l - 1, delta, some, adds);
+            REAL *spare = above == r ? n->z : above;
+            above = delta;
+            delta = spare;
+        }
+        if (wants_rows && (call->inputs[l - 1] || l - 1 > n->lowest)) {
+            product(C * some, rows, ld, 1, n->w[l - 1], n->ld[l - 1], n->size[l], n->columns[l - 1], next, n->ld[l - 1], 0);
+            if (call->inputs[l - 1]) written(n, call->inputs[l - 1], lane, first, some, next, l - 1);
+            REAL *spare = rows;
+            rows = next;
+            next = spare;
+        }
+    }
+}
+
+/* 0: done; 1: there is no memory; 2: not what this was compiled for. */
+int nfa_sweep(const struct sweep *call)
+{
+    struct swept n = {.call = call, .L = call->layers};
+    if (call->layers > MOST_LAYERS || call->real_bytes != sizeof(REAL)) return 2;
+    const long L = n.L, C = call->widths[L];
+    long widest = 0;
+    for (long l = 0; l <= L; l++) {
+        n.size[l] = call->widths[l];
+        n.columns[l] = PADDED(n.size[l], LANES);
+        n.ld[l] = APART_BY(n.size[l]);
+        widest = n.ld[l] > widest ? n.ld[l] : widest;
+    }
+    n.rows = CACHED / (C * widest * (long)sizeof(REAL)) / 4 * 4;
+    n.rows = n.rows < 4 ? 4 : n.rows > MOST_ROWS ? MOST_ROWS : n.rows;
+    n.rows = n.rows > call->samples ? call->samples : n.rows;
+    /* Jacobians before the activation behind layer l, numbered from 1, are made of layers l > lowest */
+    for (n.lowest = 0; n.lowest < L - 1; n.lowest++)
+        if (call->inputs[n.lowest] || call->preactivations[n.lowest]) break;
+    n.least = call->gradients ? 0 : n.lowest;
+    n.loss = (struct call){.outputs = C, .targets = call->targets, .loss = call->loss, .factor = call->factor};
+    const long bytes = swept_out(&n, 0);
+    char *room = aligned_alloc(64, PADDED(bytes, 64));
+    if (!room) return 1;
+    memset(room, 0, bytes);
+    swept_out(&n, room);
+    for (long lane = 0; lane < call->lanes; lane++) {
+        of_network(&n, lane);
+        for (long first = 0; first < call->samples; first += n.rows) {
+            const long some = call->samples - first < n.rows ? call->samples - first : n.rows;
+            forward(&n, lane, first, some);
+            backward(&n, lane, first, some);
+        }
+        for (long l = 0; call->gradients && l < L; l++) {
+            const long rows = n.size[l + 1], columns = n.size[l];
+            store(0, call->gradients[l] + lane * rows * columns, rows, columns, n.g[l], n.ld[l]);
+            if (call->of_biases) memcpy(call->of_biases[l] + lane * rows, n.of_bias[l], rows * sizeof(REAL));
+        }
+    }
+    free(room);
+    return 0;
+}

@@ -1,0 +1,124 @@
+"""Outputs, Jacobians and gradients of fully connected networks, by compiled code: one pass over their samples."""
+
+import ctypes
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nfa_kernels.native.call import LOSSES, MOST_LAYERS, check, check_done, of_sample, places_of
+from nfa_kernels.native.graphs import ACTIVATIONS
+from nfa_kernels.native.networks import compiled
+from nfa_kernels.networks import Architecture, Params
+
+_LONGS = ("real_bytes", "lanes", "samples", "layers", "targets", "bends", "loss")
+_POINTERS = (
+    *("widths", "weights", "biases", "x", "y", "outputs", "inputs", "preactivations", "gradients", "of_biases"),
+)
+
+
+_WIDEST = 512
+"""Beyond it weights leave the cache, and the tensor library's products are faster."""
+
+
+class _Sweep(ctypes.Structure):
+    """As `struct sweep` of sweep.c has it; what is not given is 0."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in _LONGS),
+        *((name, ctypes.c_int64 * 3) for name in ("x_steps", "y_steps")),
+        *((name, ctypes.c_double) for name in ("slope", "factor", "scale")),
+        *((name, ctypes.c_void_p) for name in _POINTERS),
+    )
+
+
+class Targets(NamedTuple):
+    """What gradients of the loss are taken with."""
+
+    y: Tensor
+    """(K, N, C) as the loss reads them, in the dtype of the passes."""
+    loss: str
+
+
+class Swept(NamedTuple):
+    """Found by one pass."""
+
+    outputs: Tensor
+    """(K, N, C) f(x)."""
+    inputs: dict[int, Tensor]
+    """Layer -> (K, C N, D) rows df/dh_{l-1}, scaled."""
+    preactivations: dict[int, Tensor]
+    """Layer -> (K, C N, H) rows df/dz_l, scaled."""
+    gradients: Params
+    """Of the loss with respect to c_l W_l, and biases; empty without targets."""
+
+
+def swept(
+    architecture: Architecture,
+    params: Params,
+    x: Tensor,
+    scale: float,
+    at_inputs: Collection[int],
+    at_preactivations: Collection[int],
+    targets: Targets | None = None,
+) -> Swept | None:
+    """The sweep of some networks; None where the tensor library does it.
+
+    Args:
+        architecture: shared by the stack; not linear.
+        params: weights and biases, of the dtype of x.
+        x: (K, N, D).
+        scale: of the Jacobians.
+        at_inputs: numbers of the layers whose inputs are asked for, below the last.
+        at_preactivations: numbers of those before whose activation they are asked for, below the last.
+        targets: for gradients.
+    """
+    library = compiled(x.dtype, "sweep") if _is_known(architecture, x, targets) else None
+    if library is None:
+        return None
+    (lanes, samples), widths = x.shape[:2], architecture.widths
+    weights = [one.contiguous() for one in architecture.effective(params)]
+    biases = [one.contiguous() for one in architecture.biases(params)]
+    for layer, one in enumerate(weights):
+        check(one, (lanes, widths[layer + 1], widths[layer]), x.dtype)
+    for layer, one in enumerate(biases):
+        check(one, (lanes, widths[layer + 1], 1), x.dtype)
+    outputs, rows = x.new_empty(lanes, samples, widths[-1]), widths[-1] * samples
+    inputs = {layer: x.new_empty(lanes, rows, widths[layer - 1]) for layer in at_inputs}
+    preactivations = {layer: x.new_empty(lanes, rows, widths[layer]) for layer in at_preactivations}
+    gradients = [torch.empty_like(one) for one in (*weights, *biases)] if targets else []
+    # places of arrays are read during the call: they are kept until it is over
+    places = {
+        "weights": places_of(weights),
+        **({"biases": places_of(biases)} if biases else {}),
+        **{"inputs": _by_layer(inputs, len(weights)), "preactivations": _by_layer(preactivations, len(weights))},
+        **({"gradients": places_of(gradients[: len(weights)])} if targets else {}),
+        **({"of_biases": places_of(gradients[len(weights) :])} if targets and biases else {}),
+        "widths": (ctypes.c_int64 * len(widths))(*widths),
+    }
+    call = _Sweep(
+        **{"real_bytes": x.itemsize, "lanes": lanes, "samples": samples, "layers": len(weights), "scale": scale},
+        **{"bends": ACTIVATIONS[architecture.activation], "slope": architecture.slope},
+        **{"x": x.data_ptr(), "x_steps": (ctypes.c_int64 * 3)(*x.stride()), "outputs": outputs.data_ptr()},
+        **{name: ctypes.addressof(one) for name, one in places.items()},
+    )
+    if targets:
+        call.y, call.y_steps = targets.y.data_ptr(), (ctypes.c_int64 * 3)(*targets.y.stride())
+        call.targets, call.loss = targets.y.shape[2], LOSSES[targets.loss]
+        call.factor = of_sample(targets.loss, widths[-1], samples)
+    check_done(library.nfa_sweep(ctypes.byref(call)))
+    return Swept(outputs, inputs, preactivations, tuple(gradients))
+
+
+def _is_known(architecture: Architecture, x: Tensor, targets: Targets | None) -> bool:
+    """Whether the code knows such networks and has their samples at hand."""
+    is_here = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    is_small = architecture.depth <= MOST_LAYERS and max(architecture.widths) <= _WIDEST
+    is_bent = architecture.activation in ACTIVATIONS and is_small
+    return is_here and is_bent and (targets is None or (targets.loss in LOSSES and targets.y.dtype == x.dtype))
+
+
+def _by_layer(arrays: dict[int, Tensor], layers: int) -> "ctypes.Array[ctypes.c_void_p]":
+    found: Sequence[int | None] = [arrays[n].data_ptr() if n in arrays else None for n in range(1, layers + 1)]
+    return (ctypes.c_void_p * layers)(*found)
