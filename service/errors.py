@@ -119,6 +119,12 @@ class TooLarge(ServiceError):
     status, code, title = 413, "too_large", "Too large"
 
 
+class UploadsFull(ServiceError):
+    """An owner's uploads would hold more than they may."""
+
+    status, code, title = 413, "uploads_full", "No room for more uploads"
+
+
 class TooSlow(ServiceError):
     """A request's body did not arrive in time."""
 

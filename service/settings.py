@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     max_steps: int = Field(10_000_000, ge=1, description="Steps per trial.")
     max_body_bytes: int = Field(4 * 2**20, ge=1024, description="Body of any request but an upload.")
     max_upload_bytes: int = Field(64 * 2**20, ge=1024, description="Body of an upload.")
+    max_uploaded_bytes: int = Field(16 * 2**30, ge=1024, description="All uploads of one owner.")
     max_upload_numbers: int = Field(8 * 2**20, ge=1, description="Numbers in an upload, once unpacked.")
 
     body_seconds: float = Field(30.0, gt=0, description="For a request's body to arrive.")

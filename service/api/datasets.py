@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
+from service.api.access import ActorDep
 from service.api.deps import Cursor, Limit, SettingsDep, StoreDep, decode_cursor, encode_cursor
 from service.api.grid_bodies import BodyDep, TypeDep
 from service.datasets.reading import ANY, MEDIA, Wish, read_upload
@@ -43,6 +44,7 @@ def upload(
     media: TypeDep,
     store: StoreDep,
     settings: SettingsDep,
+    actor: ActorDep,
     response: Response,
     name: Annotated[str, Query(min_length=1, max_length=200, description="A label for people.")],
     x: Names = None,
@@ -67,7 +69,15 @@ def upload(
     digest = hashlib.sha256(body)
     if wish:
         digest.update(b"\0" + wish.written().encode())
-    record, is_new = datasets.add_dataset(store, digest.hexdigest(), name, found.arrays, found.facts())
+    record, is_new = datasets.add_dataset(
+        store,
+        digest.hexdigest(),
+        name,
+        found.arrays,
+        found.facts(),
+        owner=actor.owner,
+        max_bytes=settings.max_uploaded_bytes,
+    )
     response.status_code = 201 if is_new else 200
     response.headers["Location"] = f"/api/v1/datasets/{record.sha256}"
     return _body(record)

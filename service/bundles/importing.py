@@ -75,7 +75,7 @@ def import_bundle(store: Store, bundle: Opened, limits: Limits, owner: str = "lo
     Raises:
         InvalidBundle: what it holds does not fit together; experiments before the one that does not fit are in.
     """
-    uploads.import_datasets(store, bundle)
+    uploads.import_datasets(store, bundle, owner)
     read = [read_experiment(store, bundle, source, limits) for source in bundle.experiments]
     taken, requests = _taken(read), RequestsElsewhere()
     for one in read:

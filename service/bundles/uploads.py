@@ -30,14 +30,14 @@ class _Known(BaseModel):
     facts: dict[str, Any] | None = None
 
 
-def import_datasets(store: Store, bundle: Opened) -> None:
-    """Add those that the store has not. Raises InvalidBundle."""
+def import_datasets(store: Store, bundle: Opened, owner: str) -> None:
+    """Add those that the store has not, as an owner's. Raises InvalidBundle."""
     for name in sorted(bundle.sums):
         if name.startswith("datasets/") and name.endswith(".json"):
-            _import(store, bundle, name)
+            _import(store, bundle, name, owner)
 
 
-def _import(store: Store, bundle: Opened, name: str) -> None:
+def _import(store: Store, bundle: Opened, name: str, owner: str) -> None:
     try:
         known = _Known.model_validate(bundle.document(name))
     except ValidationError as error:
@@ -47,7 +47,7 @@ def _import(store: Store, bundle: Opened, name: str) -> None:
     told["losses"] = classification_losses({key: arrays[key] for key in ("y", "y_test") if key in arrays})
     told["tokens"] = token_count(arrays)
     told["notes"] = [*(told.get("notes") or ()), f"imported from bundle {bundle.digest}"]
-    add_dataset(store, known.sha256, known.name, arrays, told)
+    add_dataset(store, known.sha256, known.name, arrays, told, owner=owner)
 
 
 def read_arrays(bundle: Opened, name: str) -> Mapping[str, np.ndarray]:

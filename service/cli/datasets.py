@@ -53,8 +53,15 @@ def list_datasets(url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson =
     if as_json:
         print_json(found)
     elif found:
-        rows = [(one.id[:_SHORT], one.name, _shapes(one), f"{one.created_at:%Y-%m-%d %H:%M}") for one in found]
-        out.print(table(dict.fromkeys(("id", "name", "arrays", "created (UTC)"), "left"), rows))
+        rows = [
+            (
+                *(one.id[:_SHORT], one.name, _shapes(one), f"{one.created_at:%Y-%m-%d %H:%M}", one.owner or ""),
+                "" if one.bytes is None else f"{one.bytes / 1e6:,.1f}",
+            )
+            for one in found
+        ]
+        titles = ("id", "name", "arrays", "created (UTC)", "owner", "MB")
+        out.print(table(dict.fromkeys(titles, "left"), rows))
     else:
         out.print("No datasets. Upload one: nfa datasets upload FILE")
 

@@ -25,4 +25,6 @@ class DatasetBody(Body):
     tokens: int | None = Field(
         None, description="x may be tokens, whole numbers below this, as data.vocabulary says; null: it is not."
     )
+    owner: str | None = Field(None, description="Who uploaded it first; null: kept before uploads had owners.")
+    bytes: int | None = Field(None, description="What it counts for in its owner's uploads (NFA_MAX_UPLOADED_BYTES).")
     created_at: datetime

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Select, Text, cast, delete, select
+from sqlalchemy import Connection, Select, Text, cast, delete, func, select
 
 from service.datasets.targets import classification_losses
 from service.datasets.tokens import token_count
-from service.errors import Conflict, NotFound
+from service.errors import Conflict, NotFound, UploadsFull
 from service.grid.data_shapes import Uploaded
 from service.grid.inputs import datasets_of
 from service.grid.points import Point
@@ -18,7 +18,7 @@ from service.store.ids import experiment_id
 from service.store.keys import among_words
 from service.store.models import dataset, experiment_trial, remeasured_trial, remeasurement, settings, trial
 from service.store.session import Store, utc_now
-from service.store.wanting import one_at_a_time
+from service.store.wanting import one_at_a_time, one_upload_at_a_time
 
 
 class DatasetRecord(NamedTuple):
@@ -30,12 +30,24 @@ class DatasetRecord(NamedTuple):
     facts: dict[str, Any] | None
     """What its columns became, what was left out, and which losses can read its targets; None where nobody asked."""
     created_at: datetime
+    owner: str | None = None
+    """Who uploaded it first; None of what was kept before owners had a limit."""
+    bytes: int | None = None
+    """What it holds."""
 
 
 _ID = dataset.c.sha256
 _NAMED = 8
 """Experiments that a refusal names."""
-_RECORD = (dataset.c.sha256, dataset.c.name, dataset.c.arrays, dataset.c.facts, dataset.c.created_at)
+_RECORD = (
+    dataset.c.sha256,
+    dataset.c.name,
+    dataset.c.arrays,
+    dataset.c.facts,
+    dataset.c.created_at,
+    dataset.c.owner,
+    dataset.c.bytes,
+)
 
 
 def add_dataset(
@@ -44,18 +56,50 @@ def add_dataset(
     name: str,
     arrays: Mapping[str, np.ndarray],
     facts: Mapping[str, Any] | None = None,
+    *,
+    owner: str = "local",
+    max_bytes: int | None = None,
 ) -> tuple[DatasetRecord, bool]:
-    """Keep arrays under their content's digest; answers the record and whether it is new."""
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **dict(arrays))
+    """Keep arrays under their content's digest; answers the record and whether it is new.
+
+    Args:
+        store: where to.
+        sha256: the digest.
+        name: a label for people.
+        arrays: by name.
+        facts: what they were made of.
+        owner: whose they are, if nobody has uploaded them before.
+        max_bytes: that all uploads of one owner may hold; None: any number.
+    Raises:
+        UploadsFull: the owner's would hold more.
+    """
+    written = io.BytesIO()
+    np.savez(written, allow_pickle=False, **dict(arrays))
+    content = written.getvalue()
     with store.write() as connection:
+        one_upload_at_a_time(connection, owner)
         row = connection.execute(select(*_RECORD).where(dataset.c.sha256 == sha256)).one_or_none()
         if row is not None:
             return DatasetRecord(*row), False
         shapes = {key: list(array.shape) for key, array in arrays.items()}
-        record = DatasetRecord(sha256, name, shapes, None if facts is None else dict(facts), utc_now())
-        connection.execute(dataset.insert().values(**record._asdict(), content=content.getvalue()))
+        told = None if facts is None else dict(facts)
+        record = DatasetRecord(sha256, name, shapes, told, utc_now(), owner, len(content))
+        if max_bytes is not None:
+            _refuse_full(connection, owner, len(content), max_bytes)
+        connection.execute(dataset.insert().values(**record._asdict(), content=content))
         return record, True
+
+
+def _refuse_full(connection: Connection, owner: str, size: int, most: int) -> None:
+    """Refuse what makes an owner's uploads hold too much. Raises UploadsFull."""
+    query = select(func.count(), func.coalesce(func.sum(dataset.c.bytes), 0)).where(dataset.c.owner == owner)
+    count, held = connection.execute(query).one()
+    if held + size > most:
+        raise UploadsFull(
+            f"{count} uploads of {owner} hold {int(held):,} bytes, this one would add {size:,}, and they may hold "
+            f"{most:,} together (NFA_MAX_UPLOADED_BYTES): delete what no trial uses (`nfa datasets list`, DELETE "
+            "/datasets/ID), or ask whoever runs the service for more"
+        )
 
 
 def get_dataset(store: Store, sha256: str) -> DatasetRecord:

@@ -332,6 +332,10 @@ dataset = table(
     Column("facts", Json),
     Column("content", LargeBinary, nullable=False),
     Column("created_at", UtcTime, nullable=False),
+    # who uploaded it first, and what it holds; null: kept before owners had a limit
+    Column("owner", Text),
+    Column("bytes", Key),
+    Index("ix_dataset_owner", "owner", "bytes"),
 )
 
 idempotency = table(

@@ -22,7 +22,7 @@ from service.store.models import experiment, experiment_trial, runs, trial, wait
 from service.store.session import utc_now
 
 _CONTROL_LOCK = 715_225_742
-_KEY_LOCK, _ADDING_LOCK = 715_225_743, 715_225_744
+_KEY_LOCK, _ADDING_LOCK, _UPLOAD_LOCK = 715_225_743, 715_225_744, 715_225_746
 """Of Idempotency-Keys and of what is added to experiments; a lock of these has a second number."""
 _UNFINISHED = (TrialState.QUEUED, TrialState.RUNNING)
 AS_NEW: dict[str, Any] = {
@@ -61,6 +61,13 @@ def one_key_at_a_time(connection: Connection, owner: str, key: str) -> None:
     if connection.dialect.name == "postgresql":
         number = int.from_bytes(hashlib.sha256(f"{owner}\0{key}".encode()).digest()[:4], "big", signed=True)
         connection.execute(select(func.pg_advisory_xact_lock(_KEY_LOCK, number)))
+
+
+def one_upload_at_a_time(connection: Connection, owner: str) -> None:
+    """Let uploads of one owner wait for each other: each then counts those before it."""
+    if connection.dialect.name == "postgresql":
+        number = int.from_bytes(hashlib.sha256(owner.encode()).digest()[:4], "big", signed=True)
+        connection.execute(select(func.pg_advisory_xact_lock(_UPLOAD_LOCK, number)))
 
 
 def add_alone(connection: Connection, number: int) -> None:

@@ -60,6 +60,7 @@ def _called(store: Store, requests_per_second: float) -> TestClient:
         max_trials=2_000,
         max_body_bytes=64 * 1024,
         max_upload_bytes=256 * 1024,
+        max_uploaded_bytes=2**20,
         requests_per_second=requests_per_second,
     )
     return TestClient(create_app(settings, store), base_url="http://127.0.0.1", raise_server_exceptions=False)

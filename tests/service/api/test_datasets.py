@@ -200,3 +200,17 @@ def test_percent_signs_and_unknown_ids_delete_nothing(api, upload):
     for wrong in ("%25", "_" * 64, made[:12], "abc"):
         assert api.delete(f"{ROOT}/{wrong}").status_code == 404
     assert len(api.get(ROOT).json()["items"]) == 1
+
+
+def test_uploads_of_one_owner_have_room_together(upload, api):
+    def sent(number):
+        return upload(npz(x=np.full((1_000, 20), number), y=np.full((1_000, 1), number)))
+
+    answers = [sent(number) for number in range(7)]
+    assert [answer.status_code for answer in answers] == [201] * 6 + [413]
+    problem = answers[-1].json()
+    assert problem["code"] == "uploads_full" and "6 uploads of local hold" in problem["detail"]
+    first = answers[0].json()
+    assert (first["owner"], first["bytes"] // 1_000) == ("local", 168)
+    assert api.delete(f"{ROOT}/{first['id']}").status_code == 204
+    assert sent(6).status_code == 201
