@@ -136,12 +136,17 @@ def is_compiled(network: Mapping[str, Any], training: Mapping[str, Any], widest:
         training: and of this one.
         widest: the largest of the widths d_0 .. d_L.
     """
-    if training["optimizer"] not in COMPILED_OPTIMIZERS or training["loss"] not in COMPILED_LOSSES:
+    if not is_rule_compiled(training):
         return False
     activation = network.get("activation", "linear")
     if activation == "linear" and not network["bias"]:
         return not has_wide_weights(training, network["parameterization"])
     return activation in COMPILED_ACTIVATIONS and widest <= COMPILED_WIDEST
+
+
+def is_rule_compiled(training: Mapping[str, Any]) -> bool:
+    """Whether compiled steps know the rule and the loss of canonical settings."""
+    return training["optimizer"] in COMPILED_OPTIMIZERS and training["loss"] in COMPILED_LOSSES
 
 
 def has_own_rates(training: Mapping[str, Any]) -> bool:

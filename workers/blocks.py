@@ -89,3 +89,5 @@ class Block:
     """(lane, step, file): where the lanes are once the rows up to here are committed."""
     states: tuple[tuple[int, int, bytes], ...] = ()
     """(lane, step, file) as of checkpoints: where lanes of this block that keep their state ended."""
+    is_compiled: bool = False
+    """Whether compiled code made the steps, and not the tensor library."""

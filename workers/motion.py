@@ -40,6 +40,11 @@ class Motion(Protocol):
         ...
 
     @property
+    def is_compiled(self) -> bool:
+        """Whether compiled code makes the steps, and not the tensor library."""
+        ...
+
+    @property
     def step(self) -> int:
         """What the rows measured now are numbered."""
         ...
@@ -104,6 +109,11 @@ class Stepping:
         self._rate = numbers(lanes, "learning_rate", weights[0].device)
         self.step, self.at_check = 0, False
         self._compiled = data.compiled(self._updates, weights)
+
+    @property
+    def is_compiled(self) -> bool:
+        """By rule, network, device and compiler."""
+        return self._compiled is not None
 
     @property
     def time(self) -> Tensor:
@@ -198,6 +208,7 @@ class Flowing:
     """Motion along gradient flow; measured points are times."""
 
     at_check = False
+    is_compiled = False
 
     def __init__(self, weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequence[Training]) -> None:
         training = settings["training"]

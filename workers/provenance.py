@@ -28,6 +28,7 @@ def provenance_of(running: Running, about: Mapping[str, Any]) -> dict[str, Any]:
         "host": about.get("host"),
         "node": about.get("node"),
         "stack_lanes": len(running.trials),
+        "compiled_steps": running.is_compiled,
         **running.spent(),
         **({"definitions": newer} if newer else {}),
     }

@@ -28,6 +28,8 @@ class Running:
     is_first: bool = True
     open: set[int] = field(default_factory=set)
     lane_steps: int = 0
+    is_compiled: bool = False
+    """Whether compiled code makes its steps."""
     training_seconds: float = 0.0
     measuring_seconds: float = 0.0
     rows: int = 0
@@ -67,6 +69,7 @@ class Running:
         """Add what a block says was done."""
         self.rows += block.network.num_rows
         self.lane_steps += block.lane_steps
+        self.is_compiled = block.is_compiled
         self.training_seconds += block.training_seconds
         self.measuring_seconds += block.measuring_seconds
 

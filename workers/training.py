@@ -332,6 +332,7 @@ class _Run:
             tuple(self.kept),
             checkpoints,
             self.states,
+            self.motion.is_compiled,
         )
         self._reset()
         return block

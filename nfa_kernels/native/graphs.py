@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
+from nfa_kernels.graphs.compiled import is_compiled
 from nfa_kernels.graphs.graph import Graph
 from nfa_kernels.graphs.nodes import (
     Activated,
@@ -40,8 +41,6 @@ ACTIVATIONS = {
 }
 _FORMS = {1: 0, 3: 1, 2: 2}
 """Axes of a sample -> vectors, images, tokens."""
-_MOST_RESIDUALS = 12
-"""One in the other."""
 _LONGS = (
     *("kind", "needed", "before", "after", "inputs", "outputs", "high", "wide", "down", "across"),
     *("kernel", "stride", "first", "last", "how", "flag"),
@@ -153,11 +152,6 @@ def tap_call(graph: Graph, attention_power: float, layers: Sequence[int]) -> Gra
     return _said(graph, Steps("gd", "half", 1.0, (1.0,) * len(graph.parameters)), nodes)
 
 
-def is_compiled(graph: Graph) -> bool:
-    """Whether the source knows every layer."""
-    return all(map(_is_known, graph.walk())) and _depth(graph.nodes) <= _MOST_RESIDUALS
-
-
 def _said(graph: Graph, steps: Steps, nodes: Sequence[_Node]) -> GraphCall:
     shape = (graph.input.shape[0], 1) if graph.input.vocabulary else graph.input.shape
     return GraphCall(
@@ -190,15 +184,6 @@ def run_graph(
     table = said.table
     fields = said.fields | {"shapes": ctypes.addressof(table), "wide": weights[0].dtype != data.x.dtype}
     make(library.nfa_graph_steps, fields, said.shapes, weights, states, data, said.steps, numbers)
-
-
-def _is_known(node: Node) -> bool:
-    return not isinstance(node, Activated) or node.activation in ACTIVATIONS
-
-
-def _depth(nodes: Sequence[Node]) -> int:
-    """Residual connections one in the other."""
-    return max((1 + _depth(node.layers) for node in nodes if isinstance(node, Residual)), default=0)
 
 
 def _flattened(nodes: Sequence[Node], attention_power: float) -> Iterator[_Node]:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from nfa_kernels.graphs.compiled import is_compiled
 from nfa_kernels.graphs.graph import Graph
 from nfa_kernels.native.call import Call, check, check_done, places_of
-from nfa_kernels.native.graphs import is_compiled, tap_call
+from nfa_kernels.native.graphs import tap_call
 from nfa_kernels.native.networks import compiled
 from nfa_kernels.networks import Params
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from nfa_kernels import cost
+from nfa_kernels import cost, names
 from nfa_kernels.graphs import cost as graph_cost
 from nfa_kernels.graphs import room
 from nfa_kernels.graphs.chains import scheme_refusal
+from nfa_kernels.graphs.compiled import is_compiled
 from nfa_kernels.graphs.graph import Graph
 from nfa_kernels.graphs.state_dicts import mlp_names
 from service.grid.data_shapes import DataShape
@@ -79,6 +80,10 @@ class Built(Protocol):
 
     def pass_bytes(self, steps: Steps, samples: int, lanes: int | None = None) -> int:
         """Memory that so many networks, or any number of them, take together while they are passed through."""
+        ...
+
+    def is_compiled(self, network: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
+        """Whether its steps are, by canonical settings of both sections, on a CPU where there is a compiler."""
         ...
 
     def taped(self, samples: int) -> cost.Taped:
@@ -175,6 +180,10 @@ class FullyConnected:
         """Nothing beside what each of them holds."""
         return 0
 
+    def is_compiled(self, network: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
+        """Products of matrices, and small ones."""
+        return names.is_compiled(network, training, max(self.widths))
+
     def taped(self, samples: int) -> cost.Taped:
         """Of linear networks a few equivalent samples."""
         rows = min(samples, self.widths[0] + self.widths[-1]) if self.is_linear else samples
@@ -237,6 +246,10 @@ class OfGraph:
     def pass_bytes(self, steps: Steps, samples: int, lanes: int | None = None) -> int:
         """Memory of a few networks' passes."""
         return room.pass_bytes(self.graph, steps.samples, samples, steps.dtype, lanes)
+
+    def is_compiled(self, network: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
+        """Where every layer is known."""
+        return names.is_rule_compiled(training) and is_compiled(self.graph)
 
     def taped(self, samples: int) -> cost.Taped:
         """As a step on all samples."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from nfa_kernels import cost as kernel_cost
 from nfa_kernels import names
-from service.grid.built_networks import FullyConnected, Steps, built
+from service.grid.built_networks import Steps, built
 from service.grid.data_shapes import DataShape, known_shape
 from service.grid.measured_steps import measured_count
 
@@ -87,8 +87,7 @@ def updates_of(steps: int | None) -> int:
 def step_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: float) -> float:
     """Seconds of one training step of a stack; where steps are compiled, of machines that have a compiler."""
     network, steps = built(settings["network"], shape), steps_of(settings, shape)
-    is_one = isinstance(network, FullyConnected)
-    if is_one and names.is_compiled(settings["network"], settings["training"], max(network.widths)):
+    if network.is_compiled(settings["network"], settings["training"]):
         own = COMPILED_SECONDS * network.calls + network.step_flops(steps) / COMPILED_FLOPS_PER_SECOND
         return COMPILED_CALL_SECONDS + lanes * own
     calls = STEP_SECONDS + LAYER_SECONDS * network.calls

@@ -27,7 +27,9 @@ class TrialBody(Body):
     final: dict[str, float | str | None] = Field(
         description="Metrics at the last step: `alignment` is the first measured layer's, `alignment[2]` layer 2's."
     )
-    provenance: dict[str, Any] | None = Field(description="Versions, device, node, seconds, steps per second.")
+    provenance: dict[str, Any] | None = Field(
+        description="Versions, device, node, whether steps were compiled, seconds, steps per second."
+    )
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None

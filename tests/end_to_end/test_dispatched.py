@@ -1,6 +1,7 @@
 """A grid goes in, a dispatcher in a process of its own trains it on Ray, rows and verdicts come out."""
 
 import pytest
+from compilers import has_compiler
 from processes import charged, trainers, wait_for_end, wait_until
 
 from nfa_kernels.names import NUMERICAL_VERSION
@@ -91,6 +92,7 @@ def test_a_trial_says_where_and_how_it_was_trained_and_the_log_can_be_searched_f
     named = {"service", "ray", "torch", "device", "dtype", "host", "node", "seconds", "steps_per_second", "stack_lanes"}
     assert named <= set(row.provenance)
     assert None not in row.provenance.values()
+    assert row.provenance["compiled_steps"] == has_compiler()
     started = [event for event in dispatcher.events() if event["event"] == "stack_started"]
     assert {one for event in started for one in event["experiment"]} == {experiment}
     assert sorted(one for event in started for one in event["trial"]) == [f"t{n}" for n in range(1, 7)]

@@ -68,10 +68,13 @@ def native_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def _compare(settings: Mapping[str, Any], tolerance: float, monkeypatch: pytest.MonkeyPatch, made: list[int]) -> None:
-    ours = _weights(_trained([settings] * 2, [0, 1]))
-    assert not made, "the tensor library made steps"
+    blocks = _trained([settings] * 2, [0, 1])
+    ours = _weights(blocks)
+    assert not made and blocks[-1].is_compiled, "the tensor library made steps"
     monkeypatch.setenv(SWITCH, "0")
-    theirs = _weights(_trained([settings] * 2, [0, 1]))
+    blocks = _trained([settings] * 2, [0, 1])
+    theirs = _weights(blocks)
+    assert not blocks[-1].is_compiled
     assert made and ours.keys() == theirs.keys() and len(ours) == 4
     for at, known in theirs.items():
         assert np.abs(ours[at] - known).max() <= tolerance * np.abs(known).max(), at

@@ -237,3 +237,26 @@ def test_steps_of_linear_networks_are_estimated_as_they_are_compiled() -> None:
     assert called > 3 * compiled
     # and a stack of two takes hardly longer a network
     assert cost.step_seconds(by_rule["gd"], shape, 2) / 2 < 1.5 * compiled
+
+
+IMAGES: dict[str, Any] = {"kind": "conv_teacher", "channels": 1, "size": 8}
+VECTORS: dict[str, Any] = {"inputs": 32, "spectrum": [1.0]}
+
+
+@pytest.mark.parametrize(
+    ("data", "network", "batch", "measured"),
+    [
+        # microseconds of a network's step, between those in float32 and in float64
+        (VECTORS, {"kind": "resmlp", "depth": 6, "width": 64, "activation": "relu", "norm": "layer"}, 16, 100),
+        (IMAGES, {"kind": "convnet", "depth": 3, "channels": 16, "kernel": 3, "activation": "relu"}, 16, 330),
+        (VECTORS, {"depth": 3, "width": 64, "activation": "relu"}, None, 163),
+        (VECTORS, {"depth": 3, "width": 64, "activation": "tanh"}, None, 290),
+    ],
+    ids=["resmlp", "convnet", "relu", "tanh"],
+)
+def test_steps_of_other_networks_are_estimated_as_they_are_compiled(data, network, batch, measured) -> None:
+    training = {"optimizer": "sgd", "batch_size": batch} if batch else {}
+    document = {"network": network, "training": training, "data": {"samples": 256, "outputs": 4, **data}}
+    [point] = expand({"trial": document}).points
+    seconds = cost.step_seconds(point.settings, point.shape, 8) / 8
+    assert measured / 2.5 < 1e6 * seconds < 2.5 * measured
