@@ -26,7 +26,7 @@ from service.api import (
 )
 from service.api.access import Access
 from service.api.compression import add_compression
-from service.api.erasing import erase_in_background
+from service.api.erasing import erase_in_background, settle_in_background
 from service.api.etags import KeptAnswers
 from service.api.forwarding import Forwarding
 from service.api.limits import BodyLimit, Deadlines, NoNul
@@ -75,11 +75,12 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
             refuse_open_address(settings.host, has_tokens(app.state.store))
         app.state.deleted = asyncio.Event()
         erasing = asyncio.create_task(erase_in_background(app.state.store, app.state.deleted, app.state.closing))
+        settling = asyncio.create_task(settle_in_background(app.state.store, app.state.closing))
         with tracing(app.state.store, settings.otlp_endpoint, settings.otlp_headers) as app.state.traces:
             yield
         app.state.closing.set()
         app.state.deleted.set()
-        await erasing
+        await asyncio.gather(erasing, settling)
         await app.state.watching.ended()
         if store is None:
             app.state.store.close()

@@ -1,4 +1,4 @@
-"""Tidies in the background: deletes what was marked as deleted, and adds up counts that backends left behind.
+"""Tidies in the background: rows follow what was decided, what was deleted goes, counts of gone backends are added up.
 
 Every API process looks, one of them does it.
 """
@@ -14,10 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.errors import ServiceError
 from service.store.deletions import erase_deleted
 from service.store.session import Store
+from service.store.settling import settle_all
 from service.store.tallies import fold
 
 _LOOK_SECONDS: Final = 20.0
 """What another process left behind is found after so long."""
+_SETTLE_SECONDS: Final = 1.0
+"""What was decided is looked for so often: one row of an index, mostly none."""
 
 
 async def erase_in_background(store: Store, deleted: asyncio.Event, closing: asyncio.Event) -> None:
@@ -38,3 +41,13 @@ async def erase_in_background(store: Store, deleted: asyncio.Event, closing: asy
             with contextlib.suppress(ServiceError, SQLAlchemyError):
                 await run_sync(erase_deleted, store, closing.is_set, limiter=thread)
                 await run_sync(fold, store, limiter=thread)
+
+
+async def settle_in_background(store: Store, closing: asyncio.Event) -> None:
+    """Let trials follow what is decided about their experiments, until the service closes; see `settle_all`."""
+    thread = CapacityLimiter(1)
+    while not closing.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(closing.wait(), _SETTLE_SECONDS)
+        with contextlib.suppress(ServiceError, SQLAlchemyError):
+            await run_sync(settle_all, store, closing.is_set, limiter=thread)

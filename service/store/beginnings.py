@@ -20,6 +20,7 @@ from service.grid.beginnings import MOST_LOOKED_AT, beginning, copied_steps, of_
 from service.grid.lengths import First
 from service.grid.points import Point
 from service.states import ENDED, TrialState
+from service.store.held_back import still_wants
 from service.store.ids import trial_id
 from service.store.keys import among, among_words
 from service.store.measured_models import kept_state
@@ -143,9 +144,7 @@ def _holders(connection: Connection, keys: Collection[int]) -> dict[int, frozens
     query = (
         select(link.trial_id, link.experiment_id)
         .join(experiment, experiment.c.id == link.experiment_id)
-        .where(
-            among(connection, link.trial_id, keys), link.wanted == literal(True), experiment.c.paused == literal(False)
-        )
+        .where(among(connection, link.trial_id, keys), link.wanted == literal(True), still_wants)
     )
     found = defaultdict[int, set[int]](set)
     for row in connection.execute(query):
@@ -161,9 +160,9 @@ def _documents(connection: Connection, keys: Collection[int]) -> dict[int, Mappi
 
 def _may_run(table: FromClause) -> ColumnElement[bool]:
     """Whether an unpaused experiment wants a trial."""
-    link, holder = experiment_trial.alias(), experiment.alias()
-    wanted = and_(link.c.trial_id == table.c.id, link.c.wanted == literal(True), holder.c.paused == literal(False))
-    return select(1).select_from(link.join(holder, holder.c.id == link.c.experiment_id)).where(wanted).exists()
+    link = experiment_trial.alias()
+    wanted = and_(link.c.trial_id == table.c.id, link.c.wanted == literal(True), still_wants)
+    return select(1).select_from(link.join(experiment, experiment.c.id == link.c.experiment_id)).where(wanted).exists()
 
 
 def go_on(connection: Connection) -> int:

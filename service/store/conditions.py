@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Double, and_, case, cast, false, func, literal, not_, null, or_, select, true
+from sqlalchemy import Connection, Double, and_, case, cast, false, func, not_, null, or_, select, true
 from sqlalchemy.sql import ColumnElement
 
 from nfa_kernels import names
@@ -17,6 +17,7 @@ from service.grid.value_order import ValueOrder
 from service.questions import filters
 from service.questions.filters import And, Compare, Filter, In, IsNull, Not, Or, compares
 from service.states import TrialState
+from service.store.held_back import is_wanted
 from service.store.keys import among, numbered
 from service.store.known_settings import SettingsColumns
 from service.store.layer_names import numbers_of
@@ -31,7 +32,7 @@ _COMPARISONS = {"==": "__eq__", "!=": "__ne__", "<": "__lt__", "<=": "__le__", "
 
 def state_column() -> ColumnElement[str]:
     """A trial's state as its experiment sees it: cancelled where it is not wanted any more."""
-    return case((experiment_trial.c.wanted == literal(False), TrialState.CANCELLED.value), else_=trial.c.state)
+    return case((is_wanted(experiment_trial), trial.c.state), else_=TrialState.CANCELLED.value)
 
 
 def condition_of(connection: Connection, tree: Filter, known: SettingsColumns) -> Condition:

@@ -1,7 +1,6 @@
 """Cancel, pause, resume, retry, change and delete experiments; a trial that others want stays as it is."""
 
 import contextlib
-from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, delete, literal, select, update
@@ -11,55 +10,47 @@ from service.states import TrialState
 from service.store.beginnings import follow, forget
 from service.store.deletions import erase
 from service.store.experiments import Experiment, count_states, get_experiment, is_unfinished, require
+from service.store.ids import experiment_number
 from service.store.measured_models import final
 from service.store.models import experiment, experiment_trial, idempotency, trial
 from service.store.remeasurements import cancel_open
 from service.store.session import Store, utc_now
+from service.store.settling import decide, finish, finish_now, settle_some, take_running
 from service.store.submissions import searches
 from service.store.subscriptions import rearm
-from service.store.wanting import (
-    AS_NEW,
-    Piece,
-    count_resting,
-    one_at_a_time,
-    pieces,
-    refuse_long_queue,
-    settle,
-    stop_wanting,
-)
+from service.store.wanting import AS_NEW, count_resting, one_at_a_time, refuse_long_queue, settle
 
 
 def cancel_experiment(store: Store, public_id: str) -> Experiment:
     """Stop wanting every unfinished trial; those that nobody else wants are cancelled, running ones too.
 
-    So is the measuring of kept weights for it. What was measured is kept. Of many trials some are cancelled at a time,
-    so that others get their turn: where the store fails meanwhile the rest goes on, and cancelling again ends it.
-    Raises NotFound.
+    So is the measuring of kept weights for it. What was measured is kept. It holds once this answers; the rows of many
+    that wait follow later, see settling.py. Raises NotFound.
     """
     with store.write() as connection:
         number = _begin(connection, public_id)
         connection.execute(update(experiment).where(experiment.c.id == number).values(searching=False))
         cancel_open(connection, number)
-        first, *rest = pieces(connection, number)
-        stop_wanting(connection, number, first)
-    _in_pieces(store, public_id, rest, stop_wanting)
+        is_left = decide(connection, number, stop=True)
+    if is_left:
+        take_running(store, number)
     return get_experiment(store, public_id)
 
 
 def pause_experiment(store: Store, public_id: str) -> Experiment:
     """Lease nothing on its behalf; what runs for it alone goes back to the queue. What has ended stays as it is.
 
-    Many trials are paused some at a time, as they are cancelled. Raises NotFound.
+    The rows of many trials follow later, as those that are cancelled do. Raises NotFound.
     """
-    rest: list[Piece] = []
+    is_left = False
     with store.write() as connection:
         number = _begin(connection, public_id)
         searching = connection.scalar(select(experiment.c.searching).where(experiment.c.id == number))
         if searching or is_unfinished(count_states(connection, [number])[number]):
             connection.execute(update(experiment).where(experiment.c.id == number).values(paused=True))
-            first, *rest = pieces(connection, number)
-            settle(connection, number, first)
-    _in_pieces(store, public_id, rest, settle)
+            is_left = decide(connection, number)
+    if is_left:
+        take_running(store, number)
     return get_experiment(store, public_id)
 
 
@@ -90,8 +81,10 @@ def retry_experiment(
         NotFound: there is no such experiment.
         TooMany: its owner would have more than `max_queued` unfinished trials.
     """
+    finish(store, experiment_number(public_id))
     with store.write() as connection:
         number = _begin(connection, public_id)
+        finish_now(connection, number)
         if which == "cancelled":
             left = (experiment_trial.c.experiment_id == number, experiment_trial.c.wanted == literal(False))
             connection.execute(update(experiment_trial).where(*left).values(wanted=True))
@@ -129,8 +122,7 @@ def delete_experiment(store: Store, public_id: str) -> None:
         cancel_open(connection, number)
         connection.execute(delete(idempotency).where(idempotency.c.experiment_id == number))
         trials = connection.scalar(select(experiment.c.trials).where(experiment.c.id == number)) or 0
-        # what it alone wanted is cancelled at once, where it is not much
-        stop_wanting(connection, number, pieces(connection, number)[0])
+        decide(connection, number, stop=True)
     if trials <= AT_ONCE:
         with contextlib.suppress(StoreUnavailable):
             erase(store, number)
@@ -142,17 +134,7 @@ def _begin(connection: Connection, public_id: str) -> int:
     return require(connection, public_id)
 
 
-def _in_pieces(
-    store: Store, public_id: str, rest: Sequence[Piece], change: Callable[[Connection, int, Piece], None]
-) -> None:
-    """Change further trials of an experiment, a piece in each transaction."""
-    for piece in rest:
-        with store.write() as connection:
-            change(connection, _begin(connection, public_id), piece)
-
-
 def _change(store: Store, public_id: str, values: dict[str, Any], max_queued: int | None = None) -> Experiment:
-    rest: list[Piece] = []
     with store.write() as connection:
         number = _begin(connection, public_id)
         was = connection.execute(select(experiment.c.owner, experiment.c.paused).where(experiment.c.id == number)).one()
@@ -160,8 +142,7 @@ def _change(store: Store, public_id: str, values: dict[str, Any], max_queued: in
             connection.execute(update(experiment).where(experiment.c.id == number).values(**values))
         if was.paused and max_queued is not None:
             refuse_long_queue(connection, was.owner, max_queued, count_resting(connection, number))
-        if values.keys() & {"priority", "paused"}:
-            first, *rest = pieces(connection, number)
-            settle(connection, number, first)
-    _in_pieces(store, public_id, rest, settle)
+        if values.keys() & {"priority", "paused"} and decide(connection, number):
+            # dispatchers have something to begin with
+            settle_some(connection, number)
     return get_experiment(store, public_id)

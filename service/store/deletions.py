@@ -13,8 +13,9 @@ from service.store.measured_models import MEASUREMENT_TABLES, checkpoint, final,
 from service.store.models import attempt, experiment, experiment_trial, saved_view, search_round, settings, trial
 from service.store.remeasurements import delete_of_trials, forget_experiment
 from service.store.session import Store
+from service.store.settling import decide, settle_some
 from service.store.tallies import forget_tally
-from service.store.wanting import adds_alone, lock_trials, one_at_a_time, pieces, stop_wanting
+from service.store.wanting import adds_alone, lock_trials, one_at_a_time
 
 _CHUNK: Final = 1_000
 
@@ -38,15 +39,20 @@ def erase_deleted(store: Store, is_over: Callable[[], bool] = lambda: False) -> 
 
 def erase(store: Store, number: int, is_over: Callable[[], bool] = lambda: False) -> bool:
     """Delete what is left of an experiment that is marked; whether it is gone by that."""
-    with store.read() as connection:
-        left = pieces(connection, number)
-    for piece in left:
+    is_left = True
+    with store.write() as connection:
+        one_at_a_time(connection)
+        row = experiment.c
+        # an older version marks it as deleted alone
+        if not connection.scalar(select(row.stopping).where(row.id == number)):
+            decide(connection, number, stop=True)
+    while is_left:
         if is_over():
             return False
         # nobody trains for it any more, before any row goes
         with store.write() as connection:
             one_at_a_time(connection)
-            stop_wanting(connection, number, piece)
+            is_left = settle_some(connection, number)
     some = True
     while some:
         if is_over():

@@ -107,6 +107,8 @@ def _row(store: Store, public_id: str, columns: Sequence[Any]) -> tuple[Any, dic
             if state is not None:
                 own.add(state, trials, done, goal, steps, changes, first, last)
         row = rows[0]._mapping
+        if row["stopping"] and row["unsettled_from"] is not None:
+            own.stop()
         return row, _standing(connection, row, own)
 
 

@@ -15,6 +15,7 @@ from service.states import TrialState
 from service.store.bulk_writes import insert_columns
 from service.store.copy_binary import BIGINT, BOOLEAN
 from service.store.datasets import require_datasets
+from service.store.held_back import is_cancelled
 from service.store.ids import experiment_id
 from service.store.insertions import insert_settings
 from service.store.keys import among_words
@@ -235,6 +236,6 @@ def _insert_missing(connection: Connection, one: Linked) -> None:
 def _want_no_cancelled(connection: Connection, number: int) -> None:
     """A trial that is cancelled here stays so until somebody retries it: an import trains nothing."""
     own = experiment_trial.c.experiment_id == number
-    cancelled = select(trial.c.id).where(trial.c.state == TrialState.CANCELLED)
+    cancelled = select(trial.c.id).where(is_cancelled(besides=number))
     linked = update(experiment_trial).where(own, experiment_trial.c.trial_id.in_(cancelled))
     connection.execute(linked.values(wanted=False))

@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from service.grid import canonical
 from service.grid.expansion import Expansion
-from service.states import TrialState
+from service.store.held_back import is_cancelled
 from service.store.insertions import chunks
 from service.store.keys import among, among_words
 from service.store.models import settings, trial
@@ -25,7 +25,7 @@ def known_trials(store: Store, expansion: Expansion) -> Mapping[int, frozenset[i
     with store.read() as connection:
         for chunk in chunks(places):
             query = select(trial.c.settings_id, trial.c.seed, trial.c.fingerprint).where(
-                among(connection, trial.c.settings_id, chunk), trial.c.state != TrialState.CANCELLED
+                among(connection, trial.c.settings_id, chunk), ~is_cancelled()
             )
             for key, seed, fingerprint in connection.execute(query):
                 # one that was trained by an earlier version of the numbers has another

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, func, literal, select, update
 from sqlalchemy.sql import ColumnElement
 
 from service.states import TrialState
-from service.store import fence, holders
+from service.store import fence, held_back, holders
 from service.store.attempts import Place, close_attempts, open_attempts
 from service.store.beginnings import go_on
 from service.store.checkpoints import drop_checkpoints
@@ -20,7 +20,7 @@ from service.store.keys import among
 from service.store.models import runs, settings, trial, waits
 from service.store.session import Store, lease_clock, utc_now
 from service.store.stalled_copies import end_stalled_copies
-from service.store.turns import end_turn, next_turn
+from service.store.turns import end_turn, next_turn, waiting_experiments
 from service.store.wanting import lock_trials
 
 DEVICES = ("auto", "cpu", "gpu")
@@ -99,7 +99,9 @@ def lease_stack(
     """
     with dispatching(store) as connection:
         go_on(connection)
-        turn = next_turn(connection, devices)
+        held_back.begin_leasing(connection)
+        held = held_back.held_back(connection)
+        turn = next_turn(connection, devices, held.waiting)
         if turn is None:
             return []
         ready = and_(waits, trial.c.device.in_(devices))
@@ -116,6 +118,9 @@ def lease_stack(
         # a stack goes on from one step
         shape = and_(*(trial.c[name] == getattr(head, name) for name in _SHARED))
         same = and_(ready, trial.c.priority == turn.priority, shape)
+        if held.waiting:
+            may = set(waiting_experiments(connection, same)) - held.waiting
+            same = and_(same, trial.c.queued_for.in_(may))
         wanted = head.stack_limit
         if not wanted:
             most = min(COUNTED, enough(head.document))
@@ -129,6 +134,7 @@ def lease_stack(
         if not keys:
             return []
         end_turn(connection, turn)
+        held_back.let_go(connection, held.stopping, among(connection, trial.c.id, keys))
         return _lease(connection, keys, owner, lease_seconds, place)
 
 

@@ -9,6 +9,7 @@ from service.grid.reading import setting
 from service.questions import filters
 from service.states import TrialState
 from service.store.finals import final_lookups
+from service.store.held_back import is_wanted
 from service.store.ids import experiment_id
 from service.store.known_settings import documents_of
 from service.store.models import experiment_trial, trial
@@ -60,7 +61,7 @@ def members_in(
             trial.c.seed,
             trial.c.state,
             trial.c.attempt,
-            link.wanted,
+            is_wanted(experiment_trial).label("wanted"),
         )
         .join(trial, trial.c.id == link.trial_id)
         .where(link.experiment_id.in_(numbers))
@@ -95,11 +96,11 @@ def groups_of(
     asked = [path for path in filters.paths(tree) if path.startswith("final.")]
     finals = final_lookups(connection, keys_of(numbers), asked)
     fixed = _of_settings(group_by, documents)
-    is_wanted = _wanted(tree, documents, finals)
+    passes = _passes(tree, documents, finals)
     own = [path for path in group_by if path in ("seed", "state")]
     groups: dict[Any, Group] = {}
     for member in members:
-        if is_wanted is None or is_wanted(member):
+        if passes is None or passes(member):
             whole = (member.experiment if by_experiment else 0, fixed[member.settings_id])
             if own:
                 whole += tuple(member.seed if path == "seed" else member.state for path in own)
@@ -135,7 +136,7 @@ def _of_settings(paths: Sequence[str], documents: Mapping[int, Mapping[str, Any]
     return {key: repr([setting(document, path) for path in own]) for key, document in documents.items()}
 
 
-def _wanted(
+def _passes(
     tree: filters.Filter, documents: Mapping[int, Mapping[str, Any]], finals: Mapping[str, Mapping[int, Any]]
 ) -> Callable[[Member], bool] | None:
     """Whether a trial passes, None where all do; a filter on settings alone is asked once per settings."""

@@ -20,6 +20,7 @@ _BEGINS, _FOLLOWS = text("beginning IS NOT NULL"), text("follows IS NOT NULL")
 _QUEUED = text("state = 'queued'")
 _ENDED, _FAILED = text("ended_at IS NOT NULL"), text("state = 'failed'")
 _UNSENT = text("next_at IS NOT NULL")
+_HELD_BACK = text("deleted_at IS NOT NULL OR unsettled_from IS NOT NULL")
 
 settings = table(
     "settings",
@@ -145,11 +146,19 @@ experiment = table(
     Column("starred", Flag, nullable=False, server_default=text("false")),
     # it is gone for everybody, and its rows are being deleted
     Column("deleted_at", UtcTime),
+    # its trials from this position on have yet to follow what was decided about it; null: none; see settling.py
+    Column("unsettled_from", Key),
+    # these are cancelled for it, although their rows do not say so yet
+    Column("stopping", Flag, nullable=False, server_default=text("false")),
+    Index("ix_experiment_held_back", "id", sqlite_where=_HELD_BACK, postgresql_where=_HELD_BACK),
     sqlite_autoincrement=True,
 )
 
 is_there = experiment.c.deleted_at.is_(None)
 """Experiments that nobody has deleted."""
+
+is_held_back = literal_column("(deleted_at IS NOT NULL OR unsettled_from IS NOT NULL)")
+"""Experiments of which some trials' rows have yet to follow what was decided; literal, as the index has it."""
 
 # what trials amount to, kept by triggers; see tallies.py. Experiment 0 is all trials, each once
 tally = table(

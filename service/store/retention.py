@@ -40,6 +40,7 @@ from service.store.models import (
     trial,
 )
 from service.store.session import Store, utc_now
+from service.store.settling import settle_all
 from service.store.tallies import fold
 from service.store.wanting import one_at_a_time
 
@@ -78,6 +79,7 @@ def collect(store: Store, *, dry_run: bool = False, keys_kept: timedelta = KEYS_
         ),
     ]
     if not dry_run:
+        settle_all(store)
         erase_deleted(store)
         fold(store)
     found = []

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, select, text, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, literal, select, text, update
 
 from service.errors import Conflict, IdempotencyMismatch, StoreUnavailable
 from service.grid.expansion import Expansion
@@ -15,15 +15,18 @@ from service.store.beginnings import beginnings_of, follow, forget
 from service.store.contention import was_a_circle
 from service.store.datasets import refuse_missing
 from service.store.experiments import count_states, is_unfinished, require
-from service.store.ids import experiment_id
+from service.store.held_back import is_cancelled, let_go, stopping
+from service.store.ids import experiment_id, experiment_number
 from service.store.insertions import Adding, Placed, chunks, insert_all
 from service.store.keys import among, among_words
 from service.store.models import experiment, experiment_trial, idempotency, settings, trial
 from service.store.session import Store, utc_now
+from service.store.settling import finish, finish_now
 from service.store.subscriptions import rearm, subscribe
 from service.store.wanting import (
     AS_NEW,
     add_alone,
+    lock_trials,
     one_at_a_time,
     one_key_at_a_time,
     refuse_long_queue,
@@ -161,6 +164,7 @@ def extend_experiment(
         Conflict: somebody else has changed its grid since it was read.
     """
     trials = _trials_of(store, expansion)
+    finish(store, experiment_number(public_id))
 
     def extend() -> Created:
         with store.write() as connection:
@@ -216,6 +220,8 @@ def add_trials(
     adding = Adding(number, following, points, trials, priority, keys, waiting=not paused)
     inserted = insert_all(connection, adding)
     one_at_a_time(connection)
+    if following:
+        finish_now(connection, number, below=following)
     refuse_missing(connection, inserted.datasets)
     inserted.link_rest()
     before = inserted.open_before()
@@ -223,7 +229,7 @@ def add_trials(
     if not following and total != inserted.asked:
         raise StoreUnavailable("trials of this grid were deleted at the same moment; try again")
     connection.execute(update(experiment).where(experiment.c.id == number).values(trials=total))
-    revived = _revive_cancelled(connection, before)
+    revived = _revive_cancelled(connection, number, before)
     if keys:
         inserted.share()
         follow(connection, number)
@@ -319,11 +325,20 @@ def grid_of(expansion: Expansion, document: Mapping[str, Any] | None) -> dict[st
     return dict(document) if document is not None else expansion.grid.model_dump(mode="json")
 
 
-def _revive_cancelled(connection: Connection, keys: Sequence[int]) -> int:
-    """Queue those of these trials that are cancelled again: somebody wants them now."""
+def _revive_cancelled(connection: Connection, number: int, keys: Sequence[int]) -> int:
+    """Queue those of these trials that are cancelled again: an experiment wants them now."""
     if not keys:
         return 0
-    again = and_(among(connection, trial.c.id, keys), trial.c.state == TrialState.CANCELLED)
+    link = experiment_trial.c
+    # an experiment that is extended does not want again what it had cancelled
+    wanted = select(link.trial_id).where(link.experiment_id == number, link.wanted == literal(True))
+    mine = and_(among(connection, trial.c.id, keys), trial.c.id.in_(wanted))
+    again = and_(mine, trial.c.state == TrialState.CANCELLED)
+    if stopped := stopping(connection):
+        # what is being cancelled wants them no more, before they are as new
+        left = lock_trials(connection, and_(mine, is_cancelled(besides=number)))
+        again = among(connection, trial.c.id, left)
+        let_go(connection, stopped, again)
     forget(connection, again)
     return connection.execute(update(trial).where(again).values(**AS_NEW)).rowcount
 

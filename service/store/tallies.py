@@ -15,6 +15,7 @@ from sqlalchemy.sql import ColumnElement
 
 from service.states import ENDED, TrialState
 from service.store.column_types import Key
+from service.store.held_back import stopping
 from service.store.keys import among
 from service.store.known_settings import documents_of
 from service.store.models import experiment, experiment_trial, tally, trial
@@ -63,6 +64,13 @@ class Tally:
             self.first_started = min((time for time in (self.first_started, first_started) if time), default=None)
             self.last_ended = max((time for time in (self.last_ended, last_ended) if time), default=None)
 
+    def stop(self) -> None:
+        """Count what is open as cancelled: it is, although not all rows say so yet."""
+        self.counts[TrialState.CANCELLED] += self.unfinished
+        self.counts |= dict.fromkeys(_OPEN, 0)
+        self.goal = 0
+        self.changes += 1
+
     @property
     def trained(self) -> int:
         """How many have been trained to an end."""
@@ -84,6 +92,8 @@ def tallies(connection: Connection, numbers: Sequence[int]) -> dict[int, Tally]:
     found = {number: Tally() for number in numbers}
     for number, *sums in connection.execute(query):
         found[number].add(*sums)
+    for number in stopping(connection).intersection(found):
+        found[number].stop()
     return found
 
 
@@ -94,8 +104,15 @@ def sums_by_state() -> list[ColumnElement[Any]]:
 
 
 def all_trials(connection: Connection) -> dict[TrialState, int]:
-    """All trials by state."""
-    return tallies(connection, [EVERYTHING])[EVERYTHING].counts
+    """All trials by state; of what is being cancelled, those that others want too count as cancelled until it is."""
+    counts = tallies(connection, [EVERYTHING])[EVERYTHING].counts
+    if stopped := stopping(connection):
+        own = and_(tally.c.experiment_id.in_(stopped), tally.c.state == TrialState.QUEUED)
+        waiting = connection.scalar(select(cast(func.sum(tally.c.trials), Key)).where(own)) or 0
+        gone = min(int(waiting), counts[TrialState.QUEUED])
+        counts[TrialState.QUEUED] -= gone
+        counts[TrialState.CANCELLED] += gone
+    return counts
 
 
 class Difference(NamedTuple):

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, or_, select
 from service.grid.reading import layer_number, setting
 from service.questions.filters import split_final
 from service.states import TrialState
+from service.store.held_back import is_cancelled, is_wanted
 from service.store.keys import among
 from service.store.known_settings import documents_of
 from service.store.models import experiment, experiment_trial, is_there, trial
@@ -39,7 +40,7 @@ class TrialRow:
 def trials_of(connection: Connection, number: int, *, after: int = -1, limit: int | None = None) -> list[TrialRow]:
     """Trials that an experiment links, by position; what it stopped wanting is cancelled for it."""
     query = (
-        _trial_query(experiment_trial.c.position, experiment_trial.c.wanted)
+        _trial_query(experiment_trial.c.position, is_wanted(experiment_trial).label("wanted"))
         .join(experiment_trial, experiment_trial.c.trial_id == trial.c.id)
         .where(experiment_trial.c.experiment_id == number, experiment_trial.c.position > after)
         .order_by(experiment_trial.c.position)
@@ -64,8 +65,11 @@ def trial_by_key(connection: Connection, key: int) -> TrialRow | None:
     )
     mine = holders.where(experiment_trial.c.trial_id == trial.c.id)
     is_found = or_(mine.where(is_there).exists(), ~mine.exists())
-    row = connection.execute(_trial_query().where(trial.c.id == key, is_found)).one_or_none()
-    return None if row is None else _trial_row(row, documents_of(connection, {row.settings_id}), 0, wanted=True)
+    query = _trial_query(is_cancelled().label("is_cancelled"))
+    row = connection.execute(query.where(trial.c.id == key, is_found)).one_or_none()
+    if row is None:
+        return None
+    return _trial_row(row, documents_of(connection, {row.settings_id}), 0, wanted=not row.is_cancelled)
 
 
 def _trial_query(*more: Any) -> Any:

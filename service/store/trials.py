@@ -15,6 +15,7 @@ from service.questions.layers import Layer
 from service.store.conditions import condition_of, order_by, order_by_axes, state_column
 from service.store.experiments import require, value_order
 from service.store.finals import finals_of, word_of
+from service.store.held_back import is_wanted
 from service.store.ids import trial_number
 from service.store.keys import listed
 from service.store.known_settings import settings_of
@@ -97,7 +98,7 @@ def list_trials(
         if sort not in (None, AXES) or tree != filters.EVERYTHING:
             rows = rows.outerjoin(final, final.c.trial_id == trial.c.id)
         query = (
-            select(link.trial_id, link.position, link.wanted, value.label("value"))
+            select(link.trial_id, link.position, is_wanted(experiment_trial).label("wanted"), value.label("value"))
             .select_from(rows)
             .where(link.experiment_id == number, condition_of(connection, tree, known))
             .limit(limit + 1)

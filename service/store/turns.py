@@ -5,14 +5,14 @@ among the owner's experiments. A small sweep is not starved by a huge one, whoev
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.sql import ColumnElement
 
-from service.store.models import experiment, is_there, runs, trial, waits
+from service.store.models import experiment, runs, trial, waits
 from service.store.session import utc_now
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -25,22 +25,24 @@ class Turn(NamedTuple):
     priority: int
 
 
-def next_turn(connection: Connection, devices: Sequence[str]) -> Turn | None:
-    """Whose trials to lease next, of those that ask for one of these devices; None when nothing waits."""
+def next_turn(connection: Connection, devices: Sequence[str], held_back: Collection[int] = ()) -> Turn | None:
+    """Whose trials to lease next, of those that ask for one of these devices; None when nothing waits.
+
+    Args:
+        connection: of the transaction that leases.
+        devices: of auto, cpu and gpu.
+        held_back: experiments that are being paused, cancelled or deleted: none of theirs.
+    """
     ready = waits & trial.c.device.in_(devices)
-    # of these some trials still wait to be cancelled
-    deleted = list(connection.scalars(select(experiment.c.id).where(~is_there)))
-    if deleted:
-        ready &= trial.c.queued_for.not_in(deleted)
     priority = connection.scalar(select(func.max(trial.c.priority)).where(ready))
-    if priority is None:
-        return None
-    waiting = _waiting_experiments(connection, ready & (trial.c.priority == priority))
-    if not waiting:
-        return None
-    if len(waiting) > 1:
-        waiting = [_fairest(connection, waiting)]
-    return Turn(waiting[0], priority)
+    while priority is not None:
+        at = waiting_experiments(connection, ready & (trial.c.priority == priority))
+        waiting = [number for number in at if number not in held_back]
+        if waiting:
+            return Turn(waiting[0] if len(waiting) == 1 else _fairest(connection, waiting), priority)
+        lower = ready & (trial.c.priority < priority)
+        priority = connection.scalar(select(func.max(trial.c.priority)).where(lower))
+    return None
 
 
 def end_turn(connection: Connection, turn: Turn) -> None:
@@ -49,7 +51,7 @@ def end_turn(connection: Connection, turn: Turn) -> None:
     connection.execute(update(experiment).where(experiment.c.id.in_(free)).values(leased_at=utc_now()))
 
 
-def _waiting_experiments(connection: Connection, here: ColumnElement[bool]) -> list[int]:
+def waiting_experiments(connection: Connection, here: ColumnElement[bool]) -> list[int]:
     """Experiments that such trials wait for; one step through the index for each, however many trials."""
     first = select(func.min(trial.c.queued_for).label("number")).where(here).cte("waiting", recursive=True)
     following = select(func.min(trial.c.queued_for)).where(here, trial.c.queued_for > first.c.number).scalar_subquery()

@@ -7,7 +7,7 @@ reads an index instead of joining the queue with them.
 
 import hashlib
 from collections.abc import Callable, Collection
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, case, func, literal, null, or_, select, update
 from sqlalchemy.sql import ColumnElement, FromClause
@@ -16,12 +16,14 @@ from service.errors import TooMany
 from service.states import TrialState
 from service.store.attempts import close_attempts
 from service.store.checkpoints import drop_checkpoints
+from service.store.held_back import let_go, still_wants, stopping
 from service.store.holders import note_taken
 from service.store.keys import among
 from service.store.models import experiment, experiment_trial, runs, trial, waits
 from service.store.session import utc_now
 
 _CONTROL_LOCK = 715_225_742
+_SETTLING_LOCK = 715_225_748
 _KEY_LOCK, _ADDING_LOCK, _UPLOAD_LOCK = 715_225_743, 715_225_744, 715_225_746
 """Of Idempotency-Keys and of what is added to experiments; a lock of these has a second number."""
 _UNFINISHED = (TrialState.QUEUED, TrialState.RUNNING)
@@ -90,6 +92,13 @@ def is_alone(connection: Connection) -> bool:
     return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(_CONTROL_LOCK))))
 
 
+def settles_alone(connection: Connection) -> bool:
+    """Whether nobody else settles in the background until the transaction ends; it does not wait for them."""
+    if connection.dialect.name != "postgresql":
+        return True
+    return bool(connection.scalar(select(func.pg_try_advisory_xact_lock(_SETTLING_LOCK))))
+
+
 def lock_trials(connection: Connection, condition: ColumnElement[bool], *, skip_locked: bool = False) -> list[int]:
     """Lock trials until the transaction ends, and answer their keys; in key order, so that nobody waits in a circle.
 
@@ -104,17 +113,6 @@ class Piece(NamedTuple):
 
     first: int
     last: int
-
-
-PIECE: Final = 2_000
-"""Trials that are changed before others get their turn."""
-
-
-def pieces(connection: Connection, number: int) -> list[Piece]:
-    """All of an experiment's trials, so many at a time as keep nobody waiting; one piece of an experiment of none."""
-    last = select(func.max(experiment_trial.c.position)).where(experiment_trial.c.experiment_id == number)
-    most = int(connection.scalar(last) or 0)
-    return [Piece(first, first + PIECE) for first in range(0, most + 1, PIECE)]
 
 
 def in_piece(link: FromClause, number: int, piece: Piece | None) -> ColumnElement[bool]:
@@ -137,15 +135,29 @@ def settle(connection: Connection, number: int, piece: Piece | None = None) -> N
 def stop_wanting(connection: Connection, number: int, piece: Piece) -> None:
     """Let an experiment want none of these trials that has not ended."""
     link = experiment_trial
-    is_open = trial.c.state.in_([*_UNFINISHED])
     here = trial.c.id.in_(select(link.c.trial_id).where(in_piece(link, number, piece)))
+    _stop_wanting(connection, here, in_piece(link, number, piece))
+    settle(connection, number, piece)
+
+
+def stop_wanting_trials(connection: Connection, number: int, keys: Collection[int]) -> None:
+    """The same for these trials of it."""
+    link = experiment_trial.c
+    own = and_(link.experiment_id == number, among(connection, link.trial_id, keys))
+    _stop_wanting(connection, among(connection, trial.c.id, keys), own)
+    settle_trials(connection, keys)
+
+
+def _stop_wanting(connection: Connection, here: ColumnElement[bool], linked: ColumnElement[bool]) -> None:
+    """For trials and their links, a condition each."""
+    link = experiment_trial
+    is_open = trial.c.state.in_([*_UNFINISHED])
     if connection.dialect.name == "postgresql":
         # what ends at this moment has ended
         lock_trials(connection, and_(here, is_open))
     unfinished = select(trial.c.id).where(is_open)
-    own = (in_piece(link, number, piece), link.c.trial_id.in_(unfinished))
-    connection.execute(update(link).where(*own, link.c.wanted == literal(True)).values(wanted=False))
-    settle(connection, number, piece)
+    own = (linked, link.c.trial_id.in_(unfinished), link.c.wanted == literal(True))
+    connection.execute(update(link).where(*own).values(wanted=False))
 
 
 def settle_trials(connection: Connection, keys: Collection[int]) -> None:
@@ -162,6 +174,7 @@ def _settle(
     unfinished = and_(here, trial.c.state.in_(_UNFINISHED))
     if connection.dialect.name == "postgresql":
         lock_trials(connection, unfinished)
+    let_go(connection, stopping(connection), here)
     other = experiment_trial.alias()
     is_wanted = select(other.c.trial_id).where(other.c.trial_id == trial.c.id, other.c.wanted == literal(True)).exists()
     # first, so that what is cancelled is written once
@@ -191,7 +204,7 @@ def refuse_long_queue(connection: Connection, owner: str, most: int | None, more
     """
     if most is None:
         return
-    own = select(experiment.c.id).where(experiment.c.owner == owner)
+    own = select(experiment.c.id).where(experiment.c.owner == owner, still_wants)
     query = select(func.count()).select_from(trial).where(or_(waits, runs), trial.c.queued_for.in_(own))
     waiting = int(connection.scalar(query) or 0) + _count_following(connection, owner) + more
     if waiting > most:
@@ -220,7 +233,7 @@ def _count_following(connection: Connection, owner: str) -> int:
         .join(link, and_(link.c.trial_id == trial.c.id, link.c.wanted == literal(True)))
         .join(experiment, experiment.c.id == link.c.experiment_id)
         .where(trial.c.follows.is_not(None), trial.c.state == TrialState.QUEUED)
-        .where(experiment.c.owner == owner, experiment.c.paused == literal(False))
+        .where(experiment.c.owner == owner, still_wants)
     )
     return int(connection.scalar(query) or 0)
 
@@ -231,7 +244,7 @@ def _best_holders(linked: Callable[[FromClause], ColumnElement[bool]]) -> Any:
     may_run = and_(
         experiment.c.id == link.c.experiment_id,
         link.c.wanted == literal(True),
-        experiment.c.paused == literal(False),
+        still_wants,
     )
     order = (
         case((experiment.c.id.is_(None), 1), else_=0),

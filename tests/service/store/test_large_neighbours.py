@@ -7,7 +7,7 @@ from sqlalchemy import event
 
 from service.grid.expansion import expand
 from service.states import ExperimentState, TrialState
-from service.store import control, experiments, submissions, wanting
+from service.store import control, experiments, settling, submissions
 from service.store.session import open_store
 
 _ON_POSTGRESQL = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
@@ -75,9 +75,10 @@ def test_who_deletes_trials_that_are_being_submitted_again_leaves_them(store, st
     [(control.cancel_experiment, "cancelled"), (control.pause_experiment, "paused")],
 )
 def test_many_trials_are_changed_some_at_a_time(store, store_url, tiny_grid, monkeypatch, change, state):
-    monkeypatch.setattr(wanting, "PIECE", 4)
+    monkeypatch.setattr(settling, "PIECE", 4)
     neighbour = submissions.create_experiment(store, expand(tiny_grid(seeds=[100])))
     large = submissions.create_experiment(store, expand(tiny_grid(seeds=10)))
+    assert change(store, large.id).state == state
     turns, write = [], store.write
 
     def after_another():
@@ -87,9 +88,9 @@ def test_many_trials_are_changed_some_at_a_time(store, store_url, tiny_grid, mon
 
     with monkeypatch.context() as patched:
         patched.setattr(store, "write", after_another)
-        changed = change(store, large.id)
+        assert settling.settle_all(store)
     assert turns == [0, 1, 2, 3, 4]
-    assert changed.state == state
+    assert experiments.get_summary(store, large.id).state == state
     if state == "paused":
         again = control.resume_experiment(store, large.id, max_queued=22)
         assert (again.state, again.counts[TrialState.QUEUED]) == (ExperimentState.QUEUED, 20)
