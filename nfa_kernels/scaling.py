@@ -11,7 +11,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-_REACH: Final = 200
+REACH: Final = 200
 """Powers of two on either side of one."""
 _MOST: Final = 1000
 """The largest power by which one multiplication may scale."""
@@ -26,10 +26,10 @@ def unit_scaled(matrices: Tensor) -> tuple[Tensor, Tensor]:
 def jointly_scaled(arrays: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
     """Arrays (K, ..) of a stack divided by one power of two per network, float64, and its logarithm (K,)."""
     doubles = [array.to(torch.float64) for array in arrays]
-    if all(are_within(array, _REACH) for array in doubles):
+    if all(are_within(array, REACH) for array in doubles):
         return doubles, doubles[0].new_zeros(len(doubles[0]))
     exponents = _exponents(torch.stack([largest_entry(array) for array in doubles]).amax(0))
-    powers = torch.where(exponents.abs() > _REACH, exponents, 0)
+    powers = torch.where(exponents.abs() > REACH, exponents, 0)
     return [_divided(array, powers) for array in doubles], powers.to(torch.float64) * math.log(2)
 
 
@@ -39,7 +39,7 @@ def layers_scaled(weights: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]
     As they are, with logs of 0, where no product of neighbours leaves the reach.
     """
     doubles = [weight.to(torch.float64) for weight in weights]
-    if all(are_within(weight, _REACH // len(doubles)) for weight in doubles):
+    if all(are_within(weight, REACH // len(doubles)) for weight in doubles):
         zero = doubles[0].new_zeros(len(doubles[0]))
         return doubles, [zero] * len(doubles)
     powers = _exponents(torch.stack([largest_entry(weight) for weight in doubles]))

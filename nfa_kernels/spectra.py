@@ -9,13 +9,14 @@ come out within a few eps g_max, which moves a cosine with G^a by about a eps (g
 g_max / g_min < 1e5. Only such lanes are taken from the matrix, each decided by itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nfa_kernels.scaling import is_rounded, unit_scaled
+from nfa_kernels.native.metrics import gram_matrices, thin_vectors
+from nfa_kernels.scaling import REACH, is_rounded, unit_scaled
 
 
 class Spectrum(NamedTuple):
@@ -128,7 +129,24 @@ def spectrum(
     """
     if factor.ndim != 3 or 0 in factor.shape:
         raise ValueError(f"factor: received shape {tuple(factor.shape)}, needed is (K, R, D), none of them 0")
-    negligible, factor = _negligible(factor.dtype, max(rows or 0, *factor.shape[1:])), factor.to(torch.float64)
+    negligible = _negligible(factor.dtype, max(rows or 0, *factor.shape[1:]))
+    matrices = gram_matrices(factor) if log_scale is None and _is_tall(factor, rank) else None
+    if matrices is None:
+        return _of_factor(factor.to(torch.float64), negligible, rank, log_scale)
+    # each lane by itself: one beyond reach is scaled, and its neighbours do not notice
+    squares = matrices.diagonal(dim1=1, dim2=2).sum(-1)
+    within = (squares > 2.0 ** (-2 * REACH)) & (squares < 2.0 ** (2 * REACH))
+    return _of_matrix(matrices, within, lambda lanes: _of_factor(factor[lanes].to(torch.float64), negligible, rank))
+
+
+def _is_tall(factor: Tensor, rank: int | None) -> bool:
+    """Whether F^T F is looked at first: it costs less, and no eigenvalue is known to be zero."""
+    width = factor.shape[2]
+    return factor.shape[1] >= _TALL * width and not (rank is not None and rank < width)
+
+
+def _of_factor(factor: Tensor, negligible: float, rank: int | None, log_scale: Tensor | None = None) -> Spectrum:
+    """The spectrum of factors in float64 of any size."""
     scaled, logs = unit_scaled(factor)
     if scaled is factor and log_scale is None:
         return _of_scaled(factor, negligible, rank)
@@ -139,18 +157,23 @@ def spectrum(
 
 def _of_scaled(factor: Tensor, negligible: float, rank: int | None) -> Spectrum:
     """The spectrum of factors whose squares are within reach."""
-    width = factor.shape[2]
-    if factor.shape[1] < _TALL * width or (rank is not None and rank < width):
+    if not _is_tall(factor, rank):
         return _from_factor(factor, negligible, rank)
     matrix = torch.bmm(factor.mT, factor)
+    within = torch.ones(len(factor), dtype=torch.bool, device=factor.device)
+    return _of_matrix(matrix, within, lambda lanes: _from_factor(factor[lanes], negligible, rank))
+
+
+def _of_matrix(matrix: Tensor, within: Tensor, better: Callable[[Tensor], Spectrum]) -> Spectrum:
+    """The spectrum of F^T F (K, D, D), and a better one of lanes (K,) that are not within reach or ill-conditioned."""
     finite = all_finite(matrix)
     values, vectors = torch.linalg.eigh(zeroed(matrix, finite))
     values, vectors = values.flip(-1), vectors.flip(-1)
     found = Spectrum(values.log(), vectors, finite)
-    doubtful = values[:, -1] <= torch.clamp_min(values[:, 0] / _WELL_CONDITIONED, _SMALLEST)
+    doubtful = ~within | (values[:, -1] <= torch.clamp_min(values[:, 0] / _WELL_CONDITIONED, _SMALLEST))
     if bool(doubtful.any()):
-        for kept, better in zip(found, _from_factor(factor[doubtful], negligible, rank), strict=True):
-            kept[doubtful] = better
+        for kept, of_doubtful in zip(found, better(doubtful), strict=True):
+            kept[doubtful] = of_doubtful
     return found
 
 
@@ -171,8 +194,17 @@ def _from_factor(factor: Tensor, negligible: float, rank: int | None) -> Spectru
     factor = zeroed(factor, finite)
     if factor.shape[1] > factor.shape[2]:
         factor = torch.linalg.qr(factor, mode="r").R
-    _, singular, transposed = torch.linalg.svd(factor, full_matrices=False)
+    singular, vectors = _right_vectors(factor)
     kept = singular > negligible * singular[:, :1]
     if rank is not None:
         kept[:, rank:] = False
-    return Spectrum(torch.where(kept, 2 * singular.log(), -torch.inf), transposed.mT, finite)
+    return Spectrum(torch.where(kept, 2 * singular.log(), -torch.inf), vectors, finite)
+
+
+def _right_vectors(factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Singular values (K, R) and right singular vectors (K, D, R) of finite (K, R, D), R <= D."""
+    found = thin_vectors(factor)
+    if found is not None:
+        return found
+    _, singular, transposed = torch.linalg.svd(factor, full_matrices=False)
+    return singular, transposed.mT

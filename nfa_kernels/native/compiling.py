@@ -25,7 +25,7 @@ SOURCES = {
         *("graph.c", "call.h", "graph.h", "steps.h", "products.h", "rules.h", "wide.h"),
         *("elementary.h", "bends.h", "gathered.h", "pointwise.h", "maps.h", "tokens.h"),
     ),
-    "metrics": ("metrics.c", "call.h", "products.h", "elementary.h", "exponents.h", "gram.h"),
+    "metrics": ("metrics.c", "call.h", "products.h", "elementary.h", "exponents.h", "gram.h", "rotations.h"),
     "sweep": ("sweep.c", "call.h", "steps.h", "products.h", "rules.h", "elementary.h", "bends.h"),
 }
 """Name of what is compiled by itself -> its files, first the one that reads the others."""

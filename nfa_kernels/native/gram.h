@@ -132,3 +132,35 @@ int nfa_column_squares(int64_t lanes, const struct matrix *x, const struct matri
     free(room);
     return 0;
 }
+
+#define PASSED_ROWS 64
+
+/* X^T X, (lanes, columns, columns), of (lanes, rows, columns) numbers that are float or double. 1: there is no memory. */
+int nfa_gram_matrices(int64_t lanes, int64_t rows, int64_t columns, int64_t is_single, const void *x, REAL *found)
+{
+    const long ld = APART_BY(columns), padded = PADDED(columns, LANES);
+    REAL *room = aligned_alloc(64, PADDED((columns + PASSED_ROWS) * ld * (long)sizeof(REAL), 64)), *block = room + columns * ld;
+    if (!room) return 1;
+    for (long lane = 0; lane < lanes; lane++, found += columns * columns) {
+        memset(block, 0, PASSED_ROWS * ld * sizeof(REAL));
+        for (long first = 0; first < rows; first += PASSED_ROWS) {
+            const long some = rows - first < PASSED_ROWS ? rows - first : PASSED_ROWS;
+            for (long r = 0; r < some; r++) {
+                const long at = (lane * rows + first + r) * columns;
+                REAL *restrict to = block + r * ld;
+                if (is_single)
+                    for (long j = 0; j < columns; j++) to[j] = ((const float *)x)[at + j];
+                else memcpy(to, (const REAL *)x + at, columns * sizeof(REAL));
+            }
+            for (long i = 0; i < columns; i += 4) {
+                const long begin = i / LANES * LANES;
+                times(columns - i < 4 ? columns - i : 4, block + i, 1, ld, block + begin, ld, some, padded - begin,
+                      room + i * ld + begin, ld, first > 0);
+            }
+        }
+        for (long i = 0; i < columns; i++)
+            for (long j = 0; j <= i; j++) found[i * columns + j] = found[j * columns + i] = room[j * ld + i];
+    }
+    free(room);
+    return 0;
+}

@@ -8,3 +8,4 @@ No network's numbers depend on another's, nor on how many there are; NaN and inf
 #include "elementary.h"
 #include "exponents.h"
 #include "gram.h"
+#include "rotations.h"

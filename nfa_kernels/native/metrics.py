@@ -84,3 +84,36 @@ def _check_pair(x: Tensor, y: Tensor, axis: int) -> None:
     if x.ndim != 3 or y.ndim != 3 or len(x) != len(y) or x.shape[axis] != y.shape[axis] or x.device != y.device:
         told = f"{tuple(x.shape)} and {tuple(y.shape)}"
         raise ValueError(f"compiled metrics: received {told}, needed are stacks that fit")
+
+
+_MOST_TURNED = 16
+"""Rows up to which rotations are faster than LAPACK."""
+
+
+def thin_vectors(factor: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Singular values (K, R), decreasing, and right vectors (K, D, R) of a factor (K, R, D) with R <= D.
+
+    The vector of a singular value of zero is zero. Of a lane that is not finite values are NaN and vectors zeros.
+    """
+    library = _library(factor)
+    lanes, rows, columns = factor.shape
+    if library is None or rows > min(columns, _MOST_TURNED):
+        return None
+    values, vectors = factor.new_empty(lanes, rows), factor.new_empty(lanes, rows, columns)
+    where = [ctypes.c_void_p(one.data_ptr()) for one in (values, vectors)]
+    check_done(library.nfa_thin_vectors(ctypes.c_int64(lanes), _matrix(factor), *where))
+    return values, vectors.mT
+
+
+def gram_matrices(factor: Tensor) -> Tensor | None:
+    """F^T F, (K, D, D), in float64, of F (K, R, D) in float32 or float64; products and sums are in float64."""
+    library = compiled(torch.float64, "metrics") if factor.device.type == "cpu" else None
+    if library is None or factor.dtype not in (torch.float32, torch.float64):
+        return None
+    factor = factor.contiguous()
+    (lanes, rows, columns), is_single = factor.shape, factor.dtype == torch.float32
+    found = factor.new_empty(lanes, columns, columns, dtype=torch.float64)
+    sizes = [ctypes.c_int64(size) for size in (lanes, rows, columns, is_single)]
+    where = [ctypes.c_void_p(one.data_ptr()) for one in (factor, found)]
+    check_done(library.nfa_gram_matrices(*sizes, *where))
+    return found
