@@ -1,14 +1,14 @@
-"""`python -m workers.retrain REQUEST ANSWER`: trains some trials alone, without store, Ray or dispatcher.
+"""`python -m workers.retrain`: trains some trials alone, without store, Ray or dispatcher.
 
-REQUEST is JSON, {"stacks": [[{"trial", "settings", "seed"}, ..], ..], "datasets": {id: file.npz}}: trials that may
-share a stack do, as when they were trained first. ANSWER becomes an Arrow file of their rows: trial, step, layer (0 for
-the network), name, value, NaN where undefined. How each ended is printed as JSON, {trial: {"state", "step"}}.
+It is asked by JSON on its standard input, {"stacks": [[{"trial", "settings", "seed"}, ..], ..], "datasets":
+{id: file.npz}, "answer": file}: trials that may share a stack do, as when they were trained first. The answer becomes
+an Arrow file of their rows: trial, step, layer (0 for the network), name, value, NaN where undefined. How each ended is
+printed as JSON, {trial: {"state", "step"}}.
 """
 
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -29,12 +29,15 @@ _SCHEMA: Final = pa.schema(
 _KEYS: Final = ("lane", "step", "layer", "time")
 
 
-def main(request: Path, answer: Path) -> None:
-    """Train what a request asks for."""
-    asked = json.loads(request.read_text())
+def main() -> None:
+    """Train what is asked for; nothing where the one who would have asked is gone."""
+    text = sys.stdin.read()
+    if not text:
+        return
+    asked = json.loads(text)
     arrays = {key: dict(np.load(file, allow_pickle=False)) for key, file in asked["datasets"].items()}
     ends: dict[str, dict[str, Any]] = {}
-    with pa.OSFile(str(answer), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as out:
+    with pa.OSFile(asked["answer"], "wb") as file, pa.ipc.new_file(file, _SCHEMA) as out:
         for members in asked["stacks"]:
             for rows in _trained(members, arrays, ends):
                 out.write_table(rows)
@@ -69,4 +72,4 @@ def _long(batch: pa.RecordBatch, names: Sequence[str], metrics: pa.Array, values
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()

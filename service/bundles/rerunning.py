@@ -1,10 +1,6 @@
-"""Trains drawn trials of a bundle again, in a process of their own, and holds their numbers against the bundle's."""
+"""Has drawn trials of a bundle trained again, and holds their numbers against the bundle's."""
 
-import json
-import os
 import random
-import subprocess
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,6 +14,7 @@ from nfa_kernels import names
 from service.bundles import layout
 from service.bundles.importing import Read
 from service.bundles.opening import Opened
+from service.bundles.retraining import Retraining
 from service.bundles.tables import asked_of, coded, groups, is_metric
 from service.bundles.uploads import read_arrays_again
 from service.errors import InvalidBundle
@@ -57,15 +54,15 @@ def drawn(read: Sequence[Read], count: int, chance: random.Random) -> list[tuple
     return chance.sample(found, min(count, len(found)))
 
 
-def rerun(bundle: Opened, chosen: Sequence[tuple[Read, Any]]) -> list[Rerun]:
-    """Train them again.
+def rerun(bundle: Opened, chosen: Sequence[tuple[Read, Any]], process: Retraining) -> list[Rerun]:
+    """Have them trained again.
 
     Raises:
         InvalidBundle: the process that trains failed; its last words are told.
     """
     with tempfile.TemporaryDirectory(prefix="nfa-rerun-") as name:
         folder = Path(name)
-        table, ends = _trained(bundle, chosen, folder)
+        table, ends = _trained(bundle, chosen, process, folder)
     tables = _told(bundle, chosen)
     done = []
     for one, trial in chosen:
@@ -81,7 +78,7 @@ def rerun(bundle: Opened, chosen: Sequence[tuple[Read, Any]]) -> list[Rerun]:
 
 
 def _trained(
-    bundle: Opened, chosen: Sequence[tuple[Read, Any]], folder: Path
+    bundle: Opened, chosen: Sequence[tuple[Read, Any]], process: Retraining, folder: Path
 ) -> tuple[pl.DataFrame, Mapping[str, Any]]:
     """Every row of the chosen trials, and how they ended."""
     stacks: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -92,22 +89,10 @@ def _trained(
         member = {"trial": f"{one.source}/{trial.trial_id}", "settings": point.settings, "seed": seed}
         stacks[point.stack_key].append(member)
     datasets = {sha256: str(read_arrays_again(bundle, sha256, folder)) for sha256 in sorted(uploads)}
-    request, answer = folder / "request.json", folder / "answer.arrow"
-    request.write_text(json.dumps({"stacks": list(stacks.values()), "datasets": datasets}))
-    # as every trainer: small networks are trained by one thread, and its arithmetic is the same bit for bit
-    environment = {"OMP_NUM_THREADS": "1"} | dict(os.environ)
-    ran = subprocess.run(
-        [sys.executable, "-P", "-m", "workers.retrain", str(request), str(answer)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if ran.returncode:
-        last = ran.stderr.strip().splitlines()[-1:] or [f"exit code {ran.returncode}"]
-        raise InvalidBundle(f"its trials could not be trained again: {last[0][:300]}")
+    answer = folder / "answer.arrow"
+    ends = process.train(list(stacks.values()), datasets, answer)
     table = pl.read_ipc(answer.read_bytes())
-    return table.with_columns(pl.col("value").fill_nan(None)), json.loads(ran.stdout)
+    return table.with_columns(pl.col("value").fill_nan(None)), ends
 
 
 def _told(bundle: Opened, chosen: Sequence[tuple[Read, Any]]) -> dict[tuple[str, str], pl.DataFrame]:

@@ -3,6 +3,7 @@
 The verdicts are recomputed from the bundle's tables, which are brought into a store of their own that is thrown away.
 """
 
+import contextlib
 import math
 import random
 import tempfile
@@ -16,6 +17,7 @@ from service.bundles.checks import TOLERANCE, Check
 from service.bundles.importing import Imported, Read, import_bundle, read_experiment
 from service.bundles.opening import Opened
 from service.bundles.rerunning import drawn, rerun
+from service.bundles.retraining import Retraining, retraining
 from service.bundles.tables import groups
 from service.errors import InvalidBundle
 from service.grid.fitting import Limits
@@ -29,7 +31,13 @@ _DIGITS: Final = 1e-9
 
 
 def verify(
-    bundle: Opened, limits: Limits, *, reruns: int = 0, tolerance: float = TOLERANCE, seed: int | None = None
+    bundle: Opened,
+    limits: Limits,
+    *,
+    reruns: int = 0,
+    tolerance: float = TOLERANCE,
+    seed: int | None = None,
+    process: Retraining | None = None,
 ) -> Iterator[Check]:
     """Each check as it is done; the digests were held against the files when the bundle was opened.
 
@@ -39,6 +47,7 @@ def verify(
         reruns: trials to draw and train again.
         tolerance: see checks.TOLERANCE.
         seed: of the draw; None: another one each time.
+        process: which trains; None: one is begun where it is needed.
     """
     yield Check("files", True, f"{len(bundle.sums):,} files are what {layout.SUMS} says")
     with tempfile.TemporaryDirectory(prefix="nfa-verify-") as folder, open_store(f"sqlite:///{folder}/nfa.db") as store:
@@ -55,7 +64,8 @@ def verify(
             yield _finals(bundle, own)
             yield _verdicts(store, bundle, one)
         if reruns:
-            yield from _reruns(bundle, read, reruns, tolerance, random.Random(seed))
+            with contextlib.nullcontext(process) if process else retraining() as begun:
+                yield from _reruns(bundle, read, reruns, tolerance, random.Random(seed), begun)
 
 
 def _finals(bundle: Opened, one: Read) -> Check:
@@ -109,11 +119,16 @@ def _words(verdict: Mapping[str, Any]) -> str:
 
 
 def _reruns(
-    bundle: Opened, read: Sequence[Read], count: int, tolerance: float, chance: random.Random
+    bundle: Opened,
+    read: Sequence[Read],
+    count: int,
+    tolerance: float,
+    chance: random.Random,
+    process: Retraining,
 ) -> Iterator[Check]:
     chosen = drawn(read, count, chance)
     try:
-        done = rerun(bundle, chosen)
+        done = rerun(bundle, chosen, process)
     except InvalidBundle as error:
         yield Check("reruns", False, error.detail)
         return

@@ -1,5 +1,6 @@
 """`nfa bundle`, `nfa verify` and `nfa import`: studies as files."""
 
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from rich.console import JustifyMethod
 
 from service.bundles.checks import TOLERANCE, Check
 from service.bundles.opening import MOST_BYTES, opened
+from service.bundles.retraining import retraining
 from service.cli.database import DatabaseUrl
 from service.cli.database import opened as opened_store
 from service.cli.display import out, print_json, table
@@ -95,13 +97,15 @@ def verify(
     Needs no service and no store. With --rerun, trials are trained again on this machine's CPU and compared number by
     number: bit for bit where the processor and torch are alike, else to --tolerance.
     """
-    # the readers of Parquet take a third of a second to import
-    from service.bundles.verifying import verify as each_check  # noqa: PLC0415
-
     done: list[Check] = []
     try:
-        with opened(file, most_bytes) as found:
-            for check in each_check(found, Settings().limits, reruns=rerun, tolerance=tolerance, seed=seed):
+        # what trains imports torch meanwhile
+        with opened(file, most_bytes) as found, retraining() if rerun else contextlib.nullcontext() as process:
+            # the readers of Parquet take a third of a second to import
+            from service.bundles.verifying import verify as each_check  # noqa: PLC0415
+
+            own = {"reruns": rerun, "tolerance": tolerance, "seed": seed, "process": process}
+            for check in each_check(found, Settings().limits, **own):
                 done.append(check)
                 if not as_json:
                     out.print(f"{'ok  ' if check.holds else 'FAIL'}  {check.what}: {check.says}", soft_wrap=True)

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scipy.special import betaln, xlogy
-
 ALPHA: Final = 0.05
 """One minus the coverage."""
 _PRIOR: Final = 1.0
@@ -71,6 +69,9 @@ def share_interval(successes: int, trials: int, alpha: float = ALPHA) -> Interva
     """
     if not trials:
         return Interval(math.nan, 0.0, 1.0)
+    # a sixth of a second to import, and few who import this file ask
+    from scipy.special import betaln, xlogy  # noqa: PLC0415
+
     failures = trials - successes
     mixture = betaln(successes + 0.5, failures + 0.5) - betaln(0.5, 0.5)
 

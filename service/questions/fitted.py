@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-from scipy.special import stdtrit
 
 from service.questions.claim_forms import BoundaryFit, Claim, RateFit, SlopeFit
 from service.questions.judging import Row, fit_lines, fit_points, fitted_rates
@@ -106,4 +105,7 @@ def _told(claim: str, kind: str, group: Mapping[str, Any], value: float, half: f
 
 def _quantile(freedom: int) -> float:
     """How many standard errors the interval reaches to either side."""
+    # a sixth of a second to import, and few who import this file ask
+    from scipy.special import stdtrit  # noqa: PLC0415
+
     return float(stdtrit(freedom, (1 + LEVEL) / 2))

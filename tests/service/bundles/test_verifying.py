@@ -3,12 +3,14 @@
 import io
 import json
 import random
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import psutil
 import pytest
 from tampering import tampered
 from typer.testing import CliRunner
@@ -17,6 +19,7 @@ from service.bundles.checks import Check
 from service.bundles.importing import read_experiment
 from service.bundles.opening import opened
 from service.bundles.rerunning import drawn
+from service.bundles.retraining import retraining
 from service.bundles.verifying import verify
 from service.cli.exits import Exit, Stop
 from service.cli.main import app
@@ -106,3 +109,19 @@ def test_the_command_says_each_check_and_exits_by_them(handed: Path) -> None:
     changed = CliRunner().invoke(app, ["verify", str(tampered(handed, {"README.md": b"lies"}, sums=False))])
     assert isinstance(changed.exception, Stop) and changed.exception.code is Exit.NO
     assert "changed: README.md" in str(changed.exception)
+
+
+def test_what_would_have_trained_is_ended_where_nothing_is_to_be_trained(handed: Path) -> None:
+    before = psutil.Process().children()
+    with retraining():
+        assert len(psutil.Process().children()) == len(before) + 1
+    broken = tampered(handed, {"e1/grid.json": b"{}"})
+    answer = CliRunner().invoke(app, ["verify", str(broken), "--rerun", "2"])
+    assert answer.exit_code == Exit.NO and "FAIL" in answer.output and "again" not in answer.output
+    assert psutil.Process().children() == before
+
+
+def test_a_process_that_cannot_train_says_why(handed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    found = _checks(handed, reruns=1)["reruns"]
+    assert not found.holds and "exit code 1" in found.says
