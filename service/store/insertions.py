@@ -9,26 +9,28 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Protocol, TypeVar
 
-import numpy as np
 from sqlalchemy import Connection, TextClause, select, text
 
 from service.grid.points import Point
 from service.states import TrialState
 from service.store import staged
 from service.store.beginnings import share_also, share_of
-from service.store.bulk_writes import insert_columns
-from service.store.copy_binary import BIGINT, BOOLEAN
 from service.store.datasets import named_by
 from service.store.keys import among, among_words
-from service.store.models import experiment_trial, settings, trial
+from service.store.models import settings, trial
 from service.store.session import utc_now
 
 _CHUNK: Final = 5_000
 _OPEN: Final = (TrialState.QUEUED, TrialState.RUNNING, TrialState.CANCELLED)
 _AMONG: Final = "fingerprint IN (SELECT value FROM json_each(?))"
 _THERE: Final = f"SELECT id FROM trial WHERE {_AMONG}"
-_KEYS: Final = f"SELECT fingerprint, id FROM trial WHERE {_AMONG}"
-_LINKED: Final = "SELECT trial_id FROM experiment_trial WHERE experiment_id = ?"
+_LINKS: Final = """
+INSERT INTO experiment_trial (experiment_id, position, trial_id, wanted)
+SELECT ?1, ?2 - 1 + row_number() OVER (ORDER BY asked.key), trial.id, 1
+FROM json_each(?3) AS asked JOIN trial ON trial.fingerprint = asked.value
+WHERE NOT EXISTS (SELECT 1 FROM experiment_trial AS own WHERE own.experiment_id = ?1 AND own.trial_id = trial.id)
+ORDER BY asked.key
+"""
 """Of SQLite."""
 
 
@@ -185,20 +187,10 @@ def _names(point: Point) -> str | None:
 
 def _insert_links(connection: Connection, adding: Adding, trials: Sequence[Placed]) -> None:
     """Link the trials in their order; those that an extended experiment has already keep their places."""
-    linked = frozenset(connection.exec_driver_sql(_LINKED, (adding.number,)).scalars())
     following = adding.following
     for chunk in chunks(trials):
-        prints = [fingerprint for *_, fingerprint in chunk]
-        keys = {one: key for one, key in connection.exec_driver_sql(_KEYS, (json.dumps(prints),))}  # noqa: C416
-        missing = [keys[fingerprint] for fingerprint in prints if keys[fingerprint] not in linked]
-        columns = {
-            "experiment_id": np.full(len(missing), adding.number),
-            "position": np.arange(following, following + len(missing)),
-            "trial_id": np.array(missing, np.int64),
-            "wanted": np.ones(len(missing), bool),
-        }
-        insert_columns(connection, experiment_trial, columns, [BIGINT, BIGINT, BIGINT, BOOLEAN])
-        following += len(missing)
+        prints = json.dumps([fingerprint for *_, fingerprint in chunk])
+        following += connection.exec_driver_sql(_LINKS, (adding.number, following, prints)).rowcount
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:

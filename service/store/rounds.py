@@ -215,6 +215,12 @@ _UNFINISHED_ONE = (
     )
     .limit(1)
 )
+_ROUND = insert(search_round)
+_STOPPED = update(experiment).where(_OWN).values(stopped=bindparam("why"))
+_ENDED = _STOPPED.values(searching=False)
+_LINKS = (
+    select(func.count()).select_from(experiment_trial).where(experiment_trial.c.experiment_id == bindparam("number"))
+)
 _STANDING = select(experiment.c.grid, experiment.c.searching, experiment.c.paused).where(_OWN).with_for_update()
 
 
@@ -268,7 +274,8 @@ def _write(
     store: Store, one: _Due, asked: Round, points: Sequence[Point], trials: Sequence[Placed], max_queued: int | None
 ) -> int:
     """Add a round in one transaction, if the experiment is as it was; answers the trials added. Raises TooMany."""
-    with store.write() as connection:
+    # whoever looks next would work out the same round
+    with store.write_again() as connection:
         if not _still(connection, one):
             return 0
         before = _count(connection, one.number)
@@ -276,7 +283,7 @@ def _write(
         refuse_long_queue(connection, one.owner, max_queued)
         if total == before:
             # it asked for what has been tried
-            connection.execute(update(experiment).where(experiment.c.id == one.number).values(searching=False))
+            connection.execute(_ENDED, {"number": one.number, "why": dict(asked.stopped) or None})
             return 0
         row = {
             "experiment_id": one.number,
@@ -285,10 +292,8 @@ def _write(
             "added": dict(asked.added),
             "created_at": utc_now(),
         }
-        connection.execute(insert(search_round).values(**row))
-        connection.execute(
-            update(experiment).where(experiment.c.id == one.number).values(stopped=dict(asked.stopped) or None)
-        )
+        connection.execute(_ROUND, row)
+        connection.execute(_STOPPED, {"number": one.number, "why": dict(asked.stopped) or None})
     tell_planner(store, new)
     return total - before
 
@@ -328,10 +333,9 @@ def _still(connection: Connection, one: _Due) -> bool:
 
 
 def _end(store: Store, one: _Due, stopped: Mapping[str, str]) -> int:
-    with store.write() as connection:
+    with store.write_again() as connection:
         if _still(connection, one):
-            values = {"searching": False, "stopped": dict(stopped) or None}
-            connection.execute(update(experiment).where(experiment.c.id == one.number).values(**values))
+            connection.execute(_ENDED, {"number": one.number, "why": dict(stopped) or None})
     return 0
 
 
@@ -341,9 +345,8 @@ def _wait(store: Store, number: int, why: Mapping[str, str]) -> None:
         known = connection.scalar(select(experiment.c.stopped).where(experiment.c.id == number))
     if known != why:
         with store.write() as connection:
-            connection.execute(update(experiment).where(experiment.c.id == number).values(stopped=dict(why)))
+            connection.execute(_STOPPED, {"number": number, "why": dict(why)})
 
 
 def _count(connection: Connection, number: int) -> int:
-    own = experiment_trial.c.experiment_id == number
-    return int(connection.scalar(select(func.count()).select_from(experiment_trial).where(own)) or 0)
+    return int(connection.scalar(_LINKS, {"number": number}) or 0)

@@ -20,8 +20,9 @@ from service.store.session import Store
 from service.store.verdicts import claim_rows_in
 
 _MEASURED: Final = (TrialState.COMPLETED, TrialState.DIVERGED)
-Known = dict[tuple[int, int], dict[str, Any]]
-"""Key and attempt of a trial that has ended -> final values by path, where it has them: they stay what they are."""
+_NOTHING: Final[Mapping[str, Any]] = {}
+Known = dict[tuple[int, int], Row]
+"""Key and attempt of a trial that has ended with all final values -> what is told of it: it stays what it is."""
 
 
 def search_rows(store: Store, public_id: str, plan: Plan, known: Known | None = None) -> Mapping[str, list[Row]]:
@@ -41,33 +42,37 @@ def search_rows(store: Store, public_id: str, plan: Plan, known: Known | None = 
 def _told(connection: Connection, number: int, paths: Collection[str], known: Known) -> list[Row]:
     """Trials with no more than their settings, and the final values that filters are about."""
     members = members_in(connection, [number])
-    documents = documents_of(connection, {member.settings_id for member in members})
-    _read_finals(connection, members, [path for path in paths if path.startswith("final.")], known)
-    looked: dict[int, dict[str, Any]] = {key: {} for key in documents}
-    nothing: dict[str, Any] = {}
-    return [
-        Row(
-            trial_id(one.id),
-            one.state,
-            _lookup(
-                one, documents[one.settings_id], looked[one.settings_id], known.get((one.id, one.attempt), nothing)
-            ),
-            {},
-        )
-        for one in members
-    ]
-
-
-def _read_finals(connection: Connection, members: Collection[Member], paths: Collection[str], known: Known) -> None:
-    """Read final values of those trials of which some are not known; what was not measured may be, later on."""
-    new = [one for one in members if one.state in _MEASURED and len(known.get((one.id, one.attempt), ())) < len(paths)]
-    if not new:
-        return
-    for path, values in final_lookups(connection, listed(connection, [one.id for one in new]), paths).items():
+    rows = {}
+    for member in members:
+        row = known.get((member.id, member.attempt))
+        if row is not None and row.state == member.state:
+            rows[member.id] = row
+    new = [member for member in members if member.id not in rows]
+    if new:
+        documents = documents_of(connection, {member.settings_id for member in new})
+        asked = [path for path in paths if path.startswith("final.")]
+        finals = _finals(connection, [one.id for one in new if one.state in _MEASURED], asked)
+        looked: dict[int, dict[str, Any]] = {key: {} for key in documents}
         for one in new:
-            value = values.get(one.id)
-            if value is not None:
-                known.setdefault((one.id, one.attempt), {})[path] = value
+            own = finals.get(one.id, _NOTHING)
+            settings = one.settings_id
+            lookup = _lookup(one, documents[settings], looked[settings], own)
+            rows[one.id] = row = Row(trial_id(one.id), one.state, lookup, {})
+            # what was not measured may be, later on
+            if one.state in _MEASURED and len(own) == len(asked):
+                known[one.id, one.attempt] = row
+    return [rows[member.id] for member in members]
+
+
+def _finals(connection: Connection, keys: Collection[int], paths: Collection[str]) -> Mapping[int, Mapping[str, Any]]:
+    """Trial -> its final values by path, where it has them."""
+    found: dict[int, dict[str, Any]] = {}
+    if keys and paths:
+        for path, values in final_lookups(connection, listed(connection, keys), paths).items():
+            for key, value in values.items():
+                if value is not None:
+                    found.setdefault(key, {})[path] = value
+    return found
 
 
 def _lookup(member: Member, document: Mapping[str, Any], known: dict[str, Any], finals: Mapping[str, Any]) -> Lookup:

@@ -29,6 +29,7 @@ STATEMENT_SECONDS = 30.0
 
 
 _AT_ONCE: Mapping[str, Any] = {"at_once": True}
+_LATER: Mapping[str, Any] = {"synced_later": True}
 
 
 class Store:
@@ -80,6 +81,19 @@ class Store:
     def write(self) -> Generator[Connection]:
         """One transaction that may change things: committed at the end of the block, or nothing of it happened."""
         with _translated(), self._admitted(), self._in_turn(PATIENCE_SECONDS), self._writer.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def write_again(self) -> Generator[Connection]:
+        """As `write`, for what would be written once more by itself: it is on disk no later than what comes after it.
+
+        Whoever commits does not wait for the disk. A loss of power may take it back, and nothing that was built on it
+        stays without it; a killed process takes nothing back.
+        """
+        writer = self._writer.execution_options(**_LATER)
+        with _translated(), self._admitted(), self._in_turn(PATIENCE_SECONDS), writer.begin() as connection:
+            if self.dialect == "postgresql":
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
 
     @contextlib.contextmanager

@@ -21,6 +21,8 @@ _BUSY_MILLISECONDS: Final = int(1_000 * PATIENCE_SECONDS)
 _INSTRUCTIONS: Final = 100_000
 """Of SQLite's virtual machine between two looks at the clock: about a millisecond."""
 _PRAGMAS: Final[Sequence[str]] = ("synchronous=FULL", "foreign_keys=ON")
+_FULL, _NORMAL = "FULL", "NORMAL"
+"""Whether a commit waits until the log is on disk; the next one of the first kind waits for all before it."""
 
 
 def sqlite_engine(url: Any, begin: str) -> Engine:
@@ -42,10 +44,15 @@ def sqlite_engine(url: Any, begin: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        patience = 0 if connection.get_execution_options().get("at_once") else _BUSY_MILLISECONDS
+        options = connection.get_execution_options()
+        patience = 0 if options.get("at_once") else _BUSY_MILLISECONDS
         if connection.info.get("patience", _BUSY_MILLISECONDS) != patience:
             connection.exec_driver_sql(f"PRAGMA busy_timeout={patience}")
         connection.info["patience"] = patience
+        synced = _NORMAL if options.get("synced_later") else _FULL
+        if connection.info.get("synced", _FULL) != synced:
+            connection.exec_driver_sql(f"PRAGMA synchronous={synced}")
+        connection.info["synced"] = synced
         connection.exec_driver_sql(f"BEGIN {begin}")
 
     return engine
