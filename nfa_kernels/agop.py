@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nfa_kernels.at_once import lanes_in_block
 from nfa_kernels.native.sweeps import Swept, Targets, swept
 from nfa_kernels.networks import Architecture, Params
 from nfa_kernels.networks import layers as passed_layers
@@ -21,7 +22,7 @@ from nfa_kernels.spectra import Spectrum, joined, spectrum
 BLOCK_ELEMENTS = 1 << 24
 """Numbers in the largest array of one block of Jacobians, unless the caller says otherwise (128 MiB in float64)."""
 _CACHED_BYTES = 4 << 20
-"""Of the Jacobians of networks that are swept at once, so that they stay in the cache."""
+"""Of the Jacobians of networks that a core sweeps at once, so that they stay in its cache."""
 
 
 class Sweep(NamedTuple):
@@ -162,7 +163,8 @@ def _sweeps(
     stack, samples = x.shape[:2]
     per_sample = architecture.widths[-1] * max(architecture.widths)
     size = max(1, min(samples, block_elements // per_sample))
-    lanes = max(1, min(block_elements, _CACHED_BYTES // x.element_size()) // (size * per_sample))
+    cached = min(block_elements * x.element_size(), _CACHED_BYTES)
+    lanes = lanes_in_block(x, size * per_sample * x.element_size(), cached)
     for lane in range(0, stack, lanes):
         some, inputs = tuple(weight[lane : lane + lanes] for weight in weights), x[lane : lane + lanes]
         of_some = targets and Targets(targets.y[lane : lane + lanes], targets.loss) if size == samples else None

@@ -9,13 +9,24 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from nfa_kernels.at_once import sent
 from nfa_kernels.random_streams import stream
 
 
 class Batches:
-    """Row numbers of successive minibatches for the lanes of a stack."""
+    """Row numbers of successive minibatches for the lanes of a stack.
 
-    def __init__(self, seeds: Sequence[int], samples: int, size: int, order: str) -> None:
+    Args:
+        seeds: of the trials.
+        samples: N.
+        size: of a minibatch.
+        order: shuffle or cyclic.
+        device: where the numbers are wanted. They are drawn on the CPU, and an epoch's go to it in one copy.
+    """
+
+    def __init__(
+        self, seeds: Sequence[int], samples: int, size: int, order: str, device: torch.device | None = None
+    ) -> None:
         if not 1 <= size <= samples:
             raise ValueError(f"size: received {size}, allowed are 1 .. {samples} samples")
         if order not in ("shuffle", "cyclic"):
@@ -23,18 +34,22 @@ class Batches:
         self.samples, self.size, self.order = samples, size, order
         self.generators = [stream("batches", seed) for seed in seeds]
         self.position = 0
+        self._device = device or torch.device("cpu")
         self.waiting = torch.empty((len(seeds), 0), dtype=torch.long)
+        self._sent = sent(self.waiting, self._device)
 
     def next(self) -> Tensor:
-        """(K, size) row numbers of the next step, on the CPU."""
+        """(K, size) row numbers of the next step, on the device."""
         start, self.position = self.position, self.position + self.size
         if self.order == "cyclic":
-            rows = torch.arange(start, start + self.size) % self.samples
+            rows = torch.arange(start, start + self.size, device=self._device) % self.samples
             return rows.expand(len(self.generators), -1)
         if self.waiting.shape[1] < self.size:
             epoch = torch.stack([torch.randperm(self.samples, generator=g) for g in self.generators])
             self.waiting = torch.cat([self.waiting, epoch], 1)
-        taken, self.waiting = self.waiting[:, : self.size], self.waiting[:, self.size :]
+            self._sent = sent(self.waiting, self._device)
+        taken, self._sent = self._sent[:, : self.size], self._sent[:, self.size :]
+        self.waiting = self.waiting[:, self.size :]
         return taken
 
     def state(self) -> dict[str, Tensor]:
@@ -49,10 +64,11 @@ class Batches:
         """Go on from what `state` answered."""
         # drawn on the CPU wherever the networks are
         self.position, self.waiting = int(state["position"][0]), state["waiting"].cpu()
+        self._sent = sent(self.waiting, self._device)
         for generator, at in zip(self.generators, state["generators"].cpu(), strict=True):
             generator.set_state(at.clone())
 
     def select(self, lanes: Tensor) -> None:
         """Keep some lanes."""
         self.generators = [self.generators[lane] for lane in lanes.tolist()]
-        self.waiting = self.waiting[lanes]
+        self.waiting, self._sent = self.waiting[lanes], self._sent[lanes.to(self._device)]

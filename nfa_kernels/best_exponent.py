@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.alignment import LayerPair
+from nfa_kernels.at_once import is_cached
 from nfa_kernels.native.metrics import best_exponents
 
 INTERIOR, LOWER, UPPER, FLAT = range(4)
 _SCAN_POINTS = 96
 _FLAT_SPREAD = 1e-9
+_UNASKED_STEPS = 10
+"""Steps between two questions to a device."""
 
 
 class BestExponent(NamedTuple):
@@ -93,24 +96,29 @@ class _Search(NamedTuple):
     logs: Tensor
     kept: Tensor
     projections: Tensor
+    unsettled: Tensor
 
     def select(self, lanes: Tensor) -> "_Search":
-        """Some of them."""
-        return _Search(*(part[lanes] for part in self))
+        """Those of a mask."""
+        places = lanes.nonzero()[:, 0]
+        return _Search(*(part[places] for part in self))
 
 
 def _root(pair: LayerPair, logs: Tensor, kept: Tensor, low: Tensor, high: Tensor, wanted: Tensor) -> Tensor:
     """Root of the derivative of log cos in [low, high], (K,), by Newton steps kept inside a shrinking bracket.
 
     A lane that is not wanted, or whose cosine rises or falls throughout, has no root and stays at its middle. Each of
-    the others is followed until it settles, which most do in three steps, and not longer for the sake of another.
+    the others is followed until it settles, which most do in three steps, and not longer for the sake of another. A
+    device is asked only every so many steps which these are: until then they stay where they settled.
     """
     middle = (low * high).sqrt()
-    search = _Search(torch.arange(len(low), device=low.device), low, high, middle, logs, kept, pair.projections)
+    unsettled = torch.ones_like(middle, dtype=torch.bool)
+    places, every = torch.arange(len(low), device=low.device), 1 if is_cached(low) else _UNASKED_STEPS
+    search = _Search(places, low, high, middle, logs, kept, pair.projections, unsettled)
     at_low, at_high = (_derivatives(search._replace(point=end))[0] for end in (low, high))
     search = search.select(wanted & (at_low > 0) & (at_high < 0))
     found = middle.clone()
-    for _ in range(60):
+    for number in range(1, 61):
         if len(search.place) == 0:
             break
         slope, curvature = _derivatives(search)
@@ -120,12 +128,13 @@ def _root(pair: LayerPair, logs: Tensor, kept: Tensor, low: Tensor, high: Tensor
         # at the root itself it stays where it is, on the edge of the bracket
         inside = (newton >= low) & (newton <= high) & (curvature < 0)
         following = torch.where(inside, newton, (low + high) / 2)
+        following = torch.where(search.unsettled, following, search.point)
         nearest = 1e-14 * search.point
-        open_ = ((following - search.point).abs() > nearest) & (high - low > nearest)
+        unsettled = ((following - search.point).abs() > nearest) & (high - low > nearest)
         found[search.place] = following
-        search = search._replace(low=low, high=high, point=following)
-        if not bool(open_.all()):
-            search = search.select(open_)
+        search = search._replace(low=low, high=high, point=following, unsettled=unsettled)
+        if number % every == 0 and not bool(unsettled.all()):
+            search = search.select(unsettled)
     return found
 
 

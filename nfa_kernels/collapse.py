@@ -5,6 +5,8 @@ every network of its stack. A network that begins at tiny weights has not collap
 still grow.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -28,5 +30,5 @@ def has_collapsed(size: Tensor, at_first: Tensor, dtype: torch.dtype) -> Tensor:
         at_first: (K,) and at initialisation.
         dtype: of the passes: the product of the layers underflows below its smallest normal number.
     """
-    underflows = size < torch.tensor(torch.finfo(dtype).tiny, dtype=torch.float64).log()
-    return underflows & (size < at_first + torch.tensor(SHRUNK, dtype=torch.float64).log())
+    underflows = size < math.log(torch.finfo(dtype).tiny)
+    return underflows & (size < at_first + math.log(SHRUNK))

@@ -83,6 +83,8 @@ def lane_bytes(shape: Shape, samples: int) -> int:
     return weight_size * copies * parameters(shape.widths) + size * activations + (2 * size + 16) * data
 
 
+DEVICE_BYTES = 1 << 28
+"""Of the arrays of networks that a device other than a CPU measures at once; see `nfa_kernels.at_once`."""
 CURVATURE_ELEMENTS = 1 << 20
 """Numbers that leave layers, of the networks and samples whose second derivatives are on the tape at once."""
 BASIS_ELEMENTS = 1 << 23

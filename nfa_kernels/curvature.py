@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from nfa_kernels.at_once import lanes_in_block
 from nfa_kernels.cost import BASIS_ELEMENTS, CURVATURE_ELEMENTS, basis_vectors, samples_curved_at_once
 from nfa_kernels.lanczos import largest_eigenvalue
 from nfa_kernels.losses import Loss
@@ -33,8 +34,10 @@ def sharpness(taped: Taped, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
     """
     size = samples_curved_at_once(x.shape[1], taped.numbers_per_sample)
     basis = basis_vectors(taped.parameters)
-    lanes = CURVATURE_ELEMENTS // (size * taped.numbers_per_sample)
-    lanes = max(1, min(lanes, 4 * BASIS_ELEMENTS // (min(basis, taped.parameters) * taped.parameters)))
+    lanes = min(
+        lanes_in_block(x, 8 * size * taped.numbers_per_sample, 8 * CURVATURE_ELEMENTS),
+        lanes_in_block(x, 8 * min(basis, taped.parameters) * taped.parameters, 32 * BASIS_ELEMENTS),
+    )
     row = normal((1, taped.parameters), stream("lanczos", 0)).to(x.device)
     found = []
     with torch.inference_mode(False), torch.enable_grad():

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.activations import Activation, activation
+from nfa_kernels.at_once import lanes_in_block, lanes_in_step
 from nfa_kernels.losses import Loss
 from nfa_kernels.parameterizations import multipliers
 from nfa_kernels.products import Factored, chain, layer_gradients
@@ -124,7 +125,7 @@ def forward(architecture: Architecture, params: Params, x: Tensor) -> Tensor:
     samples = max(1, _PASSED_BYTES // (sum(architecture.widths) * x.element_size()))
     if x.shape[1] > samples:
         return torch.cat([forward(architecture, params, part) for part in x.split(samples, 1)], 1)
-    lanes = max(1, _PASSED_BYTES // (x.shape[1] * sum(architecture.widths) * x.element_size()))
+    lanes = lanes_in_block(x, x.shape[1] * sum(architecture.widths) * x.element_size(), _PASSED_BYTES)
     found = [
         layers(architecture, tuple(array[at : at + lanes] for array in params), x[at : at + lanes])[-1][0].mT
         for at in range(0, x.shape[0], lanes)
@@ -202,7 +203,8 @@ def _gradients(
     if architecture.is_product:
         return architecture.pulled_back(_product_gradients(architecture.effective(params), x, y, loss, value))
     stack, samples = x.shape[:2]
-    size = max(1, _CACHED_BYTES // (samples * sum(architecture.widths) * x.element_size()))
+    at_once = lanes_in_step if value is None else lanes_in_block
+    size = at_once(x, samples * sum(architecture.widths) * x.element_size(), _CACHED_BYTES)
     found = tuple(torch.empty_like(array) for array in params)
     for first in range(0, stack, size):
         some = slice(first, first + size)
@@ -213,7 +215,7 @@ def _gradients(
 
 
 _CACHED_BYTES = 2 << 20
-"""Of the activations of the networks that are swept at once, so that they stay in the cache."""
+"""Of the activations of the networks that a core sweeps at once, so that they stay in its cache."""
 
 
 def _backpropagate(

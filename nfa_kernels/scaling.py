@@ -60,8 +60,7 @@ def is_rounded(array: Tensor, dtype: torch.dtype) -> Tensor:
 
 def in_reach(sizes: Tensor) -> bool:
     """Whether every size (K,), a square or the square of one, is far from under- and overflowing."""
-    low, high = torch.aminmax(sizes)
-    return float(low) > 1e-200 and float(high) < 1e200
+    return _are_between(sizes, 1e-200, 1e200)
 
 
 def largest_entry(array: Tensor) -> Tensor:
@@ -74,9 +73,13 @@ def are_within(array: Tensor, reach: int) -> bool:
 
     A norm costs half of what a largest entry does; one that under- or overflows is not within.
     """
-    norms = torch.linalg.vector_norm(array.flatten(1), dim=1)
-    low, high = torch.aminmax(norms)
-    return 2.0**-reach < float(low) and float(high) < 2.0**reach
+    return _are_between(torch.linalg.vector_norm(array.flatten(1), dim=1), 2.0**-reach, 2.0**reach)
+
+
+def _are_between(sizes: Tensor, low: float, high: float) -> bool:
+    """Whether every size (K,) is; one question, for which a device is waited for once."""
+    least, most = torch.stack(torch.aminmax(sizes)).tolist()
+    return low < least and most < high
 
 
 def _exponents(largest: Tensor) -> Tensor:

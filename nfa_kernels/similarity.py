@@ -33,10 +33,9 @@ def pearson_offdiagonal(left: Tensor, right: Tensor) -> Tensor:
         ValueError: the shapes differ, or are not stacks of matrices.
     """
     _check(left, right)
-    off = ~torch.eye(left.shape[-2], left.shape[-1], dtype=torch.bool, device=left.device)
-    if not off.any():
+    if left.shape[-1] == 1:
         return torch.full_like(left[:, 0, 0], torch.nan)
-    return _correlation(left[:, off], right[:, off])
+    return _correlation(_off_diagonal(left), _off_diagonal(right))
 
 
 def pearson_zero_diagonal(left: Tensor, right: Tensor) -> Tensor:
@@ -51,6 +50,16 @@ def pearson_zero_diagonal(left: Tensor, right: Tensor) -> Tensor:
     numbers = (left + right).diagonal(dim1=1, dim2=2).isfinite().all(-1)
     found = pearson(left.masked_fill(on, 0), right.masked_fill(on, 0))
     return torch.where(numbers, found, torch.nan)
+
+
+def _off_diagonal(matrices: Tensor) -> Tensor:
+    """(K, D (D - 1)) the entries of (K, D, D) that are not on the diagonal, row by row.
+
+    Laid out in a row, the diagonal is every D + 1st entry: a mask would make a device tell how many it picks.
+    """
+    width = matrices.shape[-1]
+    rows = matrices.flatten(1)[:, :-1].unflatten(1, (width - 1, width + 1))
+    return rows[:, :, 1:].flatten(1)
 
 
 def _correlation(left: Tensor, right: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nfa_kernels.at_once import is_cached
 from nfa_kernels.native.metrics import gram_matrices, thin_vectors
 from nfa_kernels.scaling import REACH, is_rounded, unit_scaled
 
@@ -96,8 +97,13 @@ def all_finite(matrices: Tensor) -> Tensor:
 
 
 def zeroed(matrices: Tensor, kept: Tensor) -> Tensor:
-    """(K, H, D) with zeros in the lanes that are not kept; the argument itself where all are."""
-    return matrices if bool(kept.all()) else torch.where(kept[:, None, None], matrices, 0.0)
+    """(K, H, D) with zeros in the lanes that are not kept; the argument itself where all are.
+
+    A device is not asked whether all are: waiting for it costs more than a copy.
+    """
+    if is_cached(matrices) and bool(kept.all()):
+        return matrices
+    return torch.where(kept[:, None, None], matrices, 0.0)
 
 
 def joined(parts: Sequence[Spectrum]) -> Spectrum:

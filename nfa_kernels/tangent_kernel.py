@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nfa_kernels.at_once import lanes_in_block
 from nfa_kernels.cost import CURVATURE_ELEMENTS, KERNEL_ELEMENTS, samples_in_kernel
 from nfa_kernels.networks import Architecture, Params
 from nfa_kernels.scaling import unit_scaled
@@ -30,7 +31,7 @@ class Kernel(NamedTuple):
 def fully_connected_kernel(architecture: Architecture, params: Params, x: Tensor) -> Kernel:
     """The kernel of fully connected networks on x (K, n, D), of parameters in float64."""
     rows = x.shape[1] * architecture.widths[-1]
-    lanes = max(1, CURVATURE_ELEMENTS // (rows * sum(architecture.widths) + 4 * rows**2))
+    lanes = lanes_in_block(x, 8 * (rows * sum(architecture.widths) + 4 * rows**2), 8 * CURVATURE_ELEMENTS)
     parts = [
         _by_layers(architecture, tuple(array[at : at + lanes] for array in params), x[at : at + lanes])
         for at in range(0, len(x), lanes)
@@ -42,7 +43,7 @@ def kernel_of(taped: Taped, x: Tensor) -> Kernel:
     """The kernel of networks of any kind on x (K, n, ..)."""
     outputs = taped.outputs(tuple(array[:1] for array in taped.params), x[:1, :1]).shape[-1]
     size = samples_in_kernel(x.shape[1], outputs, taped.parameters)
-    lanes = max(1, KERNEL_ELEMENTS // (x.shape[1] * outputs * taped.parameters))
+    lanes = lanes_in_block(x, 8 * x.shape[1] * outputs * taped.parameters, 8 * KERNEL_ELEMENTS)
     return _joined([_by_samples(part, x[some], size) for some, part in taped.parts(lanes)])
 
 

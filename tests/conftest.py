@@ -28,6 +28,8 @@ from service.store.session import Store, open_store
 sys.path.insert(0, str(Path(__file__).parent / "faults"))
 # what takes notifications and traces
 sys.path += [str(Path(__file__).parent / "service" / name) for name in ("notifying", "tracing")]
+# what stands for a device that is not there
+sys.path.insert(0, str(Path(__file__).parent / "devices"))
 # what drives programs of the system
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 # what writes the documentation's pictures and pages

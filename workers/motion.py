@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels import flow, names
+from nfa_kernels.at_once import is_cached
 from nfa_kernels.networks import Params
 from service.grid.measured_steps import measured_times
 from workers.checkpoints import Named, flattened, like
@@ -15,6 +16,8 @@ from workers.paces import Paces
 from workers.training_data import Data
 from workers.updates import Updates, learning_rates, numbers, weight_decays
 
+_UNASKED_TRIES = 16
+"""Steps of a flow that a device tries between two questions to it."""
 CHECK_STEPS = 64
 """Optimiser steps between two looks at whether a network has diverged."""
 
@@ -255,10 +258,12 @@ class Flowing:
         return flow.arrived(self._flow, self._goals[number])
 
     def advance(self, number: int) -> int:
-        """Try one step of every network that is not there yet."""
+        """Try one step of every network that is not there yet; a device tries several before it is asked who is."""
         self.step = number
         before = self._flow.taken.sum()
-        self._flow = flow.step(self._problem, self._flow, self._goals[number])
+        for _ in range(1 if is_cached(self._flow.time) else _UNASKED_TRIES):
+            # networks that are there stay as they are
+            self._flow = flow.step(self._problem, self._flow, self._goals[number])
         return int(self._flow.taken.sum() - before)
 
     def stuck(self) -> list[tuple[int, str]]:

@@ -37,7 +37,9 @@ class ProgramData(Data):
         self.parameterization, self.owners = program.parameterization, program_owners(program, training["optimizer"])
         is_batched = "batch_size" in training
         self._batches = (
-            Batches(seeds, x.shape[1], training["batch_size"], training["batch_order"]) if is_batched else None
+            Batches(seeds, x.shape[1], training["batch_size"], training["batch_order"], x.device)
+            if is_batched
+            else None
         )
         self._first_rows = first_rows(self._x)
         samples = training.get("batch_size") or x.shape[1]

@@ -23,13 +23,20 @@ class Rows:
 
     def add(self, lanes: Sequence[int], step: int, time: Tensor, measured: Measured) -> None:
         """Add one measured step of the given lanes; time and the measured values are (K,)."""
-        keys = [torch.tensor(lanes, dtype=torch.float64), torch.full((len(lanes),), float(step), dtype=torch.float64)]
-        values = [measured.network[name].cpu() for name in self.network_names]
-        self._network.append(torch.stack([*keys, time.cpu(), *values]).numpy())
-        for layer, found in measured.layers.items():
-            number = torch.full((len(lanes),), float(layer), dtype=torch.float64)
-            self._layers.append(torch.stack([*keys, number, *(found[name].cpu() for name in self.layer_names)]).numpy())
-        for layer, name, found in measured.parametrised:
+        columns = [time, *(measured.network[name] for name in self.network_names)]
+        for found in measured.layers.values():
+            columns += [found[name] for name in self.layer_names]
+        columns += [found for *_, found in measured.parametrised]
+        # all of them in one copy: a device is waited for once
+        values = torch.stack([column.to(torch.float64) for column in columns]).cpu().numpy()
+        keys = np.array([lanes, [step] * len(lanes)], dtype=float)
+        at, width = 1 + len(self.network_names), len(self.layer_names)
+        self._network.append(np.concatenate([keys, values[:at]]))
+        for layer in measured.layers:
+            number = np.full((1, len(lanes)), float(layer))
+            self._layers.append(np.concatenate([keys, number, values[at : at + width]]))
+            at += width
+        for (layer, name, _), found in zip(measured.parametrised, values[at:], strict=True):
             self._parametrised += [
                 (lane, step, layer, name, value) for lane, value in zip(lanes, found.tolist(), strict=True)
             ]

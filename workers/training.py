@@ -217,7 +217,7 @@ class _Run:
         ending, whole, loss = self.motion.ending(number), list[int](), measured.network["train_loss"]
         stops = self.stopping.reasons([self.lanes[place] for place in places], self.motion.step, measured)
         index = self._index(places)
-        healthy, gone = self._is_healthy(loss, index).tolist(), self._collapsed()[index].tolist()
+        healthy, gone = torch.stack([self._is_healthy(loss, index), self._collapsed()[index]]).tolist()
         ends: dict[int, LaneEnd] = {}
         for at, (place, fine, small) in enumerate(zip(places, healthy, gone, strict=True)):
             if not fine:
@@ -265,10 +265,9 @@ class _Run:
         if len(but) == len(self.lanes):
             return
         loss, left = self.loss.value(self._outputs(self.checked_x), self.checked_y), frozenset(but)
-        healthy = self._is_healthy(loss, slice(None)).tolist()
+        healthy, gone = torch.stack([self._is_healthy(loss, slice(None)), self._collapsed()]).tolist()
         places = [place for place in range(len(self.lanes)) if place not in left]
         ends = {place: self._ended(place, "diverged", EXPLODED) for place in places if not healthy[place]}
-        gone = self._collapsed().tolist()
         collapsed = [place for place in places if gone[place] and place not in ends]
         self._end_early(ends | {place: self._ended(place, "completed", COLLAPSED) for place in collapsed})
 

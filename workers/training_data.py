@@ -41,7 +41,8 @@ class Data:
         self._moments: Moments | None = None
         self._batches: Batches | None = None
         if "batch_size" in training:
-            self._batches = Batches(seeds, x.shape[1], training["batch_size"], training["batch_order"])
+            order = training["batch_order"]
+            self._batches = Batches(seeds, x.shape[1], training["batch_size"], order, x.device)
         elif architecture.is_product and training["loss"] in LOSS_FACTORS:
             self._moments = Moments(*(part.to(dtype) for part in moments(x, y, training["loss"])))
         samples = training.get("batch_size") or x.shape[1]
@@ -105,7 +106,7 @@ class Data:
 
     def _picked(self, batches: Batches) -> tuple[Tensor, Tensor]:
         """The next minibatch."""
-        rows = batches.next().to(self._x.device) + self._first_rows
+        rows = batches.next() + self._first_rows
         # whole rows of one table, each copied in one go; an index for each axis copies number by number
         return embedding(rows, self._x.flatten(0, 1)), embedding(rows, self._y.flatten(0, 1))
 

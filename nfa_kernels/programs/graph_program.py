@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels import names
+from nfa_kernels.at_once import lanes_in_block, lanes_in_step
 from nfa_kernels.graphs import cost
 from nfa_kernels.graphs.graph import Graph
 from nfa_kernels.graphs.nodes import Measured, Parameter
@@ -132,7 +133,7 @@ class GraphProgram:
 
     def gradients(self, params: Params, x: Tensor, y: Tensor, loss: Loss) -> Params:
         """Gradients of the data loss with respect to every parameter, in the parameters' shapes."""
-        return self.gradients_and_loss(params, x, y, loss)[0]
+        return self._gradients_and_loss(params, x, y, loss, is_step=True)[0]
 
     def gradients_and_loss(self, params: Params, x: Tensor, y: Tensor, loss: Loss) -> tuple[Params, Tensor]:
         """The gradients, and the loss (K,) at the given parameters.
@@ -143,11 +144,17 @@ class GraphProgram:
             y: (K, N, ..) targets as the loss reads them.
             loss: value and output gradient, means over the samples.
         """
+        return self._gradients_and_loss(params, x, y, loss, is_step=False)
+
+    def _gradients_and_loss(
+        self, params: Params, x: Tensor, y: Tensor, loss: Loss, *, is_step: bool
+    ) -> tuple[Params, Tensor]:
+        """The same, of a step or of what is measured, which differ in how many networks a device takes at once."""
         size = cost.samples_at_once(self.graph, x.shape[1])
         found: list[Params] = []
         values, at = [], 0
         with torch.no_grad():
-            for some, of_some in self._lanes(self.effective(params), x, size * self._elements):
+            for some, of_some in self._lanes(self.effective(params), x, size * self._elements, is_step=is_step):
                 targets = y[at : at + len(of_some)]
                 at += len(of_some)
                 gradients, value = self._of_samples(some, of_some.split(size, 1), targets.split(size, 1), loss)
@@ -255,10 +262,11 @@ class GraphProgram:
         return outputs
 
     def _lanes(
-        self, params: Params, x: Tensor, per_lane: int, elements: int = cost.TAPE_ELEMENTS
+        self, params: Params, x: Tensor, per_lane: int, elements: int = cost.TAPE_ELEMENTS, *, is_step: bool = False
     ) -> Iterator[tuple[Params, Tensor]]:
-        """A few networks at a time, as many as keep about so many numbers at once."""
-        lanes = max(1, elements // per_lane)
+        """A few networks at a time, as many as keep about so many numbers at once; more on a device."""
+        size = x.element_size()
+        lanes = (lanes_in_step if is_step else lanes_in_block)(x, size * per_lane, size * elements)
         for at in range(0, len(x), lanes):
             some = slice(at, at + lanes)
             yield tuple(array[some] for array in params), x[some]
@@ -292,6 +300,5 @@ def _fans(one: Parameter, role: Role) -> tuple[int, int]:
 def _of_outputs(outputs: Tensor, some: range, scale: float) -> Tensor:
     """(K, C, R) a number at one of R outputs and zeros elsewhere, for each of them, whatever the sample."""
     stack, _, width = outputs.shape
-    found = outputs.new_zeros(width, len(some))
-    found[some, range(len(some))] = scale
-    return found.expand(stack, -1, -1)
+    each = torch.eye(width, dtype=outputs.dtype, device=outputs.device)
+    return (scale * each[:, some.start : some.stop]).expand(stack, -1, -1)

@@ -6,14 +6,11 @@ import pytest
 import torch
 
 from nfa_kernels import names
-from nfa_kernels.networks import Architecture
 from service.grid.canonical import canonical
 from service.grid.trial_settings import TrialSettings
 from workers import checkpoints
 from workers.blocks import Lane, Stack
-from workers.motion import motion
 from workers.training import train
-from workers.training_data import Data
 
 
 def _lanes(optimizer, activation="tanh", **training):
@@ -91,35 +88,6 @@ def test_a_checkpoint_that_cannot_be_read_is_told_from_settings_that_are_refused
     file = next(block for block in _blocks(lanes) if block.checkpoints).checkpoints[0][2]
     with pytest.raises(checkpoints.CheckpointError):
         _blocks((Lane(lanes[0].settings, 0, spoil(file)),))
-
-
-def test_a_checkpoint_of_minibatches_goes_on_on_another_device():
-    """On torch's device without numbers: weights and state go there, generators and orders stay on the CPU."""
-    settings = _lanes("momentum")[0].settings
-    architecture = Architecture((5, 6, 6, 2), "tanh", bias=True)
-
-    def begun(device):
-        x, y = torch.ones(3, 20, 5, device=device), torch.ones(3, 20, 2, device=device)
-        weights = tuple(torch.ones(3, h, d, device=device) for h, d in ((6, 5), (6, 6), (2, 6), (6, 1), (6, 1), (2, 1)))
-        samples = Data(architecture, x, y, settings["training"], range(3), torch.float32)
-        return motion(weights, samples, settings, [settings["training"]] * 3)
-
-    with torch.inference_mode():
-        here, there = begun("cpu"), begun("meta")
-        for _ in range(4):
-            here.advance(1)
-        state = here.state(1)
-        files = [file for _, _, file in checkpoints.pack(range(3), 4, state)]
-        there.restore(checkpoints.unpack(files))
-        there.advance(1)
-        here.advance(1)
-        after = there.state(1)
-    assert there.step == 5
-    assert {name: part.device.type for name, part in after.items()} == {
-        name: "meta" if name.startswith("moving") else "cpu" for name in state
-    }
-    for name in ("batches.position", "batches.waiting", "batches.generators"):
-        assert torch.equal(after[name], here.state(1)[name])
 
 
 def test_a_stack_too_large_is_not_checkpointed(monkeypatch):
