@@ -361,6 +361,7 @@ int nfa_graph_steps(const struct call *call)
     struct graph n = {0};
     if (call->real_bytes != sizeof(REAL)) return 2;
     n.call = call;
+    for (long k = 0; k < call->node_count; k++) n.has_images |= call->nodes[k].before == IMAGES;
     choose_samples(&n);
     const long bytes = graph_laid_out(call, &n, 0);
     if (n.spares > MOST_SPARES) return 2;

@@ -50,6 +50,7 @@ struct graph {
     long samples, lanes, tokens; /* at a time; the same, padded; tokens of a sample, padded */
     long some;                   /* of these, those at work, */
     long lane, first;            /* of this network, the first of them among all samples */
+    long has_images;
     long output;                 /* that is differentiated, while taps are made */
     struct array *array;
     struct place *at;
@@ -71,7 +72,9 @@ static ALWAYS long form_ld(const struct graph *n, int form, long pixels)
 static ALWAYS long form_columns(const struct graph *n, int form, long pixels)
 {
     if (form == TOKENS) return n->some * n->tokens;
-    return form == IMAGES ? pixels * n->lanes : PADDED(n->some, LANES);
+    if (form == IMAGES) return pixels * n->lanes;
+    /* images go over all lanes, and find zeros where there is no sample */
+    return n->has_images ? n->lanes : PADDED(n->some, LANES);
 }
 
 #define COLUMNS_IN(n, o) form_columns(n, (o)->before, (o)->high * (o)->wide)

@@ -16,6 +16,7 @@ from nfa_kernels.graphs.named import layers_of
 from nfa_kernels.losses import loss_of
 from nfa_kernels.networks import Architecture, forward, gradients_and_loss
 from nfa_kernels.programs.graph_program import GraphProgram
+from tests.nfa_kernels.drawn_graphs import networks
 
 EXACT: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-12}
 SMOOTH = [name for name in graph_reference.ACTIVATIONS if name not in ("relu", "leaky_relu")]
@@ -81,43 +82,7 @@ def _params(program: GraphProgram, lanes: int) -> tuple[torch.Tensor, ...]:
     return tuple(part + 0.1 * torch.randn(part.shape, generator=generator, dtype=part.dtype) for part in stacks)
 
 
-@st.composite
-def _networks(draw: st.DrawFn) -> tuple[Input, list[Any]]:
-    """Small graphs of every kind of layer, with the data they fit."""
-    start = draw(st.sampled_from(("vector", "image", "tokens", "numbers")))
-    size, bias = st.integers(1, 4), st.booleans()
-    activation = st.sampled_from(SMOOTH)
-    layers: list[Any] = []
-    if start == "vector":
-        found = Input((draw(size),))
-    elif start == "image":
-        found, channels = Input((draw(size), draw(st.integers(4, 6)), draw(st.integers(4, 6)))), 2 * draw(size)
-        kernel = st.integers(1, 3)
-        conv = {"channels": channels, "kernel": draw(kernel), "stride": draw(st.integers(1, 2)), "bias": draw(bias)}
-        layers.append({"conv": conv | {"padding": draw(st.sampled_from(("same", "valid")))}})
-        norms = st.sampled_from(("layer", "rms", {"kind": "group", "groups": 2}))
-        layers.append({"residual": [{"norm": draw(norms)}, {"conv": {"channels": channels, "kernel": 1}}]})
-        layers.append(draw(activation))
-        kind = draw(st.sampled_from(("average", "max")))
-        layers.append(draw(st.sampled_from((*({"pool": {"kind": kind, "size": n}} for n in (1, "global")), "flatten"))))
-        layers += ["flatten"]
-    else:
-        width = 2 * draw(size)
-        found = Input((draw(size),), 5) if start == "numbers" else Input((draw(size), draw(size)))
-        layers.append({"embedding": width} if start == "numbers" else {"linear": width})
-        layers += draw(st.sampled_from(([], [{"positions": "learned"}])))
-        attention = {"heads": draw(st.sampled_from((1, 2))), "causal": draw(bias), "bias": draw(bias)}
-        norm = draw(st.sampled_from(("layer", "rms", {"kind": "group", "groups": 2})))
-        layers += [{"residual": [{"norm": norm}, {"attention": attention}]}, {"linear": 3}, draw(activation)]
-        layers.append({"readout": draw(st.sampled_from(("mean", "last", "flatten")))})
-    units = draw(size)
-    layers += [{"linear": {"units": units, "bias": draw(bias)}}, draw(activation)]
-    inner = [{"residual": [{"linear": units}]}, draw(activation)]
-    layers += draw(st.sampled_from(([], [{"residual": inner}], [{"residual": inner}, {"norm": "layer"}])))
-    return found, [*layers, {"linear": {"bias": draw(bias)}}]
-
-
-@given(_networks(), st.integers(1, 3), st.integers(1, 5))
+@given(networks(SMOOTH), st.integers(1, 3), st.integers(1, 5))
 @settings(max_examples=40, deadline=None)
 def test_outputs_gradients_and_agops_equal_plain_modules_one_network_at_a_time(network, lanes, samples):
     of, layers = network

@@ -123,6 +123,16 @@ def test_more_samples_than_are_passed_at_once_do(name, monkeypatch):
     _compare(GRAPHS[name], monkeypatch, samples=139)
 
 
+def test_the_last_samples_that_are_fewer_do(monkeypatch):
+    # 16, 16 and 6 at a time, whose last vectors hold nobody
+    wide = _layers(
+        Input((5, 6, 6)),
+        *({"conv": {"channels": 16, "kernel": 1, "bias": True}}, {"norm": "rms"}, "tanh"),
+        *({"pool": {"kind": "max", "size": "global"}}, "flatten", {"linear": 5}, "gelu", {"linear": {}}),
+    )
+    _compare(wide, monkeypatch, samples=38)
+
+
 @pytest.mark.parametrize("activation", graphs.ACTIVATIONS)
 def test_every_activation_does(activation, monkeypatch):
     _compare(_named(VECTORS, "resmlp", activation=activation, **_NORMED), monkeypatch)
