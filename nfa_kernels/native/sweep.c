@@ -13,6 +13,7 @@ another's. NaN and infinity stay what they are.
 #define CACHED (1 << 19) /* bytes of a layer's derivatives of all outputs, at most, if it can be less */
 #define MOST_ROWS 64
 #define PART 96
+#define FEW_BYTES (1 << 17)
 
 /* What nfa_kernels/native/sweeps.py fills in. Arrays of layers are null where nobody asks for them. */
 struct sweep {
@@ -37,6 +38,7 @@ struct swept {
     REAL *w[MOST_LAYERS], *turned[MOST_LAYERS], *g[MOST_LAYERS], *of_bias[MOST_LAYERS];
     REAL *h[MOST_LAYERS + 1], *kept[MOST_LAYERS + 1]; /* what enters layer l + 1, and its slopes */
     REAL *z, *back[2], *delta[2], *row;
+    int32_t *places;
 };
 
 static long swept_out(struct swept *n, char *room)
@@ -62,6 +64,7 @@ static long swept_out(struct swept *n, char *room)
         n->delta[k] = taken(&room, n->rows * widest);
     }
     n->row = taken(&room, C + call->targets);
+    n->places = (int32_t *)taken(&room, widest + 1);
     return room - begin;
 }
 
@@ -116,7 +119,7 @@ static APART void written(const struct swept *n, REAL *array, long lane, long fi
     for (long c = 0; c < C; c++)
         for (long s = 0; s < some; s++) {
             REAL *restrict to = array + ((lane * C + c) * N + first + s) * width;
-            const REAL *row = from + (c * some + s) * ld;
+            const REAL *row = from + (s * C + c) * ld;
             for (long j = 0; j < width; j++) to[j] = scale * row[j];
         }
 }
@@ -152,9 +155,70 @@ static APART void summed_up(
     for (long s = 0; s < some; s++)
         for (long j = 0; j < columns; j += LANES) {
             vector sum = {0};
-            for (long c = 0; c < C; c++) sum += r[s * ldr + c] * AT(back + (c * some + s) * ld + j);
+            for (long c = 0; c < C; c++) sum += r[s * ldr + c] * AT(back + (s * C + c) * ld + j);
             AT(delta + s * ld + j) = sum;
         }
+}
+
+/* out[t][j] = sum_i a[t][i] w[i][j] over places i of a list, for T rows t and J vectors of columns j. */
+static ALWAYS void few_block(
+    const int T, const int J, const REAL *a, long lda, const REAL *w, long ld, const int32_t *places, long count, REAL *out,
+    long ldo)
+{
+    vector found[4][4] = {{{0}}};
+    for (long k = 0; k < count; k++) {
+        const long i = places[k];
+#pragma GCC unroll 8
+        for (int j = 0; j < J; j++) {
+            const vector row = AT(w + i * ld + j * LANES);
+#pragma GCC unroll 8
+            for (int t = 0; t < T; t++) found[t][j] += a[t * lda + i] * row;
+        }
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++)
+#pragma GCC unroll 8
+        for (int j = 0; j < J; j++) AT(out + t * ldo + j * LANES) = found[t][j];
+}
+
+#define FEW(T, J) case 8 * T + J: few_block(T, J, a + t * lda, lda, w + j, ld, places, count, out + t * ldo + j, ldo); break;
+
+static APART void few(
+    long T, const REAL *a, long lda, const REAL *w, long ld, const int32_t *places, long count, long columns, REAL *out, long ldo)
+{
+    for (long t = 0; t < T; t += 4)
+        for (long j = 0; j < columns; j += BLOCK * LANES) {
+            const long rest_t = T - t < 4 ? T - t : 4, rest_j = (columns - j) / LANES < BLOCK ? (columns - j) / LANES : BLOCK;
+            switch (8 * rest_t + rest_j) {
+                FEW(1, 1) FEW(2, 1) FEW(3, 1) FEW(4, 1)
+                FEW(1, 2) FEW(2, 2) FEW(3, 2) FEW(4, 2)
+#if BLOCK == 4
+                FEW(1, 3) FEW(2, 3) FEW(3, 3) FEW(4, 3)
+                FEW(1, 4) FEW(2, 4) FEW(3, 4) FEW(4, 4)
+#endif
+            }
+        }
+}
+
+/* Derivatives for what enters layer l from those for z_l: rows of one sample have zeros at the same units, those that the
+   activation keeps from passing anything, which need not be multiplied while the layer's weights stay in the cache. */
+static APART void passed_back(struct swept *n, long l, const REAL *rows, long some, REAL *next)
+{
+    const long C = n->size[n->L], ld = n->ld[l], width = n->size[l], ldw = n->ld[l - 1], columns = n->columns[l - 1];
+    const REAL *w = n->w[l - 1];
+    if (n->call->bends != RELU || C < 3 || width * ldw * (long)sizeof(REAL) > FEW_BYTES) {
+        product(C * some, rows, ld, 1, w, ldw, width, columns, next, ldw, 0);
+        return;
+    }
+    for (long s = 0; s < some; s++) {
+        long count = 0;
+        const REAL *kept = n->kept[l] + s * ld;
+        for (long i = 0; i < width; i++) {
+            n->places[count] = (int32_t)i;
+            count += !(kept[i] <= 0); /* of NaN too */
+        }
+        few(C, rows + s * C * ld, ld, w, ldw, n->places, count, columns, next + s * C * ldw, ldw);
+    }
 }
 
 static APART void backward(struct swept *n, long lane, long first, long some)
@@ -173,13 +237,11 @@ static APART void backward(struct swept *n, long lane, long first, long some)
         const int wants_rows = l > n->lowest;
         if (wants_rows) {
             if (!has_rows)
-                for (long c = 0; c < C; c++)
-                    for (long s = 0; s < some; s++)
-                        memcpy(rows + (c * some + s) * ld, n->w[L - 1] + c * ld, ld * sizeof(REAL));
+                for (long s = 0; s < some; s++) memcpy(rows + s * C * ld, n->w[L - 1], C * ld * sizeof(REAL));
             has_rows = 1;
             if (call->bends != IDENTITY)
-                for (long c = 0; c < C; c++)
-                    bent_back((int)call->bends, rows + c * some * ld, n->kept[l], some, ld, columns);
+                for (long r = 0; r < some * C; r++)
+                    bent_back((int)call->bends, rows + r * ld, n->kept[l] + r / C * ld, 1, ld, columns);
             if (call->preactivations[l - 1]) written(n, call->preactivations[l - 1], lane, first, some, rows, l);
         }
         if (differentiates) {
@@ -195,7 +257,7 @@ static APART void backward(struct swept *n, long lane, long first, long some)
             delta = spare;
         }
         if (wants_rows && (call->inputs[l - 1] || l - 1 > n->lowest)) {
-            product(C * some, rows, ld, 1, n->w[l - 1], n->ld[l - 1], n->size[l], n->columns[l - 1], next, n->ld[l - 1], 0);
+            passed_back(n, l, rows, some, next);
             if (call->inputs[l - 1]) written(n, call->inputs[l - 1], lane, first, some, next, l - 1);
             REAL *spare = rows;
             rows = next;
