@@ -11,6 +11,7 @@ from nfa_kernels.cost import kernel_samples
 from nfa_kernels.linear import LOSS_FACTORS, compressed
 from nfa_kernels.losses import check_targets, loss_of, loss_targets
 from nfa_kernels.networks import Architecture, samples_last
+from nfa_kernels.shared import is_shared, of_each, selected
 
 
 class MeasuredData(NamedTuple):
@@ -38,7 +39,7 @@ class MeasuredData(NamedTuple):
 
     def select(self, lanes: Tensor | slice) -> "MeasuredData":
         """The same for some lanes of the stack."""
-        return MeasuredData(*(part[lanes] for part in self))
+        return MeasuredData(*(selected(part, lanes) for part in self))
 
 
 def measured_data(
@@ -75,12 +76,12 @@ def measured_data(
     data = prepared(x, y, x_test, y_test, loss, loss_numbers, kernels=kernels)
     x, y, x_test, y_test, zero_loss, classified_x, classified_y, *first = data
     if architecture.is_product and loss in LOSS_FACTORS:
-        x, y = compressed(x, y)
+        x, y = _compressed(x, y)
         if x_test.shape[1]:
-            x_test, y_test = compressed(x_test, y_test)
+            x_test, y_test = _compressed(x_test, y_test)
     elif not architecture.is_product:
-        x, y, x_test, y_test = (samples_last(part) for part in (x, y, x_test, y_test))
-        x, x_test, classified_x = (part.to(dtype) for part in (x, x_test, classified_x))
+        x, y, x_test, y_test = (of_each(samples_last, part) for part in (x, y, x_test, y_test))
+        x, x_test, classified_x = (of_each(lambda one: one.to(dtype), part) for part in (x, x_test, classified_x))
     return MeasuredData(x, y, x_test, y_test, zero_loss, classified_x, classified_y, *first)
 
 
@@ -109,7 +110,7 @@ def prepared(
     """
     check_targets(loss, y)
     check_targets(loss, y_test)
-    x, y, x_test, y_test = (part.to(torch.float64) for part in (x, y, x_test, y_test))
+    x, y, x_test, y_test = (of_each(Tensor.double, part) for part in (x, y, x_test, y_test))
     classified = slice(None) if bool(names_classes(y).any()) else slice(0)
     classified_x, classified_y = x[:, classified], y[:, classified]
     # copies: a part of a large set would keep all of it
@@ -123,6 +124,14 @@ def prepared(
     )
 
 
+def _compressed(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows that are as good, found once where all networks share their samples."""
+    if not (is_shared(x) and is_shared(y)):
+        return compressed(x, y)
+    few_x, few_y = compressed(x[:1], y[:1])
+    return few_x.expand(len(x), -1, -1), few_y.expand(len(y), -1, -1)
+
+
 def checked(inputs: tuple[int, ...], outputs: int, x: Tensor, y: Tensor, suffix: str, at_least: int) -> None:
     """Refuse samples (K, N, *inputs) and targets (K, N, outputs) of other shapes, too few, or not finite.
 
@@ -133,7 +142,7 @@ def checked(inputs: tuple[int, ...], outputs: int, x: Tensor, y: Tensor, suffix:
         if array.ndim < 2 or tuple(array.shape[2:]) != shape or array.shape[1] < at_least:
             needed = f"(K, N >= {at_least}, {', '.join(str(length) for length in shape)})"
             raise ValueError(f"{name}: received shape {tuple(array.shape)}, needed is {needed}")
-        bad = (~array.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
+        bad = (~(array[:1] if is_shared(array) else array).isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
         if bad:
             raise ValueError(f"{name}: network {bad[0]} of the stack has a number that is not finite; allowed are none")
     if x.shape[:2] != y.shape[:2]:

@@ -13,6 +13,8 @@ from nfa_kernels.data.teachers import stacked_directions, teacher_directions
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.metrics import needs_kernels, needs_teacher
 from nfa_kernels.networks import Params
+from nfa_kernels.shared import of_each, stacked
+from service.grid import canonical
 from workers.blocks import Lane, Stack
 from workers.motion import loss_numbers
 from workers.network_data import MeasuredSet
@@ -43,8 +45,12 @@ def prepared(stack: Stack, device: torch.device, metrics: Iterable[str]) -> Prep
         ValueError: settings that the kernels refuse.
     """
     settings, metrics = stack.lanes[0].settings, tuple(metrics)
-    samples = [_samples(lane, stack.arrays) for lane in stack.lanes]
-    x, y, x_test, y_test = (torch.stack(parts).to(device) for parts in zip(*samples, strict=True))
+
+    def on_device(part: Tensor) -> Tensor:
+        return part.to(device)
+
+    samples = _samples_of(stack)
+    x, y, x_test, y_test = (of_each(on_device, stacked(parts)) for parts in zip(*samples, strict=True))
     form = tuple(x.shape[2:])
     network = network_of(settings, form, y.shape[-1])
     x, x_test = network.inputs(x), network.inputs(x_test)
@@ -61,6 +67,19 @@ def initial_weights(stack: Stack, network: Network, device: torch.device) -> Par
     """Parameters before the first step, each (K, rows, columns) in float64."""
     initial = [_parameters(lane, network, stack.arrays) for lane in stack.lanes]
     return tuple(torch.stack(array).to(device) for array in zip(*initial, strict=True))
+
+
+def _samples_of(stack: Stack) -> list[Samples]:
+    """The data of every lane; lanes with the same data have one and the same object, drawn once."""
+    drawn: dict[str, Samples] = {}
+    found = []
+    for lane in stack.lanes:
+        data = lane.settings["data"]
+        own = canonical.compact([data, lane.seed if data.get("seed") is None else None])
+        if own not in drawn:
+            drawn[own] = _samples(lane, stack.arrays)
+        found.append(drawn[own])
+    return found
 
 
 def _samples(lane: Lane, arrays: Mapping[str, Mapping[str, Any]]) -> Samples:

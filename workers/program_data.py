@@ -33,7 +33,7 @@ class ProgramData(Data):
         dtype: torch.dtype,
     ) -> None:
         self._program, self._loss, self._form = program, loss_of(training["loss"]), x.shape[2:]
-        self._x, self._y, self._moments = x.flatten(2).to(dtype), y.to(dtype), None
+        self._x, self._y, self._moments = x.flatten(2).to(dtype).contiguous(), y.to(dtype).contiguous(), None
         self.parameterization, self.owners = program.parameterization, program_owners(program, training["optimizer"])
         is_batched = "batch_size" in training
         self._batches = (

@@ -37,7 +37,8 @@ class Data:
     ) -> None:
         self._architecture, self._loss = architecture, loss_of(training["loss"])
         self.parameterization, self.owners = architecture.parameterization, owners(architecture, training["optimizer"])
-        self._x, self._y = x.to(dtype), y.to(dtype)
+        # compiled steps and minibatches read each network's own
+        self._x, self._y = x.to(dtype).contiguous(), y.to(dtype).contiguous()
         self._moments: Moments | None = None
         self._batches: Batches | None = None
         if "batch_size" in training:

@@ -10,6 +10,7 @@ from nfa_kernels.metrics import Measured, Request, measured, needs
 from nfa_kernels.programs.graph_program import GraphProgram
 from nfa_kernels.programs.program import Params
 from nfa_kernels.programs.views import ProgramLayerView, ProgramView
+from nfa_kernels.shared import of_each
 from nfa_kernels.views import Asked
 
 
@@ -39,7 +40,8 @@ def program_data(
         if graph.input.vocabulary and not are_tokens(some, graph.input.vocabulary):
             raise ValueError(f"x{suffix}: received other than whole numbers 0..{graph.input.vocabulary - 1}")
     data = prepared(x, y, x_test, y_test, loss, loss_numbers, kernels=kernels)
-    x, x_test, classified_x = (part.to(dtype) for part in (data.x, data.x_test, data.classified_x))
+    passed = (data.x, data.x_test, data.classified_x)
+    x, x_test, classified_x = (of_each(lambda one: one.to(dtype), part) for part in passed)
     return data._replace(x=x, x_test=x_test, classified_x=classified_x)
 
 
