@@ -18,6 +18,8 @@ from workers.trainer import BACKPRESSURE, Broken, start_trainer
 log = structlog.get_logger()
 
 START_SECONDS = 60.0
+AGAIN_SECONDS = 300.0
+"""Until a trainer that cannot use its GPU is started anew: somebody may have mended the node."""
 ANSWER_SECONDS = 1.0
 """For fetching what is ready: an object on a node that hangs never comes."""
 SOON_SECONDS = 10.0
@@ -57,6 +59,11 @@ class Seat:
     """To be ended once its stack has ended."""
     allowed_seconds: float = math.inf
     """In which its stack must send something, though it answers pings."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether its trainer is up and can train on its device."""
+        return self.about is not None and "error" not in self.about
 
     @property
     def place(self) -> Place:
@@ -108,7 +115,8 @@ class Pool:
         return [
             seat
             for seat in self.seats
-            if (device is None or seat.device == device) and (seat.about or now - seat.asked < SOON_SECONDS)
+            if (device is None or seat.device == device)
+            and (seat.is_usable or (seat.about is None and now - seat.asked < SOON_SECONDS))
         ]
 
     def idle(self) -> list[Seat]:
@@ -119,14 +127,20 @@ class Pool:
             ready, _ = ray.wait(list(by_reference), num_returns=len(by_reference), timeout=0)
             for reference in ready:
                 self._describe(by_reference[reference])
-        return [seat for seat in self.seats if seat.about is not None and seat.stream is None]
+        return [seat for seat in self.seats if seat.is_usable and seat.stream is None]
 
     def _describe(self, seat: Seat) -> None:
         try:
-            seat.about = ray.get(seat.description, timeout=ANSWER_SECONDS)
+            about: dict[str, Any] = ray.get(seat.description, timeout=ANSWER_SECONDS)
         except RayError as error:
             log.warning("trainer_start_failed", error=_first_line(error))
             self.replace(seat)
+            return
+        seat.about = about
+        if "error" in about:
+            log.error("gpu_cannot_be_used", host=about["host"], node=about["node"], error=about["error"])
+        elif "warning" in about:
+            log.warning("gpu_is_slow_at_float64", host=about["host"], told=about["warning"])
 
     def replace_dead(self) -> None:
         """Replace idle trainers that have died, so that no stack is given to them; look after those that start."""
@@ -137,6 +151,9 @@ class Pool:
                         f"trainer_waits_for_a_{seat.device}", next="free one in the Ray cluster, or lower NFA_TRAINERS"
                     )
                     seat.heard = time.monotonic()
+            elif not seat.is_usable:
+                if time.monotonic() - seat.asked > AGAIN_SECONDS:
+                    self.replace(seat)
             elif seat.pinged is None:
                 seat.pinged = (seat.trainer.ping.remote(), time.monotonic())
             elif ray.wait([seat.pinged[0]], timeout=0)[0]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 
+from workers import gpu
 from workers.allocation import keep_freed_memory
 from workers.blocks import Block, Stack
 
@@ -56,7 +57,8 @@ class Trainer:
         keep_freed_memory()
         self._torch = torch.__version__
         self._share = share
-        self._device = _device(share)
+        self._device = "cuda" if share else "cpu"
+        self._refusal = gpu.refusal(torch.cuda.is_available(), torch.version.cuda) if share else None
         self._stopped: frozenset[int] = frozenset()
 
     def train(self, stack: Stack, block_seconds: float, checkpoint_seconds: float) -> Iterator[Block | Broken]:
@@ -67,6 +69,9 @@ class Trainer:
         from workers.training import train  # noqa: PLC0415
 
         self._stopped = frozenset()
+        if self._refusal:
+            yield Broken(self._refusal)
+            return
         has_begun = False
         try:
             if stack.again is not None:
@@ -89,18 +94,25 @@ class Trainer:
             is_searched = is_final and not has_begun and len(stack.lanes) > 1
             refused = refused_lanes(stack, self._device, _SEARCH_SECONDS) if is_searched else {}
             yield Broken(text_of(error), is_final=is_final, refused=refused)
+        finally:
+            if self._share:
+                # of a stack that is over, and of one for which there was too little
+                gpu.free_cached()
 
     @ray.method(concurrency_group="control")
     def describe(self) -> dict[str, Any]:
         """Where this trainer runs, for provenance and `GET /cluster`."""
-        return {
+        about: dict[str, Any] = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "node": ray.get_runtime_context().get_node_id(),
             "torch": self._torch,
-            "device": _device_name(self._device),
-            "memory_bytes": _memory(self._device, self._share),
+            "device": self._device,
+            "memory_bytes": None,
         }
+        if self._refusal:
+            return about | {"error": self._refusal}
+        return about | gpu.described(gpu.this_card(), self._share) if self._share else about
 
     @ray.method(concurrency_group="control")
     def stop(self, lanes: frozenset[int]) -> None:
@@ -121,23 +133,3 @@ def start_trainer(share: float = 0.0) -> Any:
     """
     options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "concurrency_groups": {"control": 1}}
     return ray.remote(num_cpus=1, num_gpus=share, **options)(Trainer).remote(share)
-
-
-def _device(share: float) -> str:
-    """The torch device of a trainer; Ray shows it no other GPU than its own. Without CUDA it computes on the CPU."""
-    import torch  # noqa: PLC0415
-
-    return "cuda" if share and torch.cuda.is_available() else "cpu"
-
-
-def _device_name(device: str) -> str:
-    import torch  # noqa: PLC0415
-
-    return torch.cuda.get_device_name() if device == "cuda" else device
-
-
-def _memory(device: str, share: float) -> int | None:
-    """Bytes of a GPU that a trainer may use; None on a CPU."""
-    import torch  # noqa: PLC0415
-
-    return int(torch.cuda.mem_get_info()[1] * share) if device == "cuda" else None
