@@ -1,8 +1,11 @@
 """The figures of an experiment that can be drawn, each as PDF and as the Vega-Lite it is drawn from."""
 
 import contextlib
+import ctypes
+import gc
 import io
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +20,7 @@ from service.web.drawing import FIGURES, NothingToDraw, draw
 from service.web.figure_pages import choices, wish_of
 from service.web.store_source import StoreSource
 
-MOST_POINTS: Final = 2_000
+MOST_POINTS: Final = 1_500
 """Of a figure: every point takes ten kilobytes of the process that draws it, and a printed page shows no more."""
 MOST_LINES: Final = 500
 MOST_CELLS: Final = 2_500
@@ -73,7 +76,16 @@ def pictures(store: Store, one: Experiment) -> Iterator[Picture]:
         with contextlib.suppress(NothingToDraw, QuestionTooLarge):
             spec = draw(wish_of(one, choices(figure)), source).to_dict(validate=False)
             text = json.dumps(figures.untouched(spec))
+            _give_back()
             yield Picture(figure, json.dumps(spec).encode(), charting.drawn(text, "pdf"))
+
+
+def _give_back() -> None:
+    """Free what questions and figures left, before the process that draws needs as much as this one."""
+    gc.collect()
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def in_parts(content: bytes) -> Iterator[bytes]:
