@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.at_once import lanes_in_block
+from nfa_kernels.native.linear_networks import partial_products
 from nfa_kernels.native.sweeps import Swept, Targets, swept
 from nfa_kernels.networks import Architecture, Params
 from nfa_kernels.networks import layers as passed_layers
@@ -65,6 +66,9 @@ def agop_factors(
 
 def linear_agop_factors(weights: Params, layers: Collection[int]) -> dict[int, Tensor]:
     """F_l = W_L .. W_l (K, C, D) of a linear network, for each asked layer: exact, and independent of the data."""
+    compiled = partial_products(weights, layers)
+    if compiled is not None:
+        return compiled
     factors, back = {}, weights[-1]
     for layer in range(len(weights), 0, -1):
         if layer < len(weights):

@@ -6,7 +6,7 @@ not finite or has collapsed is NaN in its own places and disturbs no other. Pass
 have the dtype of the measured data; factorisations and everything behind them are float64.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -14,15 +14,16 @@ from torch import Tensor
 
 from nfa_kernels import literature, names
 from nfa_kernels.alignment import null_floor, pair_alignment, scale
+from nfa_kernels.asked import Asked, Needs
 from nfa_kernels.fact import fact_alignment
 from nfa_kernels.gram import feature_velocity, gram_norm, gram_stable_rank
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.networks import Architecture, Params, check_stack
-from nfa_kernels.scaling import in_reach, jointly_scaled
+from nfa_kernels.norms import norm
 from nfa_kernels.similarity import pearson, pearson_offdiagonal, pearson_zero_diagonal
 from nfa_kernels.subspaces import gram_agop_subspace, teacher_overlap
 from nfa_kernels.tangent_kernel import ntk_movement
-from nfa_kernels.views import Asked, LayerView, Needs, NetworkView
+from nfa_kernels.views import LayerView, NetworkView
 
 
 class Request(NamedTuple):
@@ -144,18 +145,6 @@ def _members(request: Request) -> dict[str, names.FamilyMember]:
     return members
 
 
-def _norm(arrays: Params) -> Tensor:
-    squares = _sum_of_squares(arrays)
-    if in_reach(squares):
-        return squares.sqrt()
-    scaled, log_scale = jointly_scaled(arrays)
-    return _sum_of_squares(scaled).sqrt() * torch.exp(log_scale)
-
-
-def _sum_of_squares(arrays: Sequence[Tensor]) -> Tensor:
-    return torch.stack([array.square().sum((-2, -1)) for array in arrays]).sum(0)
-
-
 def _decay_of(layer: LayerView) -> Tensor:
     """(K,) the decay of a layer's weights."""
     decay = layer.network.weight_decay
@@ -172,8 +161,8 @@ METRICS: dict[str, Callable[[NetworkView], Tensor]] = {
     "train_loss": lambda network: network.train_loss,
     "test_loss": lambda network: network.test_loss,
     "relative_loss": lambda network: network.relative_loss,
-    "gradient_norm": lambda network: _norm(network.weight_gradients),
-    "weight_norm": lambda network: _norm(network.weights),
+    "gradient_norm": lambda network: network.gradient_norm,
+    "weight_norm": lambda network: norm(network.weights),
     "imbalance": lambda network: network.imbalance.absolute,
     "imbalance_relative": lambda network: network.imbalance.relative,
     "accuracy": lambda network: network.accuracy,

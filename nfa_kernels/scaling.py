@@ -13,6 +13,8 @@ from torch import Tensor
 
 REACH: Final = 200
 """Powers of two on either side of one."""
+SMALLEST_SQUARE: Final = 1e-200
+"""Squares from this to one over it are far from under- and overflowing."""
 _MOST: Final = 1000
 """The largest power by which one multiplication may scale."""
 
@@ -60,7 +62,7 @@ def is_rounded(array: Tensor, dtype: torch.dtype) -> Tensor:
 
 def in_reach(sizes: Tensor) -> bool:
     """Whether every size (K,), a square or the square of one, is far from under- and overflowing."""
-    return _are_between(sizes, 1e-200, 1e200)
+    return _are_between(sizes, SMALLEST_SQUARE, 1 / SMALLEST_SQUARE)
 
 
 def largest_entry(array: Tensor) -> Tensor:

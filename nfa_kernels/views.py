@@ -2,23 +2,31 @@
 
 import math
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from nfa_kernels.agop import Sweep, linear_agop_spectra, linear_preactivation_factors, sweep
 from nfa_kernels.alignment import LayerPair, layer_pair, residual
+from nfa_kernels.asked import Asked
 from nfa_kernels.balance import Imbalance, imbalance, layer_imbalance
 from nfa_kernels.best_exponent import BestExponent, best_exponent
 from nfa_kernels.classification import accuracy, log_gain, tie_resolution, without_zeros
 from nfa_kernels.curvature import sharpness
 from nfa_kernels.literature import gram
 from nfa_kernels.losses import loss_of
-from nfa_kernels.measured_data import MeasuredData
+from nfa_kernels.native.linear_networks import Gradients, gradient_squares
 from nfa_kernels.native.sweeps import Targets
 from nfa_kernels.networks import Architecture, Params, forward, gradients_and_loss
-from nfa_kernels.scaling import are_within, is_rounded, largest_entry, layers_scaled, smallest_exact, unit_scaled
+from nfa_kernels.norms import norm, root_or
+from nfa_kernels.scaling import (
+    are_within,
+    is_rounded,
+    largest_entry,
+    layers_scaled,
+    smallest_exact,
+    unit_scaled,
+)
 from nfa_kernels.spectra import Spectrum, spectrum
 from nfa_kernels.tangent_kernel import Kernel, fully_connected_kernel, ntk_alignment
 from nfa_kernels.taped import Taped, taped
@@ -27,28 +35,6 @@ _ORDINARY_POWERS = {torch.float64: 300, torch.float32: 60}
 """Powers of two on either side of one between which no product of layers, computed in that dtype, is doubted."""
 MODE_THRESHOLD = 0.01
 """An end-to-end singular value above this is a mode that the network has learnt or kept."""
-
-
-class Needs(NamedTuple):
-    """What the asked metrics read beyond weights and outputs, so that one pass over the samples finds it all."""
-
-    gradients: bool
-    agop: bool
-    preactivations: bool
-
-
-class Asked(NamedTuple):
-    """What a view of any kind of network is made for."""
-
-    data: MeasuredData
-    loss: str
-    """Name of the training loss."""
-    layers: tuple[int, ...]
-    initial: Params | None
-    """Parameters at step 0."""
-    weight_decay: Tensor | None
-    """(K,), or (K, L) of each layer."""
-    needs: Needs
 
 
 class NetworkView:
@@ -100,6 +86,21 @@ class NetworkView:
             return tuple(gradient.to(torch.float64) for gradient in found), loss.to(torch.float64)
         gradients, loss = gradients_and_loss(self.architecture, self._passed, x, y, self.loss)
         return tuple(gradient.to(torch.float64) for gradient in gradients), loss.to(torch.float64)
+
+    @cached_property
+    def _thin(self) -> Gradients | None:
+        """Outputs and sizes of gradients of a product of matrices, where they come without the gradients themselves."""
+        if not self.architecture.is_product:
+            return None
+        return gradient_squares(self.architecture.effective(self.weights), self.data.x, self.data.y, self.loss_name)
+
+    @property
+    def gradient_norm(self) -> Tensor:
+        """(K,) of the gradient with respect to all weights."""
+        if self._thin is None:
+            return norm(self.weight_gradients)
+        multipliers = self._thin.squares.new_tensor(self.architecture.multipliers)
+        return root_or((self._thin.squares * multipliers.square()).sum(1), lambda: norm(self.weight_gradients))
 
     @property
     def weight_gradients(self) -> Params:
@@ -182,7 +183,8 @@ class NetworkView:
     def train_loss(self) -> Tensor:
         """(K,); from a pass over the samples that somebody needs anyway, if there is one."""
         if self._needs.gradients:
-            return self.gradients_and_loss[1]
+            thin = self._thin
+            return self.gradients_and_loss[1] if thin is None else self.loss.value(thin.outputs, self.data.y)
         outputs = self.sweep.outputs if self._is_swept else self._outputs(self.data.x)
         return self.loss.value(outputs.to(torch.float64), self.data.y)
 

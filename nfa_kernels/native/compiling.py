@@ -25,7 +25,10 @@ SOURCES = {
         *("graph.c", "call.h", "graph.h", "steps.h", "products.h", "rules.h", "wide.h"),
         *("elementary.h", "bends.h", "gathered.h", "pointwise.h", "maps.h", "tokens.h"),
     ),
-    "metrics": ("metrics.c", "call.h", "products.h", "elementary.h", "exponents.h", "gram.h", "rotations.h"),
+    "metrics": (
+        *("metrics.c", "call.h", "steps.h", "products.h", "rules.h", "elementary.h", "exponents.h", "gram.h"),
+        *("rotations.h", "thin.h"),
+    ),
     "sweep": ("sweep.c", "call.h", "steps.h", "products.h", "rules.h", "elementary.h", "bends.h"),
 }
 """Name of what is compiled by itself -> its files, first the one that reads the others."""

@@ -38,7 +38,7 @@ static APART void packed(const struct matrix *x, long first, long wide, REAL *bl
 
 static ALWAYS vector counted_from(long first)
 {
-    vector found;
+    vector found = {0};
     for (int k = 0; k < LANES; k++) found[k] = (REAL)(first + k);
     return found;
 }
@@ -73,7 +73,7 @@ static APART void gram_gap(const struct matrix *x, const struct matrix *y, REAL 
                         continue;
                     }
                     const vector place = counted_from(at);
-                    const mask above = place > (REAL)(i + t) & place < (REAL)n, on = place == (REAL)(i + t);
+                    const mask above = (place > (REAL)(i + t)) & (place < (REAL)n), on = place == (REAL)(i + t);
                     gap += chosen(above, 2 * gap2, chosen(on, gap2, none));
                     xx += chosen(above, 2 * xx2, chosen(on, xx2, none));
                     yy += chosen(above, 2 * yy2, chosen(on, yy2, none));
@@ -162,5 +162,25 @@ int nfa_gram_matrices(int64_t lanes, int64_t rows, int64_t columns, int64_t is_s
             for (long j = 0; j <= i; j++) found[i * columns + j] = found[j * columns + i] = room[j * ld + i];
     }
     free(room);
+    return 0;
+}
+
+/* Sums of the squares of (lanes, count) numbers, over parts first, so that rounding does not grow with their number. */
+int nfa_sums_of_squares(int64_t lanes, int64_t count, const REAL *x, REAL *found)
+{
+    enum { PARTS = 64 };
+    for (long lane = 0; lane < lanes; lane++, x += count) {
+        REAL sum = 0;
+        for (long first = 0; first < count; first += PARTS * LANES) {
+            const long end = count < first + PARTS * LANES ? count : first + PARTS * LANES;
+            REAL part[LANES] = {0};
+            long j = first;
+            for (; j + LANES <= end; j += LANES)
+                for (long k = 0; k < LANES; k++) part[k] += x[j + k] * x[j + k];
+            for (long k = 0; j < end; j++, k++) part[k] += x[j] * x[j];
+            for (long k = 0; k < LANES; k++) sum += part[k];
+        }
+        found[lane] = sum;
+    }
     return 0;
 }

@@ -4,8 +4,9 @@ No network's numbers depend on another's, nor on how many there are; NaN and inf
 */
 
 #include "call.h"
-#include "products.h"
+#include "steps.h"
 #include "elementary.h"
 #include "exponents.h"
 #include "gram.h"
 #include "rotations.h"
+#include "thin.h"

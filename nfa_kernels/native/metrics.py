@@ -117,3 +117,16 @@ def gram_matrices(factor: Tensor) -> Tensor | None:
     where = [ctypes.c_void_p(one.data_ptr()) for one in (factor, found)]
     check_done(library.nfa_gram_matrices(*sizes, *where))
     return found
+
+
+def sums_of_squares(array: Tensor) -> Tensor | None:
+    """(K,) of the numbers of (K, ..)."""
+    library = _library(array)
+    if library is None:
+        return None
+    array = array.contiguous()
+    found = array.new_empty(len(array))
+    sizes = [ctypes.c_int64(size) for size in (len(array), array[0].numel())]
+    where = [ctypes.c_void_p(one.data_ptr()) for one in (array, found)]
+    check_done(library.nfa_sums_of_squares(*sizes, *where))
+    return found

@@ -9,16 +9,18 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from nfa_kernels.asked import Asked
 from nfa_kernels.balance import Imbalance, imbalance, layer_imbalance
 from nfa_kernels.classification import log_gain, without_zeros
 from nfa_kernels.graphs.nodes import Activated, Conv, Linear
+from nfa_kernels.native.linear_networks import Gradients
 from nfa_kernels.programs.graph_program import GraphProgram
 from nfa_kernels.programs.program import Params, Tapped
 from nfa_kernels.scaling import largest_entry
 from nfa_kernels.spectra import Spectrum, spectrum
 from nfa_kernels.tangent_kernel import Kernel, kernel_of
 from nfa_kernels.taped import Taped
-from nfa_kernels.views import Asked, LayerView, NetworkView
+from nfa_kernels.views import LayerView, NetworkView
 
 
 class ProgramView(NetworkView):
@@ -43,6 +45,11 @@ class ProgramView(NetworkView):
     def weights(self) -> Params:
         """W of every measured layer in float64."""
         return tuple(self.weight(one.number) for one in self.program.measured)
+
+    @cached_property
+    def _thin(self) -> Gradients | None:
+        """Gradients of graphs are found by themselves."""
+        return None
 
     @property
     def weight_gradients(self) -> Params:

@@ -1,5 +1,10 @@
 """Parts of measurements by compiled code: what the tensor library finds, whatever the matrices are."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from builders import data, stacked
@@ -174,3 +179,33 @@ def test_whole_measurements_are_those_of_the_tensor_library(architecture, factor
             torch.testing.assert_close(
                 value, other[name], rtol=1e-9, atol=1e-13, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}"
             )
+
+
+_UNDEFINED = """
+from nfa_kernels.native import compiling
+compiling._FLAGS += ("-O1", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+import torch
+from builders import data, stacked
+from nfa_kernels import names
+from nfa_kernels.measured_data import measured_data
+from nfa_kernels.metrics import Request, measure
+from nfa_kernels.native import metrics, networks
+from test_compiled_metrics import ARCHITECTURES
+for architecture in ARCHITECTURES[::3]:
+    for dtype in (torch.float64, torch.float32):
+        widths = architecture.widths
+        weights, (x, y) = stacked("he", widths, range(2)), data(2, 70, widths[0], widths[-1])
+        params = tuple(one.to(dtype) for one in (*weights, *architecture.zero_biases(weights)))
+        prepared = measured_data(architecture, x, y, x[:, :0], y[:, :0], "half", dtype=dtype)
+        measure(architecture, params, prepared, Request(names.DEFAULT_METRICS, tuple(range(1, len(widths)))), "half")
+assert all(networks.compiled(torch.float64, source) for source in ("metrics", "sweep"))
+"""
+
+
+def test_nothing_that_c_leaves_undefined_happens(tmp_path):
+    own, tests, root = Path(__file__).parent, Path(__file__).parents[1], Path(__file__).parents[2]
+    paths = os.pathsep.join(map(str, (own, tests / "programs", root)))
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": paths, SWITCH: "1"}
+    # a vector that is stored where it may not lie, an index or a shift out of range: the process is ended
+    done = subprocess.run([sys.executable, "-c", _UNDEFINED], env=environment, check=False)
+    assert done.returncode == 0
