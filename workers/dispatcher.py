@@ -44,7 +44,7 @@ log = structlog.get_logger()
 _READ_SECONDS: Final = 0.2
 _CLOSING_SECONDS: Final = 5.0
 """For what is on its way into the store when the dispatcher is told to stop."""
-_TELLING_SECONDS: Final = 2.0
+_TELLING_SECONDS: Final = 1.0
 """For what is on its way to the receiver of traces then."""
 
 

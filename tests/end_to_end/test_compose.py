@@ -43,6 +43,8 @@ class Machine:
         address = "postgresql://nfa:${NFA_POSTGRES_PASSWORD:?put it into .env}@postgres:5432/nfa"
         self.changes = {
             address: url.render_as_string(hide_password=False),
+            "${NFA_OTLP_ENDPOINT:-}": "",
+            "${NFA_OTLP_HEADERS:-}": "",
             "/run/secrets/ray_token": str(ray_token(folder / "ray_token")),
             "ray-head:6379": (ray := f"127.0.0.1:{free_port()}"),
             "127.0.0.1:6379": ray,

@@ -62,6 +62,16 @@ def test_spans_arrive_once_in_their_order_at_the_path_that_otlp_has():
         assert headers["authorization"] == "Bearer hunter2"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_receiver_on_this_machine_is_reached_whatever_proxies_there_are(monkeypatch, host):
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with receiving(200) as receiver:
+        taker = Receiver(receiver.address.replace("127.0.0.1", host), {}, "test")
+        assert taker.take(_spans(0, 1)) == Outcome.TAKEN
+        taker.close()
+
+
 @pytest.mark.parametrize("status", [503, 429, 500])
 def test_what_was_not_taken_is_sent_again_and_the_log_says_so_twice(lines, status):
     with receiving(status, status, status, 200) as receiver:
