@@ -14,7 +14,7 @@ PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(
 ENV  := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: test-pythons sbom site wheels performance fuzz audit help install demo up test programs editor pictures soak test-gpu check format clean
+.PHONY: test-pythons sbom site wheels performance fuzz audit help install demo up test programs editor pictures soak gpu test-gpu check format clean
 
 help: ## List these commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ pictures: $(VENV)/.test programs ## Draw the pictures of README and every kind o
 
 soak: $(VENV)/.test ## Break everything for longer than `make test` does, and uses it while it breaks (NFA_SOAK_MINUTES)
 	@NFA_SOAK=1 $(ENV) $(BIN)/pytest tests/faults tests/service/store/test_queue_model.py -q -s --durations=10
+
+gpu: ## On a machine with a CUDA card: hold it against the CPU, time it, write its table into docs/performance.md (< 8 minutes; torch is enough)
+	@$(ENV) PYTHONPATH=. $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu.py $(GPU)
 
 test-gpu: $(VENV)/.test ## Hold the kernels on every CUDA device against the CPU; says which devices ran
 	@$(ENV) $(BIN)/pytest tests/nfa_kernels/test_devices.py -q -s

@@ -30,6 +30,8 @@ sys.path.insert(0, str(Path(__file__).parent / "faults"))
 sys.path += [str(Path(__file__).parent / "service" / name) for name in ("notifying", "tracing")]
 # what stands for a device that is not there
 sys.path.insert(0, str(Path(__file__).parent / "devices"))
+# what is measured with
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 # what drives programs of the system
 sys.path.insert(0, str(Path(__file__).parent / "programs"))
 # what writes the documentation's pictures and pages
