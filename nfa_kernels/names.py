@@ -124,7 +124,7 @@ COMPILED_LOSSES: Final = frozenset(LOSSES)
 COMPILED_ACTIVATIONS: Final = frozenset(
     {"linear", "relu", "leaky_relu", "gelu", "tanh", "silu", "sigmoid", "quadratic"}
 )
-COMPILED_WIDEST: Final = 256
+COMPILED_WIDEST: Final = 512
 """Of fully connected networks that are no products of matrices; these may have any width."""
 
 

@@ -14,6 +14,7 @@ static ALWAYS void gathered_block(
 #pragma GCC unroll 8
         for (int j = 0; j < J; j++) {
             vector row = AT(b + places[i] + j * LANES);
+            HELD(row);
 #pragma GCC unroll 8
             for (int t = 0; t < T; t++) found[t][j] += a[t * at + i] * row;
         }
@@ -65,10 +66,14 @@ static ALWAYS void dotted_block(
             for (long j = 0; j < s->columns; j += LANES) {
                 vector row[4];
 #pragma GCC unroll 4
-                for (int r = 0; r < R; r++) row[r] = AT(b[r] + at + j);
+                for (int r = 0; r < R; r++) {
+                    row[r] = AT(b[r] + at + j);
+                    HELD(row[r]);
+                }
 #pragma GCC unroll 4
                 for (int t = 0; t < T; t++) {
                     vector other = AT(left + t * lda + j);
+                    HELD(other);
 #pragma GCC unroll 4
                     for (int r = 0; r < R; r++) found[4 * t + r] += other * row[r];
                 }

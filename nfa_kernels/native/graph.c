@@ -10,8 +10,21 @@ stay what they are.
 #include "maps.h"
 #include "tokens.h"
 
-#define CACHED (1 << 19) /* bytes of what flows through a network at a time, at most, if it can be less */
 #define MOST_SAMPLES 128
+#define CACHED (1 << 19) /* where the machine does not say how large its caches are */
+#define LEAST_CACHED (1 << 18)
+#define MOST_CACHED (1 << 21)
+
+/* Bytes of what flows through a network at a time, at most, if it can be less: half of a core's second cache. */
+static long cached(void)
+{
+    long found = 0;
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+    found = sysconf(_SC_LEVEL2_CACHE_SIZE) / 2;
+#endif
+    if (found <= 0) return CACHED;
+    return found < LEAST_CACHED ? LEAST_CACHED : found > MOST_CACHED ? MOST_CACHED : found;
+}
 
 /* Numbers that leave a node for so many samples. */
 static long numbers_out(const struct graph *n, const struct node *o)
@@ -31,12 +44,13 @@ static void sized(struct graph *n, long samples)
 static void choose_samples(struct graph *n)
 {
     const struct call *call = n->call;
+    const long bytes = cached();
     const int64_t most = call->batch < MOST_SAMPLES ? call->batch : MOST_SAMPLES, unit = call->positions ? 1 : LANES;
     for (long samples = most;; samples = samples - unit > unit ? samples - unit : unit) {
         long total = 0;
         sized(n, samples);
         for (long k = 0; k < call->node_count; k++) total += numbers_out(n, call->nodes + k);
-        if (total * (long)sizeof(REAL) <= CACHED || samples <= unit) {
+        if (total * (long)sizeof(REAL) <= bytes || samples <= unit) {
             /* parts of about the same size */
             const long parts = (call->batch + samples - 1) / samples;
             sized(n, (call->batch + parts - 1) / parts);

@@ -112,7 +112,7 @@ def graph_call(
 def layers_call(architecture: Architecture, optimizer: str, loss: str, samples: int) -> GraphCall | None:
     """The same of fully connected networks; None also of products of matrices, and of wide ones.
 
-    Beyond COMPILED_WIDEST the tensor library's products are as fast. Arguments as in `graph_call`.
+    Beyond COMPILED_WIDEST the tensor library's products are faster. Arguments as in `graph_call`.
     """
     widths, depth, phi = architecture.widths, architecture.depth, architecture.activation
     is_known = optimizer in RULES and loss in LOSSES and phi in ACTIVATIONS

@@ -9,6 +9,17 @@ typedef vector aliased __attribute__((may_alias));
 typedef MASK mask __attribute__((vector_size(VECTOR_BYTES)));
 #define AT(place) (*(aliased *)(place))
 
+/* In a register from here on: read once, where a compiler would read it from memory anew for every product. */
+#if defined(__AVX512F__)
+#define HELD(x) __asm__("" : "+v"(x))
+#elif defined(__x86_64__)
+#define HELD(x) __asm__("" : "+x"(x))
+#elif defined(__aarch64__)
+#define HELD(x) __asm__("" : "+w"(x))
+#else
+#define HELD(x)
+#endif
+
 #if defined(__clang__)
 #define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
@@ -82,6 +93,7 @@ static ALWAYS void times_block(
 #pragma GCC unroll 8
         for (int j = 0; j < J; j++) {
             vector row = AT(w + i * ld + j * LANES);
+            HELD(row);
 #pragma GCC unroll 8
             for (int t = 0; t < T; t++) found[t][j] += a[t * at + i * ai] * row;
         }
@@ -138,11 +150,13 @@ static ALWAYS void back_rows(
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) {
             row[r] = AT(w + r * ld + j);
+            HELD(row[r]);
             gradient[r] = descends ? row[r] - shrinks * row[r] : zero;
         }
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++) {
             vector other = AT(right + t * ld + j);
+            HELD(other);
 #pragma GCC unroll 8
             for (int r = 0; r < R; r++) {
                 dots[2 * t + r] += other * row[r];

@@ -84,7 +84,7 @@ def test_the_service_knows_what_is_compiled():
     assert call.RULES.keys() == names.COMPILED_OPTIMIZERS and call.LOSSES.keys() == names.COMPILED_LOSSES
     assert graphs.ACTIVATIONS.keys() == names.COMPILED_ACTIVATIONS
     for activation, bias, widest, rule in itertools.product(
-        ("linear", "relu", "leaky_relu", "tanh", "softplus"), (False, True), (20, 400), ("adam", "muon")
+        ("linear", "relu", "leaky_relu", "tanh", "softplus"), (False, True), (20, 600), ("adam", "muon")
     ):
         architecture = Architecture((5, widest, 3), activation, bias=bias)
         network = {"activation": activation, "bias": bias, "parameterization": "standard"}
