@@ -105,12 +105,12 @@ def lease_stack(
         if turn is None:
             return []
         ready = and_(waits, trial.c.device.in_(devices))
-        mine = and_(ready, trial.c.priority == turn.priority, trial.c.queued_for == turn.experiment)
+        mine = and_(ready, trial.c.priority == turn.priority, _waits_for(turn.experiment))
         head = connection.execute(
             select(*(trial.c[name] for name in _SHARED), settings.c.document)
             .join(settings, settings.c.id == trial.c.settings_id)
             .where(mine)
-            .order_by(trial.c.id)
+            .order_by(trial.c.queued_for, trial.c.id)
             .limit(1)
         ).one_or_none()
         if head is None:
@@ -128,7 +128,7 @@ def lease_stack(
             waiting = int(connection.scalar(select(func.count()).select_from(counted)) or 1)
             wanted = choose(head.document, Waiting(waiting, _waiting_keys(connection), head.device))
         # picked first, then updated: a LIMIT inside the UPDATE may be evaluated twice and lease too many
-        keys = _pick(connection, and_(same, trial.c.queued_for == turn.experiment), wanted)
+        keys = _pick(connection, and_(same, _waits_for(turn.experiment)), wanted)
         # others of the same shape ride along: their turn is not used up
         keys += _pick(connection, and_(same, trial.c.queued_for != turn.experiment), wanted - len(keys))
         if not keys:
@@ -140,6 +140,15 @@ def lease_stack(
 
 _SHARED = ("stack_key", "stack_limit", "checkpoint_step", "device")
 """What the trials of a stack have in common."""
+
+
+def _waits_for(experiment: int) -> ColumnElement[bool]:
+    """Trials that wait for one experiment.
+
+    As a range, since they are wanted in the order of (experiment, id), which the indexes of waiting trials alone have:
+    told that all are of one experiment, PostgreSQL walks the primary key past everything that has ended.
+    """
+    return trial.c.queued_for.between(experiment, experiment)
 
 
 def _waiting_keys(connection: Connection) -> int:

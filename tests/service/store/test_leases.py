@@ -324,3 +324,27 @@ def test_a_trial_goes_on_from_its_checkpoint_and_loses_only_the_rows_beyond_it(s
     assert checkpoints.checkpoints_of(store, list(saved)) == {}
     with store.read() as connection:
         assert set(connection.scalars(select(trial.c.checkpoint_step))) == {-1}
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+def test_leasing_walks_past_nothing_that_has_ended(store, tiny_grid):
+    submissions.create_experiment(store, expand(tiny_grid(seeds=10_000)))
+    with store.write() as connection:
+        ended = {"state": TrialState.COMPLETED, "queued_for": None}
+        # the planner is not told how few wait: statistics are from before
+        connection.exec_driver_sql("ANALYZE trial")
+        connection.execute(update(trial).where(trial.c.id <= 9_000).values(**ended))
+    asked = []
+
+    def note(_connection, cursor, statement, parameters, *_):
+        if "trial.stack_key" in statement and "ORDER BY" in statement and "LIMIT" in statement:
+            asked.append((statement, parameters))
+
+    event.listen(store._bare, "before_cursor_execute", note)
+    assert len(_lease(store, lanes=10)) == 10
+    event.remove(store._bare, "before_cursor_execute", note)
+    assert len(asked) >= 2
+    with store.read() as connection:
+        for statement, parameters in asked:
+            plan = "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters))
+            assert "pk_trial" not in plan, plan
