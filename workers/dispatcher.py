@@ -312,7 +312,7 @@ class Dispatcher:
             running.drop(running.lanes_of(sent.gone))
             if sent.block.last:
                 log.info("stack_ended", **named(running.trials), lane_steps=running.lane_steps, **running.spent())
-                self._tell(running, "ended")
+                self._tell(running, "lost" if sent.is_lost else "ended")
 
     # -- failures ---------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,8 @@ from service.tracing.spans import ROOT, Span, Value, ids_of
 from workers.running import Running
 from workers.settings import WorkerSettings
 
-_FAILURES: Final = ("failed", "interrupted")
+_FAILURES: Final = {"failed": "failed", "interrupted": "interrupted", "lost": "what it measured could not be written"}
+"""Outcomes that are errors, and what is said of one without a reason of its own."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Traces:
 
         Args:
             running: the stack.
-            outcome: ended, failed (its trainer died, raised or got nowhere), interrupted (its node was lost) or
-                released (its dispatcher stops).
+            outcome: ended, failed (its trainer died, raised or got nowhere), interrupted (its node was lost), lost (the
+                store was away too long) or released (its dispatcher stops).
             error: why, of those that did not end by themselves.
         """
         ended = time.time_ns()
@@ -67,7 +68,7 @@ def stack_spans(
             began,
             ended,
             about | {"nfa.experiment": ids.experiment_id(number), "nfa.trials": len(trials)},
-            error=(error or outcome) if outcome in _FAILURES else None,
+            error=error or _FAILURES[outcome] if outcome in _FAILURES else None,
         )
         for number, trials in by_experiment.items()
     ]
