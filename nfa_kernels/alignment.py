@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nfa_kernels.native.metrics import column_squares, gram_gaps
+from nfa_kernels.native.metrics import column_squares, gram_gaps, sums_of_squares
 from nfa_kernels.scaling import in_reach, unit_scaled
 from nfa_kernels.spectra import Spectrum, all_finite, zeroed
 
@@ -108,7 +108,8 @@ def residual(pair: LayerPair, exponent: float, gamma: float = 1.0) -> Tensor:
 def null_floor(pair: LayerPair, exponent: float) -> Tensor:
     """Mean cosine after a random rotation of one of the two matrices: tr(M) tr(G^a) / (D |M| |G^a|), (K,), exact."""
     power = pair.spectrum.relative_power(exponent)
-    gram_trace = pair.weight.square().sum((-2, -1))
+    squares = sums_of_squares(pair.weight)
+    gram_trace = pair.weight.square().sum((-2, -1)) if squares is None else squares
     width = pair.weight.shape[-1]
     return gram_trace * power.sum(-1) / (width * pair.gram_norm * power.square().sum(-1).sqrt())
 

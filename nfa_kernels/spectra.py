@@ -6,7 +6,8 @@ dropped as hard zeros: kept, they would enter a power 1/L as eps^(1/L) and cost 
 
 A factor with many more rows than columns costs less as the eigenvalues of F^T F, half of what QR and SVD take. They
 come out within a few eps g_max, which moves a cosine with G^a by about a eps (g_max / g_min)^(1-a): 1e-12 while
-g_max / g_min < 1e5. Only such lanes are taken from the matrix, each decided by itself.
+g_max / g_min < 1e5. Only such lanes are taken from the matrix, each decided by itself; of factors in float32, whose
+singular values are known to 6e-8 s_max, all are where compiled code sums their products in float64.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.at_once import is_cached
-from nfa_kernels.native.metrics import gram_matrices, thin_vectors
+from nfa_kernels.native.metrics import gram_matrices, sums_of_squares, thin_vectors
 from nfa_kernels.scaling import REACH, is_rounded, unit_scaled
 
 
@@ -93,6 +94,9 @@ class Spectrum(NamedTuple):
 
 def all_finite(matrices: Tensor) -> Tensor:
     """(K,) whether every number of (K, H, D) is finite: 0 times it is 0."""
+    squares = sums_of_squares(matrices)
+    if squares is not None and bool(squares.isfinite().all()):
+        return torch.ones_like(squares, dtype=torch.bool)
     return (matrices * 0).sum((-2, -1)) == 0
 
 
@@ -138,11 +142,15 @@ def spectrum(
     negligible = _negligible(factor.dtype, max(rows or 0, *factor.shape[1:]))
     matrices = gram_matrices(factor) if log_scale is None and _is_tall(factor, rank) else None
     if matrices is None:
-        return _of_factor(factor.to(torch.float64), negligible, rank, log_scale)
+        return _scaled_first(_of_scaled, factor, negligible, rank, log_scale)
     # each lane by itself: one beyond reach is scaled, and its neighbours do not notice
     squares = matrices.diagonal(dim1=1, dim2=2).sum(-1)
     within = (squares > 2.0 ** (-2 * REACH)) & (squares < 2.0 ** (2 * REACH))
-    return _of_matrix(matrices, within, lambda lanes: _of_factor(factor[lanes].to(torch.float64), negligible, rank))
+    # what rounding in float32 has done to the factor is far more than what products in float64 lose of its squares
+    least = negligible**2 if factor.dtype == torch.float32 else None
+    return _of_matrix(
+        matrices, within, least, lambda lanes: _scaled_first(_from_factor, factor[lanes], negligible, rank)
+    )
 
 
 def _is_tall(factor: Tensor, rank: int | None) -> bool:
@@ -151,12 +159,19 @@ def _is_tall(factor: Tensor, rank: int | None) -> bool:
     return factor.shape[1] >= _TALL * width and not (rank is not None and rank < width)
 
 
-def _of_factor(factor: Tensor, negligible: float, rank: int | None, log_scale: Tensor | None = None) -> Spectrum:
-    """The spectrum of factors in float64 of any size."""
+def _scaled_first(
+    way: Callable[[Tensor, float, int | None], Spectrum],
+    factor: Tensor,
+    negligible: float,
+    rank: int | None,
+    log_scale: Tensor | None = None,
+) -> Spectrum:
+    """The spectrum of factors of any size, by a way for those whose squares are within reach."""
+    factor = factor.to(torch.float64)
     scaled, logs = unit_scaled(factor)
     if scaled is factor and log_scale is None:
-        return _of_scaled(factor, negligible, rank)
-    found = _of_scaled(scaled, negligible, rank).without(is_rounded(factor, torch.float64))
+        return way(factor, negligible, rank)
+    found = way(scaled, negligible, rank).without(is_rounded(factor, torch.float64))
     logs = logs if log_scale is None else logs + log_scale
     return found._replace(log_values=found.log_values + 2 * logs[:, None])
 
@@ -167,16 +182,23 @@ def _of_scaled(factor: Tensor, negligible: float, rank: int | None) -> Spectrum:
         return _from_factor(factor, negligible, rank)
     matrix = torch.bmm(factor.mT, factor)
     within = torch.ones(len(factor), dtype=torch.bool, device=factor.device)
-    return _of_matrix(matrix, within, lambda lanes: _from_factor(factor[lanes], negligible, rank))
+    return _of_matrix(matrix, within, None, lambda lanes: _from_factor(factor[lanes], negligible, rank))
 
 
-def _of_matrix(matrix: Tensor, within: Tensor, better: Callable[[Tensor], Spectrum]) -> Spectrum:
-    """The spectrum of F^T F (K, D, D), and a better one of lanes (K,) that are not within reach or ill-conditioned."""
+def _of_matrix(matrix: Tensor, within: Tensor, least: float | None, better: Callable[[Tensor], Spectrum]) -> Spectrum:
+    """The spectrum of F^T F (K, D, D), and a better one of lanes (K,) that are not within reach or ill-conditioned.
+
+    Where there is a least share of the largest eigenvalue up to which others are rounding, condition is no matter.
+    """
     finite = all_finite(matrix)
     values, vectors = torch.linalg.eigh(zeroed(matrix, finite))
     values, vectors = values.flip(-1), vectors.flip(-1)
-    found = Spectrum(values.log(), vectors, finite)
-    doubtful = ~within | (values[:, -1] <= torch.clamp_min(values[:, 0] / _WELL_CONDITIONED, _SMALLEST))
+    if least is None:
+        found = Spectrum(values.log(), vectors, finite)
+        doubtful = ~within | (values[:, -1] <= torch.clamp_min(values[:, 0] / _WELL_CONDITIONED, _SMALLEST))
+    else:
+        found = Spectrum(torch.where(values > least * values[:, :1], values.log(), -torch.inf), vectors, finite)
+        doubtful = ~within
     if bool(doubtful.any()):
         for kept, of_doubtful in zip(found, better(doubtful), strict=True):
             kept[doubtful] = of_doubtful
