@@ -19,16 +19,18 @@ struct network {
 /* Between a stack's array of matrices (rows, columns) and a padded one; transposed where inputs are the thin side. */
 static APART void load(int flips, const REAL *from, long rows, long columns, REAL *to, long ld)
 {
-    for (long i = 0; i < rows; i++)
-        for (long j = 0; j < columns; j++)
-            if (flips) to[j * ld + i] = from[i * columns + j];
-            else to[i * ld + j] = from[i * columns + j];
+    for (long i = 0; i < rows; i++) {
+        if (!flips) memcpy(to + i * ld, from + i * columns, columns * sizeof(REAL));
+        for (long j = 0; flips && j < columns; j++) to[j * ld + i] = from[i * columns + j];
+    }
 }
 
 static APART void store(int flips, REAL *into, long rows, long columns, const REAL *from, long ld)
 {
-    for (long i = 0; i < rows; i++)
-        for (long j = 0; j < columns; j++) into[i * columns + j] = flips ? from[j * ld + i] : from[i * ld + j];
+    for (long i = 0; i < rows; i++) {
+        if (!flips) memcpy(into + i * columns, from + i * ld, columns * sizeof(REAL));
+        for (long j = 0; flips && j < columns; j++) into[i * columns + j] = from[j * ld + i];
+    }
 }
 
 /* r[c] from outputs o[c] and targets y[c], the gradient of the loss of one sample; r may be o. */
