@@ -85,12 +85,53 @@ def lane_bytes(shape: Shape, samples: int) -> int:
 
 DEVICE_BYTES = 1 << 28
 """Of the arrays of networks that a device other than a CPU measures at once; see `nfa_kernels.at_once`."""
+
+
+@dataclass(frozen=True)
+class DeviceMemory:
+    """What a stack takes of the memory of a device other than a CPU, about, and seldom less."""
+
+    lane: int
+    """Held by each network, with what its step works with: all take a step together."""
+    measured: int
+    """Worked with while one network is measured."""
+    most_measured: int
+    """The same of any number of networks: these are measured in blocks."""
+
+    def bytes_of(self, lanes: int) -> int:
+        """Of a stack of so many."""
+        return lanes * self.lane + min(lanes * self.measured, self.most_measured)
+
+    def lanes_within(self, memory_bytes: int) -> int:
+        """The most networks whose stack takes no more; 0 where one takes more."""
+        unblocked = memory_bytes // (self.lane + self.measured)
+        return max(unblocked, (memory_bytes - self.most_measured) // self.lane)
+
+
+_MEASURED_COPIES = 3
+"""Arrays as large as the Jacobians of a block that are there at once."""
+
+
+def device_memory(shape: Shape, samples: int) -> DeviceMemory:
+    """Memory of a stack of fully connected networks on a device; samples of all sets."""
+    widest, jacobians = max(shape.widths), 0
+    if not shape.is_linear:
+        jacobians = 8 * samples * shape.widths[-1] * widest
+    # weights and gradients in float64; Gram matrices, eigenvectors and powers of the layers that are measured
+    doubles = 8 * (2 * parameters(shape.widths) + 6 * widest**2)
+    passes = 0 if shape.is_linear else 24 * samples * sum(shape.widths)
+    block = _MEASURED_COPIES * max(DEVICE_BYTES, jacobians)
+    return DeviceMemory(
+        lane_bytes(shape, samples) + doubles, _MEASURED_COPIES * jacobians + passes, block + 3 * DEVICE_BYTES
+    )
+
+
 CURVATURE_ELEMENTS = 1 << 20
 """Numbers that leave layers, of the networks and samples whose second derivatives are on the tape at once."""
 BASIS_ELEMENTS = 1 << 23
 """Numbers of the vectors that Lanczos holds for one network, unless eight of them are more."""
-_TAPED_COPIES = 12
-"""About how many arrays of a layer's outputs the tape of a gradient keeps, to be gone back through."""
+TAPED_BYTES = 8 * 12
+"""For each number of a layer's outputs: about a dozen arrays are on the tape of a gradient, to be gone back through."""
 _PRODUCTS = 48
 """Products with the Hessian until its largest eigenvalue is known, of this order."""
 
@@ -173,7 +214,7 @@ def named_bytes(metrics: Collection[str], network: Taped) -> int:
     if "sharpness" in metrics:
         at_once = samples_curved_at_once(network.samples, network.numbers_per_sample)
         basis = (min(network.parameters, basis_vectors(network.parameters)) + 6) * network.parameters
-        found = 8 * (basis + _TAPED_COPIES * at_once * network.numbers_per_sample)
+        found = 8 * basis + TAPED_BYTES * at_once * network.numbers_per_sample
     if not {*_KERNELS}.isdisjoint(metrics):
         samples = kernel_samples(network.samples, network.outputs)
         rows, at_once = samples * network.outputs, samples_in_kernel(samples, network.outputs, network.parameters)

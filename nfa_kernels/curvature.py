@@ -13,7 +13,13 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.at_once import lanes_in_block
-from nfa_kernels.cost import BASIS_ELEMENTS, CURVATURE_ELEMENTS, basis_vectors, samples_curved_at_once
+from nfa_kernels.cost import (
+    BASIS_ELEMENTS,
+    CURVATURE_ELEMENTS,
+    TAPED_BYTES,
+    basis_vectors,
+    samples_curved_at_once,
+)
 from nfa_kernels.lanczos import largest_eigenvalue
 from nfa_kernels.losses import Loss
 from nfa_kernels.random_streams import normal, stream
@@ -35,7 +41,7 @@ def sharpness(taped: Taped, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
     size = samples_curved_at_once(x.shape[1], taped.numbers_per_sample)
     basis = basis_vectors(taped.parameters)
     lanes = min(
-        lanes_in_block(x, 8 * size * taped.numbers_per_sample, 8 * CURVATURE_ELEMENTS),
+        lanes_in_block(x, TAPED_BYTES * size * taped.numbers_per_sample, TAPED_BYTES * CURVATURE_ELEMENTS),
         lanes_in_block(x, 8 * min(basis, taped.parameters) * taped.parameters, 32 * BASIS_ELEMENTS),
     )
     row = normal((1, taped.parameters), stream("lanczos", 0)).to(x.device)

@@ -7,6 +7,7 @@ take does not grow with the stack.
 import math
 
 from nfa_kernels import names
+from nfa_kernels.cost import DEVICE_BYTES, DeviceMemory
 from nfa_kernels.graphs import cost
 from nfa_kernels.graphs.graph import Graph
 from nfa_kernels.graphs.nodes import Activated, Attention, Conv, Embedding, Flatten, Linear, Node, Norm, Pool, Readout
@@ -60,6 +61,35 @@ def pass_bytes(graph: Graph, batch: int, samples: int, dtype: str, lanes: int | 
     jacobians = 8 * at_once * tapped.samples * (per_sample + back)
     # one after the other
     return max(training, measuring, jacobians)
+
+
+def device_memory(graph: Graph, batch: int, samples: int, dtype: str, held: int) -> DeviceMemory:
+    """Memory of a stack of graphs on a device other than a CPU, where all networks take a step together.
+
+    Args:
+        graph: of the networks.
+        batch: samples of one step.
+        samples: of all sets.
+        dtype: of the training.
+        held: `held_bytes` of one network.
+    """
+    size = 8 if dtype == "float64" else 4
+    per_sample, step = numbers_at_once(graph), cost.samples_at_once(graph, batch)
+    widest = max(max(one.outputs, one.inputs) for one in graph.measured)
+    doubles = 8 * (2 * cost.parameters(graph) + 6 * widest**2)
+    # a block is cut by what leaves the layers, and works with so many times as much
+    tapped = cost.tapped_at_once(graph, samples)
+    rows = sum(one.positions * one.outputs for one in graph.measured)
+    back = tapped.outputs * (_most_on_the_way_back(graph) + rows)
+    jacobians = 8 * tapped.samples * (per_sample + back)
+    passes = 8 * per_sample * cost.samples_at_once(graph, samples)
+    measured = max(jacobians, passes)
+    counted = 8 * min(
+        tapped.samples * (1 + tapped.outputs) * cost.numbers_per_sample(graph),
+        cost.samples_at_once(graph, samples) * cost.numbers_per_sample(graph),
+    )
+    most = max(measured, round(DEVICE_BYTES * measured / counted))
+    return DeviceMemory(held + doubles + size * per_sample * step, measured, most)
 
 
 def _lanes(graph: Graph, samples: int, elements: int, lanes: int | None) -> int:

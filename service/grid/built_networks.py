@@ -86,6 +86,10 @@ class Built(Protocol):
         """Whether its steps are, by canonical settings of both sections, on a CPU where there is a compiler."""
         ...
 
+    def device_memory(self, steps: Steps, samples: int) -> cost.DeviceMemory:
+        """Memory of a stack on a device other than a CPU."""
+        ...
+
     def taped(self, samples: int) -> cost.Taped:
         """What metrics that differentiate it twice depend on, on so many samples."""
         ...
@@ -184,6 +188,10 @@ class FullyConnected:
         """Products of matrices, and small ones."""
         return names.is_compiled(network, training, max(self.widths))
 
+    def device_memory(self, steps: Steps, samples: int) -> cost.DeviceMemory:
+        """Of the whole step, and of a measurement in blocks."""
+        return cost.device_memory(self._shape(steps), samples)
+
     def taped(self, samples: int) -> cost.Taped:
         """Of linear networks a few equivalent samples."""
         rows = min(samples, self.widths[0] + self.widths[-1]) if self.is_linear else samples
@@ -250,6 +258,11 @@ class OfGraph:
     def is_compiled(self, network: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
         """Where every layer is known."""
         return names.is_rule_compiled(training) and is_compiled(self.graph)
+
+    def device_memory(self, steps: Steps, samples: int) -> cost.DeviceMemory:
+        """Of the whole step, and of a measurement in blocks."""
+        held = self.held_bytes(steps, samples)
+        return room.device_memory(self.graph, steps.samples, samples, steps.dtype, held)
 
     def taped(self, samples: int) -> cost.Taped:
         """As a step on all samples."""

@@ -64,6 +64,12 @@ def lanes_within(settings: Mapping[str, Any], shape: DataShape, memory_bytes: in
     return max(1, left // network.held_bytes(steps, samples))
 
 
+def device_memory(settings: Mapping[str, Any], shape: DataShape) -> kernel_cost.DeviceMemory:
+    """What stacks of such trials take of the memory of a device other than a CPU, about."""
+    network, steps = built(settings["network"], shape), steps_of(settings, shape)
+    return network.device_memory(steps, _all_samples(shape))
+
+
 def _all_samples(shape: DataShape) -> int:
     return shape.samples + shape.test_samples
 

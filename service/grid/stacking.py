@@ -155,14 +155,15 @@ def _lanes_to_double(settings: Mapping[str, Any], shape: DataShape | None) -> in
 def max_lanes(settings: Mapping[str, Any], shape: DataShape | None = None, memory_bytes: int | None = None) -> int:
     """The most lanes that a stack of such trials may have.
 
-    A GPU is filled as far as half of its memory allows: the more lanes, the nearer to its arithmetic. A CPU is bound
-    by its cache, and by answering to a cancel between two steps.
+    A GPU is filled as far as half of its memory allows, the rest being what libraries work with and what lies between
+    arrays: the more lanes, the nearer to its arithmetic. A CPU is bound by its cache, and by answering to a cancel
+    between two steps.
     """
     shape = shape or cost.shape_of(settings)
     if shape is None:
         return UNKNOWN_LANES
     if memory_bytes is not None:
-        return max(1, min(MAX_LANES, cost.lanes_within(settings, shape, memory_bytes // 2)))
+        return max(1, min(MAX_LANES, cost.device_memory(settings, shape).lanes_within(memory_bytes // 2)))
     step = cost.step_seconds(settings, shape, 1)
     fitting = min(
         cost.lanes_within(settings, shape, STACK_BYTES),
