@@ -302,8 +302,8 @@ def _verdict(search: Search, told: Sequence[Row]) -> bool | None:
         return judge(search.asks, told).holds
     if not told:
         return None
-    tree = filters.parse(search.where)
-    return sum(filters.matches(tree, row.lookup) for row in told) >= search.share * len(told)
+    matches = filters.predicate(search.where)
+    return sum(matches(row.lookup) for row in told) >= search.share * len(told)
 
 
 def _further(one: _Looked, halvings: int) -> list[Group]:

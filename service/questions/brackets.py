@@ -97,6 +97,7 @@ def follow(verdicts: Mapping[float, bool | None], axis: Axis, halvings: int = 1)
         halvings: how many are done at once: 1 tries the middle of a bracket, 2 those of its halves too, and so on.
     """
     known = sorted((value, verdict) for value, verdict in verdicts.items() if verdict is not None)
+    untold = sorted(value for value, verdict in verdicts.items() if verdict is None)
     brackets: list[Bracket] = []
     add: list[float] = []
     for (low, below), (high, above) in pairwise(known):
@@ -104,13 +105,12 @@ def follow(verdicts: Mapping[float, bool | None], axis: Axis, halvings: int = 1)
             continue
         further = axis.between(low, high)
         # a value between them without a verdict was tried already: trying beside it would go on for ever
-        if further is not None and any(low < value < high for value, verdict in verdicts.items() if verdict is None):
+        if further is not None and any(low < value < high for value in untold):
             brackets.append(Bracket(low, high, below, axis.middle(low, high), is_found=False))
             continue
         brackets.append(Bracket(low, high, below, axis.middle(low, high), is_found=further is None))
         add += _inside(low, high, axis, halvings)
-    undefined = tuple(sorted(value for value, verdict in verdicts.items() if verdict is None))
-    return Line(tuple(brackets), tuple(add), undefined)
+    return Line(tuple(brackets), tuple(add), tuple(untold))
 
 
 def _inside(low: float, high: float, axis: Axis, halvings: int) -> list[float]:

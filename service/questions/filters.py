@@ -127,6 +127,16 @@ def parse(text: str) -> Filter:
     return _Parser(text).parse() if text.strip() else EVERYTHING
 
 
+@lru_cache(maxsize=_MOST_TREES)
+def predicate(text: str) -> Callable[[Lookup], bool]:
+    """Whether what a lookup finds satisfies a `where` expression, for one asked of many. Raises InvalidFilter."""
+    match parse(text):
+        case Compare(path, op, value):
+            return lambda lookup: compares(lookup(path), op, value)
+        case tree:
+            return lambda lookup: matches(tree, lookup)
+
+
 def matches(tree: Filter, lookup: Lookup) -> bool:
     """Whether the values that `lookup` finds satisfy the filter."""
     match tree:

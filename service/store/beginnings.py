@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, and_, bindparam, literal, or_, select, update
 from sqlalchemy.sql import ColumnElement, FromClause
@@ -42,10 +42,12 @@ class Wish(NamedTuple):
     settings_id: int
 
 
+_ANY_BEGINNING: Final = select(1).where(trial.c.beginning.is_not(None)).limit(1)
+
+
 def beginnings_of(connection: Connection, points: Sequence[Point]) -> dict[str, str]:
     """Keys of the points' beginnings by digest; none where no trial, of these or in the store, keeps its state."""
-    known = select(1).where(trial.c.beginning.is_not(None)).limit(1)
-    if not any(point.keeps for point in points) and connection.scalar(known) is None:
+    if not any(point.keeps for point in points) and connection.scalar(_ANY_BEGINNING) is None:
         return {}
     found = ((point.digest, beginning(point.settings)) for point in points)
     return {digest: key for digest, key in found if key is not None}

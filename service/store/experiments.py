@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Text, cast, func, literal, or_, select
+from sqlalchemy import Connection, Select, Text, bindparam, cast, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from service.errors import NotFound
@@ -169,10 +169,13 @@ def experiments_of_trial(store: Store, trial_id: str) -> list[Summary]:
         return [Summary(**_standing(connection, row, kept[row["id"]])) for row in rows]
 
 
+_THERE: Final = select(experiment.c.id).where(experiment.c.id == bindparam("number"), is_there)
+
+
 def require(connection: Connection, public_id: str) -> int:
     """The key of an experiment that exists. Raises NotFound."""
     number = experiment_number(public_id)
-    if connection.scalar(select(experiment.c.id).where(experiment.c.id == number, is_there)) is None:
+    if connection.scalar(_THERE, {"number": number}) is None:
         raise NotFound(f"no experiment {public_id}: GET /experiments lists them")
     return number
 

@@ -1,6 +1,7 @@
 """Final values of many trials: all of them for a list, one metric at a time for filters, tables and orders."""
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, or_, select
@@ -79,22 +80,28 @@ def _named_values(
     found: dict[str, dict[int, float | None]] = {metric: {} for metric in metrics}
     if not found:
         return found
+    query = _named_rows(frozenset(metrics)).where(trial.c.id.in_(members))
+    for key, metric, value in connection.execute(query).all():
+        found[metric][key] = value
+    return found
+
+
+@lru_cache(maxsize=256)
+def _named_rows(metrics: frozenset[str]) -> Select[Any, Any, Any]:
+    """SELECT of trial, metric and value of all trials; searches ask it in every round."""
     rows = parametrised_measurement
-    layered = [metric for metric in metrics if is_layered(metric)]
-    of_network = [metric for metric in metrics if not is_layered(metric)]
+    layered = sorted(metric for metric in metrics if is_layered(metric))
+    of_network = sorted(metric for metric in metrics if not is_layered(metric))
     place = or_(
         and_(rows.c.layer == final.c.layer, rows.c.name.in_(layered)),
         and_(rows.c.layer == NETWORK_LAYER, rows.c.name.in_(of_network)),
     )
-    query = (
+    return (
         select(trial.c.id, rows.c.name, rows.c.value)
         .join(final, final.c.trial_id == trial.c.id)
         .join(rows, and_(rows.c.trial_id == trial.c.id, rows.c.step == trial.c.last_step))
-        .where(trial.c.id.in_(members), place)
+        .where(place)
     )
-    for key, metric, value in connection.execute(query).all():
-        found[metric][key] = value
-    return found
 
 
 def _at_last_step(

@@ -41,6 +41,7 @@ def _added(cast: str) -> TextClause:
 
 
 _SETTINGS_ADDED: Final = {"postgresql": _added("CAST({} AS jsonb)"), "sqlite": _added("{}")}
+_DIGESTS: Final = select(settings.c.digest, settings.c.id)
 T = TypeVar("T")
 Placed = tuple[int, Point, int, str]
 """Position, point, seed and fingerprint of a trial."""
@@ -175,8 +176,7 @@ def insert_settings(connection: Connection, points: Iterable[Point]) -> dict[str
         ]
         connection.execute(_SETTINGS_ADDED[connection.dialect.name], rows)
         there = among_words(connection, settings.c.digest, [point.digest for point in chunk])
-        for digest, key in connection.execute(select(settings.c.digest, settings.c.id).where(there)):
-            found[digest] = key
+        found |= {digest: key for digest, key in connection.execute(_DIGESTS.where(there))}  # noqa: C416
     return found
 
 

@@ -1,7 +1,7 @@
 """An experiment's trials, as light as a question over ten thousand of them needs, and the groups they fall into."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Select, select
 
@@ -44,6 +44,23 @@ def keys_of(numbers: Sequence[int]) -> Select[Any]:
     return select(experiment_trial.c.trial_id).where(experiment_trial.c.experiment_id.in_(numbers))
 
 
+_STATES: Final = {state.value: state for state in TrialState}
+_MEMBERS: Final = (
+    select(
+        experiment_trial.c.experiment_id,
+        experiment_trial.c.position,
+        experiment_trial.c.trial_id,
+        trial.c.settings_id,
+        trial.c.seed,
+        trial.c.state,
+        trial.c.attempt,
+        is_wanted(experiment_trial).label("wanted"),
+    )
+    .join(trial, trial.c.id == experiment_trial.c.trial_id)
+    .order_by(experiment_trial.c.experiment_id, experiment_trial.c.position)
+)
+
+
 def members_in(
     connection: Connection, numbers: Sequence[int], *, after: int = -1, limit: int | None = None
 ) -> list[Member]:
@@ -52,28 +69,12 @@ def members_in(
     For one experiment they may be taken in pieces: at most `limit` of those after a position.
     """
     link = experiment_trial.c
-    query = (
-        select(
-            link.experiment_id,
-            link.position,
-            link.trial_id,
-            trial.c.settings_id,
-            trial.c.seed,
-            trial.c.state,
-            trial.c.attempt,
-            is_wanted(experiment_trial).label("wanted"),
-        )
-        .join(trial, trial.c.id == link.trial_id)
-        .where(link.experiment_id.in_(numbers))
-        .order_by(link.experiment_id, link.position)
-        .limit(limit)
-    )
+    query = _MEMBERS.where(link.experiment_id.in_(numbers)).limit(limit)
     if after >= 0:
         query = query.where(link.position > after)
-    states = {state.value: state for state in TrialState}
     rows = connection.execute(query).all()
     return [
-        Member(number, position, key, point, seed, states[state] if wanted else TrialState.CANCELLED, attempt)
+        Member(number, position, key, point, seed, _STATES[state] if wanted else TrialState.CANCELLED, attempt)
         for number, position, key, point, seed, state, attempt, wanted in rows
     ]
 

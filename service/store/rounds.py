@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, insert, literal, select, update
+from sqlalchemy import Connection, bindparam, insert, literal, select, update
 
 from service.errors import InvalidGrid, NotFound, TooMany
 from service.grid.expansion import expand
@@ -218,10 +218,11 @@ _UNFINISHED_ONE = (
 _ROUND = insert(search_round)
 _STOPPED = update(experiment).where(_OWN).values(stopped=bindparam("why"))
 _ENDED = _STOPPED.values(searching=False)
-_LINKS = (
-    select(func.count()).select_from(experiment_trial).where(experiment_trial.c.experiment_id == bindparam("number"))
+_STANDING = (
+    select(experiment.c.grid, experiment.c.searching, experiment.c.paused, experiment.c.trials)
+    .where(_OWN)
+    .with_for_update()
 )
-_STANDING = select(experiment.c.grid, experiment.c.searching, experiment.c.paused).where(_OWN).with_for_update()
 
 
 def _searching(connection: Connection) -> list[int]:
@@ -278,10 +279,9 @@ def _write(
     with store.write_again() as connection:
         if not _still(connection, one):
             return 0
-        before = _count(connection, one.number)
         total, new = add_trials(connection, one.number, points, trials, one.priority)
         refuse_long_queue(connection, one.owner, max_queued)
-        if total == before:
+        if total == one.trials:
             # it asked for what has been tried
             connection.execute(_ENDED, {"number": one.number, "why": dict(asked.stopped) or None})
             return 0
@@ -295,7 +295,7 @@ def _write(
         connection.execute(_ROUND, row)
         connection.execute(_STOPPED, {"number": one.number, "why": dict(asked.stopped) or None})
     tell_planner(store, new)
-    return total - before
+    return total - one.trials
 
 
 def trials_of_round(
@@ -327,7 +327,7 @@ def _still(connection: Connection, one: _Due) -> bool:
     if not adds_alone(connection, one.number):
         return False
     row = connection.execute(_STANDING, {"number": one.number}).one_or_none()
-    if row is None or not row.searching or row.paused or row.grid != one.grid:
+    if row is None or not row.searching or row.paused or row.grid != one.grid or row.trials != one.trials:
         return False
     return _past(connection, one.number) == one.past and _has_ended(connection, one.number)
 
@@ -346,7 +346,3 @@ def _wait(store: Store, number: int, why: Mapping[str, str]) -> None:
     if known != why:
         with store.write() as connection:
             connection.execute(_STOPPED, {"number": number, "why": dict(why)})
-
-
-def _count(connection: Connection, number: int) -> int:
-    return int(connection.scalar(_LINKS, {"number": number}) or 0)

@@ -84,11 +84,7 @@ class Tally:
 
 def tallies(connection: Connection, numbers: Sequence[int]) -> dict[int, Tally]:
     """The tally of each of these experiments."""
-    query = (
-        select(tally.c.experiment_id, *sums_by_state())
-        .where(among(connection, tally.c.experiment_id, numbers))
-        .group_by(tally.c.experiment_id, tally.c.state)
-    )
+    query = _BY_STATE.where(among(connection, tally.c.experiment_id, numbers))
     found = {number: Tally() for number in numbers}
     for number, *sums in connection.execute(query):
         found[number].add(*sums)
@@ -101,6 +97,9 @@ def sums_by_state() -> list[ColumnElement[Any]]:
     """What `Tally.add` takes, of a query that groups tallies by experiment and state."""
     sums = [cast(func.sum(tally.c[name]), Key) for name in (*_SUMS, "changes")]
     return [tally.c.state, *sums, func.min(tally.c.first_started), func.max(tally.c.last_ended)]
+
+
+_BY_STATE: Final = select(tally.c.experiment_id, *sums_by_state()).group_by(tally.c.experiment_id, tally.c.state)
 
 
 def all_trials(connection: Connection) -> dict[TrialState, int]:
