@@ -5,7 +5,7 @@ import signal
 
 import pytest
 from fastapi.testclient import TestClient
-from processes import trainers, wait_for_end, wait_for_rows, wait_until
+from processes import rows, trainers, wait_for_end, wait_until
 from receiver import receiving
 from told_spans import attributes_of, spans_of
 
@@ -41,19 +41,46 @@ def _named(receiver, name):
     return [span for span in spans_of(receiver) if span.name == name]
 
 
-def _outcomes(receiver):
-    return [attributes_of(span)["nfa.outcome"] for span in _named(receiver, "stack")]
+def _stacks(receiver, experiment):
+    return [span for span in _named(receiver, "stack") if attributes_of(span)["nfa.experiment"] == experiment]
 
 
-def test_a_sweep_is_one_span_from_its_request_to_its_last_row_with_its_stacks_inside(
+def _outcomes(receiver, experiment):
+    return [attributes_of(span)["nfa.outcome"] for span in _stacks(receiver, experiment)]
+
+
+def test_a_sweep_is_one_trace_with_its_stacks_inside_also_those_that_died_or_were_handed_back(
     store, api, dispatcher, receiver, tiny_grid
 ):
+    # one dispatcher for both, since it takes seconds to start
+    _assert_one_span_from_the_request_to_the_last_row(store, api, receiver, tiny_grid)
+    grid = tiny_grid(seeds=1, axes={"training.weight_decay": [0.3]})
+    grid["trial"] |= {"training": {"steps": 2_000_000}, "measure": {"points": 4_000}}
+    before = rows(store)
+    api.post("/api/v1/experiments", json=grid)
+    wait_until(lambda: rows(store) > before)
+    os.kill(min(trainers(store)), signal.SIGKILL)
+    wait_until(lambda: "failed" in _outcomes(receiver, "e2"))
+    (failed,) = _stacks(receiver, "e2")
+    assert failed.status.code == 2 and "died" in failed.status.message
+    wait_until(lambda: len(dispatcher.events("stack_started")) == 4)
+    dispatcher.signal(signal.SIGTERM)
+    assert dispatcher.process.wait(60) == 0
+    assert _outcomes(receiver, "e2") == ["failed", "released"]
+    assert len({span.trace_id for span in spans_of(receiver)}) == 2
+    # it has not ended
+    assert len(_named(receiver, "experiment")) == 1
+    sent = {name.lower(): value for one in receiver.got for name, value in one.headers.items()}
+    assert sent["authorization"] == "Bearer hunter2" and "hunter2" not in dispatcher.log.read_text()
+
+
+def _assert_one_span_from_the_request_to_the_last_row(store, api, receiver, tiny_grid):
     grid = tiny_grid(axes={"network.depth": [2, 3]})
     assert api.post("/api/v1/experiments", json=grid).status_code == 201
     wait_for_end(store, "e1")
-    wait_until(lambda: len(_named(receiver, "stack")) == 2 and _named(receiver, "experiment"))
+    wait_until(lambda: len(_stacks(receiver, "e1")) == 2 and _named(receiver, "experiment"))
     (root,), (request,) = _named(receiver, "experiment"), _named(receiver, "POST /api/v1/experiments")
-    stacks = _named(receiver, "stack")
+    stacks = _stacks(receiver, "e1")
     assert root.parent_span_id == b""
     for span in (request, *stacks):
         assert (span.trace_id, span.parent_span_id) == (root.trace_id, root.span_id)
@@ -62,31 +89,9 @@ def test_a_sweep_is_one_span_from_its_request_to_its_last_row_with_its_stacks_in
     assert all(root.start_time_unix_nano < span.start_time_unix_nano < root.end_time_unix_nano for span in stacks)
     told = [attributes_of(span) for span in stacks]
     assert [one["nfa.trials"] for one in told] == [one["nfa.lanes.completed"] for one in told] == [3, 3]
-    assert {one["nfa.experiment"] for one in told} == {"e1"} and {one["nfa.outcome"] for one in told} == {"ended"}
+    assert {one["nfa.outcome"] for one in told} == {"ended"}
     assert all(one["nfa.node"] and one["nfa.host"] and one["nfa.device"] == "cpu" for one in told)
     assert attributes_of(root)["nfa.trials.completed"] == 6
-    sent = {name.lower(): value for one in receiver.got for name, value in one.headers.items()}
-    assert sent["authorization"] == "Bearer hunter2" and "hunter2" not in dispatcher.log.read_text()
-
-
-def test_stacks_that_do_not_end_by_themselves_say_why_and_the_trace_goes_on(
-    store, api, dispatcher, receiver, tiny_grid
-):
-    endless = {"training": {"steps": 2_000_000}, "measure": {"points": 4_000}}
-    grid = tiny_grid(seeds=1, axes={"training.weight_decay": [0]})
-    grid["trial"] |= endless
-    api.post("/api/v1/experiments", json=grid)
-    wait_for_rows(store)
-    os.kill(min(trainers(store)), signal.SIGKILL)
-    wait_until(lambda: "failed" in _outcomes(receiver))
-    (failed,) = _named(receiver, "stack")
-    assert failed.status.code == 2 and "died" in failed.status.message
-    wait_until(lambda: len(dispatcher.events("stack_started")) == 2)
-    dispatcher.signal(signal.SIGTERM)
-    assert dispatcher.process.wait(30) == 0
-    assert _outcomes(receiver) == ["failed", "released"]
-    assert len({span.trace_id for span in spans_of(receiver)}) == 1
-    assert _named(receiver, "experiment") == []
 
 
 def test_a_dispatcher_refuses_a_receiver_that_is_none_in_one_line(dispatchers):
