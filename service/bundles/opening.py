@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from service.bundles import layout
 from service.errors import InvalidBundle
+from service.grid.document import MAX_NESTING
 
 MOST_BYTES: Final = 32 << 30
 """Of all files together, unpacked; what a bundle of 100,000 trials with their weights takes."""
@@ -27,6 +28,8 @@ MOST_FILES: Final = 250_000
 _MOST_RATIO: Final = 250
 """How many times larger than its packed form a file may be, beyond the first MiB: text of ours packs to a tenth."""
 _DOCUMENT_BYTES: Final = 64 << 20
+_MOST_NESTING: Final = 2 * MAX_NESTING
+"""Grids have half of it, and stand a few levels deep in what is said of trials."""
 _DIRECTORY_BYTES: Final = 64 << 20
 _PIECE: Final = 1 << 20
 _SUM: Final = re.compile(r"([0-9a-f]{64})  (\S+)")
@@ -69,11 +72,23 @@ def parse(content: bytes, name: str) -> Any:
         if b"\\u0000" in content:
             raise ValueError("it holds a NUL character")
         found = json.loads(content, parse_constant=_refuse_constant)
-        # lone surrogates are no text
-        json.dumps(found, ensure_ascii=False).encode()
+        # lone surrogates are no text, and 1e999 is no number
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+        _refuse_deep(found)
         return found
     except (ValueError, RecursionError) as error:
         raise InvalidBundle(f"{name} is no readable JSON: {str(error)[:200]}") from error
+
+
+def _refuse_deep(document: Any) -> None:
+    """What is nested deeper than any answer could be written."""
+    level = [document] if isinstance(document, dict | list) else []
+    for _ in range(_MOST_NESTING):
+        inside = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [one for one in inside if isinstance(one, dict | list)]
+        if not level:
+            return
+    raise ValueError(f"nested more than {_MOST_NESTING} levels deep")
 
 
 def _refuse_constant(word: str) -> None:

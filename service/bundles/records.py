@@ -1,5 +1,6 @@
 """The lines of a bundle's trials.ndjson and what it says of an experiment, checked."""
 
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,8 @@ from service.store.remeasured_records import MeasuredBy, RequestMade
 from service.store.rounds import KeptRound, RoundsMade
 
 _LINE_BYTES: Final = 4 << 20
+_PROVENANCE_BYTES: Final = 64 << 10
+"""Of one trial, which every list of trials repeats; ours take a hundredth of it."""
 _Count = Annotated[int, Field(ge=0, lt=2**31)]
 _Step = Annotated[int, Field(ge=0, lt=2**62)]
 _Text = Annotated[str, Field(max_length=20_000)]
@@ -67,6 +70,13 @@ class TrialRecord(_Part):
     ended_at: AwareDatetime | None
     attempts: Annotated[list[AttemptRecord], Field(max_length=10_000)]
     measured_again: Annotated[list[MeasuredByRecord], Field(max_length=10_000)] = []
+
+    @field_validator("provenance")
+    @classmethod
+    def _short(cls, provenance: dict[str, Any] | None) -> dict[str, Any] | None:
+        if (size := len(json.dumps(provenance))) > _PROVENANCE_BYTES:
+            raise ValueError(f"{size:,} bytes, over the limit of {_PROVENANCE_BYTES:,}")
+        return provenance
 
     @property
     def has_finals(self) -> bool:

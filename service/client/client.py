@@ -216,11 +216,12 @@ class Client(ClusterCalls, DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
         params["also"] = joined(also)
         return self._call("GET", f"/experiments/{experiment}/phase", params=params)
 
-    def export(self, experiment: str, path: Path, *, level: Literal["layer", "network"] = "layer") -> int:
+    def export(self, experiment: str, path: Path | str, *, level: Literal["layer", "network"] = "layer") -> int:
         """Stream every measurement of an experiment to a file, which is there once it is whole; answers its bytes.
 
         The format follows from the name: .parquet, .csv, .ndjson or .arrow.
         """
+        path = Path(path)
         form = path.suffix.lower().removeprefix(".")
         if form not in EXPORT_FORMATS:
             raise ValueError(f"{path.name}: an export is a file ending in .{', .'.join(EXPORT_FORMATS)}")
@@ -234,7 +235,7 @@ class Client(ClusterCalls, DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
     def bundle(
         self,
         experiment: str,
-        path: Path,
+        path: Path | str,
         *,
         also: Sequence[str] = (),
         title: str = "",
@@ -258,7 +259,7 @@ class Client(ClusterCalls, DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
         words = {"also": joined(also), "title": title, "license": license, "author": list(authors)}
         params = {name: value for name, value in words.items() if value} | {"weights": weights, "figures": figures}
         address = f"/api/v1/experiments/{experiment}/bundle"
-        return self._transport.download(address, path, params=params, headers=_UNPACKED)
+        return self._transport.download(address, Path(path), params=params, headers=_UNPACKED)
 
     def sweep(self, experiment: str, *, level: Literal["layer", "network"] = "layer") -> pl.DataFrame:
         """Every measurement of an experiment as one table; `.to_pandas()` and `.to_arrow()` change its kind.

@@ -95,6 +95,8 @@ def test_what_is_not_what_its_digests_say_is_refused(handed: Path, other: Store)
         (b'{"name": "\\u0000"}', "NUL"),
         (b'{"name": "\\ud800"}', "no readable JSON"),
         (b'{"name": NaN}', "NaN is no number"),
+        (b'{"name": 1e999}', "no readable JSON"),
+        (b"[" * 65 + b"]" * 65, "nested more than 64 levels deep"),
         (b"[]", "no mapping"),
         (b'{"trial": {"network": {"width": 99999999}}}', "no grid of this version"),
     ],
@@ -105,6 +107,13 @@ def test_a_grid_that_is_none_is_refused(handed: Path, other: Store, content: byt
 
 def test_limits_of_this_service_hold_for_bundles(handed: Path, other: Store) -> None:
     _refused(other, handed, "over its limits", Limits(trials_per_experiment=3))
+
+
+def _nested(levels: int) -> dict:
+    found: dict = {}
+    for _ in range(levels):
+        found = {"inside": found}
+    return found
 
 
 def _lines(file: Path, change: Callable[[dict], object]) -> bytes:
@@ -127,6 +136,8 @@ def _lines(file: Path, change: Callable[[dict], object]) -> bytes:
         ({"created_at": "yesterday"}, "created_at"),
         ({"trial_id": "t2"}, "names a trial twice"),
         ({"trial_id": "t99"}, "which is no trial of e1"),
+        ({"provenance": _nested(900)}, "line 1 of e1/trials.ndjson .* nested more than 64 levels deep"),
+        ({"provenance": {"host": "h" * 70_000}}, "line 1 of e1/trials.ndjson: provenance"),
     ],
 )
 def test_trials_that_do_not_fit_their_grid_are_refused(handed: Path, other: Store, change: dict, says: str) -> None:

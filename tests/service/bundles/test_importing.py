@@ -1,5 +1,6 @@
 """A bundle in another store: the same answers to every question, and nothing is trained."""
 
+import io
 import json
 import math
 import re
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
@@ -33,11 +35,22 @@ QUESTIONS = [
     "/experiments/{}/curves?metric=alignment&layer=2",
     "/experiments/{}/curves?metric=generalisation_gap",
     "/experiments/{}/phase?x=training.weight_decay&y=seed",
+    "/experiments/{}/phase?x=training.weight_decay&y=network.depth&metric=train_loss&agg=std",
+    "/experiments/{}/pooling",
+    "/experiments/{}/pooling?group_by=training.weight_decay&where=seed < 2",
+    "/experiments/{}/differences",
     "/experiments/{}/verdicts",
+    "/experiments/{}/fits",
+    "/experiments/{}/rounds",
+    "/experiments/{}/measure",
     "/experiments/{}/measurements?format=csv",
     "/experiments/{}/measurements?format=ndjson&level=network",
 ]
-OF_A_TRIAL = ["/trials/{}", "/trials/{}/measurements", "/trials/{}/weights"]
+OF_A_TRIAL = ["/trials/{}", "/trials/{}/measurements", "/trials/{}/weights", "/trials/{}/experiments"]
+LISTS = ["/experiments", "/experiments?q=wider", "/experiments?state=completed"]
+BUNDLE = "/experiments/{}/bundle?figures=false&weights=true"
+OF_WHOEVER_WATCHES = {"views", "notifications", "events"}
+"""Of an experiment, but of the people at a service: what they look at, whom they tell, and what happens just now."""
 MACHINES = {"provenance", "attempts", "owner", "eta_seconds"}
 """What names whoever trained it, which bundles leave out, and where it was imported from."""
 
@@ -53,10 +66,29 @@ def _answers(store: Store, experiments: list[str], trials: list[str]) -> Iterato
             for question in QUESTIONS:
                 answer = client.get(f"/api/v1{question.format(one)}")
                 yield question, answer.status_code, _plain(answer.content)
+            yield BUNDLE, 200, _contents(client.get(f"/api/v1{BUNDLE.format(one)}").content, one)
         for one in trials:
             for question in OF_A_TRIAL:
                 answer = client.get(f"/api/v1{question.format(one)}")
                 yield question, answer.status_code, _plain(answer.content)
+        for question in LISTS:
+            answer = client.get(f"/api/v1{question}")
+            yield question, answer.status_code, _plain(answer.content)
+
+
+def _contents(archive: bytes, experiment: str) -> Any:
+    """What a bundle tells of an experiment, by file: tables by column, weights whole."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened_archive:
+        files = {name: opened_archive.read(name) for name in opened_archive.namelist()}
+    tables = {name: pl.read_parquet(io.BytesIO(content)) for name, content in files.items() if name[-8:] == ".parquet"}
+    return {
+        "names": [name.removeprefix(experiment) for name in files if not name.startswith("weights/")],
+        "weights": [content.decode("latin-1") for name, content in files.items() if name.startswith("weights/")],
+        "tables": [table.fill_nan(None).to_dict(as_series=False) for table in tables.values()],
+        "grid": json.loads(files[f"{experiment}/grid.json"]),
+        "verdicts": json.loads(files[f"{experiment}/verdicts.json"]),
+        "trials": [_plain(line) for line in files[f"{experiment}/trials.ndjson"].splitlines()],
+    }
 
 
 def _prints(file: Path) -> list[str]:
@@ -124,6 +156,18 @@ def test_every_question_has_the_same_answer_after_a_bundle_was_imported(
     for (question, status, ours), (_, _, theirs) in zip(answers, _answers(store, made, after), strict=True):
         assert status == 200, ours
         assert _same(_named(theirs, ids), ours), (question, ours, theirs)
+
+
+def test_no_answer_about_an_experiment_is_left_out_of_the_comparison(other: Store) -> None:
+    asked = {
+        question.partition("?")[0].format("{experiment_id}" if question.startswith("/experiments") else "{trial_id}")
+        for question in (*QUESTIONS, *OF_A_TRIAL, *LISTS, BUNDLE)
+    }
+    paths = create_app(Settings(), other).openapi()["paths"]
+    routes = {path.removeprefix("/api/v1") for path, operations in paths.items() if "get" in operations}
+    about = {path for path in routes if path.startswith(("/experiments", "/trials"))}
+    assert about - asked == {f"/experiments/{{experiment_id}}/{name}" for name in OF_WHOEVER_WATCHES}
+    assert not asked - about
 
 
 def test_trials_that_are_there_are_reused_and_the_rest_of_a_wider_grid_alone_is_trained(

@@ -1,6 +1,7 @@
 """A study that searched is a bundle that verifies, and is brought in with the rounds that it took."""
 
 import pytest
+from fastapi.testclient import TestClient
 from training_here import train_everything
 
 from service.bundles.importing import import_bundle
@@ -10,6 +11,8 @@ from service.bundles.verifying import verify
 from service.bundles.writing import bundle
 from service.errors import Conflict
 from service.grid.fitting import Limits
+from service.main import create_app
+from service.settings import Settings
 from service.store import experiments, rounds, schema, submissions
 from service.store.expansions import expanded
 from service.store.found import found_by
@@ -44,3 +47,13 @@ def test_the_trials_that_a_search_added_are_those_of_its_rounds(store, tiny_grid
         assert [part.additions for part in rounds.rounds_made(other, imported.id).rounds] == [
             part.additions for part in rounds.rounds_made(store, one).rounds
         ]
+        for question in ("fits", "rounds"):
+            ours, theirs = _answer(store, one, question), _answer(other, imported.id, question)
+            assert ours == theirs and len(ours) > 0, question
+
+
+def _answer(store, experiment, question):
+    with TestClient(create_app(Settings(), store), base_url="http://127.0.0.1") as client:
+        answer = client.get(f"/api/v1/experiments/{experiment}/{question}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()

@@ -156,3 +156,5 @@ def test_the_client_writes_a_file_that_is_whole_and_none_where_the_service_refus
         with pytest.raises(ClientError, match="no experiment e9"):
             client.bundle(studied[0], tmp_path / "none.zip", also=["e9"])
         assert [one.name for one in tmp_path.glob("*.zip")] == ["client.zip"]
+        assert client.bundle(studied[0], str(tmp_path / "named.zip"), figures=False) > 0
+        assert client.export(studied[0], str(tmp_path / "named.csv")) > 0
