@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
+
 from service.grid.stacking import enough_waiting, lanes_per_stack, stack_key
 from service.store.leases import Waiting
 from workers.blocks import Block
@@ -95,7 +97,7 @@ class Dividing:
                 seats = [one for one in seats if not _has_own(one)]
             if seats:
                 timing = self._timing(device, key, settings, _memory(seats[0]))
-                kinds[device] = Kind(timing, tuple(_free_in(one, now) for one in seats))
+                kinds[device] = Kind(timing, np.array([_free_in(one, now) for one in seats]))
         return kinds
 
     def _with_others(self, kinds: Mapping[Device, Kind], key: str, settings: Mapping[str, Any]) -> dict[Device, Kind]:
@@ -103,8 +105,8 @@ class Dividing:
         whole = dict(kinds)
         for device in _KINDS if kinds else ():
             if others := getattr(self.elsewhere, device):
-                own = whole.get(device) or Kind(self._timing(device, key, settings, None), ())
-                whole[device] = own._replace(free_in=own.free_in + (0.0,) * others)
+                own = whole.get(device) or Kind(self._timing(device, key, settings, None), np.zeros(0))
+                whole[device] = own._replace(free_in=np.append(own.free_in, np.zeros(others)))
         return whole
 
 

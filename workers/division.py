@@ -6,9 +6,10 @@ the others have it sooner done, and it leaves it to them.
 """
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from typing import Final, NamedTuple
+
+import numpy as np
 
 from workers.sizing import Device
 
@@ -35,32 +36,31 @@ class Timing(NamedTuple):
         """Of a stack of so many lanes."""
         return self.start + lanes * self.each
 
-    def lanes_in(self, seconds: float) -> int:
-        """Lanes of the stacks that a trainer can train one after the other in so many seconds."""
-        if seconds <= 0.0:
-            return 0
-        full = int(seconds / self.seconds(self.most))
-        left = seconds - full * self.seconds(self.most) - self.start
-        if left < 0.0:
-            return full * self.most
+    def lanes_in(self, seconds: np.ndarray) -> np.ndarray:
+        """Lanes of the stacks that trainers can train one after the other, each in so many seconds."""
+        seconds, whole = np.maximum(seconds, 0.0), self.seconds(self.most)
+        full = np.floor(seconds / whole)
+        left = seconds - full * whole - self.start
         # a lane that would end a rounding error later is one
-        return full * self.most + (min(self.most, int(left / self.each * (1 + 1e-9))) if self.each else self.most)
+        more = np.floor(left / self.each * (1 + 1e-9)) if self.each else np.full_like(left, self.most)
+        more = np.where((left < 0.0) | (seconds == 0.0), 0.0, np.minimum(more, self.most))
+        return (full * self.most + more).astype(np.int64)
 
 
 class Kind(NamedTuple):
     """The trainers of one kind."""
 
     timing: Timing
-    free_in: tuple[float, ...]
+    free_in: np.ndarray
     """Seconds until each has nothing more to do, 0 for those that have nothing now."""
 
     def with_at_most(self, lanes: int) -> "Kind":
         """The same where stacks have no more lanes than that."""
         return self._replace(timing=self.timing._replace(most=min(self.timing.most, lanes)))
 
-    def lanes_by(self, seconds: float) -> int:
-        """Lanes that all of them could have trained by then."""
-        return sum(number * self.timing.lanes_in(seconds - free) for free, number in Counter(self.free_in).items())
+    def lanes_by(self, seconds: float) -> np.ndarray:
+        """Lanes that each of them could have trained by then."""
+        return self.timing.lanes_in(seconds - self.free_in)
 
 
 class Part(NamedTuple):
@@ -85,11 +85,11 @@ def part_of(device: Device, trials: int, kinds: Mapping[Device, Kind], keys: int
     kinds = {name: one.with_at_most(trials) for name, one in kinds.items()}
     kind = kinds[device]
     until = _earliest(waiting, kinds)
-    lanes = min(waiting, kind.lanes_by(until))
-    takers = sum(kind.timing.lanes_in(until - free) > 0 for free in kind.free_in)
-    if not lanes or not kind.timing.lanes_in(until - min(kind.free_in)):
+    each = kind.lanes_by(until)
+    lanes, takers = min(waiting, int(each.sum())), int(np.count_nonzero(each))
+    if not each[kind.free_in.argmin()]:
         return Part(0, 0)
-    caution = max(one.timing.caution for name, one in kinds.items() if name == device or any(one.free_in))
+    caution = max(one.timing.caution for name, one in kinds.items() if name == device or one.free_in.any())
     if len(kinds) > 1 and caution > 1:
         # fewer than cost as much as the start of a stack are no test of how long they take
         least = takers * math.ceil(kind.timing.start / kind.timing.each) if kind.timing.each else lanes
@@ -101,9 +101,9 @@ def _earliest(waiting: int, kinds: Mapping[Device, Kind]) -> float:
     """Seconds until all that waits could be trained."""
 
     def is_done(seconds: float) -> bool:
-        return sum(kind.lanes_by(seconds) for kind in kinds.values()) >= waiting
+        return sum(int(kind.lanes_by(seconds).sum()) for kind in kinds.values()) >= waiting
 
-    late = max(min(kind.free_in) + kind.timing.seconds(1) for kind in kinds.values())
+    late = max(float(kind.free_in.min()) + kind.timing.seconds(1) for kind in kinds.values())
     while not is_done(late):
         late *= 2.0
     early = 0.0

@@ -3,6 +3,7 @@
 import heapq
 import itertools
 
+import numpy as np
 import pytest
 
 from workers.division import Kind, Timing, part_of
@@ -53,7 +54,7 @@ def makespan(
             kinds = {
                 kind: Kind(
                     speeds.timing(key, kind, MODEL[kind]),
-                    tuple(ends.get(other, now) - now for other, its in enumerate(seats) if its == kind),
+                    np.array([ends.get(other, now) - now for other, its in enumerate(seats) if its == kind]),
                 )
                 for kind in KINDS
             }
@@ -128,7 +129,7 @@ def test_many_keys_of_few_trials_are_divided_as_one_of_many(waiting, ratio):
 
 @pytest.mark.parametrize("device", KINDS)
 def test_a_kind_that_is_alone_takes_everything(device):
-    kind = Kind(MODEL[device], (0.0, 3.0, 700.0))
+    kind = Kind(MODEL[device], np.array([0.0, 3.0, 700.0]))
     assert part_of(device, 1_000, {device: kind}).lanes == 1_000
 
 
@@ -136,7 +137,7 @@ def test_an_idle_trainer_leaves_to_others_only_what_they_have_done_sooner():
     slow, fast = Timing(0.0, 100.0, 64), Timing(0.0, 1.0, 64)
 
     def part(busy: float) -> int:
-        return part_of("cpu", 2, {"cpu": Kind(slow, (0.0, 0.0)), "gpu": Kind(fast, (busy,))}).lanes
+        return part_of("cpu", 2, {"cpu": Kind(slow, np.zeros(2)), "gpu": Kind(fast, np.array([busy]))}).lanes
 
     assert part(busy=0.0) == part(busy=90.0) == 0
     assert part(busy=150.0) == 2
