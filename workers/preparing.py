@@ -1,12 +1,15 @@
 """What a stack needs before it is trained, or its kept weights are measured: data, networks and initial weights."""
 
 import contextlib
-from collections.abc import Generator, Iterable, Mapping
-from typing import Any, NamedTuple
+import os
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+from nfa_kernels.at_once import sent
 from nfa_kernels.data import Data as Samples
 from nfa_kernels.data import make_data
 from nfa_kernels.data.teachers import stacked_directions, teacher_directions
@@ -19,6 +22,10 @@ from workers.blocks import Lane, Stack
 from workers.motion import loss_numbers
 from workers.network_data import MeasuredSet
 from workers.networks import Network, network_of
+
+T = TypeVar("T")
+_DRAWN_ALONE = 8
+"""Lanes for which threads are not worth their start."""
 
 
 class Prepared(NamedTuple):
@@ -47,9 +54,9 @@ def prepared(stack: Stack, device: torch.device, metrics: Iterable[str]) -> Prep
     settings, metrics = stack.lanes[0].settings, tuple(metrics)
 
     def on_device(part: Tensor) -> Tensor:
-        return part.to(device)
+        return sent(part, device)
 
-    samples = _samples_of(stack)
+    samples = _samples_of(stack, device)
     x, y, x_test, y_test = (of_each(on_device, stacked(parts)) for parts in zip(*samples, strict=True))
     form = tuple(x.shape[2:])
     network = network_of(settings, form, y.shape[-1])
@@ -65,21 +72,41 @@ def prepared(stack: Stack, device: torch.device, metrics: Iterable[str]) -> Prep
 
 def initial_weights(stack: Stack, network: Network, device: torch.device) -> Params:
     """Parameters before the first step, each (K, rows, columns) in float64."""
-    initial = [_parameters(lane, network, stack.arrays) for lane in stack.lanes]
-    return tuple(torch.stack(array).to(device) for array in zip(*initial, strict=True))
+    initial = drawn(lambda lane: _parameters(lane, network, stack.arrays), stack.lanes, device)
+    return tuple(sent(torch.stack(array), device) for array in zip(*initial, strict=True))
 
 
-def _samples_of(stack: Stack) -> list[Samples]:
+def drawn(draw: Callable[[Lane], T], lanes: Sequence[Lane], device: torch.device) -> list[T]:
+    """What is drawn for each lane, on the CPU and from streams of its own.
+
+    A GPU waits for it, and has thousands of lanes: there all cores draw, each with one thread of the tensor library as
+    trainers have. A trainer on a CPU has one core.
+    """
+    if device.type == "cpu" or len(lanes) < _DRAWN_ALONE:
+        return [draw(lane) for lane in lanes]
+
+    def draw_here(lane: Lane) -> T:
+        with torch.inference_mode():
+            return draw(lane)
+
+    with ThreadPoolExecutor(_cores(), initializer=torch.set_num_threads, initargs=(1,)) as threads:
+        return list(threads.map(draw_here, lanes))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _samples_of(stack: Stack, device: torch.device) -> list[Samples]:
     """The data of every lane; lanes with the same data have one and the same object, drawn once."""
-    drawn: dict[str, Samples] = {}
-    found = []
+    keys = []
     for lane in stack.lanes:
         data = lane.settings["data"]
-        own = canonical.compact([data, lane.seed if data.get("seed") is None else None])
-        if own not in drawn:
-            drawn[own] = _samples(lane, stack.arrays)
-        found.append(drawn[own])
-    return found
+        keys.append(canonical.compact([data, lane.seed if data.get("seed") is None else None]))
+    first = dict(zip(reversed(keys), reversed(stack.lanes), strict=True))
+    found = drawn(lambda lane: _samples(lane, stack.arrays), [*first.values()], device)
+    by_key = dict(zip(first, found, strict=True))
+    return [by_key[key] for key in keys]
 
 
 def _samples(lane: Lane, arrays: Mapping[str, Mapping[str, Any]]) -> Samples:

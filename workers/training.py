@@ -151,11 +151,13 @@ class _Run:
             self._end_stuck()
             if not self.lanes:
                 break
-            if places := self.motion.kept(number):
+            for places in self._parts(self.motion.kept(number)):
                 index = self._index(places)
                 params = tuple(array[index] for array in self.motion.weights)
                 lanes = [self.lanes[place] for place in places]
                 self.kept += kept_weights(lanes, self.motion.step, self.network.named(params))
+                if sum(len(one.content) for one in self.kept) >= MOST_BYTES:
+                    yield self._block(last=False)
             if places := self.motion.measured(number):
                 self._measure(places, number)
         yield self._block(last=True)
@@ -196,6 +198,13 @@ class _Run:
         if len(places) == len(self.lanes):
             return slice(None)
         return torch.tensor(places, dtype=torch.long, device=self.weight_decay.device)
+
+    def _parts(self, places: list[int]) -> Iterator[list[int]]:
+        """Places in the stack, as many at a time as have weights for one block."""
+        lane_bytes = sum(array[0].numel() * array.element_size() for array in self.motion.weights)
+        count = max(1, MOST_BYTES // max(1, lane_bytes))
+        for start in range(0, len(places), count):
+            yield places[start : start + count]
 
     def _measure(self, places: Sequence[int], number: int) -> None:
         """Measure the lanes at these places at a point, and end those that are where they end."""
