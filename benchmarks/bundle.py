@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 import synthetic
-from store import database
+from serving import database
 from timing import machine
 
 from service.store.session import open_store

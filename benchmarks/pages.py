@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import synthetic
-from store import database, p95, serving, show
+from serving import database, p95, serving, show
 
 from service.grid.expansion import expand
 from service.store import submissions

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import synthetic
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
-from store import database, serving, show
+from serving import database, serving, show
 
 from service.store.session import open_store
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from store import database
+from serving import database
 from synthetic import grid, write
 
 from service.grid.expansion import expand

@@ -92,28 +92,42 @@ def _read(
     condition: ColumnElement[bool] | None,
 ) -> dict[str, np.ndarray]:
     is_sqlite = connection.dialect.name == "sqlite"
-    infinity = _INFINITY[connection.dialect.name]
-    numbers = [func.coalesce(column, infinity) for column in columns.values()]
-    packed = getattr(func, PACK)(*numbers) if is_sqlite else func.string_agg(_sent(numbers), literal(b"", LargeBinary))
+    rows_of = packed(connection, list(columns.values()))
     met = true() if condition is None else condition
     if is_sqlite or len(columns) > _NARROW:
         each = trials.distinct().subquery()
         key = each.c[0]
-        own = select(packed).select_from(table).where(table.c.trial_id == key, met)
+        own = select(rows_of).select_from(table).where(table.c.trial_id == key, met)
         query = select(key, own.correlate(each).scalar_subquery()).select_from(each)
     else:
-        own = select(table.c.trial_id, packed).where(table.c.trial_id.in_(trials), met)
+        own = select(table.c.trial_id, rows_of).where(table.c.trial_id.in_(trials), met)
         query = own.group_by(table.c.trial_id)
-    found = [(number, part) for number, part in _fetched(connection, query) if part]
-    width = len(numbers) if is_sqlite else len(numbers) + len(numbers) % 2
-    rows = np.frombuffer(b"".join(part for _, part in found), "<f8" if is_sqlite else ">f8").reshape(-1, width)
-    lengths = [len(part) // (8 * width) for _, part in found]
+    found = [(number, part) for number, part in fetched(connection, query) if part]
+    rows = unpacked(connection, b"".join(part for _, part in found), len(columns))
+    lengths = [len(part) // (8 * _width(connection, len(columns))) for _, part in found]
     arrays = {"trial_id": np.repeat(np.array([number for number, _ in found], np.int64), lengths)}
-    for place, name in enumerate(columns):
-        column = rows[:, place].astype(np.float64)
-        column[np.isinf(column)] = np.nan
-        arrays[name] = column
-    return arrays
+    return arrays | {name: rows[:, place] for place, name in enumerate(columns)}
+
+
+def packed(connection: Connection, columns: Sequence[ColumnElement[Any]]) -> Any:
+    """An aggregate that packs numbers of rows into bytes, for `unpacked`."""
+    numbers = [func.coalesce(column, _INFINITY[connection.dialect.name]) for column in columns]
+    if connection.dialect.name == "sqlite":
+        return getattr(func, PACK)(*numbers)
+    return func.string_agg(_sent(numbers), literal(b"", LargeBinary))
+
+
+def unpacked(connection: Connection, part: bytes, columns: int) -> np.ndarray:
+    """(rows, columns) that were packed, in no particular order; NULL as NaN."""
+    form = "<f8" if connection.dialect.name == "sqlite" else ">f8"
+    rows = np.frombuffer(part, form).reshape(-1, _width(connection, columns))[:, :columns].astype(np.float64, order="F")
+    rows[np.isinf(rows)] = np.nan
+    return rows
+
+
+def _width(connection: Connection, columns: int) -> int:
+    """Numbers of a row as it is sent."""
+    return columns if connection.dialect.name == "sqlite" else columns + columns % 2
 
 
 def _sent(numbers: Sequence[ColumnElement[Any]]) -> Any:
@@ -130,10 +144,10 @@ def _sent(numbers: Sequence[ColumnElement[Any]]) -> Any:
     return whole
 
 
-def _fetched(connection: Connection, query: Any) -> list[tuple[int, bytes]]:
-    """The rows of a query of two columns; PostgreSQL's in its binary format, since text doubles the bytes."""
+def fetched(connection: Connection, query: Any) -> list[Any]:
+    """The rows of a query; PostgreSQL's in its binary format, since text doubles the bytes."""
     if connection.dialect.name == "sqlite":
-        return [(key, part) for key, part in connection.execute(query)]
+        return list(connection.execute(query))
     compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
     driver: Any = connection.connection.driver_connection
     with driver.cursor(binary=True) as cursor:

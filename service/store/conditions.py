@@ -2,14 +2,28 @@
 
 A part of a filter that reads settings alone is decided here, once per settings, and becomes a list of keys; the rest
 becomes conditions on the trial and its final values. Both decide as `filters.matches` does: a comparison is true or
-false, never unknown.
+false, and unknown only where that comes to the same.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Double, and_, case, cast, false, func, not_, null, or_, select, true
+from sqlalchemy import (
+    Connection,
+    Double,
+    and_,
+    case,
+    cast,
+    false,
+    func,
+    literal_column,
+    not_,
+    null,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.sql import ColumnElement
 
 from nfa_kernels import names
@@ -35,8 +49,22 @@ def state_column() -> ColumnElement[str]:
     return case((is_wanted(experiment_trial), trial.c.state), else_=TrialState.CANCELLED.value)
 
 
-def condition_of(connection: Connection, tree: Filter, known: SettingsColumns) -> Condition:
-    """A filter on rows of experiment_trial, trial and, outer-joined, final."""
+def in_state(states: Collection[str]) -> Condition:
+    """Whether a trial is in one of these states, as its experiment sees it; said so that few are found by an index."""
+    rest = [state for state in states if state != TrialState.CANCELLED]
+    if len(rest) < len(states) or not rest:
+        return state_column().in_(states)
+    # literal, as indexes have them, and as PostgreSQL knows how frequent each is
+    written = [literal_column(f"'{TrialState(state).value}'") for state in rest]
+    return and_(or_(*(trial.c.state == one for one in written)), is_wanted(experiment_trial))
+
+
+def condition_of(connection: Connection, tree: Filter, known: SettingsColumns, *, is_whole: bool = True) -> Condition:
+    """A filter on rows of experiment_trial, trial and, outer-joined, final.
+
+    As a whole or one of several facts it may be unknown where it is not true, which PostgreSQL can tell beforehand
+    how often it is; as a part of others (`is_whole` false) it is true or false.
+    """
     read = filters.paths(tree)
     if read and all(_is_setting(path) for path in read):
         columns = {path: known.column(connection, path) for path in read}
@@ -48,16 +76,18 @@ def condition_of(connection: Connection, tree: Filter, known: SettingsColumns) -
         return true() if len(passing) == len(known.keys) else among(connection, trial.c.settings_id, passing)
     match tree:
         case And(facts):
-            found = and_(true(), *(condition_of(connection, fact, known) for fact in _together(facts, And)))
+            each = (condition_of(connection, fact, known, is_whole=is_whole) for fact in _together(facts, And))
+            found = and_(true(), *each)
         case Or(terms):
-            found = or_(false(), *(condition_of(connection, term, known) for term in _together(terms, Or)))
+            each = (condition_of(connection, term, known, is_whole=is_whole) for term in _together(terms, Or))
+            found = or_(false(), *each)
         case Not(fact):
-            found = not_(condition_of(connection, fact, known))
+            found = not_(condition_of(connection, fact, known, is_whole=False))
         case Compare(path, op, value):
-            found = _compared(path, op, value, value_of(connection, path, known))
+            found = _compared(path, op, value, value_of(connection, path, known), is_whole=is_whole)
         case In(path, values):
             column = value_of(connection, path, known)
-            found = or_(false(), *(_compared(path, "==", value, column) for value in values))
+            found = or_(false(), *(_compared(path, "==", value, column, is_whole=is_whole) for value in values))
         case IsNull(path):
             found = value_of(connection, path, known).is_(None) if path.startswith("final.") else false()
     return found
@@ -74,20 +104,21 @@ def _is_setting(path: str) -> bool:
     return path not in ("seed", "state") and not path.startswith("final.")
 
 
-def _compared(path: str, op: str, value: filters.Value, column: ColumnElement[Any]) -> Condition:
-    """path op value, for what is not a setting and stands in `column`."""
+def _compared(path: str, op: str, value: filters.Value, column: ColumnElement[Any], *, is_whole: bool) -> Condition:
+    """path op value, for what is not a setting and stands in `column`; unknown for null as a whole, else false."""
     words = [state.value for state in TrialState] if path == "state" else _words(path)
     if words:
         chosen = [place for place, word in enumerate(words) if compares(word, op, value)]
         if path == "state":
-            return state_column().in_([words[place] for place in chosen])
-        return func.coalesce(column.in_(chosen), false())
+            return in_state([words[place] for place in chosen])
+        return column.in_(chosen) if is_whole else func.coalesce(column.in_(chosen), false())
     if isinstance(value, bool | str):
         return false()
     if abs(value) >= _LARGEST:
         # beyond every number that is stored, and what a database takes as one
         return column.is_not(None) if filters.OPERATORS[op](0, value) else false()
-    return func.coalesce(getattr(column, _COMPARISONS[op])(_storable(value)), false())
+    told = getattr(column, _COMPARISONS[op])(_storable(value))
+    return told if is_whole else func.coalesce(told, false())
 
 
 def _storable(value: float) -> float:

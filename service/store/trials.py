@@ -12,7 +12,8 @@ from service.errors import NotFound
 from service.grid.reading import layer_number, measured_names
 from service.questions import filters
 from service.questions.layers import Layer
-from service.store.conditions import condition_of, order_by, order_by_axes, state_column
+from service.states import TrialState
+from service.store.conditions import condition_of, in_state, order_by, order_by_axes
 from service.store.experiments import require, value_order
 from service.store.finals import finals_of, word_of
 from service.store.held_back import is_wanted
@@ -32,6 +33,7 @@ from service.store.models import experiment as experiment_table
 from service.store.models import experiment_trial, trial
 from service.store.remeasured import NOTHING, Remeasured, definitions_in, remeasured_of
 from service.store.session import Store
+from service.store.tallies import tallies
 from service.store.trial_rows import TrialRow, trial_by_key, trials_by_key
 
 AXES: Final = "axes"
@@ -104,7 +106,9 @@ def list_trials(
             .limit(limit + 1)
         )
         if state is not None:
-            query = query.where(state_column() == state)
+            if not tallies(connection, [number])[number].counts[TrialState(state)]:
+                return [], None
+            query = query.where(in_state([state]))
         if sort is not None:
             query = query.order_by(value.is_(None), value.desc() if is_descending else value.asc())
         if after is not None:
