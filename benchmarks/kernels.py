@@ -2,12 +2,15 @@
 
 The peer takes one network at a time: autograd and torch.optim.SGD for a step; vmap(jacrev), einsum and eigh for the
 AGOP and its power; the cosine of two matrices. The stack is 64 networks, L = 3, width 64, d = 32, k = 4, n = 256.
+Steps are the tensor library's; those that are compiled, which trainers make where there is a compiler, have lines of
+their own.
 
     python benchmarks/kernels.py
 """
 
 import itertools
 import os
+import time
 
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
@@ -24,6 +27,8 @@ from nfa_kernels.metrics import Request, measure
 from nfa_kernels.networks import Architecture, gradients, samples_last
 from nfa_kernels.optimizers import gd
 from workers.allocation import keep_freed_memory
+from workers.motion import Stepping
+from workers.training_data import Data
 
 STACK, WIDTHS, SAMPLES, RATE = 64, (32, 64, 64, 4), 256, 0.01
 STEPS = 10
@@ -110,6 +115,28 @@ def sides(activation: str) -> tuple[Stack, list[Peer]]:
     return Stack(weights, x, y, activation), peers
 
 
+def compiled_rate(activation: str, rule: str, dtype: torch.dtype) -> tuple[float, float]:
+    """Seconds of a compiled step of one network of the stack, and its operations per second."""
+    training = {"optimizer": rule, "loss": "half", "learning_rate": RATE, "weight_decay": 0.0, "steps": 1 << 30}
+    training |= {"schedule": "constant", "dtype": str(dtype).removeprefix("torch.")}
+    training |= {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+    of_layers = zip(*(initial_weights("he", WIDTHS, seed) for seed in range(STACK)), strict=True)
+    weights = tuple(torch.stack(layer) for layer in of_layers)
+    x, y = (torch.randn(STACK, SAMPLES, width, dtype=torch.float64) for width in (WIDTHS[0], WIDTHS[-1]))
+    with torch.inference_mode():
+        data = Data(Architecture(WIDTHS, activation), x, y, training, range(STACK), dtype)
+        settings = {"training": training, "measure": {"steps": [training["steps"]]}}
+        moving = Stepping(weights, data, settings, [training] * STACK)
+        found, until = [], time.perf_counter() + 1.0
+        while not found or time.perf_counter() < until:
+            before, started = moving.step, time.process_time()
+            moving.advance(0)
+            found.append((time.process_time() - started) / (moving.step - before) / STACK)
+    seconds = min(found[1:] or found)
+    shape = cost.Shape(WIDTHS, SAMPLES, activation == "linear", full_batch=True, optimizer=rule)
+    return seconds, cost.step_flops(shape) / seconds
+
+
 def products_alone(activation: str, dtype: torch.dtype) -> float:
     """Operations per second of a step's matrix products and nothing else, on arrays that stay in the cache.
 
@@ -179,6 +206,11 @@ def main() -> None:
             least, most = products_alone(activation, dtype), gemm_rate(dtype)
             told = f"{least / 1e9:.1f} of {most / 1e9:.1f} GFLOP/s, {least / most:.0%}"
             print(f"{activation}, products alone, {str(dtype).removeprefix('torch.'):12} {told}")
+        for rule, dtype in itertools.product(("gd", "adam"), (torch.float64, torch.float32)):
+            seconds, rate = compiled_rate(activation, rule, dtype)
+            most, name = gemm_rate(dtype), f"{activation}, compiled {rule}, {str(dtype).removeprefix('torch.')}"
+            told = f"{1e6 * seconds:.2f} us a network, {rate / 1e9:.1f} of {most / 1e9:.1f} GFLOP/s, {rate / most:.0%}"
+            print(f"{name:34} {told}")
         print(f"{activation + ', alignment':34} differs by {difference:.1e} from the peer's\n")
 
 

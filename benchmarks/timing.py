@@ -20,16 +20,19 @@ def machine() -> str:
 
 
 def best_seconds(sides: Mapping[str, Callable[[], object]], seconds: float = 2.0) -> dict[str, float]:
-    """Least wall time of each side over rounds in which all take turns, so that a noisy machine harms none alone."""
+    """Least processor time of each side, on one thread, over rounds in which all take turns.
+
+    On a machine that has other guests neither what they take nor when harms a side alone.
+    """
     for run in sides.values():
         run()
     found = dict.fromkeys(sides, float("inf"))
     until = time.perf_counter() + seconds * len(sides)
     while time.perf_counter() < until:
         for name, run in sides.items():
-            started = time.perf_counter()
+            started = time.process_time()
             run()
-            found[name] = min(found[name], time.perf_counter() - started)
+            found[name] = min(found[name], time.process_time() - started)
     return found
 
 
