@@ -13,7 +13,6 @@ another's. NaN and infinity stay what they are.
 #define CACHED (1 << 19) /* bytes of a layer's derivatives of all outputs, at most, if it can be less */
 #define MOST_ROWS 64
 #define PART 96
-#define FEW_BYTES (1 << 17)
 
 /* What nfa_kernels/native/sweeps.py fills in. Arrays of layers are null where nobody asks for them. */
 struct sweep {
@@ -38,7 +37,7 @@ struct swept {
     REAL *w[MOST_LAYERS], *turned[MOST_LAYERS], *g[MOST_LAYERS], *of_bias[MOST_LAYERS];
     REAL *h[MOST_LAYERS + 1], *kept[MOST_LAYERS + 1]; /* what enters layer l + 1, and its slopes */
     REAL *z, *back[2], *delta[2], *row;
-    int32_t *places;
+    uint16_t *places;
 };
 
 static long swept_out(struct swept *n, char *room)
@@ -64,7 +63,7 @@ static long swept_out(struct swept *n, char *room)
         n->delta[k] = taken(&room, n->rows * widest);
     }
     n->row = taken(&room, C + call->targets);
-    n->places = (int32_t *)taken(&room, widest + 1);
+    n->places = (uint16_t *)taken(&room, n->rows * (widest + 1) * 2 / (long)sizeof(REAL) + 1);
     return room - begin;
 }
 
@@ -162,7 +161,7 @@ static APART void summed_up(
 
 /* out[t][j] = sum_i a[t][i] w[i][j] over places i of a list, for T rows t and J vectors of columns j. */
 static ALWAYS void few_block(
-    const int T, const int J, const REAL *a, long lda, const REAL *w, long ld, const int32_t *places, long count, REAL *out,
+    const int T, const int J, const REAL *a, long lda, const REAL *w, long ld, const uint16_t *places, long count, REAL *out,
     long ldo)
 {
     vector found[4][4] = {{{0}}};
@@ -181,44 +180,47 @@ static ALWAYS void few_block(
         for (int j = 0; j < J; j++) AT(out + t * ldo + j * LANES) = found[t][j];
 }
 
-#define FEW(T, J) case 8 * T + J: few_block(T, J, a + t * lda, lda, w + j, ld, places, count, out + t * ldo + j, ldo); break;
+#define FEW(T, J) case 8 * T + J: few_block(T, J, a + t * lda, lda, w, ld, places, count, out + t * ldo, ldo); break;
 
-static APART void few(
-    long T, const REAL *a, long lda, const REAL *w, long ld, const int32_t *places, long count, long columns, REAL *out, long ldo)
+/* The same for all T rows and so many columns, of at most a block. */
+static ALWAYS void few(
+    long T, const REAL *a, long lda, const REAL *w, long ld, const uint16_t *places, long count, long columns, REAL *out, long ldo)
 {
     for (long t = 0; t < T; t += 4)
-        for (long j = 0; j < columns; j += BLOCK * LANES) {
-            const long rest_t = T - t < 4 ? T - t : 4, rest_j = (columns - j) / LANES < BLOCK ? (columns - j) / LANES : BLOCK;
-            switch (8 * rest_t + rest_j) {
-                FEW(1, 1) FEW(2, 1) FEW(3, 1) FEW(4, 1)
-                FEW(1, 2) FEW(2, 2) FEW(3, 2) FEW(4, 2)
+        switch (8 * (T - t < 4 ? T - t : 4) + columns / LANES) {
+            FEW(1, 1) FEW(2, 1) FEW(3, 1) FEW(4, 1)
+            FEW(1, 2) FEW(2, 2) FEW(3, 2) FEW(4, 2)
 #if BLOCK == 4
-                FEW(1, 3) FEW(2, 3) FEW(3, 3) FEW(4, 3)
-                FEW(1, 4) FEW(2, 4) FEW(3, 4) FEW(4, 4)
+            FEW(1, 3) FEW(2, 3) FEW(3, 3) FEW(4, 3)
+            FEW(1, 4) FEW(2, 4) FEW(3, 4) FEW(4, 4)
 #endif
-            }
         }
 }
 
 /* Derivatives for what enters layer l from those for z_l: rows of one sample have zeros at the same units, those that the
-   activation keeps from passing anything, which need not be multiplied while the layer's weights stay in the cache. */
+   activation keeps from passing anything, which need not be multiplied. Columns of the weights first, so that they stay near. */
 static APART void passed_back(struct swept *n, long l, const REAL *rows, long some, REAL *next)
 {
     const long C = n->size[n->L], ld = n->ld[l], width = n->size[l], ldw = n->ld[l - 1], columns = n->columns[l - 1];
     const REAL *w = n->w[l - 1];
-    if (n->call->bends != RELU || C < 3 || width * ldw * (long)sizeof(REAL) > FEW_BYTES) {
+    if (n->call->bends != RELU || C < 3 || width > UINT16_MAX) {
         product(C * some, rows, ld, 1, w, ldw, width, columns, next, ldw, 0);
         return;
     }
+    long count[MOST_ROWS];
     for (long s = 0; s < some; s++) {
-        long count = 0;
         const REAL *kept = n->kept[l] + s * ld;
+        uint16_t *places = n->places + s * (width + 1);
+        count[s] = 0;
         for (long i = 0; i < width; i++) {
-            n->places[count] = (int32_t)i;
-            count += !(kept[i] <= 0); /* of NaN too */
+            places[count[s]] = (uint16_t)i;
+            count[s] += !(kept[i] <= 0); /* of NaN too */
         }
-        few(C, rows + s * C * ld, ld, w, ldw, n->places, count, columns, next + s * C * ldw, ldw);
     }
+    for (long j = 0; j < columns; j += BLOCK * LANES)
+        for (long s = 0; s < some; s++)
+            few(C, rows + s * C * ld, ld, w + j, ldw, n->places + s * (width + 1), count[s],
+                columns - j < BLOCK * LANES ? columns - j : BLOCK * LANES, next + s * C * ldw + j, ldw);
 }
 
 static APART void backward(struct swept *n, long lane, long first, long some)
