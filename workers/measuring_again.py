@@ -107,10 +107,9 @@ class MeasuringAgain:
         return enough_waiting(len(self.pool.up(seat.device)), settings, memory_bytes=memory)
 
     def beat(self) -> None:
-        """Renew leases; lanes that are no longer ours are dropped."""
+        """Look whose lanes are; those that are no longer ours are dropped."""
         held = [pair for seat in self.seats() for pair in seat.payload.held]
-        if held:
-            self._drop(remeasurement_leases.renew_weights(self.store, held, self.settings.lease_seconds))
+        self._drop(remeasurement_leases.compare_weights(self.store, self.identity, held))
 
     def sweep(self) -> None:
         """Put back what others let expire."""

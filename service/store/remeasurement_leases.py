@@ -1,7 +1,8 @@
 """Leases on trials whose kept weights are to be measured again: as those on trials (leases.py), in rows of their own.
 
-The trial itself stays completed; what is fenced is its row in the request. Locks are taken in one order: trials, then
-these rows, each in key order.
+How long they hold is noted once for each dispatcher, with its leases on trials (holders.py); rows leased by an older
+version have a time of their own. The trial itself stays completed; what is fenced is its row in the request. Locks are
+taken in one order: trials, then these rows, each in key order.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -10,12 +11,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, func, literal, literal_column, or_, select, update
 
 from service.grid.remeasurement import Asked, layers_asked
+from service.store import holders
 from service.store.incarnation import dispatching
 from service.store.keys import among
 from service.store.known_settings import documents_of
 from service.store.leases import COUNTED, DEVICES, Waiting
 from service.store.measured_models import kept_weights, measurement
-from service.store.models import experiment, remeasured_trial, remeasurement, trial
+from service.store.models import experiment, holder, remeasured_trial, remeasurement, trial
 from service.store.session import Store, lease_clock, utc_now
 
 Held = tuple[int, int]
@@ -93,9 +95,10 @@ def lease_weights(
             state="running",
             attempt=table.attempt + 1,
             owner=owner,
-            lease_until=now + lease_seconds,
+            lease_until=None,
             lease_clock=clock,
         )
+        holders.extend_if_late(connection, owner, lease_seconds, now, clock)
         free = select(remeasurement.c.id).where(remeasurement.c.id == number).with_for_update(skip_locked=True)
         connection.execute(update(remeasurement).where(remeasurement.c.id.in_(free)).values(leased_at=utc_now()))
         return _leased(connection, keys)
@@ -180,13 +183,21 @@ def hold(connection: Connection, held: Collection[Held]) -> list[int]:
     return [row.id for row in rows if (row.id, row.attempt) in ours]
 
 
-def renew_weights(store: Store, held: Sequence[Held], lease_seconds: float) -> frozenset[int]:
-    """Prolong leases; answers the rows that are no longer the holder's."""
-    with dispatching(store) as connection:
-        now, clock = lease_clock(connection)
-        kept = hold(connection, held)
-        _update(connection, kept, lease_until=now + lease_seconds, lease_clock=clock)
-    return frozenset(key for key, _ in held).difference(kept)
+def compare_weights(store: Store, owner: str, held: Collection[Held]) -> frozenset[int]:
+    """Compare what a dispatcher believes to measure with what runs under its name; renewing is for all its leases.
+
+    What it knows nothing of, since an answer was lost, goes back to the queue.
+
+    Returns:
+        Rows that are no longer its own, and must be dropped.
+    """
+    table, believed = remeasured_trial.c, frozenset(held)
+    query = select(table.id, table.attempt).where(_runs, table.owner == owner)
+    with store.read() as connection:
+        running = frozenset((row.id, row.attempt) for row in connection.execute(query))
+    if unknown := running - believed:
+        release_weights(store, [*unknown])
+    return frozenset(key for key, _ in believed - running)
 
 
 def release_weights(store: Store, held: Sequence[Held]) -> None:
@@ -222,7 +233,9 @@ def sweep_weights(store: Store) -> int:
     with dispatching(store) as connection:
         now, clock = lease_clock(connection)
         table = remeasured_trial.c
-        expired = or_(table.lease_until < now, table.lease_clock != clock)
+        living = select(holder.c.owner).where(holder.c.until >= now, holder.c.clock == clock)
+        is_left = and_(table.lease_until.is_(None), table.owner.not_in(living))
+        expired = or_(is_left, table.lease_until < now, table.lease_clock != clock)
         query = select(table.id).where(_runs, expired).order_by(table.id).with_for_update(skip_locked=True)
         keys = list(connection.scalars(query))
         _update(connection, keys, **_QUEUED)

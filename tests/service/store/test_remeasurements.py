@@ -18,6 +18,7 @@ from service.store import claims as claim_store
 from service.store import (
     control,
     incarnation,
+    leases,
     remeasurement_leases,
     remeasurement_reports,
     submissions,
@@ -26,9 +27,9 @@ from service.store import (
 )
 from service.store.curves import CurveQuestion, curves
 from service.store.measured_models import final, kept_weights, layer_measurement, measurement, parametrised_measurement
-from service.store.models import experiment, remeasured_trial, remeasurement, trial
+from service.store.models import experiment, holder, remeasured_trial, remeasurement, trial
 from service.store.remeasurements import list_remeasurements, measure_again
-from service.store.session import open_store
+from service.store.session import lease_clock, open_store
 from service.store.sweeps import open_sweep
 from service.store.verdicts import judged
 
@@ -174,7 +175,7 @@ def test_numbers_are_written_once_whoever_measures_them_late(store):
     second = _lease(store, "d2")
     assert [lane.attempt for lane in second] == [2] * 4
     keys = frozenset(lane.key for lane in first)
-    assert remeasurement_leases.renew_weights(store, [(lane.key, lane.attempt) for lane in first], 30.0) == keys
+    assert remeasurement_leases.compare_weights(store, "d1", [(lane.key, lane.attempt) for lane in first]) == keys
     assert remeasurement_reports.record_weights(store, late) == keys
     assert {row["pearson"] for row in _rows(store)} == {None}
     report = measured(store, second)
@@ -184,6 +185,54 @@ def test_numbers_are_written_once_whoever_measures_them_late(store):
     assert _rows(store) == written
     assert list_remeasurements(store, one)[0].counts["completed"] == 4
     assert {row["state"] for row in _rows(store, trial)} == {"completed"}
+
+
+def _states(store):
+    return [row["state"] for row in _rows(store, remeasured_trial)]
+
+
+def test_leases_hold_as_long_as_their_holders_and_renewing_rewrites_none_of_them(store):
+    _again(store, _trained(store))
+    leased = _lease(store, "lives", lanes=2) + _lease(store, "dies", lanes=2)
+    before = _rows(store, remeasured_trial)
+    assert all(row["lease_until"] is None for row in before)
+    leases.renew_all(store, "lives", 30.0)
+    held = [(lane.key, lane.attempt) for lane in leased[:2]]
+    assert remeasurement_leases.compare_weights(store, "lives", held) == frozenset()
+    assert remeasurement_leases.sweep_weights(store) == 0
+    assert _rows(store, remeasured_trial) == before
+    with store.write() as connection:
+        connection.execute(update(holder).where(holder.c.owner == "dies").values(until=-1.0))
+    assert remeasurement_leases.sweep_weights(store) == 2
+    assert _states(store) == ["running", "running", "queued", "queued"]
+    # one that signs off leaves nothing behind, and one that never renewed is not known
+    with store.write() as connection:
+        connection.execute(delete(holder))
+    assert remeasurement_leases.sweep_weights(store) == 2
+
+
+def test_what_was_leased_by_an_answer_that_never_came_is_put_back(store):
+    _again(store, _trained(store))
+    known = [(lane.key, lane.attempt) for lane in _lease(store, lanes=1)]
+    lost = _lease(store, lanes=2)
+    others = _lease(store, "d2", lanes=1)
+    assert remeasurement_leases.compare_weights(store, "d1", known) == frozenset()
+    assert sorted(_states(store)) == ["queued", "queued", "running", "running"]
+    assert [lane.key for lane in _lease(store, "d3")] == [lane.key for lane in lost]
+    assert remeasurement_reports.record_weights(store, measured(store, others)) == frozenset()
+
+
+def test_leases_of_an_older_version_hold_by_their_own_time(store):
+    _again(store, _trained(store))
+    _lease(store, "old")
+    with store.write() as connection:
+        now, _ = lease_clock(connection)
+        # an older version notes no holder
+        connection.execute(delete(holder))
+        connection.execute(update(remeasured_trial).values(lease_until=now + 60.0))
+    assert remeasurement_leases.sweep_weights(store) == 0
+    _expire(store)
+    assert remeasurement_leases.sweep_weights(store) == 4
 
 
 def test_one_row_of_two_that_measure_is_held_by_each(store):
