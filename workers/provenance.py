@@ -24,6 +24,7 @@ def provenance_of(running: Running, about: Mapping[str, Any]) -> dict[str, Any]:
         "streams": names.STREAM_VERSION,
         "torch": about.get("torch"),
         "device": about.get("device"),
+        "processor": about.get("processor"),
         "dtype": settings["training"]["dtype"],
         "host": about.get("host"),
         "node": about.get("node"),

@@ -17,6 +17,7 @@ import ray
 from workers import gpu
 from workers.allocation import keep_freed_memory
 from workers.blocks import Block, Stack
+from workers.processor import processor_name
 
 BACKPRESSURE = 8
 """Blocks a trainer may be ahead of its reader; a slow reader would lose every unread block of a dead trainer."""
@@ -108,6 +109,7 @@ class Trainer:
             "node": ray.get_runtime_context().get_node_id(),
             "torch": self._torch,
             "device": self._device,
+            "processor": processor_name(),
             "memory_bytes": None,
         }
         if self._refusal:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from nfa_kernels import names
 
 _PACKAGES: Final = ("nfa-service", "torch", "numpy", "ray", "polars", "pyarrow", "altair", "vl-convert-python")
-_TRAINED_WITH: Final = ("service", "kernels", "streams", "torch", "ray", "device", "dtype")
+_TRAINED_WITH: Final = ("service", "kernels", "streams", "torch", "ray", "device", "processor", "dtype")
 
 
 class TrainedWith:

@@ -18,6 +18,7 @@ from fastapi.testclient import TestClient
 
 from service.bundles import layout
 from service.bundles.study import Said, study_of
+from service.bundles.versions import TrainedWith, versions
 from service.bundles.writing import bundle
 from service.client import Client, ClientError
 from service.errors import Conflict
@@ -79,6 +80,21 @@ def test_tables_hold_what_the_store_holds(written: Path, store: Store) -> None:
     verdicts = json.loads(archive.read("e1/verdicts.json"))
     assert [one["id"] for one in verdicts] == ["fits", "rate", "aligned"]
     assert [one["worst"] for one in verdicts] == [one["worst"] for one in judged(store, get_experiment(store, "e1"))]
+
+
+def test_it_says_on_what_trials_were_trained() -> None:
+    trained = TrainedWith()
+    for processor in ("AMD EPYC", "AMD EPYC", "aarch64", None):
+        told = {"processor": processor} if processor else {}
+        trained.add({"torch": "2.13.0", "device": "cpu", "host": "a-name", **told})
+    trained.add(None)
+    found = versions(trained)["trained_with"]
+    assert [(one["processor"], one["device"], one["trials"]) for one in found] == [
+        ("AMD EPYC", "cpu", 2),
+        ("aarch64", "cpu", 1),
+        (None, "cpu", 1),
+    ]
+    assert "a-name" not in str(found)
 
 
 def test_it_says_how_to_be_cited(archive: zipfile.ZipFile) -> None:
