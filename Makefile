@@ -30,7 +30,7 @@ up: $(VENV)/.runtime ## Start the service on this machine (SQLite, local Ray); C
 # Tests that start processes mostly wait; those that ask a store run beside them, and those that only compute take what
 # both leave over. They begin beside the checks.
 WAITING   := tests/browser tests/faults
-COMPUTING := tests/nfa_kernels tests/workers $(addprefix tests/service/,datasets grid planning questions)
+COMPUTING := tests/devices tests/nfa_kernels tests/workers $(addprefix tests/service/,datasets grid planning questions)
 test: $(VENV)/.test ## Run every check and every test
 	@$(ENV) nice $(BIN)/pytest -q --durations=8 $(COMPUTING) >.test.computing.log 2>&1 & computing=$$!; \
 	  $(MAKE) --no-print-directory check programs || { kill $$computing; exit 1; }; \

@@ -211,3 +211,6 @@ def _guard() -> None:
     cuda, meta = 1, 14
     if not guards[cuda]:
         guards[cuda] = guards[meta]
+    elif torch.cuda.device_count() == 0:
+        # a build for CUDA without a card: torch's own guard that guards nothing
+        torch._C._ensureCUDADeviceGuardSet()
