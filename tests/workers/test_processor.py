@@ -7,7 +7,13 @@ import pytest
 
 from workers.processor import model_of, processor_name
 
-INTEL = "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Intel(R)  Xeon(R) CPU @ 2.20GHz\n\nprocessor\t: 1\nmodel name\t: other\n"
+INTEL = """processor\t: 0
+vendor_id\t: GenuineIntel
+model name\t: Intel(R)  Xeon(R) CPU @ 2.20GHz
+
+processor\t: 1
+model name\t: another
+"""
 
 
 @pytest.mark.parametrize(
