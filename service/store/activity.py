@@ -8,13 +8,17 @@ from typing import Final
 from sqlalchemy import Connection, case, func, literal_column, select
 
 from service.states import TrialState
+from service.store.held_back import held_back, still_wants
 from service.store.ids import experiment_id, trial_id
 from service.store.models import experiment, experiment_trial, runs, trial, waits
 from service.store.session import Store, utc_now
+from service.store.tallies import all_trials, tallies
 
 BUCKETS: Final = 12
 BUCKET: Final = timedelta(minutes=5)
 FAILED_WITHIN: Final = timedelta(hours=24)
+COUNTED: Final = 20_000
+"""Waiting trials are counted one by one up to here."""
 _MOST_FAILURES: Final = 1000
 _MOST_REASONS: Final = 20
 _MOST_WORDS: Final = 200
@@ -105,12 +109,10 @@ def _hours_busy(connection: Connection, since: datetime, now: datetime) -> float
 
 
 def _queue(connection: Connection) -> list[OwnerQueue]:
-    counts: dict[int, tuple[int, int]] = {}
-    for place, condition in enumerate((waits, runs)):
-        query = select(trial.c.queued_for, func.count()).where(condition).group_by(trial.c.queued_for)
-        for number, count in connection.execute(query):
-            queued, running = counts.get(number, (0, 0))
-            counts[number] = (queued + count, running) if place == 0 else (queued, running + count)
+    counts: dict[int, tuple[int, int]] = {number: (queued, 0) for number, queued in _waiting(connection).items()}
+    query = select(trial.c.queued_for, func.count()).where(runs).group_by(trial.c.queued_for)
+    for number, running in connection.execute(query):
+        counts[number] = (counts.get(number, (0, 0))[0], running)
     named = select(experiment.c.id, experiment.c.owner).where(experiment.c.id.in_(counts))
     owners = {row.id: row.owner for row in connection.execute(named)}
     found: dict[str, OwnerQueue] = {}
@@ -120,6 +122,17 @@ def _queue(connection: Connection) -> list[OwnerQueue]:
         held = [*known.experiments, experiment_id(number)] if number in owners else known.experiments
         found[owner] = OwnerQueue(owner, known.queued + queued, known.running + running, held)
     return sorted(found.values(), key=lambda one: (-(one.queued + one.running), one.owner))
+
+
+def _waiting(connection: Connection) -> dict[int, int]:
+    """Experiment -> trials that wait on its behalf; of very many, those that several want count for each of them."""
+    if all_trials(connection)[TrialState.QUEUED] > COUNTED:
+        numbers = list(connection.scalars(select(experiment.c.id).where(still_wants)))
+        seen = tallies(connection, numbers).items()
+        return {number: one.counts[TrialState.QUEUED] for number, one in seen if one.counts[TrialState.QUEUED]}
+    gone = held_back(connection).waiting
+    query = select(trial.c.queued_for, func.count()).where(waits).group_by(trial.c.queued_for)
+    return {number: count for number, count in connection.execute(query) if number not in gone}
 
 
 def _failures(connection: Connection, since: datetime) -> list[Failures]:

@@ -64,3 +64,13 @@ def test_a_failed_migration_leaves_the_database_as_it_was(store, monkeypatch):
         schema.upgrade(store)
     with store.read() as connection:
         assert set(inspect(connection).get_table_names()) == before
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+def test_large_tables_are_vacuumed_when_a_fiftieth_is_dead(store):
+    with store.read() as connection:
+        told = dict(
+            connection.execute(text("SELECT relname, reloptions FROM pg_class WHERE relkind = 'r'")).tuples().all()
+        )
+    for table in ("measurement", "layer_measurement", "parametrised_measurement", "trial", "experiment_trial"):
+        assert "autovacuum_vacuum_scale_factor=0.02" in (told[table] or []), table

@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, func, make_url, select, text
 
-from service.errors import Conflict
+from service.errors import Conflict, SchemaMismatch
 from service.states import TrialState
 from service.store import experiments, leases, schema, trials
 from service.store.measured_models import measurement
@@ -90,7 +90,9 @@ def test_the_last_step_can_be_undone_and_done_again(empty_url):
         schema.upgrade(store)
         with store.write() as connection:
             schema._downgrade(connection)
-        assert _differences(store) != []
+        # a step may change what models do not tell, as when a table is vacuumed
+        with pytest.raises(SchemaMismatch, match="nfa db upgrade"):
+            schema.check(store)
         schema.upgrade(store)
         assert _differences(store) == []
 

@@ -8,7 +8,8 @@ from sqlalchemy import update
 
 from service.grid.expansion import expand
 from service.states import TrialState
-from service.store import submissions
+from service.store import activity as of_activity
+from service.store import control, submissions
 from service.store.activity import activity, reason_of
 from service.store.models import trial
 
@@ -51,7 +52,11 @@ def test_a_rate_counts_from_where_work_began(store, expansion):
     assert activity(store, NOW).per_hour == pytest.approx(10)
 
 
-def test_the_queue_is_told_by_owner_the_longest_first(store, expansion, tiny_grid):
+@pytest.mark.parametrize("counted", [20_000, 3], ids=["few", "many"])
+def test_the_queue_is_told_by_owner_the_longest_first(store, expansion, tiny_grid, monkeypatch, counted):
+    monkeypatch.setattr(of_activity, "COUNTED", counted)
+    paused = submissions.create_experiment(store, expand(tiny_grid(seeds=[99])), owner="carl").id
+    control.pause_experiment(store, paused)
     submissions.create_experiment(store, expansion, owner="anna")
     other = submissions.create_experiment(
         store, expand(tiny_grid(axes={"training.weight_decay": [0.3]}, seeds=9)), owner="ben"
