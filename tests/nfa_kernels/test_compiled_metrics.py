@@ -183,7 +183,7 @@ def test_whole_measurements_are_those_of_the_tensor_library(architecture, factor
 
 _UNDEFINED = """
 from nfa_kernels.native import compiling
-compiling._FLAGS += ("-O1", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+compiling._FLAGS += ("-O0", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
 import torch
 from builders import data, stacked
 from nfa_kernels import names

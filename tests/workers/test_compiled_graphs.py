@@ -194,7 +194,7 @@ def test_what_the_code_does_not_know_is_left_to_the_tensor_library(of, given: Ma
 
 _UNDEFINED = """
 from nfa_kernels.native import compiling
-compiling._FLAGS += ("-O1", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
+compiling._FLAGS += ("-O0", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error")
 from nfa_kernels.native.taps import taps_of
 from nfa_kernels.programs.graph_program import GraphProgram
 from test_compiled_graphs import BATCHES, GRAPHS, _moved, _samples
