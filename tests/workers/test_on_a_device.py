@@ -206,11 +206,14 @@ def test_the_blocks_of_a_cores_cache_would_be_launched_one_by_one(monkeypatch):
 
 
 def test_a_measurement_waits_a_few_times_whatever_the_stack():
-    measure = {"metrics": list(names.DEFAULT_METRICS), "layers": [1], "points": 2}
-    settings = _settings({"depth": 3, "width": 6, "activation": "relu"}, measure=measure, steps=1)
+    measure = {"metrics": list(names.DEFAULT_METRICS)}
     waits = []
     for lanes in (2, 9):
-        with AbsentGPU() as gpu:
-            [*train(Stack(tuple(Lane(settings, seed) for seed in range(lanes))), gpu.device.type + ":0")]
-            waits.append(sum(gpu.waits.values()))
-    assert waits[1] <= waits[0] + 12 and waits[1] < 80
+        for steps in ([0, 1, 2], [0, 2]):
+            settings = _settings({"depth": 3, "width": 6, "activation": "relu"}, steps=2)
+            settings["measure"] = {**settings["measure"], **measure, "steps": steps}
+            with AbsentGPU() as gpu:
+                [*train(Stack(tuple(Lane(settings, seed) for seed in range(lanes))), "cuda:0")]
+                waits.append(sum(gpu.waits.values()))
+    few, many = waits[0] - waits[1], waits[2] - waits[3]
+    assert 0 < many <= few + 6 and many < 30
