@@ -1,12 +1,21 @@
 """The README of a bundle: what it is, what each file holds, how it is checked and used. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from nfa_kernels import names
+from service.bundles import layout
 from service.bundles.archive import Written
 from service.bundles.study import Study
 from service.questions.number_format import number
 
+_AT_THE_END: Final = {
+    layout.README: "this page",
+    layout.CRATE: "every file with its size, kind and digest, authors and licence, for machines: RO-Crate 1.2",
+    layout.SUMS: "SHA-256 of every other file, as sha256sum reads it",
+}
+"""Written after this page, or with it."""
+_CLAIMS: Final = ("| claim | decides | threshold | trials | |", "|---|---|---|---|---|")
 Verdicts = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -28,12 +37,20 @@ def readme(study: Study, files: Mapping[str, Written], verdicts: Verdicts) -> by
         lines += _claims(verdicts[one.id])
     lines += ["## Files", "", "| file | bytes | what |", "|---|---|---|"]
     lines += [f"| {name} | {file.size:,} | {file.about} |" for name, file in sorted(_shown(files).items())]
+    lines += [f"| {name} | | {about} |" for name, about in _AT_THE_END.items()]
     lines += [
         "",
         "A table's columns are trial_id, seed, the axes of the grid, step, time, layer and the metrics, ordered by",
         "trial, step and layer; undefined is null. Layers are numbered from 1 in forward order; where they have names,",
         "these are in layer_name, and `settings.layers` of a trial lists them by number.",
-        "`GET /metric-definitions` says what each metric is.",
+        "",
+        "## Columns",
+        "",
+        "W_l is the weight matrix of layer l of L, G_l the average gradient outer product at its input.",
+        "",
+        "| column | what | unit | range | source |",
+        "|---|---|---|---|---|",
+        *_columns(study),
         "",
         "## Check and use it",
         "",
@@ -50,14 +67,24 @@ def readme(study: Study, files: Mapping[str, Written], verdicts: Verdicts) -> by
 def _claims(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
     if not verdicts:
         return ["No claims were made.", ""]
-    words = {True: "holds", False: "does not hold", None: "open"}
-    lines = ["| claim | decides | threshold | trials | |", "|---|---|---|---|---|"]
-    for one in verdicts:
-        says = f"{one['id']}: {one['says']}" if one["says"] else one["id"]
-        lines.append(
-            f"| {_cell(says)} | {number(one['worst'])} | {one['threshold']} | {one['trials']} | {words[one['holds']]} |"
-        )
-    return [*lines, ""]
+    return [*_CLAIMS, *map(claim_line, verdicts), ""]
+
+
+def claim_line(verdict: Mapping[str, Any]) -> str:
+    """The row of a claim; `nfa verify` looks for it."""
+    word = {True: "holds", False: "does not hold", None: "open"}[verdict["holds"]]
+    says = f"{verdict['id']}: {verdict['says']}" if verdict["says"] else verdict["id"]
+    return f"| {_cell(says)} | {number(verdict['worst'])} | {verdict['threshold']} | {verdict['trials']} | {word} |"
+
+
+def _columns(study: Study) -> list[str]:
+    """A row for each metric that was measured: what it is."""
+    found = dict.fromkeys(name for sweep in study.sweeps for name in sweep.schema)
+    defined = [(name, one) for name in found if (one := names.definition_of(name))]
+    return [
+        f"| {name} | {' | '.join(map(_cell, (one.formula, one.unit, one.range, one.source)))} |"
+        for name, one in defined
+    ]
 
 
 def _cell(text: str) -> str:

@@ -52,10 +52,14 @@ class Opened:
 
     def document(self, name: str) -> Any:
         """A JSON file of the bundle. Raises InvalidBundle."""
+        return parse(self.content(name), name)
+
+    def content(self, name: str) -> bytes:
+        """A file that is read whole. Raises InvalidBundle where there is none, or one too large for that."""
         path = self.path(name)
         if path.stat().st_size > _DOCUMENT_BYTES:
             raise InvalidBundle(f"{name} has {path.stat().st_size:,} bytes, over the limit of {_DOCUMENT_BYTES:,}")
-        return parse(path.read_bytes(), name)
+        return path.read_bytes()
 
     def path(self, name: str) -> Path:
         """Where a file lies. Raises InvalidBundle where there is none."""

@@ -14,6 +14,7 @@ import polars as pl
 
 from service.bundles import layout
 from service.bundles.checks import TOLERANCE, Check
+from service.bundles.explaining import claim_line
 from service.bundles.importing import Imported, Read, import_bundle, read_experiment
 from service.bundles.opening import Opened
 from service.bundles.rerunning import drawn, rerun
@@ -91,13 +92,19 @@ def _finals(bundle: Opened, one: Read) -> Check:
 def _verdicts(store: Store, bundle: Opened, one: Imported) -> Check:
     """What is written of each claim against what its rows say."""
     what = f"{one.source}: verdicts"
-    written = bundle.document(f"{one.source}/{layout.VERDICTS}")
+    try:
+        written = bundle.document(f"{one.source}/{layout.VERDICTS}")
+        page = set(bundle.content(layout.README).decode(errors="replace").split("\n"))
+    except InvalidBundle as error:
+        return Check(what, False, error.detail)
     found = judged(store, get_experiment(store, one.id), is_own=True)
     if not isinstance(written, list) or len(written) != len(found):
         return Check(what, False, f"{len(found)} claims were made, and not so many verdicts are written")
     for told, ours in zip(written, found, strict=True):
         if not isinstance(told, Mapping) or not _agrees(told, ours):
             return Check(what, False, f"claim {ours['id']} is {_words(ours)} by its rows, and otherwise in the file")
+        if claim_line({**ours, "worst": told.get("worst")}) not in page:
+            return Check(what, False, f"{layout.README} says otherwise of claim {ours['id']} than its rows")
     holds = sum(verdict["holds"] is True for verdict in found)
     return Check(what, True, f"{len(found)} claims judged again from the tables, as written; {holds} hold")
 

@@ -64,7 +64,22 @@ def test_a_verdict_that_its_rows_do_not_give_is_found(handed: Path, change: dict
     assert says in found["e1: verdicts"].says
 
 
+@pytest.mark.parametrize(
+    ("written", "instead"), [("| holds |", "| does not hold |"), ("| fits: every", "| fits: no"), ("| fits:", "|")]
+)
+def test_a_page_that_tells_another_verdict_than_its_rows_is_found(handed: Path, written: str, instead: str) -> None:
+    with zipfile.ZipFile(handed) as archive:
+        page = archive.read("README.md").decode()
+    assert written in page
+    found = _checks(tampered(handed, {"README.md": page.replace(written, instead, 1).encode()}))
+    assert [one.what for one in found.values() if not one.holds] == ["e1: verdicts"]
+    assert found["e1: verdicts"].says == "README.md says otherwise of claim fits than its rows"
+
+
 def test_a_claim_without_its_verdict_is_found(handed: Path) -> None:
+    for missing in ("README.md", "e1/verdicts.json"):
+        found = _checks(tampered(handed, {missing: None}))["e1: verdicts"]
+        assert not found.holds and f"the bundle has no {missing}" in found.says
     found = _checks(tampered(handed, {"e1/verdicts.json": b"[]"}))
     assert not found["e1: verdicts"].holds and "3 claims were made" in found["e1: verdicts"].says
 

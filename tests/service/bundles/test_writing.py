@@ -18,6 +18,7 @@ from fastapi.testclient import TestClient
 
 from service.bundles import layout
 from service.bundles.study import Said, study_of
+from service.bundles.tables import is_metric
 from service.bundles.versions import TrainedWith, versions
 from service.bundles.writing import bundle
 from service.client import Client, ClientError
@@ -51,8 +52,11 @@ def test_every_file_is_named_explained_and_summed(archive: zipfile.ZipFile, tmp_
         ):
             assert f"{one}/{name}" in names
     readme = archive.read(layout.README).decode()
-    explained = set(names) - {layout.README, layout.CRATE, layout.SUMS}
-    assert all(name in readme for name in explained if not name.startswith("weights/"))
+    table = re.findall(r"^\| (\S+) \| [\d,]* ?\| \S", readme.partition("## Files")[2], re.M)
+    assert set(table) >= {name for name in names if not name.startswith("weights/")}
+    columns = re.findall(r"^\| (\S+) \| .+ \| .* \|$", readme.partition("## Columns")[2], re.M)
+    measured = pl.read_parquet(io.BytesIO(archive.read("e1/measurements.parquet"))).columns
+    assert set(columns) - {"column", "---"} == {name for name in measured if is_metric(name)}
     assert "weights/t1/20.safetensors" in names and "weights/TRIAL/STEP.safetensors" in readme
     archive.extractall(tmp_path / "out")
     checked = subprocess.run(
