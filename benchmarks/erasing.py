@@ -1,6 +1,6 @@
 """What deleting an experiment of ten million measured rows costs PostgreSQL, and what it leaves behind.
 
-    python benchmarks/erasing.py [--rows 10000000]
+    python benchmarks/erasing.py [--rows 10000000] [--turns 2]
 
 Trials with rows of one network and two layers each step, made up in the database. The experiment is marked as deleted
 and erased as the API does it; then the tables are vacuumed, as autovacuum does, and the same rows are written again.
@@ -73,11 +73,12 @@ def main() -> None:
     """Print what it took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
-    rows = parser.parse_args().rows
-    steps = rows // (3 * _TRIALS)
+    parser.add_argument("--turns", type=int, default=2)
+    chosen = parser.parse_args()
+    steps = chosen.rows // (3 * _TRIALS)
     print(machine())
     with postgresql() as (store, server):
-        for turn in (1, 2):
+        for turn in range(1, chosen.turns + 1):
             once(store, server, steps, turn)
 
 
