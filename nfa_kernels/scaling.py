@@ -38,13 +38,17 @@ def jointly_scaled(arrays: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
 def layers_scaled(weights: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """Layers (K, H, D) that are multiplied with each other, each over a power of two of its own, and the logs (K,).
 
-    As they are, with logs of 0, where no product of neighbours leaves the reach.
+    As they are, with logs of 0, in networks where no product of neighbours leaves the reach, whatever the others are.
     """
     doubles = [weight.to(torch.float64) for weight in weights]
-    if all(are_within(weight, REACH // len(doubles)) for weight in doubles):
+    reach = REACH // len(doubles)
+    if all(are_within(weight, reach) for weight in doubles):
         zero = doubles[0].new_zeros(len(doubles[0]))
         return doubles, [zero] * len(doubles)
-    powers = _exponents(torch.stack([largest_entry(weight) for weight in doubles]))
+    norms = torch.stack([torch.linalg.vector_norm(weight.flatten(1), dim=1) for weight in doubles])
+    within = ((norms > 2.0**-reach) & (norms < 2.0**reach)).all(0)
+    exponents = _exponents(torch.stack([largest_entry(weight) for weight in doubles]))
+    powers = torch.where(within, torch.zeros_like(exponents), exponents)
     return [_divided(*pair) for pair in zip(doubles, powers, strict=True)], [*(powers.to(torch.float64) * math.log(2))]
 
 

@@ -144,3 +144,23 @@ def test_every_metric_without_a_unit_is_tried_here():
     tried = {*OF_LAYERS, *OF_NETWORK, "residual", "scale"}
     # ratios of losses, counts above an absolute threshold
     assert plain - tried == {"relative_loss", "modes"}
+
+
+@pytest.mark.parametrize("factor", [1e-120, 1e120, float("nan")])
+@pytest.mark.parametrize("activation", ["linear", "relu"])
+def test_a_network_has_the_same_bits_beside_one_of_another_scale(activation, factor):
+    widths, (x, y) = (6, 8, 7, 3), data(3, 30, 6, 3)
+    architecture, weights = Architecture(widths, activation), list(stacked("he", widths, range(3)))
+    request = Request(names.DEFAULT_METRICS, (1, 2, 3))
+
+    def found(lanes):
+        prepared = measured_data(architecture, x[lanes], y[lanes], x[lanes, :0], y[lanes, :0], "half")
+        measured = measure(architecture, tuple(one[lanes] for one in weights), prepared, request, "half")
+        return [*measured.network.items(), *(item for n in (1, 2, 3) for item in measured.layers[n].items())]
+
+    alone = [found(slice(lane, lane + 1)) for lane in (0, 2)]
+    weights[0][1] *= factor
+    together = found(slice(None))
+    for lane, values in zip((0, 2), alone, strict=True):
+        for (name, one), (_, other) in zip(values, together, strict=True):
+            assert torch.equal(one.nan_to_num(nan=-7.0), other[lane : lane + 1].nan_to_num(nan=-7.0)), name
