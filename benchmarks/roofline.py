@@ -4,8 +4,9 @@
 
 The bare step makes the same products and passes as a step of ours, into arrays that are there already, and nothing
 else: no checks, no optimiser that others could be put in place of. A rate is of operations counted by formula
-(nfa_kernels/cost.py), and its share is of a large matrix product's, with every core busy at the same thing. Bytes are
-what a step's operations read and write, each counted by its operands: at the arrays' sizes, from and to the caches.
+(nfa_kernels/cost.py), and its share is of a large matrix product's, with every core busy at the same thing. Products
+and bare steps are the tensor library's; ours are compiled where there is a compiler. Times are of the processor. Bytes
+are what a step's operations read and write, each counted by its operands: at the arrays' sizes, from and to the caches.
 
 A measurement of networks that are not linear is told as a share of our steps between two: by its products alone, with
 the eigenvectors that it cannot do without, bare, and ours.
@@ -35,8 +36,8 @@ from workers.training import train
 
 SWEEPS = ("linear-float32", "linear-float64", "relu-float32", "relu-float64", "wide", "wide-float64")
 MEASURED = ("relu-float32", "relu-float32-measured-in-float64", "relu-float64", "wide")
-ROUNDS, SECONDS = 8, 0.3
-"""All sides take turns so often, each for about so long."""
+ROUNDS, SECONDS = 3, 0.3
+"""All sides take turns so often, each for about so long, in processor time."""
 
 
 def of_steps(name: str) -> dict[str, float]:
@@ -88,8 +89,8 @@ def by_turns(sides: dict[str, Callable[[], dict[str, float]]]) -> dict[str, floa
 
 def timed(calls: list[Callable[[], object]]) -> float:
     """Seconds of all calls in a row, the mean over about SECONDS."""
-    started, runs = time.perf_counter(), 0
-    while (now := time.perf_counter()) - started < SECONDS:
+    started, runs = time.process_time(), 0
+    while (now := time.process_time()) - started < SECONDS:
         for call in calls:
             call()
         runs += 1
@@ -100,9 +101,14 @@ def trained(grid: dict, lanes: int, steps: int) -> dict[str, float]:
     """Seconds per network of a step and of a measurement of a stack as trainers train it."""
     grid["trial"]["training"]["steps"] = steps
     settings = expand(grid | {"seeds": 1}).points[0].settings
-    blocks = list(train(Stack(tuple(Lane(settings, seed) for seed in range(lanes)))))
+    stack, times = Stack(tuple(Lane(settings, seed) for seed in range(lanes))), (time.process_time, time.monotonic)
+    started = [clock() for clock in times]
+    blocks = list(train(stack))
+    processor, wall = (clock() - began for clock, began in zip(times, started, strict=True))
     stepping, measuring = (
-        sum(getattr(b, f"{what}_seconds") for b in blocks) / lanes for what in ("training", "measuring")
+        # told by the wall, of which other guests of the machine have their part
+        processor / wall * sum(getattr(b, f"{what}_seconds") for b in blocks) / lanes
+        for what in ("training", "measuring")
     )
     return {"ours": stepping / steps, "measured": measuring / sum(block.network.num_rows for block in blocks) * lanes}
 

@@ -102,11 +102,11 @@ CASES: dict[str, Case[Sweep]] = {
 }
 NETWORKS: dict[str, Case[NetworkSweep]] = {
     "resmlp": Case((RESMLP,), 128, 8, 4),
-    "resmlp-float64": Case((of_float64(RESMLP),), 128, 8, 4),
+    "resmlp-float64": Case((of_float64(RESMLP),), 128, 8, 4, is_quick=False),
     "convnet": Case((CONVNET,), 64, 8, 4),
-    "convnet-float64": Case((of_float64(CONVNET),), 64, 8, 4),
+    "convnet-float64": Case((of_float64(CONVNET),), 64, 8, 4, is_quick=False),
     "transformer": Case((TRANSFORMER,), 32, 8, 4),
-    "transformer-float64": Case((of_float64(TRANSFORMER),), 32, 8, 4),
+    "transformer-float64": Case((of_float64(TRANSFORMER),), 32, 8, 4, is_quick=False),
 }
 AnyCase = Case[Sweep] | Case[NetworkSweep]
 AnySweep = Sweep | NetworkSweep

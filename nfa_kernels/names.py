@@ -124,8 +124,9 @@ COMPILED_LOSSES: Final = frozenset(LOSSES)
 COMPILED_ACTIVATIONS: Final = frozenset(
     {"linear", "relu", "leaky_relu", "gelu", "tanh", "silu", "sigmoid", "quadratic"}
 )
-COMPILED_WIDEST: Final = 512
-"""Of fully connected networks that are no products of matrices; these may have any width."""
+COMPILED_WIDEST: Final[dict[str, int]] = {"float32": 512, "float64": 362}
+"""By dtype of the weights, of fully connected networks that are no products of matrices: matrices of a megabyte.
+Products may have any width."""
 
 
 def is_compiled(network: Mapping[str, Any], training: Mapping[str, Any], widest: int) -> bool:
@@ -139,9 +140,11 @@ def is_compiled(network: Mapping[str, Any], training: Mapping[str, Any], widest:
     if not is_rule_compiled(training):
         return False
     activation = network.get("activation", "linear")
+    is_wide = has_wide_weights(training, network["parameterization"])
     if activation == "linear" and not network["bias"]:
-        return not has_wide_weights(training, network["parameterization"])
-    return activation in COMPILED_ACTIVATIONS and widest <= COMPILED_WIDEST
+        return not is_wide
+    most = COMPILED_WIDEST["float64" if is_wide else training["dtype"]]
+    return activation in COMPILED_ACTIVATIONS and widest <= most
 
 
 def is_rule_compiled(training: Mapping[str, Any]) -> bool:

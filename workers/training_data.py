@@ -49,7 +49,7 @@ class Data:
         samples = training.get("batch_size") or x.shape[1]
         self._is_thin = not architecture.is_product and is_thin(architecture, samples)
         of = (architecture, training["optimizer"], training["loss"], samples)
-        self._of_products, self._of_layers = steps_of(*of), layers_call(*of)
+        self._of_products, self._of = steps_of(*of), of
         shape = Shape(architecture.widths, samples, architecture.is_product, False, training["optimizer"])
         self._flops = step_flops(shape)
         self._is_laid_out = self._batches is not None or architecture.is_product
@@ -63,7 +63,8 @@ class Data:
     def compiled(self, updates: Updates, weights: Params) -> CompiledSteps | None:
         """Compiled steps of the stack, where there are such; of products none with weights wider than their passes."""
         if not self._architecture.is_product:
-            return compiled_graph_steps(self._of_layers, updates, weights, self._flops, self.dtype)
+            said = layers_call(*self._of, str(weights[0].dtype).removeprefix("torch."))
+            return compiled_graph_steps(said, updates, weights, self._flops, self.dtype)
         if weights[0].dtype != self.dtype:
             return None
         return compiled_steps(self._architecture.widths, self._of_products, updates, weights, self._flops)

@@ -109,14 +109,15 @@ def graph_call(
     return _said(graph, steps, nodes)
 
 
-def layers_call(architecture: Architecture, optimizer: str, loss: str, samples: int) -> GraphCall | None:
+def layers_call(architecture: Architecture, optimizer: str, loss: str, samples: int, dtype: str) -> GraphCall | None:
     """The same of fully connected networks; None also of products of matrices, and of wide ones.
 
-    Beyond COMPILED_WIDEST the tensor library's products are faster. Arguments as in `graph_call`.
+    Beyond COMPILED_WIDEST, by dtype of the weights, the tensor library's products are faster. Other arguments as in
+    `graph_call`.
     """
     widths, depth, phi = architecture.widths, architecture.depth, architecture.activation
     is_known = optimizer in RULES and loss in LOSSES and phi in ACTIVATIONS
-    if not is_known or architecture.is_product or max(widths) > COMPILED_WIDEST:
+    if not is_known or architecture.is_product or max(widths) > COMPILED_WIDEST.get(dtype, 0):
         return None
     nodes = list[_Node]()
     for layer, (before, after) in enumerate(pairwise(widths)):

@@ -84,14 +84,15 @@ def test_the_service_knows_what_is_compiled():
     assert call.RULES.keys() == names.COMPILED_OPTIMIZERS and call.LOSSES.keys() == names.COMPILED_LOSSES
     assert graphs.ACTIVATIONS.keys() == names.COMPILED_ACTIVATIONS
     for activation, bias, widest, rule in itertools.product(
-        ("linear", "relu", "leaky_relu", "tanh", "softplus"), (False, True), (20, 600), ("adam", "muon")
+        ("linear", "relu", "leaky_relu", "tanh", "softplus"), (False, True), (20, 362, 363, 512, 513), ("adam", "muon")
     ):
         architecture = Architecture((5, widest, 3), activation, bias=bias)
         network = {"activation": activation, "bias": bias, "parameterization": "standard"}
-        training = {"optimizer": rule, "loss": "half", "dtype": "float64", "weight_decay": 0.0}
         of = (architecture, rule, "half", 10)
-        found = (networks.steps_of(*of) or graphs.layers_call(*of)) is not None
-        assert found == names.is_compiled(network, training, widest), (activation, bias, widest, rule)
+        for dtype in compiling.TYPES:
+            training = {"optimizer": rule, "loss": "half", "dtype": dtype, "weight_decay": 0.0}
+            found = (networks.steps_of(*of) or graphs.layers_call(*of, dtype)) is not None
+            assert found == names.is_compiled(network, training, widest), (activation, bias, widest, rule, dtype)
 
 
 @needs_compiler
