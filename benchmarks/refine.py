@@ -4,7 +4,8 @@
 
 The preset critical-decay, through the service, on every core: as it is, and with its search replaced by every value of
 the weight decay at the same resolution; by turns, with other seeds each time. Trials, the median seconds from the call
-to the last row, and the share of the searches' time in which their dispatcher plans and adds rounds.
+to the last row, and the shares of the searches' time in which their dispatcher plans rounds (it reads what has ended
+and decides what comes next) and adds their trials; beside it the share in which the uniform grid's are added.
 """
 
 import argparse
@@ -30,21 +31,26 @@ class Took(NamedTuple):
     rounds: int
     trials: int
     seconds: float
+    submitting: float
 
 
 def seconds(client: Client, grid: dict[str, Any]) -> Took:
     """Submit, wait, and see what it took."""
     began = time.time()
-    ended = client.wait(client.submit(grid).id, poll_seconds=0.2)
+    made = client.submit(grid)
+    submitted = time.time()
+    ended = client.wait(made.id, poll_seconds=0.2)
     assert ended.counts[TrialState.COMPLETED] == sum(ended.counts.values()), ended.counts
     last = max(one.ended_at.timestamp() for one in client.trials(ended.id) if one.ended_at)
-    return Took(1 + len(client.rounds(ended.id)), sum(ended.counts.values()), last - began)
+    return Took(1 + len(client.rounds(ended.id)), sum(ended.counts.values()), last - began, submitted - began)
 
 
-def planning(home: Path) -> float:
-    """Seconds in which the dispatcher read trials, planned rounds and added them, as it logged them."""
+def planning_and_adding(home: Path) -> tuple[float, float]:
+    """Seconds in which the dispatcher planned rounds, and in which it added their trials, as it logged them."""
     lines = map(json.loads, (home / "logs" / "dispatcher.log").read_text().splitlines())
-    return sum(line["seconds"] for line in lines if line["event"] == "round_added")
+    rounds = [line for line in lines if line["event"] == "round_added"]
+    adding = sum(line["adding_seconds"] for line in rounds)
+    return sum(line["seconds"] for line in rounds) - adding, adding
 
 
 def main() -> None:
@@ -70,11 +76,15 @@ def main() -> None:
             for turn in range(wanted.times):
                 searched = seconds(client, grid | {"seeds": [6 * turn + one for one in range(3)]})
                 found.append((searched, seconds(client, uniform | {"seeds": [6 * turn + 3 + one for one in range(3)]})))
-            share = planning(home) / sum(one.seconds for one, _ in found)
-    (rounds, tried, _), (_, all_of_them, _) = found[0]
+            whole = sum(one.seconds for one, _ in found)
+            planning, adding = (one / whole for one in planning_and_adding(home))
+    submitting = sum(one.submitting for _, one in found) / sum(one.seconds for _, one in found)
+    rounds, tried, all_of_them = found[0][0].rounds, found[0][0].trials, found[0][1].trials
     searching, trying = (statistics.median(one.seconds for one in each) for each in zip(*found, strict=True))
-    print(f"  to {tolerance:.1%}   search: {tried} trials, {rounds} rounds, {searching:.1f} s (planning {share:.1%})")
+    print(f"  to {tolerance:.1%}   search: {tried} trials, {rounds} rounds, {searching:.1f} s")
+    print(f"             planning its rounds {planning:.1%} (goal 5%), adding their trials {adding:.1%}")
     print(f"             uniform: {all_of_them} trials, {trying:.1f} s ({count} values of the decay)")
+    print(f"             adding its trials {submitting:.1%}")
     print(f"             search / uniform: trials 1/{all_of_them / tried:.1f}, time 1/{trying / searching:.1f}")
 
 

@@ -40,7 +40,7 @@ class Searches:
         if ends == self.ends and now - self.looked < self.settings.idle_poll_seconds:
             return False
         self.ends = ends
-        self.looked = now
+        self.looked, adding = now, self.plans.adding_seconds
         try:
             added = rounds.add_rounds(self.store, self.plans.limits, self.settings.max_queued, self.plans)
         except TooMany as error:
@@ -50,5 +50,7 @@ class Searches:
             return False
         self.waits = ""
         if added:
-            log.info("round_added", trials=added, seconds=round(time.monotonic() - now, 4))
+            spent = round(time.monotonic() - now, 4)
+            adding = round(self.plans.adding_seconds - adding, 4)
+            log.info("round_added", trials=added, seconds=spent, adding_seconds=adding)
         return added > 0

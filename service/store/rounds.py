@@ -5,7 +5,8 @@ store without any lock, and added in one transaction that first looks whether th
 """
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -120,6 +121,8 @@ class Plans:
         self.store, self.limits = store, limits
         self._known: dict[int, tuple[Mapping[str, Any], Plan | InvalidGrid | None]] = {}
         self._finals: dict[int, Known] = {}
+        self.adding_seconds = 0.0
+        """Spent on adding trials, which any grid with as many takes; the rest is planning."""
 
     def of(self, number: int, grid: Mapping[str, Any]) -> Plan | None:
         """The plan of an experiment, whose grid may have been extended. Raises InvalidGrid."""
@@ -148,6 +151,15 @@ class Plans:
             NotFound: it was deleted.
         """
         return search_rows(self.store, experiment_id(number), plan, self._finals.setdefault(number, {}))
+
+    @contextlib.contextmanager
+    def adding(self) -> Generator[None]:
+        """Count how long the block takes."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.adding_seconds += time.monotonic() - began
 
     def keep(self, numbers: Collection[int]) -> None:
         """Forget those of other experiments."""
@@ -255,12 +267,21 @@ def _advance(store: Store, one: _Due, plans: Plans, max_queued: int | None) -> i
         plan = plans.of(one.number, one.grid)
         if plan is not None:
             asked = next_round(plan, plans.rows(one.number, plan), *one.past, most=max_queued)
-        points, trials = trials_of_round(store, one.grid, asked.additions, plans.limits)
+    except InvalidGrid as error:
+        return _end(store, one, {"grid": error.detail})
+    with plans.adding():
+        return _add(store, one, asked, plans.limits, max_queued)
+
+
+def _add(store: Store, one: _Due, asked: Round, limits: Limits, max_queued: int | None) -> int:
+    """Add what was asked for, or note why there is nothing to add. Raises NotFound, TooMany."""
+    try:
+        points, trials = trials_of_round(store, one.grid, asked.additions, limits)
     except InvalidGrid as error:
         return _end(store, one, {**asked.stopped, "grid": error.detail})
     if not trials:
         return _end(store, one, asked.stopped)
-    most = plans.limits.trials_per_experiment
+    most = limits.trials_per_experiment
     if one.trials + len(trials) > most:
         full = f"the experiment would have more than {most} trials"
         return _end(store, one, {**asked.stopped, **dict.fromkeys(asked.added, full)})
