@@ -61,35 +61,36 @@ numbers are null. Times are UTC.
 """
 
 
+@contextlib.asynccontextmanager
+async def _open(app: FastAPI, settings: Settings, store: Store | None) -> AsyncGenerator[None]:
+    """What lasts as long as the application answers: its store, and what it does beside answering."""
+    app.state.store = store or open_store(settings.store_url, connections=settings.database_connections)
+    app.state.closing = asyncio.Event()
+    app.state.threads = reserved_threads()
+    app.state.watching = Watching(app.state.store, app.state.threads.streams, app.state.closing)
+    if not is_loopback(settings.host):
+        refuse_open_address(settings.host, has_tokens(app.state.store))
+    app.state.deleted = asyncio.Event()
+    erasing = asyncio.create_task(erase_in_background(app.state.store, app.state.deleted, app.state.closing))
+    settling = asyncio.create_task(settle_in_background(app.state.store, app.state.closing))
+    with tracing(app.state.store, settings.otlp_endpoint, settings.otlp_headers) as app.state.traces:
+        yield
+    app.state.closing.set()
+    app.state.deleted.set()
+    await asyncio.gather(erasing, settling)
+    await app.state.watching.ended()
+    if store is None:
+        app.state.store.close()
+
+
 def create_app(settings: Settings | None = None, store: Store | None = None) -> FastAPI:
     """The application; a store that is given is used and left open."""
     settings = settings or Settings()
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        app.state.store = store or open_store(settings.store_url, connections=settings.database_connections)
-        app.state.closing = asyncio.Event()
-        app.state.threads = reserved_threads()
-        app.state.watching = Watching(app.state.store, app.state.threads.streams, app.state.closing)
-        if not is_loopback(settings.host):
-            refuse_open_address(settings.host, has_tokens(app.state.store))
-        app.state.deleted = asyncio.Event()
-        erasing = asyncio.create_task(erase_in_background(app.state.store, app.state.deleted, app.state.closing))
-        settling = asyncio.create_task(settle_in_background(app.state.store, app.state.closing))
-        with tracing(app.state.store, settings.otlp_endpoint, settings.otlp_headers) as app.state.traces:
-            yield
-        app.state.closing.set()
-        app.state.deleted.set()
-        await asyncio.gather(erasing, settling)
-        await app.state.watching.ended()
-        if store is None:
-            app.state.store.close()
-
     app = FastAPIOffline(
         title="NFA service",
         version=importlib.metadata.version("nfa-service"),
         description=DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=lambda app: _open(app, settings, store),
         docs_url="/docs",
         redoc_url=None,
         static_url="/static/docs",

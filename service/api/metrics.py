@@ -8,10 +8,11 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.deps import StoreDep
 from service.api.reserved_threads import threads_of
+from service.api.sent import Sent
 from service.states import TrialState
 from service.store import cluster
 from service.store.session import Store
@@ -48,17 +49,11 @@ class Requests:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
+        began, sent = time.perf_counter(), Sent(send)
         try:
-            await self.app(scope, receive, noted)
+            await self.app(scope, receive, sent)
         finally:
-            self._seconds.labels(scope["method"], _route(scope), status).observe(time.perf_counter() - began)
+            self._seconds.labels(scope["method"], _route(scope), sent.status).observe(time.perf_counter() - began)
 
 
 def _route(scope: Scope) -> str:

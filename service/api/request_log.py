@@ -11,8 +11,9 @@ from typing import Final
 import structlog
 from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.api.sent import Sent
 from service.api.sign_ins import peer_of
 
 log = structlog.get_logger()
@@ -48,22 +49,16 @@ class RequestLog:
             return
         structlog.contextvars.bind_contextvars(request_id=correlation_id.get())
         state = scope.setdefault("state", {})
-        status = 500
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
+        sent = Sent(send)
         try:
-            await self.app(scope, receive, noted)
+            await self.app(scope, receive, sent)
         finally:
-            if scope["method"] not in READING or status >= 400 or "refusal" in state:
+            if scope["method"] not in READING or sent.status >= 400 or "refusal" in state:
                 actor = state.get("actor")
                 more = {"owner": actor.owner, "token": actor.token} if actor else {"peer": peer_of(scope)}
                 if "refusal" in state:
                     more["code"] = state["refusal"]
-                log.info("request", method=scope["method"], path=scope["path"][:200], status=status, **more)
+                log.info("request", method=scope["method"], path=scope["path"][:200], status=sent.status, **more)
 
 
 def _plain(given: str) -> str:

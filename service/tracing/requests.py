@@ -7,8 +7,9 @@ from typing import Final
 from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.api.sent import Sent
 from service.otlp import read_headers
 from service.store.session import Store, utc_now
 from service.tracing.receiver import Receiver
@@ -29,20 +30,14 @@ class TracedRequests:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
-        began, status = utc_now(), 500
+        began, sent = utc_now(), Sent(send)
         state = scope.setdefault("state", {})
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
         try:
-            await self.app(scope, receive, noted)
+            await self.app(scope, receive, sent)
         finally:
             if MADE in state:
                 caller = Headers(scope=scope).get("traceparent")
-                self._tell(Submission(state[MADE], began, utc_now(), scope["path"], status, caller))
+                self._tell(Submission(state[MADE], began, utc_now(), scope["path"], sent.status, caller))
 
 
 def add_traces(app: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""Work counted instead of timed, the same on a busy machine; and trials trained without a dispatcher."""
+"""Work counted instead of timed, the same on a busy machine; what is logged; trials trained without a dispatcher."""
 
 import sys
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
+import structlog
 
 # reports and training without a dispatcher lie beside the tests of the store
 sys.path.insert(0, str(Path(__file__).parent / "store"))
@@ -42,3 +43,18 @@ def train_queue(store: Store) -> Callable[[], None]:
     from training_here import train_everything
 
     return lambda: train_everything(store)
+
+
+@pytest.fixture
+def lines():
+    """What is logged meanwhile, with what a request left in its context."""
+    found = []
+
+    def keep(_logger, _method, entry):
+        found.append(dict(entry))
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(processors=[structlog.contextvars.merge_contextvars, keep])
+    yield found
+    structlog.configure(**before)

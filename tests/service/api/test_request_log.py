@@ -14,21 +14,6 @@ from service.tokens import Scope, new_token
 ROOT = "/api/v1/experiments"
 
 
-@pytest.fixture
-def lines():
-    """What is logged meanwhile, with what the request left in its context."""
-    found = []
-
-    def keep(_logger, _method, entry):
-        found.append(dict(entry))
-        raise structlog.DropEvent
-
-    before = structlog.get_config()
-    structlog.configure(processors=[structlog.contextvars.merge_contextvars, keep])
-    yield found
-    structlog.configure(**before)
-
-
 def bearer(secret):
     return {"Authorization": f"Bearer {secret}"}
 

@@ -5,7 +5,6 @@ import socket
 import time
 
 import pytest
-import structlog
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
     ExportTraceServiceResponse,
@@ -19,21 +18,6 @@ from service.tracing.sending import MOST_WAITING, Sender
 from service.tracing.spans import Span, ids_of
 
 SECRET = {"authorization": "Bearer hunter2"}
-
-
-@pytest.fixture
-def lines():
-    """What is logged meanwhile."""
-    found = []
-
-    def keep(_logger, _method, entry):
-        found.append(dict(entry))
-        raise structlog.DropEvent
-
-    before = structlog.get_config()
-    structlog.configure(processors=[keep])
-    yield found
-    structlog.configure(**before)
 
 
 def _spans(first, count):
