@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
+import torch
 from jsonschema import Draft7Validator
 from processes import free_port, wait_until
 from ruamel.yaml import YAML
@@ -153,6 +155,8 @@ def test_a_sweep_goes_through_the_services_of_the_compose_file(machine: Machine,
 
     clients = [Client(f"http://127.0.0.1:{port}", made.stdout.strip(), retries=6) for port in ports]
     wait_until(lambda: machine.tend() or _trainers(clients[1]) >= 1)
+    page = httpx.get(f"{clients[1].url}/cluster", headers={"authorization": f"Bearer {made.stdout.strip()}"})
+    assert page.status_code == 200 and torch.__version__ in page.text
     submitted = clients[0].submit(tiny_grid())
     wait_until(lambda: machine.tend() or clients[1].experiment(submitted.id).progress == 1)
     assert clients[1].experiment(submitted.id).state == "completed"

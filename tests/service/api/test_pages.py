@@ -5,7 +5,7 @@ from threading import Event
 
 import pytest
 
-from service.store import results
+from service.store import cluster, results
 from service.web import experiment_page
 
 NAME = "<script>alert(1)</script>"
@@ -34,6 +34,26 @@ def test_names_are_text_on_every_page(api, trained):
         assert NAME not in page.text
         assert "unsafe" not in page.headers["content-security-policy"]
     assert "&lt;script&gt;alert(1)" in api.get("/").text
+
+
+TRAINER = {"pid": 1, "host": "lab", "node": "f" * 56, "torch": "2.13.0", "device": "cpu", "processor": "one"}
+OF_CARDS = {
+    "cpu": {"memory_bytes": None},
+    "cpu as 0.1 told of it": {},
+    "slow card": {"device": "RTX", "memory_bytes": 8 * 2**30, "warning": "float64 is slow"},
+    "card that cannot be used": {"memory_bytes": None, "error": "no CUDA"},
+}
+
+
+@pytest.mark.parametrize("told", OF_CARDS.values(), ids=OF_CARDS)
+def test_trainers_of_every_kind_stand_on_the_page_of_the_cluster(api, store, told):
+    cluster.register_dispatcher(store, "d", "lab", 1, 2, {"trainers": [TRAINER | told]})
+    page = api.get("/cluster")
+    assert page.status_code == 200
+    assert "2.13.0" in page.text
+    for known in ("warning", "error"):
+        assert told.get(known, "") in page.text
+    assert ("8.0 GiB" in page.text) == (told.get("device") == "RTX")
 
 
 def test_a_figure_is_answered_as_a_specification_and_as_files(api, trained):
