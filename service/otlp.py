@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, SecretStr
 
 PATH: Final = "/v1/traces"
-_ADDRESS: Final = re.compile(r"https?://[^/?#@\s]+(/[A-Za-z0-9._~@:%+-]+)*/?")
+_ADDRESS: Final = re.compile(r"https?://[^/?#@\s]+(/[A-Za-z0-9._~:%+-]+)*/?")
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -16,11 +16,13 @@ def _address(given: str | None) -> str | None:
     if not given:
         return None
     example = "an address such as http://localhost:4318"
-    if "@" in given.partition("://")[2].partition("/")[0]:
-        # not repeated: it may be a password
+    # neither is repeated: a password may stand before the one, also behind a slash, and a key behind the other
+    if "@" in unquote(given):
         raise ValueError(f"has a user or password in it: give {example}, and credentials by NFA_OTLP_HEADERS")
+    if "?" in given or "#" in given:
+        raise ValueError(f"has a question mark or a hash in it: give {example}, and keys by NFA_OTLP_HEADERS")
     if not _ADDRESS.fullmatch(given):
-        raise ValueError(f"{given!r} is not {example}, without a question mark")
+        raise ValueError(f"{given!r} is not {example}")
     try:
         port = urlsplit(given).port
     except ValueError:
@@ -50,9 +52,11 @@ def read_headers(given: SecretStr | None) -> dict[str, str]:
     for place, word in enumerate((one for one in words if one.strip()), 1):
         name, is_pair, value = (part.strip() for part in word.partition("="))
         value = unquote(value)
-        if not is_pair or not _NAME.fullmatch(name) or not (value.isascii() and value.isprintable()):
+        is_text = value.isascii() and value.isprintable() and value == value.strip()
+        if not is_pair or not _NAME.fullmatch(name) or not is_text:
             raise ValueError(
-                f"header {place} is not NAME=VALUE, such as Authorization=Bearer%20abc; put commas between"
+                f"header {place} is not NAME=VALUE, such as Authorization=Bearer%20abc; put commas between, and no "
+                "space at the ends of a value"
             )
         found[name.lower()] = value
     return found

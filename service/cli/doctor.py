@@ -218,6 +218,7 @@ def _traces() -> Iterator[Finding]:
         return
     asked = Receiver(settings.otlp_endpoint, read_headers(settings.otlp_headers), "doctor")
     outcome, _, why = asked.ask([])
+    asked.close()
     taken = outcome == Outcome.TAKEN
     yield Finding("traces", taken, f"{settings.otlp_endpoint} {'takes them' if taken else f'takes none: {why}'}")
 

@@ -48,7 +48,7 @@ def refused_spans(body: bytes) -> tuple[int, str]:
 
 
 def _message(span: Span) -> Message:
-    status = Status(code=Status.STATUS_CODE_ERROR, message=span.error[:_LONGEST]) if span.error else None
+    status = Status(code=Status.STATUS_CODE_ERROR, message=_text(span.error)) if span.error else None
     links = [Message.Link(trace_id=span.caller.trace, span_id=span.caller.span)] if span.caller else []
     return Message(
         trace_id=span.ids.trace,
@@ -64,6 +64,11 @@ def _message(span: Span) -> Message:
     )
 
 
+def _text(given: str) -> str:
+    """What protobuf takes: names of files that are no UTF-8 come with halves of characters, which it does not."""
+    return given[:_LONGEST].encode(errors="replace").decode()
+
+
 def _pairs(values: Mapping[str, Value]) -> list[KeyValue]:
     return [KeyValue(key=name, value=_value(value)) for name, value in values.items() if value is not None]
 
@@ -76,5 +81,5 @@ def _value(value: Value) -> AnyValue:
     if isinstance(value, float):
         return AnyValue(double_value=value)
     if isinstance(value, str):
-        return AnyValue(string_value=value[:_LONGEST])
+        return AnyValue(string_value=_text(value))
     return AnyValue(array_value=ArrayValue(values=[_value(one) for one in value or ()]))

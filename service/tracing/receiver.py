@@ -35,6 +35,12 @@ class Outcome(Enum):
     """It was there and would not have them."""
 
 
+_NEXT: Final = {
+    Outcome.LATER: "they are sent when it takes them; the oldest go first",
+    Outcome.NEVER: "what it refuses is lost, and what comes later is tried: mend NFA_OTLP_ENDPOINT or NFA_OTLP_HEADERS",
+}
+
+
 class Receiver:
     """An address that takes OTLP by HTTP; nothing is imported, and no connection made, before the first span is sent.
 
@@ -66,7 +72,7 @@ class Receiver:
         if outcome == Outcome.TAKEN:
             self._back()
         else:
-            self._away(why)
+            self._away(outcome, why)
         if refused:
             self.lose(refused)
         if refused and outcome == Outcome.TAKEN:
@@ -75,20 +81,20 @@ class Receiver:
         return outcome
 
     def ask(self, spans: Sequence[Span]) -> tuple[Outcome, int, str]:
-        """Send spans; answers what became of them, how many it will never have, and why."""
+        """Send spans; answers what became of them, how many it will never have, and why. Raises nothing."""
         import httpx  # noqa: PLC0415
 
-        from service.tracing.messages import MEDIA_TYPE, refused_spans, request_body  # noqa: PLC0415
+        from service.tracing.messages import refused_spans  # noqa: PLC0415
 
-        if self._client is None:
-            # a proxy would look for this machine's own receiver on its own machine
-            through = not is_loopback(httpx.URL(self._url).host)
-            self._client = httpx.Client(timeout=_SECONDS, follow_redirects=False, trust_env=through)
-        headers = {**self._headers, "content-type": MEDIA_TYPE, "user-agent": "nfa-service"}
         try:
-            answer = self._client.post(self._url, content=request_body(spans, self._resource), headers=headers)
-        except httpx.HTTPError as error:
+            answer = self._post(spans)
+        except (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError, httpx.ProxyError) as error:
             return Outcome.LATER, 0, f"{type(error).__name__}: {error}"[:300]
+        except Exception as error:
+            # a proxy of a kind that httpx has no package for, an address that it reads otherwise: whatever it is, the
+            # next spans are not to wait for a restart. Messages of others may repeat a header or a proxy's password
+            said = f": {error}" if isinstance(error, ImportError) else ""
+            return Outcome.NEVER, len(spans), f"nothing could be sent: {type(error).__name__}{said}"[:300]
         status = answer.status_code
         if status in _AGAIN:
             return Outcome.LATER, 0, f"it answered {status}"
@@ -100,6 +106,19 @@ class Receiver:
             # it took them, in words of its own
             refused, why = 0, ""
         return Outcome.TAKEN, refused, why[:300]
+
+    def _post(self, spans: Sequence[Span]) -> "httpx.Response":
+        """Its answer. Raises whatever httpx and protobuf do."""
+        import httpx  # noqa: PLC0415
+
+        from service.tracing.messages import MEDIA_TYPE, request_body  # noqa: PLC0415
+
+        if self._client is None:
+            # a proxy would look for this machine's own receiver on its own machine
+            through = not is_loopback(httpx.URL(self._url).host)
+            self._client = httpx.Client(timeout=_SECONDS, follow_redirects=False, trust_env=through)
+        headers = {**self._headers, "content-type": MEDIA_TYPE, "user-agent": "nfa-service"}
+        return self._client.post(self._url, content=request_body(spans, self._resource), headers=headers)
 
     def lose(self, spans: int) -> None:
         """Count spans that it will never have."""
@@ -114,9 +133,9 @@ class Receiver:
             log.warning("traces_dropped", spans=self.dropped - self._told)
             self._told = self.dropped
 
-    def _away(self, reason: str) -> None:
+    def _away(self, outcome: Outcome, reason: str) -> None:
         if not self._is_away:
-            log.warning("traces_wait", reason=reason, next="they are sent when it takes them; the oldest go first")
+            log.warning("traces_wait", reason=reason, next=_NEXT[outcome])
         self._is_away = True
 
     def _back(self) -> None:

@@ -64,8 +64,3 @@ def read_traceparent(header: str | None) -> SpanIds | None:
     if version == "ff" or (version == "00" and more) or not int(trace, 16) or not int(span, 16):
         return None
     return SpanIds(bytes.fromhex(trace), bytes.fromhex(span))
-
-
-def write_traceparent(ids: SpanIds) -> str:
-    """The header that names a span."""
-    return f"00-{ids.trace.hex()}-{ids.span.hex()}-01"

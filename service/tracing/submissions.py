@@ -26,6 +26,8 @@ _PAUSE_SECONDS: Final = 5.0
 """After the store did not answer."""
 _MOST_WAITING: Final = 1_000
 """Requests; of more the oldest go."""
+_SPANS: Final = 2
+"""Of a request: its own, and the root of what it made."""
 _CLOSE_SECONDS: Final = 2.0
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -54,8 +56,8 @@ class Submissions:
 
     def __init__(self, store: Store, receiver: Receiver) -> None:
         self._store, self._receiver = store, receiver
-        self._new: deque[Submission] = deque(maxlen=_MOST_WAITING)
-        self._untold: deque[Span] = deque(maxlen=_MOST_WAITING)
+        self._new: deque[Submission] = deque()
+        self._untold: deque[Span] = deque()
         self._changed = threading.Condition()
         self._is_over = False
 
@@ -63,23 +65,65 @@ class Submissions:
         """Have it told; returns at once."""
         with self._changed:
             self._new.append(one)
+            self._bound()
             self._changed.notify_all()
+
+    def waiting(self) -> int:
+        """How many spans would be lost if the process ended now."""
+        with self._changed:
+            return _SPANS * len(self._new) + len(self._untold)
 
     def turn(self) -> None:
         """Note and tell what is new, then tell what has ended. Raises ServiceError where the store does not answer."""
-        while self._new:
-            one = self._new[0]
-            traces.begin(self._store, experiment_number(one.experiment), one.began, one.caller)
-            self._untold.append(request_span(present_life(self._store), one))
-            self._new.popleft()
-        if self._untold:
-            if self._receiver.take(list(self._untold)) == Outcome.LATER:
-                return
-            self._untold.clear()
+        self._note()
+        if not self._tell():
+            return
         for ended in traces.take_ended(self._store):
-            if self._receiver.take([root_span(present_life(self._store), ended)]) != Outcome.TAKEN:
+            # those that it refuses for good are forgotten: others are not to wait for them
+            if self._is_over or self._receiver.take([root_span(present_life(self._store), ended)]) == Outcome.LATER:
                 return
             traces.forget(self._store, ended.number)
+
+    def _note(self) -> None:
+        """Note which experiments are traced, so that any process can tell of their ends."""
+        while True:
+            with self._changed:
+                if not self._new:
+                    return
+                one = self._new.popleft()
+            # as a header is sent, it may be of any length and hold what PostgreSQL takes for no text
+            caller = one.caller if read_traceparent(one.caller) else None
+            try:
+                traces.begin(self._store, experiment_number(one.experiment), one.began, caller)
+                span = request_span(present_life(self._store), one)
+            except ServiceError:
+                with self._changed:
+                    self._new.appendleft(one)
+                    self._bound()
+                raise
+            except Exception:
+                self._receiver.lose(_SPANS)
+                raise
+            with self._changed:
+                self._untold.append(span)
+                self._bound()
+
+    def _tell(self) -> bool:
+        """Tell of requests; whether none of them is to be told later."""
+        with self._changed:
+            spans = list(self._untold)
+        if spans and self._receiver.take(spans) == Outcome.LATER:
+            return False
+        self._untold.clear()
+        return True
+
+    def _bound(self) -> None:
+        while len(self._new) > _MOST_WAITING:
+            self._new.popleft()
+            self._receiver.lose(_SPANS)
+        while len(self._untold) > _MOST_WAITING:
+            self._untold.popleft()
+            self._receiver.lose(1)
 
     def run(self) -> None:
         """Turn after turn, until it is over."""
@@ -95,6 +139,16 @@ class Submissions:
                 # whatever it is, the next experiment is not to wait for a restart
                 log.exception("traces_failed")
                 self._pause()
+        self._last()
+
+    def _last(self) -> None:
+        """Note and tell what came since the last turn; whoever is there later tells of the ends."""
+        try:
+            self._note()
+            self._tell()
+        except Exception as error:
+            log.warning("traces_wait", reason=str(error)[:300], next="the process ends: they are lost")
+        self._receiver.lose(self.waiting())
         self._receiver.close()
 
     def end(self) -> None:
@@ -169,3 +223,5 @@ def telling(store: Store, receiver: Receiver) -> Generator[Submissions]:
         made.end()
         # a root that is being sent is sent again by the next process
         thread.join(_CLOSE_SECONDS)
+        if thread.is_alive() and (lost := made.waiting()):
+            log.warning("traces_dropped", spans=lost)

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 from typer.testing import CliRunner
 
-from service.cli import display
+from service.cli import display, doctor
 from service.cli.main import app
 from service.cli.preflight import prepare_home
 from service.presets import preset_names
@@ -169,6 +169,13 @@ def test_doctor_says_whether_the_receiver_of_traces_takes_them(home, status, is_
     (found,) = [one for one in json.loads(done.stdout) if one["subject"] == "traces"]
     assert found["ok"] is is_fine and ("401" in found["words"]) is not is_fine
     assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_doctor_says_why_nothing_can_be_sent_to_the_receiver_of_traces(monkeypatch):
+    monkeypatch.setenv("NFA_OTLP_ENDPOINT", "http://receiver.test:4318")
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    (found,) = doctor._traces()
+    assert found.ok is False and "httpx[socks]" in found.words
 
 
 def test_an_export_to_an_unknown_kind_of_file_says_which_there_are(tmp_path):

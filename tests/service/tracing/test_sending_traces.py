@@ -97,6 +97,41 @@ def test_what_would_never_be_taken_is_dropped_and_counted_and_no_redirect_is_fol
     assert [(line["event"], line.get("dropped")) for line in lines] == [("traces_wait", None), ("traces_sent_again", 2)]
 
 
+@pytest.mark.parametrize(
+    ("proxy", "said"),
+    [
+        ("socks5://127.0.0.1:9", "httpx[socks]"),
+        ("http://me:hun/ter2@127.0.0.1:9", "InvalidURL"),
+        ("x://a", "ValueError"),
+    ],
+)
+def test_what_a_proxy_cannot_send_is_lost_and_said_once_and_the_next_is_tried(monkeypatch, lines, proxy, said):
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with receiving(200) as receiver:
+        taker = Receiver("http://receiver.test:4318", SECRET, "test")
+        sender = Sender(taker, gather_seconds=0.0)
+        for lost in (1, 2):
+            sender.put(_spans(lost, 1))
+            wait_until(lambda lost=lost: taker.dropped == lost)
+        taker._url = f"{receiver.address}/v1/traces"
+        sender.put(_spans(3, 1))
+        sender.close(10)
+        assert _names(receiver) == ["span 3"]
+    assert [(line["event"], line.get("dropped")) for line in lines] == [("traces_wait", None), ("traces_sent_again", 2)]
+    told = json.dumps(lines)
+    assert said in lines[0]["reason"] and "lost" in lines[0]["next"] and "hun" not in told and "Traceback" not in told
+
+
+def test_spans_that_cannot_be_written_are_lost_alone(lines):
+    with receiving(200) as receiver:
+        taker, sender = _sender(receiver)
+        sender.put([Span("stack", ids_of("life", 1), None, 1, 2, {"number": 2**64})])
+        wait_until(lambda: taker.dropped)
+        sender.put(_spans(0, 1))
+        sender.close(10)
+        assert _names(receiver) == ["span 0"]
+
+
 def test_a_receiver_that_takes_some_says_how_many_it_did_not(lines):
     partial = ExportTracePartialSuccess(rejected_spans=2, error_message="too old")
     with receiving(200) as receiver:

@@ -5,7 +5,7 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from service.tracing.messages import request_body
-from service.tracing.spans import ROOT, Span, SpanIds, ids_of, read_traceparent, write_traceparent
+from service.tracing.spans import ROOT, Span, SpanIds, ids_of, read_traceparent
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -63,10 +63,15 @@ def test_a_span_never_ends_before_it_began_and_its_texts_are_bounded():
     assert len(told["attributes"][0]["value"]["stringValue"]) == len(told["status"]["message"]) == 1_000
 
 
-def test_a_header_that_names_a_span_is_read_and_written():
+def test_texts_that_are_no_unicode_are_told_as_far_as_they_are():
+    span = Span("stack", ids_of(None, 1), None, 1, 2, {"host": "caf\udce9", "list": ["\ud800"]}, error="in \udcff")
+    (told,) = _read([span])["scopeSpans"][0]["spans"]
+    assert told["attributes"][0]["value"]["stringValue"] == "caf?" and told["status"]["message"] == "in ?"
+
+
+def test_a_header_that_names_a_span_is_read():
     ids = SpanIds(bytes.fromhex("0af7651916cd43dd8448eb211c80319c"), bytes.fromhex("b7ad6b7169203331"))
     assert read_traceparent(CALLER) == ids
-    assert write_traceparent(ids) == CALLER
     # a later version may say more
     assert read_traceparent(CALLER.replace("00-", "01-", 1) + "-more") == ids
 

@@ -13,9 +13,11 @@ from told_spans import attributes_of, spans_of
 from service.main import create_app
 from service.settings import Settings
 from service.store import control, deletions, reports, traces
+from service.store import submissions as creating
 from service.store.incarnation import present_life
 from service.store.models import traced
 from service.store.session import utc_now
+from service.tracing import submissions
 from service.tracing.receiver import Receiver
 from service.tracing.spans import ids_of
 from service.tracing.submissions import Submission, Submissions, nanoseconds
@@ -109,9 +111,7 @@ def teller(store, receiver):
 
 
 def _submitted(store, expansion):
-    from service.store import submissions
-
-    return submissions.create_experiment(store, expansion).id
+    return creating.create_experiment(store, expansion).id
 
 
 def test_a_root_whose_process_was_killed_is_sent_by_another_and_by_one_alone(store, receiver, teller, expansion):
@@ -151,6 +151,66 @@ def test_a_root_that_was_not_taken_is_sent_later(store, receiver, teller, expans
         connection.execute(traced.update().values(taken_until=utc_now() - timedelta(seconds=1)))
     one.turn()
     assert len(_named(receiver, "experiment")) == 2 and _rows(store) == []
+
+
+def test_a_root_that_is_refused_is_forgotten_and_others_do_not_wait_for_it(store, receiver, teller, expansion, lines):
+    one = teller()
+    for made in (expansion, expansion):
+        one.add(Submission(_submitted(store, made), utc_now(), utc_now(), ROOT, 201, None))
+    one.turn()
+    for experiment in ("e1", "e2"):
+        control.cancel_experiment(store, experiment)
+    receiver.statuses = [400, 200]
+    one.turn()
+    assert [attributes_of(root)["nfa.experiment"] for root in _named(receiver, "experiment")] == ["e1", "e2"]
+    assert _rows(store) == []
+    assert [line["event"] for line in lines if line["event"].startswith("traces")] == [
+        "traces_wait",
+        "traces_sent_again",
+    ]
+
+
+def test_what_came_last_is_noted_and_told_when_the_process_stops(store, receiver, expansion):
+    one = Submissions(store, Receiver(receiver.address, {}, "api"))
+    one.end()
+    one.add(Submission(_submitted(store, expansion), utc_now(), utc_now(), ROOT, 201, None))
+    one.run()
+    assert _rows(store) == [1] and [span.name for span in spans_of(receiver)] == [f"POST {ROOT}"]
+
+
+def test_what_cannot_be_told_when_the_process_stops_is_told_as_lost(store, receiver, expansion, lines):
+    receiver.statuses = [503]
+    one = Submissions(store, Receiver(receiver.address, {}, "api"))
+    one.end()
+    one.add(Submission(_submitted(store, expansion), utc_now(), utc_now(), ROOT, 201, None))
+    one.run()
+    # its root is sent by another
+    assert _rows(store) == [1]
+    assert [(line["event"], line.get("spans")) for line in lines][-2:] == [("traces_wait", None), ("traces_dropped", 1)]
+
+
+def test_of_too_many_requests_the_oldest_go_and_are_counted(store, receiver, monkeypatch):
+    monkeypatch.setattr(submissions, "_MOST_WAITING", 2)
+    receiver.statuses = [503, 503, 200]
+    told = Receiver(receiver.address, {}, "api")
+    one = Submissions(store, told)
+    for number in range(1, 4):
+        one.add(Submission(f"e{number}", utc_now(), utc_now(), ROOT, 201, None))
+    # of the first, its request and its root
+    assert told.dropped == 2
+    one.turn()
+    one.add(Submission("e4", utc_now(), utc_now(), ROOT, 201, None))
+    one.turn()
+    assert told.dropped == 3
+    one.turn()
+    assert [attributes_of(span)["nfa.experiment"] for span in spans_of(receiver)][-2:] == ["e3", "e4"]
+
+
+def test_a_header_that_no_store_takes_loses_nothing(store, receiver, teller, expansion):
+    one = teller()
+    one.add(Submission(_submitted(store, expansion), utc_now(), utc_now(), ROOT, 201, "\0"))
+    one.turn()
+    assert _rows(store) == [1]
 
 
 def test_an_experiment_that_is_deleted_is_told_no_more(store, receiver, teller, expansion):
