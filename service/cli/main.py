@@ -1,18 +1,12 @@
 """The `nfa` command."""
 
-import sys
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
-from service.cli.display import print_error, print_problem
-from service.cli.exits import HELP, Exit, Stop
+from service.cli.exits import HELP
 from service.cli.lazy_commands import LazyCommands
 from service.cli.versions import package_version
-from service.client.transport import ClientError, Unreachable
-from service.errors import NotFound, ServiceError
-from service.settings import Settings, in_words
 
 app = typer.Typer(
     name="nfa",
@@ -43,23 +37,11 @@ def main() -> None:
     """Run the command line; every error is one line and an exit code."""
     try:
         app()
-    except Stop as stop:
-        print_error(str(stop))
-        sys.exit(stop.code)
-    except Unreachable as error:
-        print_error(str(error))
-        sys.exit(Exit.UNREACHABLE)
-    except ClientError as error:
-        print_problem(error)
-        sys.exit(Exit.USAGE if error.status in (413, 415, 422) else Exit.REFUSED)
-    except ValidationError as error:
-        if error.title != Settings.__name__:
-            raise
-        print_error(in_words(error))
-        sys.exit(Exit.USAGE)
-    except ServiceError as error:
-        print_error(error.detail)
-        sys.exit(Exit.USAGE if isinstance(error, NotFound) else Exit.REFUSED)
+    except Exception as error:
+        # to know the errors of all commands is to import the client, which takes half a second
+        from service.cli.ended import ended  # noqa: PLC0415
+
+        ended(error)
 
 
 if __name__ == "__main__":

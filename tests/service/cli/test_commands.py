@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -152,6 +153,18 @@ def test_every_command_has_help_that_names_the_exit_codes():
     for call in calls:
         done = runner.invoke(app, [*call, "--help"])
         assert done.exit_code == 0 and "Exit codes" in done.stdout
+
+
+def test_a_list_of_commands_says_what_each_says_of_itself_and_imports_none():
+    _, _, shown = CliRunner().invoke(app, ["--help"]).stdout.partition("Commands")
+    in_one_line = re.sub(r" *│\n│ {2,}", " ", shown)
+    listed = dict(re.findall(r"^│ (\w+) +(.*?) *│$", in_one_line, re.MULTILINE))
+    commands = get_group(app).commands
+    assert listed == {name: " ".join(one.help.split("\n\n")[0].split()) for name, one in commands.items()}
+    script = "import atexit, sys; atexit.register(lambda: print('polars' in sys.modules, 'httpx' in sys.modules))"
+    script += "; from service.cli.main import main; main()"
+    asked = subprocess.run([sys.executable, "-c", script, "--help"], capture_output=True, text=True, check=True)
+    assert "resume" in asked.stdout and asked.stdout.endswith("False False\n")
 
 
 def test_doctor_names_what_it_found_as_json(home):
