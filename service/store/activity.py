@@ -10,9 +10,9 @@ from sqlalchemy import Connection, case, func, literal_column, select
 from service.states import TrialState
 from service.store.held_back import held_back, still_wants
 from service.store.ids import experiment_id, trial_id
-from service.store.models import experiment, experiment_trial, runs, trial, waits
+from service.store.models import experiment, experiment_trial, runs, tally, trial, waits
 from service.store.session import Store, utc_now
-from service.store.tallies import all_trials, tallies
+from service.store.tallies import all_trials
 
 BUCKETS: Final = 12
 BUCKET: Final = timedelta(minutes=5)
@@ -127,9 +127,16 @@ def _queue(connection: Connection) -> list[OwnerQueue]:
 def _waiting(connection: Connection) -> dict[int, int]:
     """Experiment -> trials that wait on its behalf; of very many, those that several want count for each of them."""
     if all_trials(connection)[TrialState.QUEUED] > COUNTED:
-        numbers = list(connection.scalars(select(experiment.c.id).where(still_wants)))
-        seen = tallies(connection, numbers).items()
-        return {number: one.counts[TrialState.QUEUED] for number, one in seen if one.counts[TrialState.QUEUED]}
+        trials = func.sum(tally.c.trials)
+        query = (
+            select(tally.c.experiment_id, trials)
+            .join(experiment, experiment.c.id == tally.c.experiment_id)
+            # those that have ended, which are most, have a row of 0
+            .where(tally.c.state == TrialState.QUEUED, tally.c.trials != 0, still_wants)
+            .group_by(tally.c.experiment_id)
+            .having(trials > 0)
+        )
+        return {number: int(count) for number, count in connection.execute(query)}
     gone = held_back(connection).waiting
     query = select(trial.c.queued_for, func.count()).where(waits).group_by(trial.c.queued_for)
     return {number: count for number, count in connection.execute(query) if number not in gone}

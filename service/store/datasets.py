@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection, Select, Text, cast, delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from service.datasets.targets import classification_losses
 from service.datasets.tokens import token_count
@@ -37,6 +38,7 @@ class DatasetRecord(NamedTuple):
 
 
 _ID = dataset.c.sha256
+_INSERT: Final = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 _NAMED = 8
 """Experiments that a refusal names."""
 _RECORD = (
@@ -86,8 +88,11 @@ def add_dataset(
         record = DatasetRecord(sha256, name, shapes, told, utc_now(), owner, len(content))
         if max_bytes is not None:
             _refuse_full(connection, owner, len(content), max_bytes)
-        connection.execute(dataset.insert().values(**record._asdict(), content=content))
-        return record, True
+        new: Any = _INSERT[connection.dialect.name](dataset).values(**record._asdict(), content=content)
+        if connection.scalar(new.on_conflict_do_nothing(index_elements=["sha256"]).returning(_ID)) is not None:
+            return record, True
+        # somebody else has uploaded the same since
+        return _require(connection, sha256), False
 
 
 def _refuse_full(connection: Connection, owner: str, size: int, most: int) -> None:

@@ -54,13 +54,17 @@ _OF_SUMMARY: Final = [column for column in experiment.c if column.name not in ("
 
 def get_experiment(store: Store, public_id: str) -> Experiment:
     """One experiment. Raises NotFound."""
-    row, standing = _row(store, public_id, list(experiment.c))
-    return Experiment(**standing, grid=row["grid"], claims=row["claims"])
+    with store.read() as connection:
+        standing = _standing_of(connection, public_id)
+        whole = select(experiment.c.grid, experiment.c.claims).where(experiment.c.id == experiment_number(public_id))
+        grid, claims = connection.execute(whole).one()
+    return Experiment(**standing, grid=grid, claims=claims)
 
 
 def get_summary(store: Store, public_id: str) -> Summary:
     """Where one experiment stands, for whoever looks often. Raises NotFound."""
-    return Summary(**_row(store, public_id, _OF_SUMMARY)[1])
+    with store.read() as connection:
+        return Summary(**_standing_of(connection, public_id))
 
 
 def grouping_axes(store: Store, public_id: str) -> list[str]:
@@ -89,27 +93,27 @@ def value_order(connection: Connection, numbers: Sequence[int]) -> ValueOrder:
     return ValueOrder(read)
 
 
-def _row(store: Store, public_id: str, columns: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
+def _standing_of(connection: Connection, public_id: str) -> dict[str, Any]:
+    """Fields of a summary. Raises NotFound."""
     number = experiment_number(public_id)
-    # one statement for both: many look, and often
+    # one statement for both: many look, and often; not for what may be large, since there is a row for each state
     query = (
-        select(*columns, *sums_by_state())
+        select(*_OF_SUMMARY, *sums_by_state())
         .outerjoin_from(experiment, tally, tally.c.experiment_id == experiment.c.id)
         .where(experiment.c.id == number, is_there)
         .group_by(experiment.c.id, tally.c.state)
     )
-    with store.read() as connection:
-        rows = connection.execute(query).all()
-        if not rows:
-            raise NotFound(f"no experiment {public_id}: GET /experiments lists them")
-        own = Tally()
-        for *_, state, trials, done, goal, steps, changes, first, last in rows:
-            if state is not None:
-                own.add(state, trials, done, goal, steps, changes, first, last)
-        row = rows[0]._mapping
-        if row["stopping"] and row["unsettled_from"] is not None:
-            own.stop()
-        return row, _standing(connection, row, own)
+    rows = connection.execute(query).all()
+    if not rows:
+        raise NotFound(f"no experiment {public_id}: GET /experiments lists them")
+    own = Tally()
+    for *_, state, trials, done, goal, steps, changes, first, last in rows:
+        if state is not None:
+            own.add(state, trials, done, goal, steps, changes, first, last)
+    row: Any = rows[0]._mapping
+    if row["stopping"] and row["unsettled_from"] is not None:
+        own.stop()
+    return _standing(connection, row, own)
 
 
 def list_experiments(

@@ -66,6 +66,9 @@ class Tally:
 
     def stop(self) -> None:
         """Count what is open as cancelled: it is, although not all rows say so yet."""
+        if not self.unfinished:
+            # nor will they: no number of `changes` stands for two things
+            return
         self.counts[TrialState.CANCELLED] += self.unfinished
         self.counts |= dict.fromkeys(_OPEN, 0)
         self.goal = 0

@@ -16,7 +16,7 @@ from service.errors import TooMany
 from service.states import TrialState
 from service.store.attempts import close_attempts
 from service.store.checkpoints import drop_checkpoints
-from service.store.held_back import let_go, still_wants, stopping
+from service.store.held_back import is_wanted, let_go, still_wants, stopping
 from service.store.holders import note_taken
 from service.store.keys import among
 from service.store.models import experiment, experiment_trial, runs, trial, waits
@@ -219,7 +219,7 @@ def count_resting(connection: Connection, number: int) -> int:
     query = (
         select(func.count())
         .select_from(link.join(trial, trial.c.id == link.c.trial_id))
-        .where(link.c.experiment_id == number, link.c.wanted == literal(True))
+        .where(link.c.experiment_id == number, is_wanted(link))
         .where(trial.c.state == TrialState.QUEUED, trial.c.queued_for.is_(None), trial.c.follows.is_(None))
     )
     return int(connection.scalar(query) or 0)

@@ -4,11 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from service.errors import UploadsFull
 from service.store import datasets
 from service.store.models import dataset
+from service.store.session import open_store
 
 ARRAYS = {"x": np.zeros((100, 10)), "y": np.zeros((100, 1))}
 
@@ -59,3 +60,17 @@ def test_uploads_that_come_at_once_count_each_other(store):
 
     with ThreadPoolExecutor(6) as pool:
         assert sum(pool.map(try_one, range(1, 7))) == 2
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+def test_of_two_owners_who_upload_the_same_at_once_the_second_gets_the_record_of_the_first(store, store_url):
+    left = ["ben"]
+
+    def meanwhile(_connection, _cursor, statement, *_):
+        if left and statement.startswith("INSERT INTO dataset"):
+            with open_store(store_url) as other:
+                add(other, 1, owner=left.pop())
+
+    event.listen(store._bare, "before_cursor_execute", meanwhile)
+    record, is_new = add(store, 1, owner="anna")
+    assert (record.owner, is_new) == ("ben", False)

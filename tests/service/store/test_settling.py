@@ -12,7 +12,18 @@ from service.grid.expansion import expand
 from service.main import create_app
 from service.settings import Settings
 from service.states import ExperimentState, TrialState
-from service.store import cluster, control, experiments, leases, reports, settling, submissions, tallies, trials
+from service.store import (
+    cluster,
+    control,
+    experiments,
+    leases,
+    reports,
+    settling,
+    submissions,
+    tallies,
+    trials,
+    versions,
+)
 from service.store.known_trials import known_trials
 from service.store.models import trial
 from service.store.reports import End
@@ -91,6 +102,24 @@ def test_a_resume_in_the_middle_of_a_pause_leaves_nothing_resting(store, expansi
     control.resume_experiment(store, made.id, max_queued=6)
     assert settling.settle_all(store)
     assert len(lease(store)) == 6
+
+
+def test_what_is_cancelled_while_it_rests_makes_nobodys_queue_longer(store, expansion):
+    made = submissions.create_experiment(store, expansion)
+    control.pause_experiment(store, made.id)
+    assert settling.settle_all(store)
+    control.cancel_experiment(store, made.id)
+    assert control.resume_experiment(store, made.id, max_queued=5).state == ExperimentState.CANCELLED
+
+
+def test_cancelling_what_has_ended_makes_no_new_version_of_it(store, expansion):
+    made = submissions.create_experiment(store, expansion)
+    reports.record(store, report(lease(store), [0, 20], ends=True), LEASE)
+    before = versions.version_of(store, [made.id])
+    control.cancel_experiment(store, made.id)
+    assert versions.version_of(store, [made.id]) == before
+    assert settling.settle_all(store)
+    assert versions.version_of(store, [made.id]) == before is not None
 
 
 @pytest.mark.parametrize("then", ["completed", "failed and retried"])
