@@ -88,13 +88,14 @@ def row(name: str, case: Case, found: Found, here: Found, moved: float, limit: f
     step, operations = found.step_seconds, cost.step_flops(case.shape)
     shares = f"{case.step_bytes / step / moved:.1%} | {operations / step / limit:.1%}"
     against = f"{here.step_seconds / step:.3g}x | {here.measuring_seconds / found.measuring_seconds:.3g}x"
-    taken = f"{1e6 * step:.3g} | {shares} | {1e6 * found.measuring_seconds:.3g}"
+    captured = "-" if found.captured_seconds is None else f"{1e6 * found.captured_seconds:.3g}"
+    taken = f"{1e6 * step:.3g} | {captured} | {shares} | {1e6 * found.measuring_seconds:.3g}"
     return f"| {name} | {found.lanes} | {taken} | {against} |"
 
 
 def section(title: str, rows: list[str]) -> str:
     """The table of one card."""
-    columns = ("sweep", "networks", "us a network-step", "of its bandwidth", "of a large product")
+    columns = ("sweep", "networks", "us a network-step", "captured", "of its bandwidth", "of a large product")
     columns += ("us a measurement", "steps, against this CPU", "measurements")
     head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
     return f"### {title}\n\n{head}\n" + "\n".join(rows) + "\n"

@@ -3,8 +3,10 @@
 Needs nothing but torch; whole trainings need what trainers need, and say so where it is missing.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -180,3 +182,44 @@ def trainings(device: str) -> Iterator[Check]:
             return [torch.tensor(column.to_pylist(), dtype=torch.float64) for columns in metrics for column in columns]
 
         yield Check(f"training: {name}", _worst(on, device), 1e-7)
+    if torch.device(device).type == "cuda":
+        for rule in ("gd", "sgd", "momentum", "nesterov", "adam", "adamw"):
+            for activation in ("linear", "relu"):
+                yield captured(rule, activation, device)
+
+
+def captured(rule: str, activation: str, device: str, steps: int = 400) -> Check:
+    """Weights after steps by a captured graph against those after steps that are launched one by one.
+
+    Args:
+        rule: with decay, a schedule and, where it takes them, minibatches.
+        activation: of the networks.
+        device: of CUDA.
+        steps: more than a stack makes before it is captured.
+    Raises:
+        ImportError: what trainers need beside torch is not installed.
+    """
+    from workers.captured import SWITCH
+    from workers.motion import motion
+    from workers.training_data import Data
+
+    architecture, weights, x, y = _stack(activation, device)
+    training: dict[str, Any] = {
+        **{"optimizer": rule, "learning_rate": 0.01, "momentum": 0.9, "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-6},
+        **{"weight_decay": 0.1, "schedule": "cosine", "loss": "half", "dtype": "float64", "steps": steps},
+        **({} if rule == "gd" else {"batch_size": 7, "batch_order": "shuffle"}),
+    }
+
+    def after(switch: str) -> tuple[list[Tensor], bool]:
+        with patch.dict(os.environ, {SWITCH: switch}), torch.inference_mode():
+            data = Data(architecture, x, y, training, range(LANES), torch.float64)
+            own = tuple(weight.clone() for weight in weights)
+            moving: Any = motion(own, data, {"training": training, "measure": {"steps": []}}, [training] * LANES)
+            while moving.step < steps:
+                moving.advance(0)
+            return [*moving.weights], moving.is_captured
+
+    (replayed, was), (launched, _) = after("1"), after("0")
+    found = max(differences(*pair) for pair in zip(launched, replayed, strict=True))
+    # where no graph could be had, or its numbers were others, a line above says so
+    return Check(f"captured steps of {rule}, {activation}", found if was else float("inf"), 1e-9)

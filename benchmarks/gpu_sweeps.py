@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -76,6 +77,8 @@ class Found(NamedTuple):
     """Of one network."""
     measuring_seconds: float
     """Of one network, default metrics of the first layer."""
+    captured_seconds: float | None = None
+    """A step of one network by a captured graph; None where there is none."""
 
 
 class Runner:
@@ -153,9 +156,25 @@ def filled(case: Case, device: str, memory_bytes: int, seconds: float, first: in
         is_last = 2 * lanes > MOST_LANES or 2 * lanes * case.lane_bytes > memory_bytes // 2 or now * GROWTH > step
         step = min(step, now)
         if is_last:
-            return Found(lanes, now, seconds_of(runner.measure, device, seconds) / lanes)
+            measuring = seconds_of(runner.measure, device, seconds) / lanes
+            return Found(lanes, now, measuring, captured_seconds(case, runner, lanes, seconds))
         lanes *= 2
         del runner
+
+
+def captured_seconds(case: Case, runner: Runner, lanes: int, seconds: float) -> float | None:
+    """Of a network's step by a captured graph; None on a CPU, where no graph can be had, or without trainers."""
+    if torch.device(runner.device).type != "cuda":
+        return None
+    with patch.dict(os.environ, {"NFA_CUDA_GRAPHS": "1"}):
+        steps = _trainers_steps(case, runner, lanes)
+    if steps is None:
+        return None
+    run, count, moving = steps
+    for _ in range(6):
+        # until it is captured
+        run()
+    return seconds_of(run, runner.device, seconds) / (lanes * count) if moving.is_captured else None
 
 
 def on_all_cores(case: Case, cores: int, seconds: float) -> Found:
@@ -174,13 +193,13 @@ def _on_one_core(case: Case, seconds: float) -> Found:
     # as trainers on CPUs cut their stacks: weights that stay in the cache
     lanes = max(1, min(512, (2 << 20) // (size * cost.parameters(case.widths))))
     runner = Runner(case, "cpu", lanes)
-    step, steps = _trainers_steps(case, runner, lanes) or (runner.step, 1)
+    step, steps, _ = _trainers_steps(case, runner, lanes) or (runner.step, 1, None)
     taken = seconds_of(step, "cpu", seconds) / (lanes * steps)
     return Found(lanes, taken, seconds_of(runner.measure, "cpu", seconds) / lanes)
 
 
-def _trainers_steps(case: Case, runner: Runner, lanes: int) -> tuple[Callable[[], object], int] | None:
-    """64 steps by a trainer's own loop; None where it cannot be imported."""
+def _trainers_steps(case: Case, runner: Runner, lanes: int) -> tuple[Callable[[], object], int, Any] | None:
+    """64 steps by a trainer's own loop, how many they are, and what moves; None where it cannot be imported."""
     try:
         from workers.motion import motion
         from workers.training_data import Data
@@ -201,7 +220,7 @@ def _trainers_steps(case: Case, runner: Runner, lanes: int) -> tuple[Callable[[]
         while moving.step < until:
             moving.advance(0)
 
-    return run, 64
+    return run, 64, moving
 
 
 def cores_here() -> int:

@@ -45,11 +45,32 @@ class Batches:
             rows = torch.arange(start, start + self.size, device=self._device) % self.samples
             return rows.expand(len(self.generators), -1)
         if self.waiting.shape[1] < self.size:
-            epoch = torch.stack([torch.randperm(self.samples, generator=g) for g in self.generators])
-            self.waiting = torch.cat([self.waiting, epoch], 1)
+            self._draw(1)
+        return self._taken(self.size)
+
+    def several(self, steps: int) -> Tensor:
+        """(steps, K, size) what `next` would answer so many times."""
+        start, self.position = self.position, self.position + steps * self.size
+        if self.order == "cyclic":
+            rows = torch.arange(start, self.position, device=self._device) % self.samples
+            return rows.view(steps, 1, self.size).expand(-1, len(self.generators), -1)
+        needed = steps * self.size
+        self._draw(-(-(needed - self.waiting.shape[1]) // self.samples))
+        return self._taken(needed).unflatten(1, (steps, self.size)).transpose(0, 1)
+
+    def _draw(self, epochs: int) -> None:
+        """Put so many epochs behind what waits, in one copy."""
+        if epochs > 0:
+            drawn = [
+                torch.stack([torch.randperm(self.samples, generator=g) for g in self.generators]) for _ in range(epochs)
+            ]
+            self.waiting = torch.cat([self.waiting, *drawn], 1)
             self._sent = sent(self.waiting, self._device)
-        taken, self._sent = self._sent[:, : self.size], self._sent[:, self.size :]
-        self.waiting = self.waiting[:, self.size :]
+
+    def _taken(self, count: int) -> Tensor:
+        """(K, count) row numbers from the front of what waits."""
+        taken, self._sent = self._sent[:, :count], self._sent[:, count:]
+        self.waiting = self.waiting[:, count:]
         return taken
 
     def state(self) -> dict[str, Tensor]:

@@ -91,3 +91,5 @@ class Block:
     """(lane, step, file) as of checkpoints: where lanes of this block that keep their state ended."""
     is_compiled: bool = False
     """Whether compiled code made the steps, and not the tensor library."""
+    is_captured: bool = False
+    """Whether a captured graph has made steps of this stack, on a CUDA device."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 _SECRET_PREFIXES = ("NFA_", "PG", "DATABASE", "AWS_", "AZURE_", "GOOGLE_")
 _SECRET_WORDS = ("TOKEN", "HEADERS", "PASSWORD", "PASSWD", "SECRET", "CREDENTIAL", "API_KEY", "APIKEY")
-_KEPT = ("RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE", "NFA_NATIVE")
+_KEPT = ("RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE", "NFA_NATIVE", "NFA_CUDA_GRAPHS")
 
 
 def prepare(token_path: Path, ray_address: str | None = None) -> None:

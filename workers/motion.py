@@ -10,9 +10,12 @@ from nfa_kernels import flow, names
 from nfa_kernels.at_once import is_cached
 from nfa_kernels.networks import Params
 from service.grid.measured_steps import measured_times
+from workers.captured import CapturedSteps, is_on
 from workers.checkpoints import Named, flattened, like
+from workers.compiled import CompiledSteps
 from workers.goals import Goals
 from workers.paces import Paces
+from workers.steps import Coming, Steps
 from workers.training_data import Data
 from workers.updates import Updates, learning_rates, numbers, weight_decays
 
@@ -45,6 +48,11 @@ class Motion(Protocol):
     @property
     def is_compiled(self) -> bool:
         """Whether compiled code makes the steps, and not the tensor library."""
+        ...
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether a captured graph has made steps of it, on a CUDA device."""
         ...
 
     @property
@@ -104,19 +112,26 @@ class Stepping:
     def __init__(self, weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequence[Training]) -> None:
         self._data = data
         # lanes of one stack agree in it; see service/grid/stacking.py
-        self._is_wide = any(names.has_wide_weights(one, data.parameterization) for one in lanes)
-        self.weights = weights = weights if self._is_wide else self._narrow(weights)
+        is_wide = any(names.has_wide_weights(one, data.parameterization) for one in lanes)
+        self.weights = weights = weights if is_wide else tuple(weight.to(data.dtype) for weight in weights)
         self._goals, self._paces = Goals(settings, [one["steps"] for one in lanes]), Paces(lanes)
         self.points = len(self._goals)
         self._updates = Updates(data.owners, weights, lanes)
+        self._steps = Steps(data, self._updates, is_wide=is_wide)
         self._rate = numbers(lanes, "learning_rate", weights[0].device)
         self.step, self.at_check = 0, False
         self._compiled = data.compiled(self._updates, weights)
+        self._captured = CapturedSteps(self._steps.moved, CHECK_STEPS) if is_on(weights[0].device) else None
 
     @property
     def is_compiled(self) -> bool:
         """By rule, network, device and compiler."""
         return self._compiled is not None
+
+    @property
+    def is_captured(self) -> bool:
+        """Once a step was replayed."""
+        return self._captured is not None and self._captured.has_run
 
     @property
     def time(self) -> Tensor:
@@ -142,14 +157,12 @@ class Stepping:
     def advance(self, number: int) -> int:
         """Step; at multiples of 64 steps divergence is looked for, whatever the stack or the measured points."""
         before = self.step
-        if self._compiled is None:
-            self._step()
+        if self._compiled is not None:
+            self._run_compiled(self._compiled, min(self._unlooked(number), self._compiled.most))
+        elif self._captured is not None and self._captured.takes(before, self._unlooked(number)):
+            self._run_captured(self._captured, self._unlooked(number))
         else:
-            looked_at = before - before % CHECK_STEPS + CHECK_STEPS
-            steps = min(self._goals[number], looked_at, before + self._compiled.most) - before
-            paces = [self._paces.next(step) for step in range(before, before + steps)]
-            self._compiled.run(self.weights, self._data.of_steps(steps), paces)
-            self.step += steps
+            self._step()
         self.at_check = self.step % CHECK_STEPS == 0
         return (self.step - before) * len(self._rate)
 
@@ -167,6 +180,8 @@ class Stepping:
         self._rate = self._rate[index]
         if self._compiled is not None:
             self._compiled.keep()
+        if self._captured is not None:
+            self._captured.keep(self.step)
 
     def checkpoint_step(self, number: int) -> int:
         """The steps done."""
@@ -188,30 +203,33 @@ class Stepping:
         self._data.restore(state)
         return self._goals.after(self.step)
 
-    def _narrow(self, weights: Params) -> Params:
-        """Weights in the dtype that gradients are computed in."""
-        return tuple(weight.to(self._data.dtype) for weight in weights)
+    def _unlooked(self, number: int) -> int:
+        """Steps until somebody looks: at a point, or for divergence."""
+        return min(self._goals[number], self.step - self.step % CHECK_STEPS + CHECK_STEPS) - self.step
+
+    def _paces_of(self, steps: int) -> list[float | Tensor]:
+        """Factors of the next steps, which are counted as done."""
+        first, self.step = self.step, self.step + steps
+        return [self._paces.next(step) for step in range(first, self.step)]
+
+    def _run_compiled(self, compiled: CompiledSteps, steps: int) -> None:
+        compiled.run(self.weights, self._data.of_steps(steps), self._paces_of(steps))
+
+    def _run_captured(self, captured: CapturedSteps, steps: int) -> None:
+        paces, rows = self._paces_of(steps), self._data.rows_of_steps(steps)
+        coming = Coming(steps, None if self._paces.is_constant else paces, rows)
+        self.weights, self._updates.state = captured.run((self.weights, self._updates.state), coming)
 
     def _step(self) -> None:
-        groups = self._updates.paced(self._paces.next(self.step))
-        self.step += 1
-        weights = self._narrow(self.weights) if self._is_wide else self.weights
-        rate = self._updates.thin_rate(groups, weights)
-        thin = None if rate is None else self._data.factored(weights, rate)
-        if thin is not None:
-            self.weights = self._updates.step_factored(self.weights, thin, groups)
-            return
-        found = self._data.gradients(weights)
-        if self._is_wide:
-            found = tuple(gradient.to(torch.float64) for gradient in found)
-        self.weights = self._updates.step(self.weights, found, groups)
+        (pace,) = self._paces_of(1)
+        self.weights, self._updates.state = self._steps.moved((self.weights, self._updates.state), pace)
 
 
 class Flowing:
     """Motion along gradient flow; measured points are times."""
 
     at_check = False
-    is_compiled = False
+    is_compiled = is_captured = False
 
     def __init__(self, weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequence[Training]) -> None:
         training = settings["training"]

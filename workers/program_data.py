@@ -53,13 +53,15 @@ class ProgramData(Data):
         """Compiled steps of the stack, where there are such for all of its layers."""
         return compiled_graph_steps(self._said, updates, weights, self._flops, self.dtype)
 
-    def factored(self, params: Params, scale: Tensor) -> list[Factored] | None:
+    def factored(self, params: Params, scale: Tensor, rows: Tensor | None = None) -> list[Factored] | None:
         """Never: gradients of a graph are not kept as thin factors."""
         return None
 
-    def gradients(self, params: Params) -> Params:
-        """Of the next minibatch, or of the whole set."""
-        x, y = (self._x, self._y) if self._batches is None else self._picked(self._batches)
+    def gradients(self, params: Params, rows: Tensor | None = None) -> Params:
+        """Of a minibatch, of rows (K, size) or the next ones, or of the whole set."""
+        x, y = self._x, self._y
+        if self._batches is not None:
+            x, y = self._picked(self._batches.next() if rows is None else rows)
         return self._program.gradients(params, x.unflatten(2, self._form), y, self._loss)
 
 

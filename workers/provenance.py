@@ -30,6 +30,7 @@ def provenance_of(running: Running, about: Mapping[str, Any]) -> dict[str, Any]:
         "node": about.get("node"),
         "stack_lanes": len(running.trials),
         "compiled_steps": running.is_compiled,
+        **({"captured_steps": True} if running.is_captured else {}),
         **running.spent(),
         **({"definitions": newer} if newer else {}),
     }

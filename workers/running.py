@@ -30,6 +30,8 @@ class Running:
     lane_steps: int = 0
     is_compiled: bool = False
     """Whether compiled code makes its steps."""
+    is_captured: bool = False
+    """Whether a captured graph has made steps of it."""
     training_seconds: float = 0.0
     measuring_seconds: float = 0.0
     rows: int = 0
@@ -69,7 +71,7 @@ class Running:
         """Add what a block says was done."""
         self.rows += block.network.num_rows
         self.lane_steps += block.lane_steps
-        self.is_compiled = block.is_compiled
+        self.is_compiled, self.is_captured = block.is_compiled, block.is_captured
         self.training_seconds += block.training_seconds
         self.measuring_seconds += block.measuring_seconds
 

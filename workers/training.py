@@ -341,6 +341,7 @@ class _Run:
             checkpoints,
             self.states,
             self.motion.is_compiled,
+            self.motion.is_captured,
         )
         self._reset()
         return block

@@ -76,39 +76,49 @@ class Data:
         rows = None if self._batches is None else torch.stack([self._batches.next() for _ in range(steps)], 1)
         return CompiledSamples(self._x, self._y, rows)
 
-    def factored(self, params: Params, scale: Tensor) -> list[Factored] | None:
-        """Thin factors of `scale` (K, 1, 1) times the gradients, where the network and the loss allow them."""
+    def rows_of_steps(self, steps: int) -> Tensor | None:
+        """(steps, K, size) rows of the next minibatches; None without minibatches."""
+        return None if self._batches is None else self._batches.several(steps)
+
+    def factored(self, params: Params, scale: Tensor, rows: Tensor | None = None) -> list[Factored] | None:
+        """Thin factors of `scale` (K, 1, 1) times the gradients, where the network and the loss allow them.
+
+        Args:
+            params: of the stack.
+            scale: of each network.
+            rows: (K, size) of the minibatch, if these have been drawn; else the next are drawn.
+        """
         architecture = self._architecture
         if self._moments is not None and architecture.parameterization == "standard":
             return factored_gradients(params, self._moments, scale)
         if self._is_thin:
-            return thin_gradients(architecture, params, *self._samples(), self._loss, scale)
+            return thin_gradients(architecture, params, *self._samples(rows), self._loss, scale)
         return None
 
-    def gradients(self, params: Params) -> Params:
-        """Of the next minibatch, or of the whole set."""
+    def gradients(self, params: Params, rows: Tensor | None = None) -> Params:
+        """Of a minibatch, or of the whole set; arguments as above."""
         architecture = self._architecture
         if self._moments is not None:
             return architecture.pulled_back(moment_gradients(architecture.effective(params), self._moments))
-        return gradients(architecture, params, *self._samples(), self._loss)
+        return gradients(architecture, params, *self._samples(rows), self._loss)
 
-    def _samples(self) -> tuple[Tensor, Tensor]:
-        """The next minibatch, or the whole set: x (K, N, D) and y (K, N, C)."""
+    def _samples(self, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+        """A minibatch, or the whole set: x (K, N, D) and y (K, N, C)."""
         if not self._is_laid_out:
             # once; compiled steps read them as they came
             self._x, self._y = laid_out(self._architecture, self._x), laid_out(self._architecture, self._y)
             self._is_laid_out = True
         if self._batches is None:
             return self._x, self._y
-        x, y = self._picked(self._batches)
+        x, y = self._picked(self._batches.next() if rows is None else rows)
         if self._architecture.is_product:
             # two products read them, in any order equally well
             return x, y
         return laid_out(self._architecture, x), laid_out(self._architecture, y)
 
-    def _picked(self, batches: Batches) -> tuple[Tensor, Tensor]:
-        """The next minibatch."""
-        rows = batches.next() + self._first_rows
+    def _picked(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The minibatch of these rows (K, size)."""
+        rows = rows + self._first_rows
         # whole rows of one table, each copied in one go; an index for each axis copies number by number
         return embedding(rows, self._x.flatten(0, 1)), embedding(rows, self._y.flatten(0, 1))
 

@@ -15,6 +15,8 @@ from nfa_kernels.parameterizations import layer_scalings
 from nfa_kernels.products import Factored
 
 Training = Mapping[str, Any]
+States = tuple[Any, ...]
+"""An update rule's state of every group."""
 
 
 class Owner(NamedTuple):
@@ -57,7 +59,7 @@ class Updates:
             Group(group.places, Numbers({name: value.to(device) for name, value in group.hyperparameters.items()}))
             for group in grouped(rates, decays, shared)
         ]
-        self.state = init(self._rule, self._groups, weights)
+        self.state: States = init(self._rule, self._groups, weights)
         # lanes of one stack agree in it, so that a network is moved by the same operations whatever its stack
         self._has_one_rate = len(self._groups) == 1 and not any(map(names.has_own_rates, lanes))
 
@@ -78,17 +80,19 @@ class Updates:
             return None
         return number(groups[0].hyperparameters, "learning_rate", computed)
 
-    def step_factored(self, weights: Params, steps: Sequence[Factored], groups: Sequence[Group]) -> Params:
+    def step_factored(
+        self, weights: Params, states: States, steps: Sequence[Factored], groups: Sequence[Group]
+    ) -> tuple[Params, States]:
         """One update from thin factors of rate times gradient, written over the weights; see `thin_rate`."""
         assert self._rule.step_factored is not None
-        after, moved = self._rule.step_factored(weights, steps, self.state[0], groups[0].hyperparameters)
-        self.state = (moved,)
-        return after
+        after, moved = self._rule.step_factored(weights, steps, states[0], groups[0].hyperparameters)
+        return after, (moved,)
 
-    def step(self, weights: Params, gradients: Params, groups: Sequence[Group]) -> Params:
+    def step(
+        self, weights: Params, states: States, gradients: Params, groups: Sequence[Group]
+    ) -> tuple[Params, States]:
         """One update from gradients of the data loss, in the weights' shapes and dtype; groups as `paced` has them."""
-        after, self.state = step(self._rule, groups, weights, gradients, self.state)
-        return after
+        return step(self._rule, groups, weights, gradients, states)
 
     def of(self, name: str, place: int) -> Tensor:
         """(K,) one of the rule's numbers for the parameter at a place; zero where it does not have it."""

@@ -91,6 +91,7 @@ class AbsentGPU(TorchDispatchMode):
         self.held = self.most_held = 0
         """Bytes of the device's memory that are in use, and were at most."""
         self._storages: dict[int, int] = {}
+        self._entered, self._without_driver = 0, patch("torch.cuda._lazy_init", lambda: None)
 
     def reset(self) -> None:
         """Count anew."""
@@ -99,17 +100,21 @@ class AbsentGPU(TorchDispatchMode):
         self.most_held = self.held
 
     def __enter__(self) -> "AbsentGPU":
-        # as FakeTensorMode does: nobody is to look for the driver
-        self._lifts, self._without_driver = torch._C._only_lift_cpu_tensors(), patch("torch.cuda._lazy_init")
-        torch._C._set_only_lift_cpu_tensors(True)
-        self._without_driver.start()
+        self._entered += 1
+        if self._entered == 1:
+            # as FakeTensorMode does: nobody is to look for the driver
+            self._lifts = torch._C._only_lift_cpu_tensors()
+            torch._C._set_only_lift_cpu_tensors(True)
+            self._without_driver.start()
         super().__enter__()
         return self
 
     def __exit__(self, *raised: Any) -> None:  # ty: ignore[incompatible-method-override]
         super().__exit__(*raised)
-        torch._C._set_only_lift_cpu_tensors(self._lifts)
-        self._without_driver.stop()
+        self._entered -= 1
+        if not self._entered:
+            torch._C._set_only_lift_cpu_tensors(self._lifts)
+            self._without_driver.stop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = dict(kwargs or {}), func.overloadpacket.__name__
@@ -123,7 +128,8 @@ class AbsentGPU(TorchDispatchMode):
         if kwargs.get("device") is not None:
             is_there, kwargs["device"] = torch.device(kwargs["device"]).type in (DEVICE.type, "meta"), CPU
         if name == "_to_copy" and is_there and there and kwargs.get("dtype") in (None, args[0].dtype):
-            return args[0].detach()
+            with self:
+                return args[0].detach()
         _check(func, name, args, kwargs)
         self._count(name, args, kwargs, is_there, bool(there))
         answer = func(*_here(args), **{key: _here(one) for key, one in kwargs.items()})

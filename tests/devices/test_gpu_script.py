@@ -10,7 +10,8 @@ import gpu_checks
 import pytest
 import torch
 from absent_gpu import AbsentGPU
-from gpu_sweeps import Case, Found, filled
+from absent_graphs import absent_graphs
+from gpu_sweeps import Case, Found, Runner, captured_seconds, filled
 
 ROOT = Path(__file__).parents[2]
 TORCH_ALONE = """
@@ -62,6 +63,19 @@ def test_what_it_checks_is_right_on_a_device():
     assert all(check.is_right for check in found)
 
 
+def test_captured_steps_are_held_against_launched_ones_and_timed_on_a_device(monkeypatch):
+    monkeypatch.setattr("workers.captured.SETTLED_STEPS", 8)
+    monkeypatch.setattr("gpu_sweeps.synchronised", lambda device: None)
+    case = Case((4, 6, 6, 2), 12, "linear", "float64", "adam")
+    with AbsentGPU() as device, absent_graphs(device) as graphs:
+        found = gpu_checks.captured("adam", "relu", "cuda:0", 20)
+        taken = captured_seconds(case, Runner(case, "cuda:0", 2), 2, 0.001)
+        assert graphs.counts["captured"] == 2 and taken is not None and taken > 0
+        # steps that are compared with themselves show nothing
+        monkeypatch.setattr("workers.captured._is_close", lambda replayed, plain: False)
+        assert found.is_right and not gpu_checks.captured("adam", "relu", "cuda:0", 20).is_right
+
+
 def test_numbers_that_differ_and_numbers_that_are_none_are_seen():
     one = torch.tensor([1.0, 2.0, torch.nan])
     assert gpu_checks.differences(one, one) == 0
@@ -78,7 +92,10 @@ def test_stacks_grow_no_further_than_memory_allows():
 def test_a_card_replaces_its_own_table_and_no_others():
     case, found = Case((4, 6, 6, 2), 12, "linear", "float64"), Found(64, 1e-6, 1e-5)
     line = gpu.row("small", case, found, Found(8, 5e-6, 2e-5), 1e12, 1e13)
-    assert line.startswith("| small | 64 | 1 | ") and line.endswith(" | 10 | 5x | 2x |")
+    assert gpu.row("small", case, found._replace(captured_seconds=5e-7), found, 1e12, 1e13).startswith(
+        "| small | 64 | 1 | 0.5 | "
+    )
+    assert line.startswith("| small | 64 | 1 | - | ") and line.endswith(" | 10 | 5x | 2x |")
     page = "# Performance\n\n## On a GPU\n\nWords.\n\n## Pages\n"
     for title in ("A; first", "B; first", "A; second"):
         page = gpu.written(page, title, gpu.section(title, [line]))

@@ -7,50 +7,18 @@ import pyarrow as pa
 import pytest
 import torch
 from absent_gpu import AbsentGPU
+from stacks_on_a_device import BATCHES, NETWORKS, STEPPED, moving, settings_of, stepped
 
 from nfa_kernels import at_once, names
-from service.grid.canonical import canonical
-from service.grid.trial_settings import TrialSettings
 from workers.blocks import Lane, Stack
 from workers.kept_weights import decoded
-from workers.motion import motion
-from workers.network_data import TrainingSet
-from workers.preparing import initial_weights, prepared
 from workers.training import train
-
-VECTORS = {"samples": 20, "inputs": 5, "outputs": 2, "spectrum": [2, 1], "test_samples": 5}
-MEASURE = {"points": 2, "layers": [1], "metrics": ["train_loss", "test_loss", "alignment", "c_nfa"]}
-BATCHES = {"optimizer": "sgd", "batch_size": 7}
-NETWORKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "resmlp": (VECTORS, {"depth": 3, "width": 6, "activation": "gelu", "norm": "layer"}),
-    "convnet": (
-        {"kind": "digits", "samples": 12, "layout": "image"},
-        {"depth": 2, "channels": 3, "kernel": 3, "stride": 2},
-    ),
-    "transformer": (
-        {"kind": "modular_addition", "modulus": 4, "encoding": "tokens"},
-        {"depth": 1, "width": 4, "heads": 2, "mlp_width": 6, "norm": "rms"},
-    ),
-}
 
 
 @pytest.fixture(autouse=True)
 def few_tries(monkeypatch):
     """A flow that is quick here tries fewer steps beyond the end."""
     monkeypatch.setattr("workers.motion._UNASKED_TRIES", 3)
-
-
-def _settings(network: dict[str, Any] | None = None, data: Any = None, measure: Any = None, **training: Any) -> Any:
-    length = {} if training.get("optimizer") == "gradient_flow" else {"steps": 12}
-    document = {
-        "data": data or VECTORS,
-        "network": network or {"depth": 3, "width": 6},
-        "training": {"learning_rate": 0.02, **length, **training}
-        if length
-        else {"rtol": 1e-4, "atol": 1e-6, **training},
-        "measure": MEASURE | (measure or {}),
-    }
-    return canonical(TrialSettings.model_validate(document))
 
 
 def _blocks(settings: Any, device: str = "cpu", files: Any = None, lanes: int = 2, **options: Any) -> list[Any]:
@@ -82,10 +50,10 @@ def test_rules_train_on_a_device_to_the_cpus_numbers(rule):
     """Steps of every rule are held against the CPU's in tests/nfa_kernels/test_devices.py."""
     network = {"depth": 2, "width": 6, "activation": "relu", "bias": True}
     if rule == "gradient_flow":
-        _assert_the_cpus(_settings({"depth": 2, "width": 4}, optimizer=rule, horizon=0.01, weight_decay=0.1))
+        _assert_the_cpus(settings_of({"depth": 2, "width": 4}, optimizer=rule, horizon=0.01, weight_decay=0.1))
     else:
         batches = BATCHES if names.OPTIMIZERS[rule].minibatches != "never" else {}
-        _assert_the_cpus(_settings(network, **{**batches, "optimizer": rule, "schedule": "cosine"}))
+        _assert_the_cpus(settings_of(network, **{**batches, "optimizer": rule, "schedule": "cosine"}))
 
 
 @pytest.mark.parametrize(
@@ -102,20 +70,20 @@ def test_rules_train_on_a_device_to_the_cpus_numbers(rule):
     ],
 )
 def test_every_way_to_a_gradient_gives_the_cpus_numbers_on_a_device(network, training):
-    _assert_the_cpus(_settings(network, **training))
+    _assert_the_cpus(settings_of(network, **training))
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_networks_of_layers_train_on_a_device_to_the_cpus_numbers(kind):
     data, network = NETWORKS[kind]
-    settings = _settings(data=data, optimizer="adam", batch_size=5)
+    settings = settings_of(data=data, optimizer="adam", batch_size=5)
     settings["network"] = {"kind": kind, **network}
     _assert_the_cpus(settings)
 
 
 def test_weights_that_are_kept_and_lanes_that_leave_are_the_cpus():
-    settings = _settings(measure={"weights": [0, 6]}, layers={"2": {"learning_rate": 0.01}}, weight_decay=0.3)
-    fast = _settings(measure={"weights": [0, 6]}, layers={"2": {"learning_rate": 1e9}}, weight_decay=0.3)
+    settings = settings_of(measure={"weights": [0, 6]}, layers={"2": {"learning_rate": 0.01}}, weight_decay=0.3)
+    fast = settings_of(measure={"weights": [0, 6]}, layers={"2": {"learning_rate": 1e9}}, weight_decay=0.3)
     stack = Stack((Lane(settings, 0), Lane(fast, 1), Lane(settings, 2)))
     here = list(train(stack))
     with AbsentGPU():
@@ -134,7 +102,7 @@ def test_weights_that_are_kept_and_lanes_that_leave_are_the_cpus():
 def test_a_checkpoint_goes_on_to_the_same_numbers_on_either_device(rule):
     own = {"horizon": 0.005} if rule == "gradient_flow" else {**BATCHES, "dtype": "float32"}
     network = {"depth": 2, "width": 4, "activation": "tanh", "bias": True}
-    settings = _settings(network, measure={"metrics": ["train_loss"]}, **{**own, "optimizer": rule})
+    settings = settings_of(network, measure={"metrics": ["train_loss"]}, **{**own, "optimizer": rule})
     blocks = _blocks(settings, "cuda:0", block_seconds=0.0, checkpoint_seconds=0.0)
     saved = next(block for block in blocks[len(blocks) // 2 :] if block.checkpoints).checkpoints
     files, step = {lane: file for lane, _, file in saved}, saved[0][1]
@@ -143,20 +111,10 @@ def test_a_checkpoint_goes_on_to_the_same_numbers_on_either_device(rule):
         np.testing.assert_allclose(_numbers(resumed), _numbers(blocks, step), rtol=within, atol=1e-9)
 
 
-def _moving(settings: Any, lanes: int) -> Any:
-    """A stack that is about to do its first step on the device."""
-    stack, device = Stack(tuple(Lane(settings, seed) for seed in range(lanes))), AbsentGPU.device
-    ready = prepared(stack, device, settings["measure"]["metrics"])
-    training, dtype = settings["training"], getattr(torch, settings["training"]["dtype"])
-    of = TrainingSet(ready.x, ready.y, training, range(lanes), dtype)
-    samples = ready.network.training_data(of)
-    return motion(initial_weights(stack, ready.network, device), samples, settings, [training] * lanes)
-
-
 def _cost_of_steps(settings: Any, lanes: int) -> tuple[dict[str, int], dict[str, int]]:
     """Launches of two steps, and what was waited for in six, over the end of an epoch."""
     with AbsentGPU() as gpu, torch.inference_mode():
-        moved = _moving(settings, lanes)
+        moved = moving(settings, lanes)
         moved.advance(1)
         gpu.reset()
         for _ in range(2):
@@ -167,33 +125,11 @@ def _cost_of_steps(settings: Any, lanes: int) -> tuple[dict[str, int], dict[str,
         return launches, dict(gpu.waits)
 
 
-STEPPED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "a product": ({"depth": 3, "width": 6}, {"weight_decay": 0.1}),
-    "a product on minibatches": ({"depth": 3, "width": 6}, BATCHES),
-    "relu": ({"depth": 3, "width": 6, "activation": "relu", "bias": True}, {"optimizer": "momentum"}),
-    "tanh on minibatches": ({"depth": 3, "width": 6, "activation": "tanh"}, {**BATCHES, "optimizer": "adam"}),
-    "wider than its batch": ({"depth": 3, "width": 60, "activation": "relu"}, {"optimizer": "sgd", "batch_size": 2}),
-    "muon": ({"depth": 2, "width": 6, "activation": "relu"}, {"optimizer": "muon", "schedule": "cosine"}),
-    "resmlp": NETWORKS["resmlp"],
-    "convnet": NETWORKS["convnet"],
-    "transformer": NETWORKS["transformer"],
-}
-
-
-def _stepped(case: str) -> Any:
-    network, training = STEPPED[case]
-    if case not in NETWORKS:
-        return _settings(network, **{"steps": 1000, **training})
-    settings = _settings(data=network, optimizer="adam", batch_size=5, steps=1000)
-    settings["network"] = {"kind": case, **training}
-    return settings
-
-
 @pytest.mark.parametrize("case", STEPPED)
 def test_a_step_launches_as_much_for_many_networks_as_for_few_and_waits_for_nothing(case, monkeypatch):
     # as if the networks were larger: a core's cache holds one
     monkeypatch.setattr("nfa_kernels.networks._CACHED_BYTES", 1)
-    few, many = (_cost_of_steps(_stepped(case), lanes) for lanes in (2, 9))
+    few, many = (_cost_of_steps(stepped(case), lanes) for lanes in (2, 9))
     assert few[0] == many[0]
     assert few[1] == many[1] == {}
 
@@ -201,7 +137,7 @@ def test_a_step_launches_as_much_for_many_networks_as_for_few_and_waits_for_noth
 def test_the_blocks_of_a_cores_cache_would_be_launched_one_by_one(monkeypatch):
     monkeypatch.setattr("nfa_kernels.networks._CACHED_BYTES", 1)
     monkeypatch.setattr(at_once, "is_cached", lambda like: True)
-    few, many = (_cost_of_steps(_stepped("relu"), lanes)[0] for lanes in (2, 9))
+    few, many = (_cost_of_steps(stepped("relu"), lanes)[0] for lanes in (2, 9))
     assert sum(many.values()) > 2 * sum(few.values())
 
 
@@ -210,7 +146,7 @@ def test_a_measurement_waits_a_few_times_whatever_the_stack():
     waits = []
     for lanes in (2, 9):
         for steps in ([0, 1, 2], [0, 2]):
-            settings = _settings({"depth": 3, "width": 6, "activation": "relu"}, steps=2)
+            settings = settings_of({"depth": 3, "width": 6, "activation": "relu"}, steps=2)
             settings["measure"] = {**settings["measure"], **measure, "steps": steps}
             with AbsentGPU() as gpu:
                 [*train(Stack(tuple(Lane(settings, seed) for seed in range(lanes))), "cuda:0")]
