@@ -1,4 +1,4 @@
-"""A real Chromium against a real service."""
+"""A real Chromium against a real service, one of each for this folder: starting both takes longer than most tests."""
 
 import itertools
 import json
@@ -21,9 +21,9 @@ NFA = str(Path(sys.executable).with_name("nfa"))
 expect.set_options(timeout=60_000)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a service with its dispatcher."""
+    """Address of a service with its dispatcher, in which tests find what others have left."""
     home = tmp_path_factory.mktemp("home")
     plain = {key: value for key, value in os.environ.items() if not key.startswith("NFA_")}
     process = subprocess.Popen(
@@ -40,7 +40,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process.wait(30)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """The system's Chromium, without a window."""
     chromium = installed("chromium", "chromium-browser", "google-chrome", package="chromium")

@@ -31,6 +31,24 @@ LONG = GRID.replace("steps: 3000", "steps: 9000000").replace("seen <script>", "l
 SWEEP_MS = 300_000
 
 
+@pytest.fixture(scope="module")
+def sweep(service: str) -> str:
+    """An ended experiment, of the trials that the first test has watched."""
+    with Client(service) as client:
+        return client.wait(client.submit(GRID.encode()).id).id
+
+
+@pytest.fixture(scope="module")
+def addresses(service: str, sweep: str) -> tuple[str, ...]:
+    """Every kind of page there is."""
+    with Client(service) as client:
+        other = client.submit(LONG.replace("long", "another").encode()).id
+        client.cancel(other)
+        trial = next(iter(client.trials(sweep))).id
+    kinds = ("/", f"/experiments/{sweep}", f"/trials/{trial}", "/submit", "/cluster", "/definitions", "/login")
+    return (*kinds, f"/compare?experiments={sweep},{other}", f"/bulk?action=tag&experiments={sweep}")
+
+
 def _submit(page: Page, grid: str) -> str:
     """Submit a grid through the page; answers the experiment's id."""
     page.goto("/submit")
@@ -75,7 +93,7 @@ def test_a_grid_is_submitted_watched_to_its_end_read_filtered_and_downloaded(pag
     expect(page.locator("main")).to_contain_text("completed")
 
 
-def test_verdicts_that_the_last_refresh_finds_unjudged_come_without_a_reload(page: Page) -> None:
+def test_verdicts_that_the_last_refresh_finds_unjudged_come_without_a_reload(page: Page, sweep: str) -> None:
     def running(text: str) -> str:
         return text.replace('data-live=""', 'data-live="events"', 1).replace(">holds<", ">open<")
 
@@ -88,11 +106,11 @@ def test_verdicts_that_the_last_refresh_finds_unjudged_come_without_a_reload(pag
         change = stages.pop(0) if stages else str
         route.fulfill(body=change(route.fetch().text()), content_type="text/html")
 
-    page.route("**/experiments/e1", answer)
+    page.route(f"**/experiments/{sweep}", answer)
     page.route(
         "**/events", lambda route: route.fulfill(body="event: end\ndata: {}\n\n", content_type="text/event-stream")
     )
-    page.goto("/experiments/e1")
+    page.goto(f"/experiments/{sweep}")
     # no event comes after the end
     expect(page.locator("#verdicts")).to_contain_text("holds")
     assert stages == []
@@ -122,11 +140,12 @@ def test_a_running_experiment_is_cancelled_after_a_question(page: Page) -> None:
     expect(page.locator("#progress")).to_contain_text("cancelled")
 
 
-def test_pages_fit_a_phone_and_every_field_has_a_label(browser: Browser, service: str) -> None:
+def test_pages_fit_a_phone_and_every_field_has_a_label(
+    browser: Browser, service: str, addresses: tuple[str, ...]
+) -> None:
     context = context_of(browser, service, viewport={"width": 390, "height": 844})
     page = context.new_page()
-    addresses = ("/", "/experiments/e1", "/trials/t1", "/submit", "/cluster", "/definitions", "/login")
-    for address in (*addresses, "/compare?experiments=e1,e2", "/bulk?action=tag&experiments=e1"):
+    for address in addresses:
         page.goto(address)
         if address == "/submit":
             page.locator("#axes:not([hidden])").wait_for()
@@ -140,8 +159,8 @@ def test_pages_fit_a_phone_and_every_field_has_a_label(browser: Browser, service
     context.close()
 
 
-def test_what_is_printed_has_its_tables_and_no_buttons(page: Page) -> None:
-    page.goto("/experiments/e1")
+def test_what_is_printed_has_its_tables_and_no_buttons(page: Page, sweep: str) -> None:
+    page.goto(f"/experiments/{sweep}")
     page.locator("#figure[data-drawn]").wait_for()
     page.emulate_media(media="print")
     expect(page.locator("#trials tbody tr").first).to_be_visible()
@@ -153,12 +172,13 @@ def test_what_is_printed_has_its_tables_and_no_buttons(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_on_any_page(browser: Browser, service: str, scheme: Literal["light", "dark"]) -> None:
+def test_axe_finds_nothing_on_any_page(
+    browser: Browser, service: str, addresses: tuple[str, ...], sweep: str, scheme: Literal["light", "dark"]
+) -> None:
     context = context_of(browser, service, color_scheme=scheme)
     page = context.new_page()
-    addresses = ("/", "/experiments/e1", "/experiments/e1?trials_where=bogus+%3D+1", "/trials/t1", "/submit")
-    addresses += ("/compare?experiments=e1,e2", "/bulk?action=delete&experiments=e1", "/bulk?action=tag&experiments=e1")
-    for address in (*addresses, "/cluster", "/definitions", "/login", "/nothing/here"):
+    wrong, asking = f"/experiments/{sweep}?trials_where=bogus+%3D+1", f"/bulk?action=delete&experiments={sweep}"
+    for address in (*addresses, wrong, asking, "/nothing/here"):
         page.goto(address)
         for drawn in ("#figure[data-drawn]", "#axes:not([hidden])"):
             if page.locator(drawn.partition("[")[0].partition(":")[0]).count():
@@ -195,13 +215,13 @@ def _tab_to(page: Page, wanted: str) -> None:
     raise AssertionError(f"Tab does not reach {wanted!r}")
 
 
-def test_everything_but_drawing_works_without_javascript(browser: Browser, service: str) -> None:
+def test_everything_but_drawing_works_without_javascript(browser: Browser, service: str, sweep: str) -> None:
     context = context_of(browser, service, java_script_enabled=False)
     page = context.new_page()
     page.goto("/submit")
     page.get_by_role("button", name="Preview").click()
     expect(page.locator("#cost")).to_contain_text("9 trials")
-    page.goto("/experiments/e1")
+    page.goto(f"/experiments/{sweep}")
     expect(page.locator("#figure img")).to_be_visible()
     expect(page.locator("#results tbody tr")).to_have_count(2)
     context.close()
