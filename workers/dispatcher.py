@@ -32,7 +32,7 @@ from workers.running import Running, lane_of, named
 from workers.searches import Searches
 from workers.settings import WorkerSettings
 from workers.shapes import Shapes, allowed_seconds
-from workers.sharing import Sharing
+from workers.sharing import Sharing, cluster_of
 from workers.sizing import MAY_HAVE
 from workers.tally import Tally
 from workers.traces import Traces
@@ -75,7 +75,7 @@ class Dispatcher:
         self.shapes, self.commits = Shapes(self.store), Committer(self.store, lease)
         self.dividing = Dividing(self.pool, self.shapes)
         self.holding = Holding(self.store, self.identity, self.settings.lease_seconds)
-        self.sharing = Sharing(self.store, self.identity, self.settings)
+        self.sharing = Sharing(self.store, self.identity, self.settings, cluster_of(self.settings))
         self.searches = Searches(self.store, self.settings)
 
     def run(self) -> None:

@@ -39,7 +39,7 @@ class Dividing:
 
     def lanes(self, seat: Seat, settings: dict[str, Any], waiting: Waiting) -> int:
         """How many of the waiting trials of one stack key a trainer that has nothing to do gets; 0: leave them."""
-        up, shape, memory = self._pool.up(seat.device), self._shapes.of(settings), _memory(seat)
+        up, shape, memory = self._pool.up(seat.device), self._shapes.of(settings), seat.memory_bytes
         key, idle = stack_key(settings), sum(one.stream is None for one in up)
         kinds = self._kinds(seat, key, settings) if waiting.device == _ANY else {}
         whole = self._with_others(kinds, key, settings)
@@ -65,12 +65,12 @@ class Dividing:
         shape = self._shapes.of(settings)
         up = {device: self._pool.up(device) for device in _KINDS}
         up[seat.device] = up[seat.device] or [seat]
-        return sum(enough_waiting(len(seats), settings, shape, _memory(seats[0])) for seats in up.values() if seats)
+        return sum(enough_waiting(len(seats), settings, shape, seats[0].memory_bytes) for seats in up.values() if seats)
 
     def took(self, seat: Seat, running: Running) -> None:
         """Note what a trainer was given, and until when it should have it done."""
         first = running.trials[0]
-        timing = self._timing(seat.device, first.stack_key, first.settings, _memory(seat))
+        timing = self._timing(seat.device, first.stack_key, first.settings, seat.memory_bytes)
         running.until = running.started + timing.seconds(len(running.trials))
 
     def heard(self, seat: Seat, running: Running, block: Block) -> None:
@@ -80,7 +80,7 @@ class Dividing:
             return
         running.until = running.started + seconds
         first = running.trials[0]
-        model = expected(first.settings, self._shapes.of(first.settings), seat.device, _memory(seat))
+        model = expected(first.settings, self._shapes.of(first.settings), seat.device, seat.memory_bytes)
         self.speeds.observe(first.stack_key, seat.device, model, len(running.trials), seconds)
 
     def _timing(self, device: Device, key: str, settings: Mapping[str, Any], memory: int | None) -> Timing:
@@ -96,7 +96,7 @@ class Dividing:
                 # those that train what they alone may have get more of it, as far as is known here
                 seats = [one for one in seats if not _has_own(one)]
             if seats:
-                timing = self._timing(device, key, settings, _memory(seats[0]))
+                timing = self._timing(device, key, settings, seats[0].memory_bytes)
                 kinds[device] = Kind(timing, np.array([_free_in(one, now) for one in seats]))
         return kinds
 
@@ -108,11 +108,6 @@ class Dividing:
                 own = whole.get(device) or Kind(self._timing(device, key, settings, None), np.zeros(0))
                 whole[device] = own._replace(free_in=np.append(own.free_in, np.zeros(others)))
         return whole
-
-
-def _memory(seat: Seat) -> int | None:
-    """Of a trainer's GPU; None on a CPU, and of one that has not said it yet."""
-    return seat.about["memory_bytes"] if seat.about else None
 
 
 def _has_own(seat: Seat) -> bool:

@@ -98,13 +98,11 @@ class MeasuringAgain:
 
     def _lanes(self, seat: Seat, settings: dict[str, Any], waiting: Waiting) -> int:
         """How many to measure together: as many as would be trained together."""
-        memory: int | None = seat.about["memory_bytes"] if seat.about else None
-        return lanes_per_stack(waiting.trials, len(self.pool.up(seat.device)), settings, memory_bytes=memory)
+        return lanes_per_stack(waiting.trials, len(self.pool.up(seat.device)), settings, memory_bytes=seat.memory_bytes)
 
     def _enough(self, seat: Seat, settings: dict[str, Any]) -> int:
         """How many that wait make a difference to `_lanes`."""
-        memory: int | None = seat.about["memory_bytes"] if seat.about else None
-        return enough_waiting(len(self.pool.up(seat.device)), settings, memory_bytes=memory)
+        return enough_waiting(len(self.pool.up(seat.device)), settings, memory_bytes=seat.memory_bytes)
 
     def beat(self) -> None:
         """Look whose lanes are; those that are no longer ours are dropped."""

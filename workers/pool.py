@@ -66,6 +66,11 @@ class Seat:
         return self.about is not None and "error" not in self.about
 
     @property
+    def memory_bytes(self) -> int | None:
+        """Of its trainer's GPU; None on a CPU, and of one that has not said it yet."""
+        return self.about["memory_bytes"] if self.about else None
+
+    @property
     def place(self) -> Place:
         """Where its trainer runs."""
         return Place(self.about["host"], self.about["node"]) if self.about else Place()

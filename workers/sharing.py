@@ -11,18 +11,23 @@ import ray
 from service.store import cluster
 from service.store.session import Store
 from workers.settings import WorkerSettings
-from workers.sizing import Wanted, share_of, wanted_trainers
+from workers.sizing import Wanted, share_of, usable_trainers, wanted_trainers
 
 
 class Sharing:
-    """One dispatcher's part of its cluster."""
+    """One dispatcher's part of its cluster.
 
-    def __init__(self, store: Store, identity: str, settings: WorkerSettings) -> None:
-        self._store, self._identity, self._settings = store, identity, settings
-        # a Ray that a dispatcher starts is its own
-        self._ray = None if settings.ray_address is None else _cluster_id()
+    Args:
+        store: where dispatchers say who they are.
+        identity: its own.
+        settings: how many trainers were asked for.
+        cluster_id: what `cluster_of` tells of these settings.
+    """
+
+    def __init__(self, store: Store, identity: str, settings: WorkerSettings, cluster_id: str | None) -> None:
+        self._store, self._identity, self._settings, self._ray = store, identity, settings, cluster_id
         self.elsewhere = Wanted(0, 0)
-        """What the other dispatchers have, as of the last look."""
+        """What the other dispatchers have, as they said before the last look."""
 
     @property
     def told(self) -> dict[str, Any]:
@@ -31,19 +36,27 @@ class Sharing:
 
     def wanted(self) -> Wanted:
         """Trainers to have now; as many CPU trainers as were asked for, where a number was."""
-        trainers = self._settings.trainers
-        whole = wanted_trainers(ray.cluster_resources(), trainers, self._settings.trainers_per_gpu)
+        settings = self._settings
+        return self.part_of(wanted_trainers(ray.cluster_resources(), settings.trainers, settings.trainers_per_gpu))
+
+    def part_of(self, whole: Wanted) -> Wanted:
+        """Its trainers of those that there is room for, and what the others have, as of now."""
         if self._ray is None:
             return whole
         peers = cluster.peers_on(self._store, self._ray)
-        if self._identity not in peers:
-            peers.append(self._identity)
-        own = share_of(whole, peers.index(self._identity), len(peers))
-        self.elsewhere = Wanted(whole.cpu - own.cpu, whole.gpu - own.gpu)
-        return own if trainers is None else own._replace(cpu=trainers)
+        names = [one.id for one in peers]
+        if self._identity not in names:
+            names.append(self._identity)
+        # asked for may be more than there is room for, or less: only they know what they have
+        others = [usable_trainers(one.resources.get("trainers", ())) for one in peers if one.id != self._identity]
+        self.elsewhere = Wanted(sum(one.cpu for one in others), sum(one.gpu for one in others))
+        own = share_of(whole, names.index(self._identity), len(names))
+        return own if self._settings.trainers is None else own._replace(cpu=self._settings.trainers)
 
 
-def _cluster_id() -> str:
-    """What tells the cluster that we joined from every other: the id of its head."""
+def cluster_of(settings: WorkerSettings) -> str | None:
+    """What tells the cluster that we joined from every other: the id of its head. None: a Ray of our own."""
+    if settings.ray_address is None:
+        return None
     heads = (node["NodeID"] for node in ray.nodes() if "node:__internal_head__" in node["Resources"])
     return str(next(heads, ray.get_runtime_context().gcs_address))

@@ -1,7 +1,7 @@
 """How many trainers a Ray cluster gets, and which trials each kind may have. Pure."""
 
-from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, NamedTuple
 
 Device = Literal["cpu", "gpu"]
 
@@ -32,6 +32,12 @@ def wanted_trainers(resources: Mapping[str, float], trainers: int | None, per_gp
     if trainers is not None:
         return Wanted(trainers, gpu)
     return Wanted(max(free, 0 if gpu else 1), gpu)
+
+
+def usable_trainers(told: Iterable[Mapping[str, Any]]) -> Wanted:
+    """How many trainers of each kind a dispatcher has, by what they say of themselves; a GPU has memory of its own."""
+    on_gpu = [one.get("memory_bytes") is not None for one in told if "error" not in one]
+    return Wanted(on_gpu.count(False), on_gpu.count(True))
 
 
 def share_of(wanted: Wanted, place: int, dispatchers: int) -> Wanted:

@@ -112,10 +112,10 @@ def list_dispatchers(store: Store) -> list[DispatcherRecord]:
         return [DispatcherRecord._make(row) for row in connection.execute(_DISPATCHERS)]
 
 
-def peers_on(store: Store, ray: str) -> list[str]:
-    """Identities of the living dispatchers that use one Ray cluster, in an order that all of them see."""
+def peers_on(store: Store, ray: str) -> list[DispatcherRecord]:
+    """The living dispatchers that use one Ray cluster, in an order that all of them see."""
     alive = [one for one in list_dispatchers(store) if one.is_alive and one.resources.get(RAY) == ray]
-    return [one.id for one in sorted(alive, key=lambda one: (one.started_at, one.id))]
+    return sorted(alive, key=lambda one: (one.started_at, one.id))
 
 
 def live_slots(store: Store) -> int:
