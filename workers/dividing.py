@@ -75,13 +75,15 @@ class Dividing:
 
     def heard(self, seat: Seat, running: Running, block: Block) -> None:
         """Learn from a block, which was counted, how long its stack takes."""
-        seconds = running.whole_seconds(is_last=block.last)
-        if seconds is None:
+        left = running.left_seconds()
+        if left is not None:
+            running.until = time.monotonic() + left
+        whole = running.whole(is_last=block.last)
+        if whole is None:
             return
-        running.until = running.started + seconds
         first = running.trials[0]
         model = expected(first.settings, self._shapes.of(first.settings), seat.device, seat.memory_bytes)
-        self.speeds.observe(first.stack_key, seat.device, model, len(running.trials), seconds)
+        self.speeds.observe(first.stack_key, seat.device, model, whole.lanes, whole.seconds)
 
     def _timing(self, device: Device, key: str, settings: Mapping[str, Any], memory: int | None) -> Timing:
         return self.speeds.timing(key, device, expected(settings, self._shapes.of(settings), device, memory))

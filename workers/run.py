@@ -18,7 +18,7 @@ from workers.dispatcher import Dispatcher
 from workers.pool import Pool
 from workers.ray_start import RayUnavailable, ray_session
 from workers.settings import WorkerSettings
-from workers.sharing import Sharing
+from workers.sharing import Sharing, cluster_of
 from workers.traces import traces_of
 from workers.watchdog import Watchdog
 
@@ -57,7 +57,7 @@ def _local_cpus(settings: WorkerSettings) -> int:
 
 def _dispatch(store: Store, settings: WorkerSettings, stop: threading.Event, watchdog: Watchdog) -> None:
     identity = str(uuid.uuid4())
-    sharing = Sharing(store, identity, settings)
+    sharing = Sharing(store, identity, settings, cluster_of(settings))
     wanted = sharing.wanted()
     pool = Pool(
         settings.block_seconds,

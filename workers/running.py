@@ -3,14 +3,15 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from service.grid.measured_steps import measured_count
 from service.store import ids
 from service.store.attempts import Place
 from service.store.leases import NOWHERE, Leased
 from service.store.remeasurement_leases import LeasedWeights
-from workers.blocks import Block, Lane
+from workers import progress
+from workers.blocks import LAST_STEP, Block, Lane
 
 _NAMED = 64
 """Trials that a log line names."""
@@ -42,11 +43,18 @@ class Running:
     """Lanes of it were dropped on the way."""
     ends: dict[int, str] = field(default_factory=dict)
     """The state in which lanes ended, by lane."""
+    reached: dict[int, int] = field(default_factory=dict)
+    """The step at which lanes ended, by lane."""
+    is_early: bool = False
+    """A lane ended before its last step."""
+    begun_after: int = field(init=False)
+    """The step after which its lanes began; -1: at the beginning. Checkpoints on the way change nothing about that."""
     is_given_up: bool = False
     """A block of it could not be written, and nothing after that will be."""
 
     def __post_init__(self) -> None:
         self.open = set(range(len(self.trials)))
+        self.begun_after = self.trials[0].checkpoint_step if self.trials else -1
 
     @property
     def still(self) -> list[Leased]:
@@ -74,6 +82,8 @@ class Running:
         self.is_compiled, self.is_captured = block.is_compiled, block.is_captured
         self.training_seconds += block.training_seconds
         self.measuring_seconds += block.measuring_seconds
+        self.reached |= {end.lane: end.step for end in block.ended}
+        self.is_early = self.is_early or any(end.reason != LAST_STEP for end in block.ended)
 
     def sent(self, block: Block) -> None:
         """Note that a block is on its way into the store; lanes that end with it are running no longer."""
@@ -90,27 +100,29 @@ class Running:
                 for lane, trial in enumerate(self.trials)
             )
 
-    def whole_seconds(self, *, is_last: bool) -> float | None:
-        """Seconds from its start to its end, by how far it has come; None where that cannot be told.
+    def left_seconds(self) -> float | None:
+        """Until it should end; None where that cannot be told."""
+        return None if self.is_thinned else progress.left_seconds(self.plan, self.done)
+
+    def whole(self, *, is_last: bool) -> progress.Whole | None:
+        """What stacks like it take that do all they were to do, by what it has done; None where that cannot be told.
 
         Args:
             is_last: what was counted last is the end.
         """
-        if self.is_thinned:
-            return None
+        return None if self.is_thinned else progress.whole(self.plan, self.done, is_last=is_last)
+
+    @cached_property
+    def plan(self) -> progress.Plan:
+        """What it was given to do."""
+        return progress.plan_of([one.settings for one in self.trials], self.begun_after)
+
+    @property
+    def done(self) -> progress.Done:
+        """What it has done so far."""
         elapsed = time.monotonic() - self.started
-        if is_last:
-            return elapsed
-        settings = [trial.settings for trial in self.trials]
-        steps = sum(
-            one["training"].get("steps", 0) - max(0, t.checkpoint_step)
-            for one, t in zip(settings, self.trials, strict=True)
-        )
-        rows = len(settings) * measured_count(settings[0])
-        if not self.lane_steps or not self.rows or steps <= 0:
-            return None
-        left = self.training_seconds * max(0.0, steps / self.lane_steps - 1.0)
-        return elapsed + left + self.measuring_seconds * max(0.0, rows / self.rows - 1.0)
+        work = self.training_seconds, self.measuring_seconds, self.lane_steps, self.rows
+        return progress.Done(elapsed, *work, self.reached, self.is_early)
 
     def spent(self) -> dict[str, Any]:
         """Seconds and steps, for logs and provenance."""

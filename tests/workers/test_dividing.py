@@ -3,11 +3,13 @@
 import functools
 import time
 
+import pyarrow as pa
 import pytest
 
 from service.grid.expansion import expand
 from service.grid.stacking import stack_key
 from service.store import leases, submissions
+from workers.blocks import Block, LaneEnd
 from workers.dividing import Dividing
 from workers.pool import Pool, Seat
 from workers.running import Running
@@ -127,13 +129,30 @@ def test_a_stack_that_runs_tells_when_it_will_end(store):
     submissions.create_experiment(store, _grid("auto", 1))
     [one] = leases.lease_stack(store, "one", lease_seconds=LEASE, choose=lambda _s, _w: 1)
     running = Running((one,), started=time.monotonic() - 12.0)
-    assert running.whole_seconds(is_last=False) is None
-    assert running.whole_seconds(is_last=True) == pytest.approx(12.0, abs=0.5)
+    assert running.left_seconds() is None and running.whole(is_last=False) is None
     running.lane_steps, running.rows, running.training_seconds = 1_000_000, 10_000, 10.0
     # a tenth of the steps took 10 s, and two seconds went to its start
-    assert running.whole_seconds(is_last=False) == pytest.approx(102.0, abs=0.5)
+    assert running.left_seconds() == pytest.approx(90.0)
+    assert running.whole(is_last=False).seconds == pytest.approx(102.0, abs=0.5)
+    # a checkpoint on the way is where it would go on, not where it began
+    running.trials = (one._replace(checkpoint_step=1_000_000),)
+    assert running.left_seconds() == pytest.approx(90.0)
     running.drop(frozenset({0}))
-    assert running.whole_seconds(is_last=False) is None
+    assert running.left_seconds() is None and running.whole(is_last=False) is None
+
+
+def test_what_is_left_of_a_checkpoint_is_not_taken_for_all_of_a_trial(store):
+    submissions.create_experiment(store, _grid("auto", 1))
+    [one] = leases.lease_stack(store, "one", lease_seconds=LEASE, choose=lambda _s, _w: 1)
+    pool = _pool(1, 0)
+    dividing, [seat], none = Dividing(pool, Shapes(store)), pool.seats, pa.RecordBatch.from_pydict({"lane": []})
+    running = Running((one._replace(checkpoint_step=9_000_000),), started=time.monotonic() - 11.0)
+    block = Block(none, none, none, (LaneEnd(0, "completed", 10_000_000),), 1_000_000, 10.0, 0.0, last=True)
+    running.counted(block)
+    running.rows = 1
+    dividing.heard(seat, running, block)
+    model = expected(one.settings, None, "cpu", None)
+    assert dividing.speeds.timing(one.stack_key, "cpu", model).seconds(1) == pytest.approx(101.0, abs=0.5)
 
 
 def _see(dividing, seat, settings, pace):
