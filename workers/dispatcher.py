@@ -195,17 +195,15 @@ class Dispatcher:
 
     def _lease(self, seat: Seat) -> bool:
         """Give an idle trainer trials; whether any wait for it."""
-        may_have, self.dividing.has_left = MAY_HAVE[seat.device], False
-        trials = self.failures.due(may_have, seat.place) or self._leased(seat, may_have)
-        if not trials and self.dividing.has_left:
-            # what it alone may have stands behind what it leaves to others
-            trials = self._leased(seat, (seat.device,))
+        trials = self.failures.due(MAY_HAVE[seat.device], seat.place) or self.dividing.chosen(
+            seat, functools.partial(self._leased, seat)
+        )
         if trials:
             self._start(seat, tuple(trials))
             self.again.was_last = False
         return bool(trials)
 
-    def _leased(self, seat: Seat, devices: tuple[str, ...]) -> list[Leased]:
+    def _leased(self, seat: Seat, devices: tuple[str, ...], but: frozenset[str]) -> list[Leased]:
         return leases.lease_stack(
             self.store,
             self.identity,
@@ -214,6 +212,7 @@ class Dispatcher:
             enough=functools.partial(self.dividing.enough, seat),
             devices=devices,
             place=seat.place,
+            but=but,
         )
 
     def _start(self, seat: Seat, trials: tuple[Leased, ...]) -> None:

@@ -1,22 +1,26 @@
 """How many of the trials that wait a trainer gets: its part of what its kind gets, by the speeds that were seen."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from service.grid.stacking import enough_waiting, lanes_per_stack, stack_key
-from service.store.leases import Waiting
+from service.store.leases import Leased, Waiting
 from workers.blocks import Block
 from workers.division import Kind, Part, Timing, part_of
 from workers.pool import SOON_SECONDS, Pool, Seat
 from workers.running import Running
 from workers.shapes import Shapes
-from workers.sizing import Device, Wanted
+from workers.sizing import MAY_HAVE, Device, Wanted
 from workers.speeds import Speeds, expected
 
+Lease = Callable[[tuple[str, ...], frozenset[str]], list[Leased]]
+
 _ANY: Final = "auto"
+_MOST_LEFT: Final = 8
+"""Stack keys that a trainer passes over to find one of which it gets a part."""
 _KINDS: Final[tuple[Device, ...]] = ("cpu", "gpu")
 
 
@@ -34,8 +38,23 @@ class Dividing:
         """Trainers that other dispatchers of the cluster have."""
         self._shares: dict[str, int] = {}
         """Lanes per stack by stack key, kept while trials of that key wait: late stacks are as large as early ones."""
-        self.has_left = False
-        """Whether trials were left to others since this was last unset."""
+        self._left: set[str] = set()
+        """Stack keys whose trials a trainer leaves to others, of those that it was asked about."""
+
+    def chosen(self, seat: Seat, lease: Lease) -> list[Leased]:
+        """Lease a stack for a trainer that has nothing to do, whatever stands before it that is left to others.
+
+        Args:
+            seat: the trainer's.
+            lease: from what trials may ask for and the stack keys to pass over to the first that wait; asks `lanes`.
+        """
+        self._left.clear()
+        looks, trials = -1, list[Leased]()
+        while not trials and looks < len(self._left) <= _MOST_LEFT:
+            looks = len(self._left)
+            trials = lease(MAY_HAVE[seat.device], frozenset(self._left))
+        # what it alone may have has stack keys that others have too
+        return trials or (lease((seat.device,), frozenset()) if self._left else [])
 
     def lanes(self, seat: Seat, settings: dict[str, Any], waiting: Waiting) -> int:
         """How many of the waiting trials of one stack key a trainer that has nothing to do gets; 0: leave them."""
@@ -49,7 +68,7 @@ class Dividing:
                 # nobody waits for trainers of another dispatcher, whose work is not known here
                 part = part_of(seat.device, waiting.trials, kinds, waiting.keys) if len(kinds) > 1 else Part(1, 1)
             if not part.lanes:
-                self.has_left = True
+                self._left.add(key)
                 return 0
             count = min(waiting.trials, part.lanes)
             idle = min(idle, part.trainers)

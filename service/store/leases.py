@@ -80,6 +80,7 @@ def lease_stack(
     enough: Callable[[dict[str, Any]], int] = lambda _settings: COUNTED,
     devices: Sequence[str] = DEVICES,
     place: Place = NOWHERE,
+    but: Collection[str] = (),
 ) -> list[Leased]:
     """Lease trials of one shape: the head of the queue and others with its stack key.
 
@@ -94,6 +95,7 @@ def lease_stack(
         enough: from the head's settings to how many waiting trials are counted: more make no difference to `choose`.
         devices: what the trainer may be given, of auto, cpu and gpu.
         place: where it runs.
+        but: a few stack keys that are passed over.
     Returns:
         The leased trials in queue order; empty when nothing waits.
     """
@@ -101,11 +103,12 @@ def lease_stack(
         go_on(connection)
         held_back.begin_leasing(connection)
         held = held_back.held_back(connection)
-        turn = next_turn(connection, devices, held.waiting)
+        turn = next_turn(connection, devices, held.waiting, but)
         if turn is None:
             return []
         ready = and_(waits, trial.c.device.in_(devices))
         mine = and_(ready, trial.c.priority == turn.priority, _waits_for(turn.experiment))
+        mine = mine if turn.head is None else and_(mine, trial.c.id == turn.head)
         head = connection.execute(
             select(*(trial.c[name] for name in _SHARED), settings.c.document)
             .join(settings, settings.c.id == trial.c.settings_id)

@@ -7,9 +7,9 @@ among the owner's experiments. A small sweep is not starved by a huge one, whoev
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, literal, select, tuple_, update
 from sqlalchemy.sql import ColumnElement
 
 from service.store.models import experiment, runs, trial, waits
@@ -18,22 +18,33 @@ from service.store.session import utc_now
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
+_LOOKED_AT: Final = 256
+"""Where stack keys are passed over, others are looked for among so many (stack key, priority, experiment)."""
+
+
 class Turn(NamedTuple):
     """The experiment to lease for next, and its priority."""
 
     experiment: int
     priority: int
+    head: int | None = None
+    """The first of its trials that may be leased, where stack keys are passed over."""
 
 
-def next_turn(connection: Connection, devices: Sequence[str], held_back: Collection[int] = ()) -> Turn | None:
+def next_turn(
+    connection: Connection, devices: Sequence[str], held_back: Collection[int] = (), but: Collection[str] = ()
+) -> Turn | None:
     """Whose trials to lease next, of those that ask for one of these devices; None when nothing waits.
 
     Args:
         connection: of the transaction that leases.
         devices: of auto, cpu and gpu.
         held_back: experiments that are being paused, cancelled or deleted: none of theirs.
+        but: stack keys that are passed over.
     """
     ready = waits & trial.c.device.in_(devices)
+    if but:
+        return _turn_but(connection, ready, held_back, but)
     priority = connection.scalar(select(func.max(trial.c.priority)).where(ready))
     while priority is not None:
         at = waiting_experiments(connection, ready & (trial.c.priority == priority))
@@ -43,6 +54,49 @@ def next_turn(connection: Connection, devices: Sequence[str], held_back: Collect
         lower = ready & (trial.c.priority < priority)
         priority = connection.scalar(select(func.max(trial.c.priority)).where(lower))
     return None
+
+
+def _turn_but(
+    connection: Connection, ready: ColumnElement[bool], held_back: Collection[int], but: Collection[str]
+) -> Turn | None:
+    """The same among other stack keys: of very many, those that come first as words."""
+    heads = [one for one in _heads(connection, ready) if one.stack_key not in but and one.queued_for not in held_back]
+    if not heads:
+        return None
+    priority = max(one.priority for one in heads)
+    heads = [one for one in heads if one.priority == priority]
+    waiting = sorted({one.queued_for for one in heads})
+    whose = waiting[0] if len(waiting) == 1 else _fairest(connection, waiting)
+    return Turn(whose, priority, min(one.id for one in heads if one.queued_for == whose))
+
+
+class _Head(NamedTuple):
+    """The first trial that waits with a stack key at a priority for an experiment."""
+
+    stack_key: str
+    priority: int
+    queued_for: int
+    id: int
+
+
+def _heads(connection: Connection, ready: ColumnElement[bool]) -> list[_Head]:
+    """Such trials; one step through the index of stack keys for each, however many wait behind it."""
+    names = _Head._fields
+    place = (trial.c.stack_key, trial.c.priority, trial.c.queued_for)
+    by_place = select(trial.c.id).where(ready).order_by(*place, trial.c.id).limit(1)
+    one = trial.alias()
+    columns = [one.c[name] for name in names]
+    found = (
+        select(*columns, literal(1).label("number"))
+        .where(one.c.id == by_place.scalar_subquery())
+        .cte("heads", recursive=True)
+    )
+    beyond = tuple_(*place) > tuple_(found.c.stack_key, found.c.priority, found.c.queued_for)
+    following = by_place.where(beyond).correlate(found).scalar_subquery()
+    joined = found.join(one, one.c.id == following)
+    more = select(*columns, found.c.number + 1).select_from(joined).where(found.c.number < _LOOKED_AT)
+    every = found.union_all(more)
+    return [_Head._make(row) for row in connection.execute(select(*(every.c[name] for name in names)))]
 
 
 def end_turn(connection: Connection, turn: Turn) -> None:

@@ -14,7 +14,7 @@ from workers.dividing import Dividing
 from workers.pool import Pool, Seat
 from workers.running import Running
 from workers.shapes import Shapes
-from workers.sizing import MAY_HAVE, Wanted
+from workers.sizing import Wanted
 from workers.speeds import expected
 
 LEASE = 30.0
@@ -42,16 +42,19 @@ def _filled(store, pool, dividing):
     """Give every idle seat what it gets, in their order; lanes by kind."""
     lanes = {"cpu": [], "gpu": []}
     for seat in [seat for seat in pool.seats if seat.stream is None]:
-        trials = []
-        for devices in (MAY_HAVE[seat.device], (seat.device,)):
-            trials = trials or leases.lease_stack(
+
+        def lease(devices, but, seat=seat):
+            return leases.lease_stack(
                 store,
                 "one",
                 lease_seconds=LEASE,
                 choose=functools.partial(dividing.lanes, seat),
                 enough=functools.partial(dividing.enough, seat),
                 devices=devices,
+                but=but,
             )
+
+        trials = dividing.chosen(seat, lease)
         if trials:
             seat.stream, seat.payload = "a stack", Running(tuple(trials))
             dividing.took(seat, seat.payload)
@@ -104,6 +107,21 @@ def test_a_cpu_that_leaves_trials_to_the_gpu_trains_what_it_alone_may_have(store
     for seat, pace in zip(pool.seats, (1.0, 0.01), strict=True):
         _see(dividing, seat, settings, pace)
     assert _filled(store, pool, dividing) == {"cpu": [1], "gpu": [2]}
+
+
+def test_a_cpu_trains_what_stands_behind_what_it_leaves_to_the_gpu(store):
+    grids = [_grid("auto", 1, inputs) for inputs in (8, 9, 10)]
+    for grid in grids:
+        submissions.create_experiment(store, grid)
+    pool = _pool(1, 1)
+    dividing = Dividing(pool, Shapes(store))
+    for grid, pace in zip(grids, (0.0001, 0.0001, 100.0), strict=True):
+        settings = grid.points[0].settings
+        _see(dividing, pool.seats[0], settings, 1.0)
+        _see(dividing, pool.seats[1], settings, pace)
+    seat = pool.seats[0]
+    assert _filled(store, pool, dividing)["cpu"] == [1]
+    assert seat.payload.trials[0].settings["data"]["inputs"] == 10
 
 
 def test_nobody_waits_for_a_gpu_that_trains_what_it_alone_may_have(store):

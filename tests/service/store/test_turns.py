@@ -1,7 +1,10 @@
 """Whose trials are leased next."""
 
+from sqlalchemy import select
+
 from service.grid.expansion import expand
 from service.store import control, leases, submissions
+from service.store.models import settings, trial
 
 
 def _submit(store, tiny_grid, decay, *, owner="ann", seeds=4, **more):
@@ -11,11 +14,11 @@ def _submit(store, tiny_grid, decay, *, owner="ann", seeds=4, **more):
     return submissions.create_experiment(store, expand(grid), owner=owner).id
 
 
-def _turns(store, count, *, lanes=1):
+def _turns(store, count, *, lanes=1, but=()):
     """Steps, which tell experiments apart, of the heads of the next leases."""
     heads = []
     for _ in range(count):
-        leased = leases.lease_stack(store, "d", lease_seconds=30, choose=lambda s, waiting: lanes)
+        leased = leases.lease_stack(store, "d", lease_seconds=30, choose=lambda s, waiting: lanes, but=but)
         heads.append(leased[0].settings["training"]["steps"] - 20 if leased else None)
     return heads
 
@@ -74,6 +77,31 @@ def test_others_of_the_same_shape_ride_along_after_those_whose_turn_it_is(store,
     assert [one.seed for one in leased] == [3, 4, 2]
 
 
+def _keys(store):
+    """Stack keys of all trials, by what tells experiments apart."""
+    with store.read() as connection:
+        rows = connection.execute(select(settings.c.document, trial.c.stack_key).join_from(settings, trial)).all()
+    return {row.document["training"]["steps"] - 20: row.stack_key for row in rows}
+
+
+def test_turns_are_the_same_past_stack_keys_that_are_passed_over(store, tiny_grid):
+    for decay, owner, priority in ((0, "ann", 9), (1, "ann", 3), (2, "ann", 3), (3, "bob", 3), (4, "bob", 1)):
+        _submit(store, tiny_grid, decay, owner=owner, seeds=2, priority=priority)
+    keys = _keys(store)
+    assert _turns(store, 3, but=[keys[0]]) == [1, 3, 2]
+    assert _turns(store, 3, but=[keys[0], keys[1]]) == [3, 2, 4]
+    assert _turns(store, 1, but=list(keys.values())) == [None]
+    assert _turns(store, 1) == [0]
+
+
+def test_the_head_of_what_is_not_passed_over_is_the_first_of_its_experiment(store, tiny_grid):
+    submissions.create_experiment(store, expand(tiny_grid(axes={"network.width": [4, 5, 6, 7]}, seeds=2)))
+    with store.read() as connection:
+        keys = list(connection.scalars(select(trial.c.stack_key).order_by(trial.c.id)))
+    [leased] = leases.lease_stack(store, "d", lease_seconds=30, choose=lambda s, waiting: 1, but=keys[:2])
+    assert (leased.stack_key, leased.settings["network"]["width"]) == (keys[2], [5])
+
+
 def test_leasing_reads_an_index_however_long_the_queue_is(store, tiny_grid):
     from sqlalchemy import event
 
@@ -87,10 +115,12 @@ def test_leasing_reads_an_index_however_long_the_queue_is(store, tiny_grid):
         if statement.lstrip().startswith(("SELECT", "WITH")) and "trial" in statement:
             seen.append((statement, parameters))
 
+    submissions.create_experiment(store, expand(tiny_grid(axes={"network.width": [[5], [6]]}, seeds=2)))
     with store.write() as connection:
         connection.exec_driver_sql("ANALYZE")
     event.listen(store._writer, "before_cursor_execute", note)
-    _turns(store, 1)
+    [of_all] = _turns(store, 1)
+    assert _turns(store, 1, but=[_keys(store)[of_all]]) != [None]
     event.remove(store._writer, "before_cursor_execute", note)
     with store.read() as connection:
         for statement, parameters in seen:
