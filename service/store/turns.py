@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, func, literal, select, tuple_, update
+from sqlalchemy import Connection, and_, func, literal, select, tuple_, update
 from sqlalchemy.sql import ColumnElement
 
 from service.store.models import experiment, runs, trial, waits
@@ -91,8 +91,15 @@ def _heads(connection: Connection, ready: ColumnElement[bool]) -> list[_Head]:
         .where(one.c.id == by_place.scalar_subquery())
         .cte("heads", recursive=True)
     )
-    beyond = tuple_(*place) > tuple_(found.c.stack_key, found.c.priority, found.c.queued_for)
-    following = by_place.where(beyond).correlate(found).scalar_subquery()
+    key, priority, queued_for = place
+    last = found.c.stack_key, found.c.priority, found.c.queued_for
+    beyond = [tuple_(*place) > tuple_(*last)]
+    if connection.dialect.name != "postgresql":
+        # SQLite walks past all that wait where the last one was, and PostgreSQL past others where it is told so
+        is_level = and_(key == last[0], priority == last[1])
+        beyond = [and_(is_level, queued_for > last[2]), and_(key == last[0], priority > last[1]), key > last[0]]
+    nearest = [by_place.where(each).correlate(found).scalar_subquery() for each in beyond]
+    following = func.coalesce(*nearest) if len(nearest) > 1 else nearest[0]
     joined = found.join(one, one.c.id == following)
     more = select(*columns, found.c.number + 1).select_from(joined).where(found.c.number < _LOOKED_AT)
     every = found.union_all(more)
