@@ -1,4 +1,4 @@
-"""What a view of a stack is made for."""
+"""What a measurement is asked for, what it finds, and what a view of a stack is made for."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,23 @@ from torch import Tensor
 
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.networks import Params
+
+
+class Request(NamedTuple):
+    """What to measure: metric ids, layer numbers from 1, and further exponents for alignment@a."""
+
+    metrics: tuple[str, ...]
+    """Ids of `names.METRICS`, or members of a family such as agop_singular_value@1."""
+    layers: tuple[int, ...]
+    exponents: tuple[float, ...] = ()
+
+
+class Measured(NamedTuple):
+    """Values (K,) in float64: by network metric, by layer and layer metric, and (layer, name, values)."""
+
+    network: dict[str, Tensor]
+    layers: dict[int, dict[str, Tensor]]
+    parametrised: list[tuple[int, str, Tensor]]
 
 
 class Needs(NamedTuple):

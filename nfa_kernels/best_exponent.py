@@ -13,9 +13,9 @@ from torch import Tensor
 from nfa_kernels.alignment import LayerPair
 from nfa_kernels.at_once import is_cached
 from nfa_kernels.native.metrics import best_exponents
+from nfa_kernels.native.product_metrics import scanned_exponents
 
 INTERIOR, LOWER, UPPER, FLAT = range(4)
-_SCAN_POINTS = 96
 _FLAT_SPREAD = 1e-9
 _UNASKED_STEPS = 10
 """Steps between two questions to a device."""
@@ -31,7 +31,7 @@ class BestExponent(NamedTuple):
 
 def best_exponent(pair: LayerPair) -> BestExponent:
     """The best exponent of each stacked network; NaN in all three where the alignment is undefined."""
-    exponents = torch.logspace(-5, 5, _SCAN_POINTS, dtype=torch.float64, device=pair.gram_norm.device)
+    exponents = scanned_exponents(pair.gram_norm.device)
     found = best_exponents(pair.spectrum.log_values, pair.projections, pair.gram_norm, exponents)
     return _by_tensors(pair, exponents) if found is None else BestExponent(*found)
 
@@ -49,7 +49,7 @@ def _by_tensors(pair: LayerPair, exponents: Tensor) -> BestExponent:
     lower = _cosines(pair, logs, kept, exponents.new_zeros(1))[:, 0]
     upper = _top_cosine(pair, logs, kept)
     peak, place = scanned.nan_to_num(nan=-1.0).max(-1)
-    place = place.clamp(1, _SCAN_POINTS - 2)
+    place = place.clamp(1, len(exponents) - 2)
     root = _root(pair, logs, kept, exponents[place - 1], exponents[place + 1], pair.gram_norm.isfinite() & ~flat)
     at_root = _cosines(pair, logs, kept, root[:, None])[:, 0]
     best = torch.stack([torch.maximum(at_root, peak), lower, upper])

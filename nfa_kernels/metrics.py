@@ -7,40 +7,23 @@ have the dtype of the measured data; factorisations and everything behind them a
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from nfa_kernels import literature, names
 from nfa_kernels.alignment import null_floor, pair_alignment, scale
-from nfa_kernels.asked import Asked, Needs
+from nfa_kernels.asked import Asked, Measured, Needs, Request
 from nfa_kernels.fact import fact_alignment
 from nfa_kernels.gram import feature_velocity, gram_norm, gram_stable_rank
 from nfa_kernels.measured_data import MeasuredData
+from nfa_kernels.measured_products import measured_products
 from nfa_kernels.networks import Architecture, Params, check_stack
 from nfa_kernels.norms import norm
 from nfa_kernels.similarity import pearson, pearson_offdiagonal, pearson_zero_diagonal
 from nfa_kernels.subspaces import gram_agop_subspace, teacher_overlap
 from nfa_kernels.tangent_kernel import ntk_movement
 from nfa_kernels.views import LayerView, NetworkView
-
-
-class Request(NamedTuple):
-    """What to measure: metric ids, layer numbers from 1, and further exponents for alignment@a."""
-
-    metrics: tuple[str, ...]
-    """Ids of `names.METRICS`, or members of a family such as agop_singular_value@1."""
-    layers: tuple[int, ...]
-    exponents: tuple[float, ...] = ()
-
-
-class Measured(NamedTuple):
-    """Values (K,) in float64: by network metric, by layer and layer metric, and (layer, name, values)."""
-
-    network: dict[str, Tensor]
-    layers: dict[int, dict[str, Tensor]]
-    parametrised: list[tuple[int, str, Tensor]]
 
 
 def measure(
@@ -66,10 +49,24 @@ def measure(
     Raises:
         ValueError: an unknown metric, a layer outside 1..L, weights that do not fit, or an argument that is missing.
     """
-    passed = tuple(weight.to(data.x.dtype) for weight in weights)
-    check_stack(architecture, passed, data.x)
-    asked = Asked(data, loss, request.layers, initial, weight_decay, needs(request))
-    network = NetworkView(architecture, passed if data.x.dtype == torch.float64 else weights, passed, asked)
+
+    def by_views(wanted: Request, lanes: Tensor | slice) -> Measured:
+        some = tuple(weight[lanes] for weight in weights)
+        first = None if initial is None else tuple(weight[lanes] for weight in initial)
+        decay = None if weight_decay is None else weight_decay[lanes]
+        own = data if lanes == slice(None) else data.select(lanes)
+        return _by_views(architecture, some, wanted, Asked(own, loss, wanted.layers, first, decay, needs(wanted)))
+
+    found = measured_products(architecture, weights, data, request, loss, by_views)
+    return by_views(request, slice(None)) if found is None else found
+
+
+def _by_views(architecture: Architecture, weights: Params, request: Request, asked: Asked) -> Measured:
+    """Measure by what metrics share, each found when it is first read."""
+    x = asked.data.x
+    passed = tuple(weight.to(x.dtype) for weight in weights)
+    check_stack(architecture, passed, x)
+    network = NetworkView(architecture, passed if x.dtype == torch.float64 else weights, passed, asked)
     return measured(request, network, lambda layer: LayerView(network, layer))
 
 

@@ -124,8 +124,44 @@ static void best_of(const struct kept *of, long points, const REAL *exponents, R
     *best = *best > upper ? *best : upper;
 }
 
-/* Of every network: log eigenvalues (lanes, rank), decreasing, those dropped not finite; projections of the Gram matrix
-   on their eigenvectors (lanes, rank); its norm (lanes). Three numbers (lanes) are written. 1: there is no memory. */
+/* Of one network: log eigenvalues (rank), decreasing, those dropped not finite; projections of the Gram matrix on their
+   eigenvectors (rank); its norm. `of` has room for as many numbers in whole vectors. */
+static void best_exponent(
+    struct kept *of, long rank, const REAL *logs, const REAL *projections, REAL norm, long points, const REAL *exponents,
+    REAL *exponent, REAL *kind, REAL *alignment)
+{
+    const long padded = PADDED(rank, LANES);
+    REAL spread = 0, sum = 0, kept = 0;
+    memset(of->logs, 0, padded * sizeof(REAL));
+    memset(of->projections, 0, padded * sizeof(REAL));
+    of->count = 0;
+    of->norm = norm;
+    for (long i = 0; i < rank; i++) {
+        sum += projections[i];
+        if (!isfinite(logs[i])) continue;
+        of->logs[of->count] = logs[i] - logs[0];
+        of->projections[of->count] = projections[i];
+        spread = -of->logs[of->count] > spread ? -of->logs[of->count] : spread;
+        kept += projections[i];
+        of->count++;
+    }
+    *exponent = *kind = *alignment = NAN;
+    if (!isfinite(norm)) return;
+    if (!(sum > 0)) {
+        *alignment = 0;
+    } else if (spread < FLAT_SPREAD) {
+        *kind = FLAT;
+        *alignment = kept / (norm * SQRT((REAL)of->count));
+    } else {
+        of->padded = PADDED(of->count, LANES);
+        for (long i = 0; i < of->count; i++) of->logs[i] /= spread;
+        best_of(of, points, exponents, exponent, kind, alignment);
+        *exponent /= spread;
+    }
+}
+
+/* The same of every network: (lanes, rank) numbers, and norms (lanes). Three numbers (lanes) are written. 1: there is no
+   memory. */
 int nfa_best_exponents(
     int64_t lanes, int64_t rank, const REAL *logs, const REAL *projections, const REAL *norms, int64_t points,
     const REAL *exponents, REAL *exponent, REAL *kind, REAL *alignment)
@@ -134,34 +170,9 @@ int nfa_best_exponents(
     REAL *room = aligned_alloc(64, PADDED(2 * padded * sizeof(REAL), 64));
     if (!room) return 1;
     struct kept of = {0, 0, room, room + padded, 0};
-    for (long lane = 0; lane < lanes; lane++, logs += rank, projections += rank) {
-        REAL spread = 0, sum = 0, kept = 0;
-        memset(room, 0, 2 * padded * sizeof(REAL));
-        of.count = 0;
-        of.norm = norms[lane];
-        for (long i = 0; i < rank; i++) {
-            sum += projections[i];
-            if (!isfinite(logs[i])) continue;
-            of.logs[of.count] = logs[i] - logs[0];
-            of.projections[of.count] = projections[i];
-            spread = -of.logs[of.count] > spread ? -of.logs[of.count] : spread;
-            kept += projections[i];
-            of.count++;
-        }
-        exponent[lane] = kind[lane] = alignment[lane] = NAN;
-        if (!isfinite(of.norm)) continue;
-        if (!(sum > 0)) {
-            alignment[lane] = 0;
-        } else if (spread < FLAT_SPREAD) {
-            kind[lane] = FLAT;
-            alignment[lane] = kept / (of.norm * SQRT((REAL)of.count));
-        } else {
-            of.padded = PADDED(of.count, LANES);
-            for (long i = 0; i < of.count; i++) of.logs[i] /= spread;
-            best_of(&of, points, exponents, exponent + lane, kind + lane, alignment + lane);
-            exponent[lane] /= spread;
-        }
-    }
+    for (long lane = 0; lane < lanes; lane++)
+        best_exponent(&of, rank, logs + lane * rank, projections + lane * rank, norms[lane], points, exponents,
+                      exponent + lane, kind + lane, alignment + lane);
     free(room);
     return 0;
 }

@@ -13,17 +13,27 @@ from nfa_kernels.networks import Params
 
 _MOST_SAMPLES = 4096
 """Copied for one network at a time."""
-_POINTERS = ("widths", "weights", "x", "y", "products", "outputs", "squares")
+
+
+class SampleSet(ctypes.Structure):
+    """As `struct samples` of thin.h has it; what is not given is 0."""
+
+    _fields_ = (
+        ("count", ctypes.c_int64),
+        *((name, ctypes.c_int64 * 3) for name in ("x_steps", "y_steps")),
+        *((name, ctypes.c_void_p) for name in ("x", "y")),
+    )
 
 
 class _Thin(ctypes.Structure):
     """As `struct thin` of thin.h has it; what is not given is 0."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("lanes", "samples", "layers", "targets", "loss")),
-        *((name, ctypes.c_int64 * 3) for name in ("x_steps", "y_steps")),
+        *((name, ctypes.c_int64) for name in ("lanes", "layers", "targets", "loss")),
         ("factor", ctypes.c_double),
-        *((name, ctypes.c_void_p) for name in _POINTERS),
+        *((name, ctypes.c_void_p) for name in ("widths", "weights")),
+        ("set", SampleSet),
+        *((name, ctypes.c_void_p) for name in ("products", "outputs", "squares")),
     )
 
 
@@ -63,13 +73,18 @@ def gradient_squares(weights: Params, x: Tensor, y: Tensor, loss: str) -> Gradie
         return None
     found = Gradients(x.new_empty(*x.shape[:2], outputs), x.new_empty(len(x), len(weights)))
     given = _Thin(
-        **{"samples": x.shape[1], "targets": y.shape[2], "loss": LOSSES[loss], "x": x.data_ptr(), "y": y.data_ptr()},
-        **{"x_steps": (ctypes.c_int64 * 3)(*x.stride()), "y_steps": (ctypes.c_int64 * 3)(*y.stride())},
+        **{"targets": y.shape[2], "loss": LOSSES[loss], "set": sample_set(x, y)},
         **{"outputs": found.outputs.data_ptr(), "squares": found.squares.data_ptr()},
         factor=of_sample(loss, outputs, x.shape[1]),
     )
     _make(library, weights, {}, given)
     return found
+
+
+def sample_set(x: Tensor, y: Tensor) -> SampleSet:
+    """Of every network the samples x (K, N, D) with targets y (K, N, C), in float64, wherever they lie."""
+    steps = {"x_steps": (ctypes.c_int64 * 3)(*x.stride()), "y_steps": (ctypes.c_int64 * 3)(*y.stride())}
+    return SampleSet(x.shape[1], **steps, x=x.data_ptr(), y=y.data_ptr())
 
 
 def _library(weights: Params) -> ctypes.CDLL | None:

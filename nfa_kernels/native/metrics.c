@@ -10,3 +10,4 @@ No network's numbers depend on another's, nor on how many there are; NaN and inf
 #include "gram.h"
 #include "rotations.h"
 #include "thin.h"
+#include "product_metrics.h"

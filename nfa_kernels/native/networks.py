@@ -25,10 +25,21 @@ def _compiled(dtype: str, source: str) -> ctypes.CDLL | None:
     try:
         return compiling.library(dtype, source)
     except compiling.NoLibrary as error:
-        log.warning("small networks train slower: %s", error)
+        _tell(str(error))
     except OSError as error:
-        log.warning("small networks train slower: nothing can be compiled, %s", error)
+        _tell(f"nothing can be compiled, {error}")
     return None
+
+
+_told: list[str] = []
+"""Why nothing is compiled here, once it has been said."""
+
+
+def _tell(why: str) -> None:
+    """Once, whichever of the sources it is that cannot be compiled."""
+    if not _told:
+        log.warning("small networks train slower: %s", why)
+        _told.append(why)
 
 
 def steps_of(architecture: Architecture, optimizer: str, loss: str, samples: int) -> Steps | None:

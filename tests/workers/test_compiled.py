@@ -227,8 +227,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv(SWITCH, "1")
     networks._compiled.cache_clear()
+    networks._told.clear()
     yield tmp_path / "nfa" / "native"
     networks._compiled.cache_clear()
+    networks._told.clear()
 
 
 def _fake_compiler(folder: Path, script: str) -> str:
