@@ -9,6 +9,7 @@ of the seed. Version 1 went through `manual_seed`, which keeps 32 bits: seeds 11
 
 import hashlib
 import sys
+import threading
 from typing import Final
 
 import torch
@@ -24,17 +25,32 @@ _WORDS: Final = 624
 
 def stream(purpose: str, seed: int) -> torch.Generator:
     """A CPU generator for one purpose, such as "data" or "init/2", of one seed >= 0."""
-    generator = torch.Generator(device="cpu").manual_seed(0)
-    state = generator.get_state()
-    if len(state) != _STATE_BYTES:
-        raise RuntimeError(f"torch {torch.__version__} keeps another generator state: {len(state)} bytes")
     text = f"nfa/{STREAM_VERSION}/{purpose}/{seed}".encode()
-    words = torch.frombuffer(bytearray(hashlib.shake_256(text).digest(4 * _WORDS)), dtype=torch.int32)
-    # an unsigned word in the lower half of each of 8 bytes; the upper half stays 0
-    lower = state[_WORDS_AT : _WORDS_AT + 8 * _WORDS].view(torch.int32)[0 if sys.byteorder == "little" else 1 :: 2]
-    lower.copy_(words)
-    generator.set_state(state)
+    digest = bytearray(hashlib.shake_256(text).digest(4 * _WORDS))
+    _state.words.copy_(torch.frombuffer(digest, dtype=torch.int32))
+    # it need not be seeded: all of its state is set, the seed it tells of too
+    generator = torch.Generator(device="cpu")
+    generator.set_state(_state.whole)
     return generator
+
+
+class _State(threading.local):
+    """The state (bytes,) of a generator with seed 0, made once in each thread, whose words each stream replaces."""
+
+    def __init__(self) -> None:
+        with torch.inference_mode(False):
+            self.whole = torch.Generator(device="cpu").manual_seed(0).get_state()
+            if len(self.whole) != _STATE_BYTES:
+                raise RuntimeError(f"torch {torch.__version__} keeps another generator state: {len(self.whole)} bytes")
+            words = self.whole[_WORDS_AT : _WORDS_AT + 8 * _WORDS].view(torch.int32)
+            # an unsigned word in the lower half of each of 8 bytes; the upper half stays 0
+            self.words = words[0 if sys.byteorder == "little" else 1 :: 2]
+
+
+_state: Final = _State()
+
+
+_ONE: Final = torch.ones((), dtype=torch.float64)
 
 
 def normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -50,4 +66,4 @@ def haar_columns(rows: int, columns: int, generator: torch.Generator) -> Tensor:
     if columns > rows:
         raise ValueError(f"columns: received {columns}, at most rows = {rows} orthonormal columns exist")
     orthogonal, upper = torch.linalg.qr(normal((rows, columns), generator))
-    return orthogonal * torch.where(upper.diagonal() < 0, -1.0, 1.0)
+    return orthogonal * _ONE.copysign(upper.diagonal())

@@ -99,10 +99,13 @@ def _cores() -> int:
 
 def _samples_of(stack: Stack, device: torch.device) -> list[Samples]:
     """The data of every lane; lanes with the same data have one and the same object, drawn once."""
+    # lanes that differ by their seeds alone have one and the same settings
+    texts: dict[int, str] = {}
     keys = []
     for lane in stack.lanes:
         data = lane.settings["data"]
-        keys.append(canonical.compact([data, lane.seed if data.get("seed") is None else None]))
+        text = texts.get(id(data)) or texts.setdefault(id(data), canonical.compact(data))
+        keys.append((text, lane.seed if data.get("seed") is None else None))
     first = dict(zip(reversed(keys), reversed(stack.lanes), strict=True))
     found = drawn(lambda lane: _samples(lane, stack.arrays), [*first.values()], device)
     by_key = dict(zip(first, found, strict=True))

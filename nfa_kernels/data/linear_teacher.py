@@ -39,6 +39,8 @@ def linear_teacher(
     teacher = u * torch.tensor(list(spectrum), dtype=torch.float64) @ v.mT
     x = _inputs(normal((samples, inputs), stream("data", seed)), covariance, whiten=True)
     y = x @ teacher.mT + noise * normal((samples, outputs), stream("noise", seed))
+    if not test_samples:
+        return Data(x, y, x[:0], y[:0])
     generator = stream("test", seed)
     x_test = _inputs(normal((test_samples, inputs), generator), covariance, whiten=False)
     y_test = x_test @ teacher.mT + noise * normal((test_samples, outputs), generator)
