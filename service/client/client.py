@@ -317,9 +317,10 @@ class Client(ClusterCalls, DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
             TimeoutError: it had not ended in time; it goes on.
         """
         start = answered = time.monotonic()
+        current: ExperimentDetail | None = None
         while True:
             try:
-                current = self.experiment(experiment)
+                current = self._looked_at(experiment, current)
             except Unreachable:
                 if time.monotonic() - answered > patience_seconds:
                     raise
@@ -332,6 +333,15 @@ class Client(ClusterCalls, DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
             if timeout_seconds is not None and time.monotonic() - start > timeout_seconds:
                 raise TimeoutError(f"experiment {experiment} has not ended within {timeout_seconds:g} s; it goes on")
             self._transport.sleep(until_next_look(time.monotonic() - start, poll_seconds))
+
+    def _looked_at(self, experiment: str, before: ExperimentDetail | None) -> ExperimentDetail:
+        """An experiment that is looked at often: its grid comes with the first look, and once more with the last."""
+        if before is not None:
+            found = self._call("GET", f"/experiments/{experiment}", params={"grid": "false"})
+            current = ExperimentDetail.model_validate({**found, "grid": before.grid})
+            if current.state not in DONE:
+                return current
+        return self.experiment(experiment)
 
     def cancel(self, experiment: str) -> ExperimentDetail:
         """Stop its unfinished trials, unless another experiment wants them; what was measured is kept."""

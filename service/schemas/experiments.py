@@ -201,7 +201,7 @@ class StepCountsBody(Body):
 class ExperimentDetail(ExperimentBody):
     """An experiment with the grid it came from."""
 
-    grid: dict[str, Any]
+    grid: dict[str, Any] = Field(description="As it was submitted; empty where it was not asked for.")
     steps: StepCountsBody
 
 

@@ -12,6 +12,7 @@ from service.errors import NotFound
 from service.grid.sampling import grouping
 from service.grid.value_order import ValueOrder
 from service.states import ENDED, ExperimentState, TrialState, experiment_state
+from service.store.column_types import Json
 from service.store.ids import experiment_id, experiment_number, trial_number
 from service.store.models import experiment, experiment_trial, is_there, tally, trial
 from service.store.session import Store, utc_now
@@ -52,13 +53,14 @@ _BEFORE_THE_END: Final = 0.99
 _OF_SUMMARY: Final = [column for column in experiment.c if column.name not in ("grid", "claims", "deleted_at")]
 
 
-def get_experiment(store: Store, public_id: str) -> Experiment:
-    """One experiment. Raises NotFound."""
+def get_experiment(store: Store, public_id: str, *, with_grid: bool = True) -> Experiment:
+    """One experiment; its grid, which may be large, is empty where nobody asks for it. Raises NotFound."""
+    grid = experiment.c.grid if with_grid else literal({}, Json)
     with store.read() as connection:
         standing = _standing_of(connection, public_id)
-        whole = select(experiment.c.grid, experiment.c.claims).where(experiment.c.id == experiment_number(public_id))
-        grid, claims = connection.execute(whole).one()
-    return Experiment(**standing, grid=grid, claims=claims)
+        whole = select(grid.label("grid"), experiment.c.claims).where(experiment.c.id == experiment_number(public_id))
+        row = connection.execute(whole).one()
+    return Experiment(**standing, grid=row.grid, claims=row.claims)
 
 
 def get_summary(store: Store, public_id: str) -> Summary:

@@ -66,13 +66,14 @@ def test_many_calls_are_under_way_at_once(
         submitted, looked = await client.submit(tiny_grid()), set[int]()
         all_looked = asyncio.Event()
 
-        def look(place: int) -> None:
+        def look(place: int, seen: ExperimentDetail) -> None:
+            assert seen.grid == tiny_grid()
             looked.add(place)
             if len(looked) == 20:
                 all_looked.set()
 
         def waiting(place: int) -> Coroutine[Any, Any, ExperimentDetail]:
-            return client.wait(submitted.id, progress=lambda _: look(place), poll_seconds=0.1)
+            return client.wait(submitted.id, progress=lambda one: look(place, one), poll_seconds=0.1)
 
         waits = [asyncio.create_task(waiting(place)) for place in range(20)]
         await all_looked.wait()

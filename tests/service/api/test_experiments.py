@@ -25,6 +25,7 @@ def test_a_submission_answers_where_it_is_and_what_is_new(api, tiny_grid):
     assert seen["counts"] == {"queued": 6, "running": 0, "completed": 0, "diverged": 0, "failed": 0, "cancelled": 0}
     assert seen["grid"] == tiny_grid() and seen["axes"] == ["training.weight_decay"]
     assert seen["progress"] == 0 and seen["eta_seconds"] is None and seen["created_at"].endswith("Z")
+    assert api.get(answer.headers["location"], params={"grid": False}).json() == seen | {"grid": {}}
 
 
 def test_the_same_grid_again_makes_no_new_trial(submit):
