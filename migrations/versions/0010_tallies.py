@@ -54,7 +54,7 @@ def upgrade() -> None:
             "ALTER TABLE tally SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.0, "
             "autovacuum_vacuum_threshold = 1000)"
         )
-        _trigger_postgresql()
+        trigger_postgresql()
     else:
         _trigger_sqlite()
     joined = "trial one JOIN experiment_trial link ON link.trial_id = one.id"
@@ -64,11 +64,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Count at every look again; what was being deleted is there again, as far as it is left."""
     if op.get_bind().dialect.name == "postgresql":
-        for table in ("trial", "experiment_trial"):
-            for event in _POSTGRESQL:
-                op.execute(f"DROP TRIGGER tally_{event.lower()} ON {table}")
-        op.execute("DROP FUNCTION tally_trials()")
-        op.execute("DROP FUNCTION tally_links()")
+        drop_postgresql()
     else:
         for name in _SQLITE:
             op.execute(f"DROP TRIGGER {name}")
@@ -76,7 +72,16 @@ def downgrade() -> None:
     op.drop_column("experiment", "deleted_at")
 
 
-def _trigger_postgresql() -> None:
+def drop_postgresql() -> None:
+    """Count nothing any more."""
+    for table in ("trial", "experiment_trial"):
+        for event in _POSTGRESQL:
+            op.execute(f"DROP TRIGGER tally_{event.lower()} ON {table}")
+    op.execute("DROP FUNCTION tally_trials()")
+    op.execute("DROP FUNCTION tally_links()")
+
+
+def trigger_postgresql() -> None:
     """One statement for all rows of a statement."""
     # rows before and after are never joined: what did not change adds up to nothing, while a plan made for a few rows
     # goes on for thousands

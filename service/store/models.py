@@ -150,6 +150,8 @@ experiment = table(
     Column("unsettled_from", Key),
     # these are cancelled for it, although their rows do not say so yet
     Column("stopping", Flag, nullable=False, server_default=text("false")),
+    # for triggers of SQLite, which would read the whole grid for what stands behind it
+    Index("ix_experiment_created", "id", "created_at"),
     Index("ix_experiment_held_back", "id", sqlite_where=_HELD_BACK, postgresql_where=_HELD_BACK),
     sqlite_autoincrement=True,
 )

@@ -66,6 +66,14 @@ def test_a_failed_migration_leaves_the_database_as_it_was(store, monkeypatch):
         assert set(inspect(connection).get_table_names()) == before
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_counting_a_trial_does_not_read_its_experiments_grid(store):
+    with store.read() as connection:
+        triggers = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE type = 'trigger'").scalars().all()
+    asking = [one for one in triggers if "experiment holder" in one]
+    assert asking and all("experiment holder INDEXED BY ix_experiment_created" in one for one in asking)
+
+
 @pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 def test_large_tables_are_vacuumed_when_a_fiftieth_is_dead(store):
     with store.read() as connection:
