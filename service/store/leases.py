@@ -181,7 +181,7 @@ def _pick(connection: Connection, condition: ColumnElement[bool], most: int) -> 
 def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_seconds: float, place: Place) -> list[Leased]:
     now, clock = lease_clock(connection)
     holders.extend_if_late(connection, owner, lease_seconds, now, clock)
-    connection.execute(
+    leased = (
         update(trial)
         .where(among(connection, trial.c.id, keys))
         .values(
@@ -194,10 +194,7 @@ def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_second
             ended_at=None,
             error=None,
         )
-    )
-    open_attempts(connection, keys, owner, place)
-    rows = connection.execute(
-        select(
+        .returning(
             trial.c.id,
             trial.c.attempt,
             trial.c.settings_id,
@@ -210,8 +207,10 @@ def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_second
             trial.c.checkpoint_step,
             trial.c.keeps,
             trial.c.continued_from,
-        ).where(among(connection, trial.c.id, keys))
-    ).all()
+        )
+    )
+    rows = connection.execute(leased).all()
+    open_attempts(connection, keys, owner, place)
     # each document is read once, however many seeds share it
     shared = {row.settings_id for row in rows}
     query = select(settings.c.id, settings.c.document).where(among(connection, settings.c.id, list(shared)))
