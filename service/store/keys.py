@@ -22,7 +22,14 @@ class _Keys(UserDefinedType[Collection[int]]):
         return "BIGINT[]"
 
     def bind_processor(self, dialect: Any) -> Any:
-        return lambda keys: f"{{{','.join(map(str, keys))}}}"
+        return _array
+
+    def literal_processor(self, dialect: Any) -> Any:
+        return lambda keys: f"'{_array(keys)}'::BIGINT[]"
+
+
+def _array(keys: Collection[int]) -> str:
+    return f"{{{','.join(map(str, keys))}}}"
 
 
 def among(connection: Connection, column: ColumnElement[Any], keys: Collection[int]) -> ColumnElement[bool]:
