@@ -102,14 +102,19 @@ class _Staged:
         self.datasets, self.asked = staged.stage(connection, adding.points, adding.trials, adding.beginnings)
         self.new = staged.insert_staged(connection, adding.number, adding.priority, waiting=adding.waiting)
         staged.place_staged(connection, adding.number, adding.following)
-        staged.link_staged(connection, adding.number, stable=True)
-        self._number = adding.number
+        self._number, self._is_new = adding.number, self.new == self.asked
+        if self._is_new:
+            # none needs to be looked for
+            staged.link_new(connection, adding.number)
+        else:
+            staged.link_staged(connection, adding.number, stable=True)
 
     def link_rest(self) -> None:
-        staged.link_staged(self._connection, self._number, stable=False)
+        if not self._is_new:
+            staged.link_staged(self._connection, self._number, stable=False)
 
     def open_before(self) -> list[int]:
-        return staged.open_before(self._connection)
+        return [] if self._is_new else staged.open_before(self._connection)
 
     def share(self) -> None:
         staged.share_staged(self._connection)

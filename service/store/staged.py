@@ -121,6 +121,17 @@ def place_staged(connection: Connection, number: int, following: int) -> None:
     )
 
 
+def link_new(connection: Connection, number: int) -> None:
+    """Link staged trials that have a position, all of which are new."""
+    connection.execute(
+        text(
+            "INSERT INTO experiment_trial (experiment_id, position, trial_id, wanted) "
+            "SELECT :number, position, id, true FROM staged_trial WHERE position IS NOT NULL ORDER BY position"
+        ),
+        {"number": number},
+    )
+
+
 def link_staged(connection: Connection, number: int, *, stable: bool) -> None:
     """Link trials that have a position and no link yet.
 
