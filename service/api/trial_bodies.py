@@ -1,7 +1,8 @@
 """Trials as the API and the pages show them."""
 
 import json
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 from service.api.deps import decode_cursor, encode_cursor
 from service.errors import InvalidFilter, InvalidRequest
@@ -73,30 +74,35 @@ def detail_of(store: Store, public_id: str) -> dict[str, Any]:
     return _body(one) | with_layers | {"definitions": one.definitions} | made
 
 
+_SHOWN: Final = (
+    "fingerprint",
+    "state",
+    "settings",
+    "seed",
+    "attempt",
+    "failures",
+    "error",
+    "last_step",
+    "provenance",
+    "created_at",
+    "started_at",
+    "ended_at",
+)
+_OWN: Final = attrgetter(*_SHOWN)
+
+
 def _body(one: trials.Trial) -> dict[str, Any]:
     row = one.row
-    shown = (
-        "fingerprint",
-        "state",
-        "settings",
-        "seed",
-        "attempt",
-        "failures",
-        "error",
-        "last_step",
-        "provenance",
-        "created_at",
-        "started_at",
-        "ended_at",
-    )
-    first = {name: value for name, value in one.final.items() if not name.endswith("]")}
-    later = {name: value for name, value in one.final.items() if name.endswith("]") and not _is_first(name, one)}
-    settings = {name: section for name, section in row.settings.items() if name != LAYERS}
-    layers = {str(number): name for number, name in measured_names(row.settings).items()}
-    own = {name: getattr(row, name) for name in shown} | {"settings": settings, "layers": layers}
-    return {"id": trial_id(row.id)} | own | {"final": first | later}
-
-
-def _is_first(name: str, one: trials.Trial) -> bool:
-    """Whether a name like alignment[1] repeats the plain name's value."""
-    return name.endswith(f"[{one.row.settings['measure']['layers'][0]}]")
+    # what a plain name repeats
+    repeated = f"[{row.settings['measure']['layers'][0]}]"
+    first, later = dict[str, Any](), dict[str, Any]()
+    for name, value in one.final.items():
+        if not name.endswith("]"):
+            first[name] = value
+        elif not name.endswith(repeated):
+            later[name] = value
+    body = {"id": trial_id(row.id), **dict(zip(_SHOWN, _OWN(row), strict=True))}
+    body["settings"] = {name: section for name, section in row.settings.items() if name != LAYERS}
+    body["layers"] = {str(number): name for number, name in measured_names(row.settings).items()}
+    body["final"] = first | later
+    return body

@@ -46,10 +46,12 @@ def list_trials(
 ) -> Response:
     """Trials with their settings and final values."""
 
-    def make(headers: dict[str, str]) -> Response:
-        return json_answer(page_of(store, experiment_id, limit, cursor, state, where, sort), headers)
+    with store.snapshot() as seen:
 
-    return answer_once(request, "json", version_of(store, [experiment_id]), make)
+        def make(headers: dict[str, str]) -> Response:
+            return json_answer(page_of(seen, experiment_id, limit, cursor, state, where, sort), headers)
+
+        return answer_once(request, "json", version_of(seen, [experiment_id]), make)
 
 
 @router.get(

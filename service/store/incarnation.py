@@ -7,17 +7,34 @@ may hold. So a dispatcher's every transaction looks whether the store still is t
 import contextlib
 import uuid
 from collections.abc import Generator
+from typing import Final
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from service.errors import StoreReplaced
 from service.store.models import dispatcher, incarnation, remeasured_trial, runs, trial
+from service.store.postgresql_engine import sees_one_state
 from service.store.session import Store
+
+_seen: WeakKeyDictionary[object, str | None] = WeakKeyDictionary()
+"""The life of each reading transaction that goes on."""
 
 
 def life_of(connection: Connection) -> str | None:
-    """The store's present life, as a transaction sees it; None while a backup is being restored."""
-    return connection.scalar(select(incarnation.c.id))
+    """The store's present life, as a transaction sees it; None while a backup is being restored.
+
+    One that reads sees one state of the store, and is asked once.
+    """
+    transaction = connection.get_transaction()
+    if transaction is None or not sees_one_state(connection):
+        return connection.scalar(_LIFE)
+    if transaction not in _seen:
+        _seen[transaction] = connection.scalar(_LIFE)
+    return _seen[transaction]
+
+
+_LIFE: Final = select(incarnation.c.id)
 
 
 def present_life(store: Store) -> str | None:

@@ -74,6 +74,11 @@ def is_pooled(connection: Connection) -> bool:
     return bool(connection.connection.info.get(_POOLED))
 
 
+def sees_one_state(connection: Connection) -> bool:
+    """Whether all statements of the present transaction see one snapshot."""
+    return connection.get_execution_options().get(BEGIN) == READING
+
+
 def missing_settings(connection: Connection) -> dict[str, str]:
     """Settings that do not hold in the present transaction, with what holds instead; empty when all is well."""
     found = {name: str(connection.scalar(text(f"SHOW {name}"))) for name in SETTINGS}

@@ -50,6 +50,7 @@ class Store:
         """Under which a dispatcher works; see incarnation.py."""
         self.at_once = CONNECTIONS if self.dialect == "sqlite" else connections - reserved
         """Transactions of this process at a time, but for those who go `ahead`."""
+        self._held: Connection | None = None
         self._turnstile: Turnstile | None = None if self.dialect == "sqlite" else Turnstile(self.at_once)
         # threads that wait for each other inside SQLite sleep meanwhile, and whoever just wrote comes first again
         self._turn = threading.Lock() if self.dialect == "sqlite" else None
@@ -126,8 +127,22 @@ class Store:
             QuestionTooSlow: a statement took longer than STATEMENT_SECONDS.
             StoreUnavailable: the store cannot be reached or was busy.
         """
+        if self._held is not None:
+            yield self._held
+            return
         with _translated(is_question=True), self._admitted(), self._reader.begin() as connection:
             yield connection
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Generator[Self]:
+        """This store as it stands now, for several questions of one thread: each sees the same state, in one journey.
+
+        Raises as `read`.
+        """
+        with self.read() as connection:
+            same = copy.copy(self)
+            same._held = connection
+            yield same
 
     def outside_transactions(self, statement: str, *, setting: str = "") -> None:
         """Run a statement that PostgreSQL takes only outside of a transaction.

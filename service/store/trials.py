@@ -19,7 +19,7 @@ from service.store.finals import finals_of, word_of
 from service.store.held_back import is_wanted
 from service.store.ids import trial_number
 from service.store.keys import listed
-from service.store.known_settings import settings_of
+from service.store.known_settings import SettingsColumns, settings_of
 from service.store.measured_models import (
     LAYER_COLUMNS,
     NETWORK_COLUMNS,
@@ -83,7 +83,10 @@ def list_trials(
     with store.read() as connection:
         number = require(connection, experiment)
         link = experiment_trial.c
-        known, order = settings_of(connection, number), value_order(connection, [number])
+        # of the grid's order, unfiltered, no settings are looked at
+        is_plain = sort is None and tree == filters.EVERYTHING
+        known = SettingsColumns([]) if is_plain else settings_of(connection, number)
+        order = value_order(connection, [number])
         rows = experiment_trial.join(trial, trial.c.id == link.trial_id)
         value: ColumnElement[Any] = null()
         is_descending = False
