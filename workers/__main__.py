@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from service.logs import log_as_json_lines
 from service.settings import in_words
+from service.starting import importing
 from workers.environment import prepare
 from workers.settings import WorkerSettings
 
@@ -25,7 +26,8 @@ def main() -> int:
     stop = threading.Event()
     prepare(settings.token_path, settings.ray_address)
     # Ray reads its environment while it is imported, so not before `prepare`
-    from workers.run import run  # noqa: PLC0415
+    with importing(at_start=True):
+        from workers.run import run  # noqa: PLC0415
 
     return run(settings, stop)
 

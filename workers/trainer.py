@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 
+from service.starting import importing
 from workers import gpu
 from workers.allocation import keep_freed_memory
 from workers.blocks import Block, Stack
@@ -52,7 +53,8 @@ class Trainer:
         # a trainer must not outlive its node: the raylet is this process's parent
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.setpriority(os.PRIO_PROCESS, 0, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
-        import torch  # noqa: PLC0415  (the dispatcher loads this module and has no use for torch)
+        with importing(at_start=True):
+            import torch  # noqa: PLC0415  (the dispatcher loads this module and has no use for torch)
 
         torch.set_num_threads(1)
         keep_freed_memory()
@@ -64,10 +66,11 @@ class Trainer:
 
     def train(self, stack: Stack, block_seconds: float, checkpoint_seconds: float) -> Iterator[Block | Broken]:
         """Train a stack to its end, or measure its kept weights; the last item is a block with `last`, or Broken."""
-        from workers.checkpoints import CheckpointError  # noqa: PLC0415
-        from workers.refused import is_passing, refused_lanes, text_of  # noqa: PLC0415
-        from workers.remeasuring import remeasure  # noqa: PLC0415
-        from workers.training import train  # noqa: PLC0415
+        with importing():
+            from workers.checkpoints import CheckpointError  # noqa: PLC0415
+            from workers.refused import is_passing, refused_lanes, text_of  # noqa: PLC0415
+            from workers.remeasuring import remeasure  # noqa: PLC0415
+            from workers.training import train  # noqa: PLC0415
 
         self._stopped = frozenset()
         if self._refusal:

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from service.cli.exits import HELP
+from service.starting import importing
 
 _COMMANDS: Final = {
     "up": ("up:up", "Start the service on this machine: database, API, dispatcher and a local Ray. Ctrl-C stops it."),
@@ -114,7 +115,8 @@ class _Imported(UserDict[str, Any]):
     def __getitem__(self, key: str) -> Any:
         if self.data[key] is None:
             file, what = _COMMANDS[key][0].split(":")
-            found = getattr(import_module(f"service.cli.{file}"), what)
+            with importing():
+                found = getattr(import_module(f"service.cli.{file}"), what)
             parent = typer.Typer(add_completion=False)
             parent.callback()(lambda: None)
             if isinstance(found, typer.Typer):

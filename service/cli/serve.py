@@ -11,6 +11,7 @@ from service.cli.options import Home
 from service.cli.preflight import bind
 from service.errors import ServiceError
 from service.settings import Settings
+from service.starting import importing
 from service.store import schema
 from service.store.session import open_store
 from service.store.tokens import has_tokens
@@ -32,6 +33,7 @@ def api(
     except ServiceError as error:
         raise Stop(error.detail, Exit.START) from error
     # the web framework takes half a second to import, which only this command should wait for
-    from service.cli.api_process import serve  # noqa: PLC0415
+    with importing(at_start=True):
+        from service.cli.api_server import serve  # noqa: PLC0415
 
     serve(bind(host, port), settings)

@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 from processes import wait_until
 
-from service.cli.api_process import ApiServer, configured
+from service.cli.api_server import ApiServer, configured
 from service.main import create_app
 from service.settings import Settings
 from service.store.session import Store

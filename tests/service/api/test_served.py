@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from processes import wait_until
 
-from service.cli.api_process import ApiServer
+from service.cli.api_server import ApiServer
 from service.client import Client
 from service.main import create_app
 from service.settings import Settings
