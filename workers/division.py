@@ -31,6 +31,8 @@ class Timing(NamedTuple):
     """Lanes that a stack may have, >= 1."""
     caution: int = 1
     """A trainer takes one part in so many of its share at first: 1 where stacks of the same key were timed."""
+    hope: float = 1.0
+    """A lane may turn out to take one part in so many of `each`: 1 where a stack was timed, and on CPUs."""
 
     def seconds(self, lanes: int) -> float:
         """Of a stack of so many lanes."""
@@ -58,6 +60,12 @@ class Kind(NamedTuple):
         """The same where stacks have no more lanes than that."""
         return self._replace(timing=self.timing._replace(most=min(self.timing.most, lanes)))
 
+    @property
+    def as_hoped(self) -> "Kind":
+        """The same where lanes take the least that they may turn out to take."""
+        timing = self.timing
+        return self if timing.hope == 1.0 else self._replace(timing=timing._replace(each=timing.each / timing.hope))
+
     def lanes_by(self, seconds: float) -> np.ndarray:
         """Lanes that each of them could have trained by then."""
         return self.timing.lanes_in(seconds - self.free_in)
@@ -84,6 +92,8 @@ def part_of(device: Device, trials: int, kinds: Mapping[Device, Kind], keys: int
     waiting = trials * keys
     kinds = {name: one.with_at_most(trials) for name, one in kinds.items()}
     kind = kinds[device]
+    if _waits(device, waiting, kinds):
+        return Part(0, 0)
     until = _earliest(waiting, kinds)
     each = kind.lanes_by(until)
     lanes, takers = min(waiting, int(each.sum())), int(np.count_nonzero(each))
@@ -95,6 +105,14 @@ def part_of(device: Device, trials: int, kinds: Mapping[Device, Kind], keys: int
         least = takers * math.ceil(kind.timing.start / kind.timing.each) if kind.timing.each else lanes
         lanes = min(lanes, max(takers, min(least, kind.timing.most), lanes // caution))
     return Part(lanes, takers)
+
+
+def _waits(device: Device, waiting: int, kinds: Mapping[Device, Kind]) -> bool:
+    """Whether one of a kind's trials takes longer than others, of which a first stack will tell, may need for all."""
+    hopeful = {name: one if name == device else one.as_hoped for name, one in kinds.items()}
+    if all(hopeful[name] is one for name, one in kinds.items()):
+        return False
+    return not kinds[device].lanes_by(_earliest(waiting, hopeful))[kinds[device].free_in.argmin()]
 
 
 def _earliest(waiting: int, kinds: Mapping[Device, Kind]) -> float:

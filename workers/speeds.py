@@ -11,6 +11,8 @@ from workers.sizing import Device
 
 _GPU_TIMES: Final = 20.0
 """How many times the arithmetic of a core a GPU is taken to do before anything was seen of it."""
+_HOPE: Final = 10.0
+"""How many times as fast as the model says a GPU may turn out; on CPUs it is right within a factor of two or so."""
 _APART: Final = 1.5
 """Stacks of two sizes tell what a lane takes where one has so many times the lanes of the other."""
 _MOST_KEYS: Final = 1_000
@@ -21,11 +23,11 @@ _NEWEST: Final = 0.3
 def expected(settings: Mapping[str, Any], shape: DataShape | None, device: Device, memory_bytes: int | None) -> Timing:
     """What the cost model says of stacks of such trials; of data whose shape is unknown, seconds without a scale."""
     most = max_lanes(settings, shape, memory_bytes)
+    times, hope = (_GPU_TIMES, _HOPE) if device == "gpu" else (1.0, 1.0)
     if shape is None:
-        return Timing(0.0, 1.0 / (_GPU_TIMES if device == "gpu" else 1.0), most, UNKNOWN)
+        return Timing(0.0, 1.0 / times, most, UNKNOWN, hope)
     start, one = (cost.stack_seconds(settings, shape, lanes) for lanes in (0, 1))
-    each = (one - start) / (_GPU_TIMES if device == "gpu" else 1.0)
-    return Timing(start, each, most, UNKNOWN)
+    return Timing(start, (one - start) / times, most, UNKNOWN, hope)
 
 
 class Speeds:
@@ -41,12 +43,12 @@ class Speeds:
         """Of stacks of a key on a kind of trainer, by what was seen of it, of others on that kind, or of nothing."""
         seen = self._seen.get((key, device))
         if seen is None:
-            # a kind that was seen tells how fast another one's machines may be
-            pace = self._pace.get(device) or next(iter(self._pace.values()), 1.0)
+            # CPUs that were seen tell how fast GPUs may be; of these the model knows too little to tell of CPUs
+            pace = self._pace.get(device) or self._pace.get("cpu", 1.0)
             return _scaled(model, pace, UNKNOWN)
         if len(seen) == 1:
             [(lanes, seconds)] = seen.items()
-            return _scaled(model, seconds / model.seconds(lanes), 1)
+            return _scaled(model._replace(hope=1.0), seconds / model.seconds(lanes), 1)
         (few, short), (many, long) = sorted(seen.items())
         each = min(max(0.0, (long - short) / (many - few)), long / many)
         return Timing(long - many * each, each, model.most, 1)
@@ -72,4 +74,4 @@ class Speeds:
 
 
 def _scaled(model: Timing, pace: float, caution: int) -> Timing:
-    return Timing(model.start * pace, model.each * pace, model.most, caution)
+    return Timing(model.start * pace, model.each * pace, model.most, caution, model.hope)

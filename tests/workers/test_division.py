@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from workers.division import Kind, Timing, part_of
+from workers.division import UNKNOWN, Kind, Timing, part_of
 from workers.sizing import Device
 from workers.speeds import Speeds
 
@@ -14,7 +14,7 @@ CPUS = 15
 BLOCK = 2.0
 """Seconds after which a stack that runs tells how far it has come."""
 KINDS: tuple[Device, ...] = ("cpu", "gpu")
-MODEL: dict[Device, Timing] = {"cpu": Timing(0.5, 10.0, 64, 12), "gpu": Timing(0.5, 0.5, 4096, 12)}
+MODEL: dict[Device, Timing] = {"cpu": Timing(0.5, 10.0, 64, UNKNOWN), "gpu": Timing(0.5, 0.5, 4096, UNKNOWN, 10.0)}
 """What the cost model expects: a GPU of 20 times a CPU."""
 
 
@@ -106,6 +106,32 @@ def test_where_no_speed_was_seen_nothing_costs_more_than_a_trial_on_a_cpu_beyond
     real = truth(ratio, scale=scale)
     found, lower = makespan(waiting, real, Speeds()), best(waiting, real)
     assert found <= max(1.3 * lower, lower + real["cpu"].seconds(1))
+
+
+@pytest.mark.parametrize("first", KINDS)
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("ratio", [2, 5, 20, 50, 200])
+def test_few_trials_of_which_no_speed_was_seen_are_begun_on_cpus_only_where_a_gpu_may_not_have_them_sooner_done(
+    ratio, scale, first
+):
+    real = truth(ratio, scale=scale)
+    assert makespan(40, real, Speeds(), first=first) <= 1.35 * best(40, real)
+
+
+@pytest.mark.parametrize("ratio", [2, 5])
+def test_cpus_are_not_starved_where_the_first_stack_of_a_gpu_is_slow(ratio):
+    real = truth(ratio)
+    assert makespan(16, real, Speeds()) <= 1.5 * best(16, real)
+
+
+def test_a_cpu_waits_for_the_first_stack_of_a_gpu_no_longer_than_for_a_trial():
+    def part(busy: float) -> int:
+        kinds = {"cpu": Kind(MODEL["cpu"], np.zeros(15)), "gpu": Kind(MODEL["gpu"], np.array([busy]))}
+        return part_of("cpu", 40, kinds).lanes
+
+    # it should have been over for so long
+    assert part(0.0) == part(5.0) == 0
+    assert part(11.0) > 0
 
 
 @pytest.mark.parametrize("believed", [2, 200])
