@@ -2,9 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,16 +17,16 @@ from nfa_kernels.data.teachers import stacked_directions, teacher_directions
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.metrics import needs_kernels, needs_teacher
 from nfa_kernels.networks import Params
-from nfa_kernels.shared import of_each, stacked
 from service.grid import canonical
 from workers.blocks import Lane, Stack
 from workers.motion import loss_numbers
 from workers.network_data import MeasuredSet
 from workers.networks import Network, network_of
 
-T = TypeVar("T")
 _DRAWN_ALONE = 8
 """Lanes for which threads are not worth their start."""
+_PART_LANES, _PARTS_AHEAD = 64, 4
+"""Lanes whose arrays go to a device together, and such parts that are drawn before the first of them is sent."""
 
 
 class Prepared(NamedTuple):
@@ -53,11 +54,7 @@ def prepared(stack: Stack, device: torch.device, metrics: Iterable[str]) -> Prep
     """
     settings, metrics = stack.lanes[0].settings, tuple(metrics)
 
-    def on_device(part: Tensor) -> Tensor:
-        return sent(part, device)
-
-    samples = _samples_of(stack, device)
-    x, y, x_test, y_test = (of_each(on_device, stacked(parts)) for parts in zip(*samples, strict=True))
+    x, y, x_test, y_test = _samples_of(stack, device)
     form = tuple(x.shape[2:])
     network = network_of(settings, form, y.shape[-1])
     x, x_test = network.inputs(x), network.inputs(x_test)
@@ -72,33 +69,52 @@ def prepared(stack: Stack, device: torch.device, metrics: Iterable[str]) -> Prep
 
 def initial_weights(stack: Stack, network: Network, device: torch.device) -> Params:
     """Parameters before the first step, each (K, rows, columns) in float64."""
-    initial = drawn(lambda lane: _parameters(lane, network, stack.arrays), stack.lanes, device)
-    return tuple(sent(torch.stack(array), device) for array in zip(*initial, strict=True))
+    return drawn(lambda lane: _parameters(lane, network, stack.arrays), stack.lanes, device)
 
 
-def drawn(draw: Callable[[Lane], T], lanes: Sequence[Lane], device: torch.device) -> list[T]:
-    """What is drawn for each lane, on the CPU and from streams of its own.
+def drawn(draw: Callable[[Lane], Sequence[Tensor]], lanes: Sequence[Lane], device: torch.device) -> tuple[Tensor, ...]:
+    """What is drawn for each lane, on the CPU and from streams of its own: each of its arrays stacked on the device.
 
     A GPU waits for it, and has thousands of lanes: there all cores draw, each with one thread of the tensor library as
-    trainers have. A trainer on a CPU has one core.
+    trainers have, while what has been drawn is stacked and sent. A trainer on a CPU has one core.
     """
     if device.type == "cpu" or len(lanes) < _DRAWN_ALONE:
-        return [draw(lane) for lane in lanes]
+        arrays = zip(*(draw(lane) for lane in lanes), strict=True)
+        return tuple(sent(torch.stack(array), device) for array in arrays)
+    whole: list[Tensor] = []
+    for first, some in _in_parts(draw, lanes):
+        part = [sent(torch.stack(array), device) for array in zip(*some, strict=True)]
+        whole = whole or [array.new_empty((len(lanes), *array.shape[1:])) for array in part]
+        for own, array in zip(whole, part, strict=True):
+            own[first : first + len(some)] = array
+    return tuple(whole)
 
-    def draw_here(lane: Lane) -> T:
+
+def _in_parts(
+    draw: Callable[[Lane], Sequence[Tensor]], lanes: Sequence[Lane]
+) -> Iterator[tuple[int, list[Sequence[Tensor]]]]:
+    """Place of the first lane and what was drawn, a few lanes at a time, while the next few are drawn by all cores."""
+
+    def draw_here(lane: Lane) -> Sequence[Tensor]:
         with torch.inference_mode():
             return draw(lane)
 
     with ThreadPoolExecutor(_cores(), initializer=torch.set_num_threads, initargs=(1,)) as threads:
-        return list(threads.map(draw_here, lanes))
+        # what has been drawn and not been sent is a bounded part of a stack
+        ahead = deque(threads.submit(draw_here, lane) for lane in lanes[: _PARTS_AHEAD * _PART_LANES])
+        for first in range(0, len(lanes), _PART_LANES):
+            some = [ahead.popleft().result() for _ in range(min(_PART_LANES, len(ahead)))]
+            after = first + _PARTS_AHEAD * _PART_LANES
+            ahead.extend(threads.submit(draw_here, lane) for lane in lanes[after : after + _PART_LANES])
+            yield first, some
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _samples_of(stack: Stack, device: torch.device) -> list[Samples]:
-    """The data of every lane; lanes with the same data have one and the same object, drawn once."""
+def _samples_of(stack: Stack, device: torch.device) -> Samples:
+    """The data of every lane, stacked on the device; lanes with the same data have one and the same, drawn once."""
     # lanes that differ by their seeds alone have one and the same settings
     texts: dict[int, str] = {}
     keys = []
@@ -107,9 +123,16 @@ def _samples_of(stack: Stack, device: torch.device) -> list[Samples]:
         text = texts.get(id(data)) or texts.setdefault(id(data), canonical.compact(data))
         keys.append((text, lane.seed if data.get("seed") is None else None))
     first = dict(zip(reversed(keys), reversed(stack.lanes), strict=True))
-    found = drawn(lambda lane: _samples(lane, stack.arrays), [*first.values()], device)
-    by_key = dict(zip(first, found, strict=True))
-    return [by_key[key] for key in keys]
+    each = [*reversed(first.values())]
+    if len(each) == 1 < len(keys):
+        one = _samples(each[0], stack.arrays)
+        return Samples(*(sent(array[None], device).expand(len(keys), *array.shape) for array in one))
+    found = drawn(lambda lane: _samples(lane, stack.arrays), each, device)
+    if len(each) == len(keys):
+        return Samples(*found)
+    places = {key: place for place, key in enumerate(reversed(first))}
+    index = torch.tensor([places[key] for key in keys])
+    return Samples(*(array[index.to(device)] for array in found))
 
 
 def _samples(lane: Lane, arrays: Mapping[str, Mapping[str, Any]]) -> Samples:
