@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor
 
+from nfa_kernels.native.metrics import largest_entries
 from nfa_kernels.networks import Params
 
 SHRUNK = 1e-6
@@ -18,8 +19,10 @@ SHRUNK = 1e-6
 
 def log_size(weights: Params) -> Tensor:
     """(K,) log of the product over layers of each layer's largest entry, float64; -inf where a layer is zero."""
-    logs = [weight.abs().flatten(1).amax(1).to(torch.float64).log() for weight in weights]
-    return torch.stack(logs).sum(0)
+    largest = largest_entries(weights)
+    if largest is None:
+        largest = torch.stack([weight.abs().flatten(1).amax(1).to(torch.float64) for weight in weights])
+    return largest.log().sum(0)
 
 
 def has_collapsed(size: Tensor, at_first: Tensor, dtype: torch.dtype) -> Tensor:

@@ -6,6 +6,7 @@ No network's numbers depend on another's, nor on how many there are; NaN and inf
 #include "call.h"
 #include "steps.h"
 #include "elementary.h"
+#include "entries.h"
 #include "exponents.h"
 #include "gram.h"
 #include "rotations.h"

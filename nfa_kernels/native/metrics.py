@@ -1,11 +1,12 @@
 """Parts of measurements by compiled code, in float64: None wherever the tensor library does them."""
 
 import ctypes
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from nfa_kernels.native.call import check, check_done
+from nfa_kernels.native.call import check, check_done, places_of
 from nfa_kernels.native.networks import compiled
 
 
@@ -129,4 +130,20 @@ def sums_of_squares(array: Tensor) -> Tensor | None:
     sizes = [ctypes.c_int64(size) for size in (len(array), array[0].numel())]
     where = [ctypes.c_void_p(one.data_ptr()) for one in (array, found)]
     check_done(library.nfa_sums_of_squares(*sizes, *where))
+    return found
+
+
+def largest_entries(arrays: Sequence[Tensor]) -> Tensor | None:
+    """(L, K) the largest absolute entry of each of L arrays (K, ..), all in float32 or float64; NaN where one is NaN."""
+    dtype, lanes = arrays[0].dtype, len(arrays[0])
+    is_known = dtype in (torch.float32, torch.float64) and all(
+        one.device.type == "cpu" and one.dtype == dtype and len(one) == lanes and one.is_contiguous() for one in arrays
+    )
+    library = compiled(torch.float64, "metrics") if is_known else None
+    if library is None:
+        return None
+    found = arrays[0].new_empty(len(arrays), lanes, dtype=torch.float64)
+    sizes = [ctypes.c_int64(size) for size in (len(arrays), lanes, dtype == torch.float32)]
+    counts = (ctypes.c_int64 * len(arrays))(*(one.numel() // max(1, lanes) for one in arrays))
+    check_done(library.nfa_largest_entries(*sizes, counts, places_of(arrays), ctypes.c_void_p(found.data_ptr())))
     return found

@@ -19,6 +19,10 @@ struct network {
 /* Between a stack's array of matrices (rows, columns) and a padded one; transposed where inputs are the thin side. */
 static APART void load(int flips, const REAL *from, long rows, long columns, REAL *to, long ld)
 {
+    if (!flips && columns == ld) {
+        memcpy(to, from, rows * ld * sizeof(REAL));
+        return;
+    }
     for (long i = 0; i < rows; i++) {
         if (!flips) memcpy(to + i * ld, from + i * columns, columns * sizeof(REAL));
         for (long j = 0; flips && j < columns; j++) to[j * ld + i] = from[i * columns + j];
@@ -27,6 +31,10 @@ static APART void load(int flips, const REAL *from, long rows, long columns, REA
 
 static APART void store(int flips, REAL *into, long rows, long columns, const REAL *from, long ld)
 {
+    if (!flips && columns == ld) {
+        memcpy(into, from, rows * ld * sizeof(REAL));
+        return;
+    }
     for (long i = 0; i < rows; i++) {
         if (!flips) memcpy(into + i * columns, from + i * ld, columns * sizeof(REAL));
         for (long j = 0; flips && j < columns; j++) into[i * columns + j] = from[j * ld + i];

@@ -80,9 +80,9 @@ static ALWAYS void features(const REAL *from, const int64_t *steps, long lane, l
 /* Outputs of samples, into n->r. */
 static APART void outputs_of(struct chained *n, const struct samples *set, long lane)
 {
-    const long D = n->widths[0], ld = n->ld[0], ldr = n->ld[n->L];
-    for (long s = 0; s < set->count; s++) features(set->x, set->x_steps, lane, s, D, n->x + s * ld);
-    times(set->count, n->x, ld, 1, n->turned, ldr, D, ldr, n->r, ldr, 0);
+    const long ldr = n->ld[n->L];
+    times(set->count, set->x + lane * set->x_steps[0], set->x_steps[1], set->x_steps[2], n->turned, ldr, n->widths[0], ldr,
+          n->r, ldr, 0);
 }
 
 /* E, d_L by d_0: dloss/d(W_L .. W_1), from outputs in n->r. */
@@ -90,6 +90,7 @@ static APART void end_to_end(struct chained *n, const struct samples *set, long 
 {
     const long ld = n->ld[0], ldr = n->ld[n->L];
     for (long s = 0; s < set->count; s++) {
+        features(set->x, set->x_steps, lane, s, n->widths[0], n->x + s * ld);
         features(set->y, set->y_steps, lane, s, n->loss.targets, n->y);
         residual(&n->loss, n->r + s * ldr, n->y, n->r + s * ldr);
     }
