@@ -1,6 +1,7 @@
 """One PostgreSQL per test session, and the `store` fixture that runs a test on both databases."""
 
 import contextlib
+import gc
 import itertools
 import os
 import shutil
@@ -44,6 +45,10 @@ for _name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
     os.environ.pop(_name, None)
     os.environ.pop(_name.lower(), None)
 
+# modules and tests that are collected last as long as the session; looking for garbage among them takes as long as
+# collecting them
+gc.disable()
+
 # as in every process, but on the output that tests capture; a traceback without configuration takes seconds, since it
 # shows every value
 log_as_json_lines()
@@ -53,6 +58,12 @@ _DATABASES = ["sqlite", "postgresql"]
 _numbers = itertools.count()
 _ROOM = 2 * 2**30
 """Bytes that must be free where the server is put; it takes a quarter of that."""
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage among what tests make, from the first one on."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

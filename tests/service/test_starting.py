@@ -11,10 +11,11 @@ from service.starting import importing
 
 
 def test_garbage_is_looked_for_again_after_an_import_whatever_came_of_it():
+    before = gc.get_freeze_count()
     with pytest.raises(ModuleNotFoundError), importing():
         assert not gc.isenabled()
         import_module("nothing_of_this_name")
-    assert gc.isenabled() and gc.get_freeze_count() == 0
+    assert gc.isenabled() and gc.get_freeze_count() <= before
 
 
 def test_who_looks_for_none_is_not_made_to():

@@ -2,6 +2,8 @@
 
 import heapq
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,9 +86,19 @@ def known(real: dict[Device, Timing], sizes: tuple[int, ...] = (1, 40)) -> Speed
     return speeds
 
 
-@pytest.mark.parametrize("first", ["cpu", "gpu"])
-@pytest.mark.parametrize("ratio", [2, 5, 20, 50, 200])
-@pytest.mark.parametrize("waiting", [1, 3, 16, 40, 100, 400, 1_600, 10_000])
+RATIOS = (2, 5, 20, 50, 200)
+
+
+def in_turn(numbers: Sequence[int], others: Sequence[Any]) -> list[tuple[int, int, Any]]:
+    """Every number with every ratio, and each of the others with every number and with every ratio."""
+    return [
+        (number, ratio, others[(row + column) % len(others)])
+        for row, number in enumerate(numbers)
+        for column, ratio in enumerate(RATIOS)
+    ]
+
+
+@pytest.mark.parametrize(("waiting", "ratio", "first"), in_turn([1, 3, 16, 40, 100, 400, 1_600, 10_000], KINDS))
 def test_fifteen_cpus_and_a_gpu_whose_speeds_were_seen_are_near_the_best_split(waiting, ratio, first):
     real = truth(ratio)
     assert makespan(waiting, real, known(real), first=first) <= 1.3 * best(waiting, real)
@@ -99,9 +111,7 @@ def test_a_gpu_whose_stacks_take_as_long_whatever_their_lanes_is_used_for_what_i
     assert makespan(waiting, real, known(real)) <= 1.3 * best(waiting, real)
 
 
-@pytest.mark.parametrize("scale", [0.2, 1.0, 30.0])
-@pytest.mark.parametrize("ratio", [2, 5, 20, 50, 200])
-@pytest.mark.parametrize("waiting", [40, 400, 1_600, 10_000])
+@pytest.mark.parametrize(("waiting", "ratio", "scale"), in_turn([40, 400, 1_600, 10_000], [0.2, 1.0, 30.0]))
 def test_where_no_speed_was_seen_nothing_costs_more_than_a_trial_on_a_cpu_beyond_that(waiting, ratio, scale):
     real = truth(ratio, scale=scale)
     found, lower = makespan(waiting, real, Speeds()), best(waiting, real)
