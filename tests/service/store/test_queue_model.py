@@ -8,7 +8,16 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from scale import EXAMPLES, IS_SOAK
 from sqlalchemy import delete, select, update
 
@@ -87,6 +96,10 @@ class Model:
             if one.state == "queued" and any(not e.paused for e in self.wanting(seed))
         }
 
+    def is_cancelled(self, seed: int) -> bool:
+        """Whether nobody wants a trial."""
+        return self.trials[seed].state == "cancelled"
+
     def settle(self, name: str) -> None:
         """What follows from a change of an experiment."""
         for seed in self.experiments[name].seeds:
@@ -131,8 +144,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=experiments, seeds=st.sets(st.sampled_from(SEEDS), min_size=1))
     def submit(self, seeds):
-        new = {s for s in seeds if s not in self.model.trials or self.model.trials[s].state == "cancelled"}
-        made = submissions.create_experiment(self.store, expand(GRID | {"seeds": sorted(seeds)}))
+        new = {s for s in seeds if s not in self.model.trials or self.model.is_cancelled(s)}
+        grid = _grid(seeds)
+        made = submissions.create_experiment(self.store, expand(grid), document=grid)
         assert (made.new, made.reused) == (len(new), len(seeds) - len(new))
         for seed in new:
             self.model.trials.setdefault(seed, Trial())
@@ -140,6 +154,22 @@ class Machine(RuleBasedStateMachine):
         self.model.experiments[made.id] = Experiment(frozenset(seeds), set(seeds))
         self.model.settle(made.id)
         return made.id
+
+    @rule(name=experiments, more=st.sets(st.sampled_from(SEEDS), min_size=1))
+    def extend(self, name, more):
+        if name in self.model.experiments:
+            made = self.model.experiments[name]
+            wider = made.seeds | more
+            new = {s for s in wider - made.seeds if s not in self.model.trials or self.model.is_cancelled(s)}
+            before, after = _grid(made.seeds), _grid(wider)
+            added = submissions.extend_experiment(self.store, name, expand(after), before, after)
+            assert (added.total, added.new) == (len(wider), len(new))
+            for seed in new:
+                self.model.trials.setdefault(seed, Trial())
+                self.model.again(seed)
+            made.wanted |= wider - made.seeds
+            made.seeds = frozenset(wider)
+            self.model.settle(name)
 
     @rule(lanes=st.integers(1, 6))
     def lease(self, lanes):
@@ -161,7 +191,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(data=st.data(), ends=st.booleans(), is_repeat=st.booleans())
     def record(self, data, ends, is_repeat):
-        held = self._any_held(data)
+        self._record(self._any_held(data), ends=ends, is_repeat=is_repeat)
+
+    def _record(self, held, *, ends, is_repeat=False):
         step = held.step + 1
         report = _report(held.leased, step, is_first=held.step < 0, ends=ends)
         ours = self.model.holds(held)
@@ -317,6 +349,44 @@ class Machine(RuleBasedStateMachine):
 class Later(Machine):
     """The same of experiments whose trials follow one at a time: what is decided holds before any of them has."""
 
+    @initialize(
+        target=Machine.experiments,
+        lanes=st.integers(1, 6),
+        decisions=st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=6, max_size=6),
+    )
+    def decide_in_any_order(self, lanes, decisions):
+        """What random steps seldom come to: several decisions about what runs, and has more trials than a piece."""
+        names = self.submit({0, 1, 2, 3}), self.submit({2, 3, 4})
+        self.lease(lanes)
+        for which, is_second in decisions:
+            name = names[is_second]
+            whats = (
+                lambda one: self.pause_or_resume(one, paused=True),
+                self.cancel,
+                lambda _: self.let_some_follow(),
+                lambda _: self._train(lanes),
+                lambda one: self.pause_or_resume(one, paused=False),
+                lambda one: self.retry(one, "cancelled"),
+                lambda one: self.extend(one, {0, 5}),
+                lambda one: self.change_priority(one, 1),
+                self.delete,
+            )
+            whats[which](name)
+            self.agree()
+            self.experiments_see_what_holds()
+        return multiple(*names)
+
+    def _train(self, lanes):
+        """Let some of what waits, and all that runs, end."""
+        self.lease(lanes)
+        for held in [one for one in self.held if self.model.holds(one)]:
+            self._record(held, ends=True)
+
+    @rule(name=Machine.experiments, priority=st.integers(0, 2))
+    def change_priority(self, name, priority):
+        if name in self.model.experiments:
+            control.change_experiment(self.store, name, {"priority": priority})
+
     @rule()
     def let_some_follow(self):
         looks = iter([False])
@@ -342,6 +412,10 @@ class Later(Machine):
         # those that somebody else wants too wait until what held them is settled
         assert settling.settle_all(self.store)
         return leases.lease_stack(self.store, "d", lease_seconds=LEASE, choose=lambda s, waiting: lanes)
+
+
+def _grid(seeds):
+    return GRID | {"seeds": sorted(seeds)}
 
 
 def _report(leased, step, *, is_first, ends):
@@ -371,7 +445,8 @@ def test_the_store_does_what_a_model_of_it_does(store, machine, monkeypatch):
         max_examples=EXAMPLES if machine is Machine or IS_SOAK else EXAMPLES // 3,
         # the same examples in every `make test`, others in every soak
         derandomize=not IS_SOAK,
-        stateful_step_count=30,
+        # of the second, what comes before its first step is longer
+        stateful_step_count=30 if machine is Machine or IS_SOAK else 16,
         deadline=None,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
