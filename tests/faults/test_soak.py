@@ -189,9 +189,8 @@ def test_nothing_grows_and_nothing_breaks_in_half_an_hour_of_use_and_kills(deplo
     counts = deployment.client.experiment(users.experiments[0]).counts
 
     database = deployment.store_url.partition(":")[0].partition("+")[0]
-    print(
-        f"\n  {database}, {MINUTES:g} minutes; killed: {dict(kills)}\n  done: {dict(users.done)}\n  refused: {dict(users.refused)}"
-    )
+    print(f"\n  {database}, {MINUTES:g} minutes; killed: {dict(kills)}")
+    print(f"  done: {dict(users.done)}\n  refused: {dict(users.refused)}")
     for name, gauge in gauges.items():
         memory, files = gauge.growth(gauge.bytes), gauge.growth(gauge.files)
         print(
