@@ -13,7 +13,7 @@ from service.grid.data_shapes import DataShape, known_shape
 PER_LANE: Final = frozenset(
     {
         *("learning_rate", "weight_decay", "momentum", "beta1", "beta2", "epsilon", "rho"),
-        *("steps", "schedule_steps", "schedule_factor", "layers", "decay_biases"),
+        *("steps", "schedule", "schedule_steps", "schedule_factor", "layers", "decay_biases"),
         *(name for read in names.LOSS_NUMBERS.values() for name in read),
     }
 )

@@ -52,15 +52,16 @@ CASES = {
     "cosine": [{"steps": 12}, {"steps": 40}, {"steps": 101}, {"steps": 40}],
     "step": [{"steps": 40, "schedule_steps": 5}, {"steps": 40, "schedule_factor": 0.5}, {"steps": 90}, {"steps": 90}],
     "warmup": [{"steps": 40, "schedule_steps": 30}, {"steps": 40}, {"steps": 90}, {"steps": 15, "schedule_steps": 20}],
+    "each its own": [{"steps": 40, "schedule": schedule} for schedule in names.SCHEDULES],
 }
 
 
 @pytest.mark.parametrize("optimizer", ["gd", "sgd", "adam"])
-@pytest.mark.parametrize("schedule", names.SCHEDULES)
+@pytest.mark.parametrize("schedule", CASES)
 def test_lanes_with_their_own_steps_and_schedules_are_as_they_are_alone(schedule, optimizer):
     more = {} if optimizer == "gd" else {"batch_size": 7}
     lanes = [
-        _lane(seed, optimizer=optimizer, learning_rate=0.01 * (seed + 1), schedule=schedule, **more, **own)
+        _lane(seed, optimizer=optimizer, learning_rate=0.01 * (seed + 1), **{"schedule": schedule, **own}, **more)
         for seed, own in enumerate(CASES[schedule])
     ]
     blocks, together, ends = _run(lanes)
