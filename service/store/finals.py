@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, or_, select
+from sqlalchemy import Connection, Select, Table, and_, or_, select
 
 from nfa_kernels import names
 from service.questions import filters
@@ -139,24 +139,40 @@ def finals_of(connection: Connection, members: Select[Any]) -> dict[int, dict[st
     ).all()
     documents = documents_of(connection, {row.settings_id for row in rows})
     asked = {key: frozenset(document["measure"]["metrics"]) for key, document in documents.items()}
-    columns = [*NETWORK_COLUMNS, *LAYER_COLUMNS]
     again = remeasured(connection, members)
     for row in rows:
-        values, own = row._mapping, asked[row.settings_id]
+        own = asked[row.settings_id]
         measured[row.trial_id] = own = own | again[row.trial_id].metrics if row.trial_id in again else own
-        found[row.trial_id] = {name: word_of(name, values[name]) for name in columns if name in own}
+        found[row.trial_id] = {name: _told(name, row[place]) for name, place in _FINAL_PLACES.items() if name in own}
     last = and_(layer_measurement.c.trial_id == trial.c.id, layer_measurement.c.step == trial.c.last_step)
     layers = (
         select(layer_measurement).join(trial, last).where(trial.c.id.in_(members)).order_by(layer_measurement.c.layer)
     )
-    for row in connection.execute(layers).mappings().all():
-        if row["trial_id"] in found:
-            key, layer = row["trial_id"], row["layer"]
+    for row in connection.execute(layers).all():
+        key, layer = row.trial_id, row.layer
+        if key in found:
+            own = measured[key]
             found[key] |= {
-                f"{name}[{layer}]": word_of(name, row[name]) for name in LAYER_COLUMNS if name in measured[key]
+                f"{name}[{layer}]": _told(name, row[place]) for name, place in _LAYER_PLACES.items() if name in own
             }
     _add_named(connection, members, found)
     return found
+
+
+def _places(table: Table, columns: Iterable[str]) -> dict[str, int]:
+    """Where in a row of a table these columns stand."""
+    names_there = list(table.c.keys())
+    return {name: names_there.index(name) for name in columns}
+
+
+_FINAL_PLACES: Final = _places(final, (*NETWORK_COLUMNS, *LAYER_COLUMNS))
+_LAYER_PLACES: Final = _places(layer_measurement, LAYER_COLUMNS)
+_WORDS: Final = frozenset(name for name in _FINAL_PLACES if names.words_of(name))
+
+
+def _told(name: str, value: float | None) -> Any:
+    """A value of a column as users see it; a page has thousands, most of them numbers."""
+    return word_of(name, value) if name in _WORDS else value
 
 
 def _add_named(connection: Connection, members: Select[Any], found: dict[int, dict[str, Any]]) -> None:
