@@ -93,12 +93,12 @@ class CapturedSteps:
         """What moves after the steps to come, in arrays that are written over by the next run."""
         if self._held is not None:
             return self._replayed(*self._held, moving, coming, coming.count)
-        fixed = self._fixed(moving, coming)
         try:
+            fixed = self._fixed(moving, coming)
             graph = captured(lambda: self._step(fixed))
         except RuntimeError as error:
             return self._without(f"no graph of a step could be captured: {error}", moving, coming, 0)
-        # at the end neither is needed that the other was made from: rules may write over the weights
+        # launched last, since they may be written over the weights that both begin from
         found = self._replayed(graph, fixed, moving, coming, COMPARED_STEPS)
         plain = self._plain(moving, coming, 0, COMPARED_STEPS)
         if not _is_close(fixed.moving, plain):

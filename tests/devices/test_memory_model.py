@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from absent_gpu import AbsentGPU
+from absent_graphs import absent_graphs
 
 from nfa_kernels import at_once
 from nfa_kernels.cost import DeviceMemory
@@ -11,6 +12,7 @@ from service.grid import cost
 from service.grid.canonical import canonical
 from service.grid.stacking import MAX_LANES, max_lanes
 from service.grid.trial_settings import TrialSettings
+from workers import captured
 from workers.blocks import Lane, Stack
 from workers.training import train
 
@@ -62,6 +64,19 @@ def test_a_stack_holds_no_more_than_the_model_says_and_not_much_less(case):
     said, held = cost.device_memory(settings, shape).bytes_of(4), _held(settings, 4)
     # of graphs it counts all layers, of which one is measured here
     assert held <= said <= (16 if "kind" in settings["network"] else 6) * held
+
+
+def test_a_stack_with_captured_steps_fits_the_memory_of_which_stacks_are_sized_to_half(monkeypatch):
+    monkeypatch.setenv(captured.SWITCH, "1")
+    monkeypatch.setattr(captured, "SETTLED_STEPS", 2)
+    settings = _settings("a product")
+    settings["training"]["steps"] = 8
+    shape = cost.shape_of(settings)
+    assert shape is not None
+    said = cost.device_memory(settings, shape).bytes_of(4)
+    with AbsentGPU() as gpu, absent_graphs(gpu) as graphs:
+        assert [*train(Stack(tuple(Lane(settings, seed) for seed in range(4))), "cuda:0")][-1].is_captured
+    assert graphs.counts["captured"] == 1 and said < gpu.most_held < 1.5 * said
 
 
 def test_more_networks_than_a_block_has_are_measured_in_no_more_memory_than_a_few(monkeypatch):
