@@ -15,7 +15,7 @@ from nfa_kernels.losses import loss_of
 from nfa_kernels.native.call import Samples as CompiledSamples
 from nfa_kernels.native.graphs import layers_call
 from nfa_kernels.native.networks import steps_of
-from nfa_kernels.networks import Architecture, Params, gradients, is_thin, laid_out, thin_gradients
+from nfa_kernels.networks import Architecture, Params, gradients, is_samples_last, is_thin, laid_out, thin_gradients
 from nfa_kernels.products import Factored
 from workers.checkpoints import Named
 from workers.compiled import CompiledSteps, compiled_graph_steps, compiled_steps
@@ -109,7 +109,7 @@ class Data:
             # once; compiled steps read them as they came
             if self._batches is None:
                 self._x, self._y = laid_out(self._architecture, self._x), laid_out(self._architecture, self._y)
-            elif laid_out(self._architecture, self._x[:1, : self._batches.size]).stride(1) == 1:
+            elif is_samples_last(self._architecture, self._batches.size):
                 self._x = spaced(self._x)
             self._is_laid_out = True
         if self._batches is None:
