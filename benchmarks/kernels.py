@@ -31,6 +31,8 @@ from workers.motion import Stepping
 from workers.training_data import Data
 
 STACK, WIDTHS, SAMPLES, RATE = 64, (32, 64, 64, 4), 256, 0.01
+SMALL, MANY = (10, 16, 16, 4), 512
+"""Widths, and networks in a stack, of small networks that Adam trains."""
 STEPS = 10
 """Steps in a row, as in training."""
 ASKED = Request(("train_loss", "alignment"), (1,))
@@ -115,25 +117,27 @@ def sides(activation: str) -> tuple[Stack, list[Peer]]:
     return Stack(weights, x, y, activation), peers
 
 
-def compiled_rate(activation: str, rule: str, dtype: torch.dtype) -> tuple[float, float]:
-    """Seconds of a compiled step of one network of the stack, and its operations per second."""
+def compiled_rate(
+    activation: str, rule: str, dtype: torch.dtype, widths: tuple[int, ...] = WIDTHS, lanes: int = STACK
+) -> tuple[float, float]:
+    """Seconds of a compiled step of one network of a stack, and its operations per second."""
     training = {"optimizer": rule, "loss": "half", "learning_rate": RATE, "weight_decay": 0.0, "steps": 1 << 30}
     training |= {"schedule": "constant", "dtype": str(dtype).removeprefix("torch.")}
     training |= {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
-    of_layers = zip(*(initial_weights("he", WIDTHS, seed) for seed in range(STACK)), strict=True)
+    of_layers = zip(*(initial_weights("he", widths, seed) for seed in range(lanes)), strict=True)
     weights = tuple(torch.stack(layer) for layer in of_layers)
-    x, y = (torch.randn(STACK, SAMPLES, width, dtype=torch.float64) for width in (WIDTHS[0], WIDTHS[-1]))
+    x, y = (torch.randn(lanes, SAMPLES, width, dtype=torch.float64) for width in (widths[0], widths[-1]))
     with torch.inference_mode():
-        data = Data(Architecture(WIDTHS, activation), x, y, training, range(STACK), dtype)
+        data = Data(Architecture(widths, activation), x, y, training, range(lanes), dtype)
         settings = {"training": training, "measure": {"steps": [training["steps"]]}}
-        moving = Stepping(weights, data, settings, [training] * STACK)
+        moving = Stepping(weights, data, settings, [training] * lanes)
         found, until = [], time.perf_counter() + 1.0
         while not found or time.perf_counter() < until:
             before, started = moving.step, time.process_time()
             moving.advance(0)
-            found.append((time.process_time() - started) / (moving.step - before) / STACK)
+            found.append((time.process_time() - started) / (moving.step - before) / lanes)
     seconds = min(found[1:] or found)
-    shape = cost.Shape(WIDTHS, SAMPLES, activation == "linear", full_batch=True, optimizer=rule)
+    shape = cost.Shape(widths, SAMPLES, activation == "linear", full_batch=True, optimizer=rule)
     return seconds, cost.step_flops(shape) / seconds
 
 
@@ -211,6 +215,11 @@ def main() -> None:
             most, name = gemm_rate(dtype), f"{activation}, compiled {rule}, {str(dtype).removeprefix('torch.')}"
             told = f"{1e6 * seconds:.2f} us a network, {rate / 1e9:.1f} of {most / 1e9:.1f} GFLOP/s, {rate / most:.0%}"
             print(f"{name:34} {told}")
+        if activation == "linear":
+            for dtype in (torch.float64, torch.float32):
+                seconds, _ = compiled_rate(activation, "adam", dtype, SMALL, MANY)
+                name = f"linear small, adam, {str(dtype).removeprefix('torch.')}"
+                print(f"{name:34} {1e6 * seconds:.2f} us a network of {MANY}, widths {SMALL}")
         print(f"{activation + ', alignment':34} differs by {difference:.1e} from the peer's\n")
 
 

@@ -1,7 +1,8 @@
 """Default measurements by compiled code beside those of the tensor library alone, as without a compiler.
 
-Processor time of one core, least of many by turns, a network; all default metrics at the first layer. The last column
-is how many steps of gradient descent, compiled, take as long (products of matrices alone).
+Processor time of one core, least of many by turns, a network; all default metrics at the first layer. Then that of a
+stack of one network, which is mostly what a call costs, and how many steps of gradient descent, compiled, take as long
+as one network of the stack (products of matrices alone). Constants of service/grid/cost.py follow from it.
 
     python benchmarks/measurements.py
 """
@@ -38,10 +39,13 @@ STACKS = {
 }
 """Widths, activation, samples, and networks in a stack."""
 STEPS = 64
+ALONE = 10
+"""Times in a row, as a trainer of small stacks measures them often."""
 
 
-def seconds(name: str, dtype: torch.dtype) -> tuple[float, float, float | None]:
-    """Of a network of a stack: a measurement compiled, one by the tensor library, and a compiled step of a product."""
+def seconds(name: str, dtype: torch.dtype) -> tuple[float, float, float, float | None]:
+    """Of a network of a stack: a measurement compiled, one by the tensor library, of the first alone compiled, and a
+    compiled step of a product."""
     widths, activation, samples, lanes = STACKS[name]
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(lanes, samples, widths[0], generator=generator, dtype=torch.float64)
@@ -51,17 +55,26 @@ def seconds(name: str, dtype: torch.dtype) -> tuple[float, float, float | None]:
     architecture = Architecture(widths, activation)
     prepared = measured_data(architecture, x, y, x[:, :0], y[:, :0], "half", dtype=dtype)
 
+    first, of_first = tuple(one[:1] for one in weights), prepared.select(slice(1))
+
     @torch.inference_mode()
     def run(native: str) -> None:
         os.environ[SWITCH] = native
         measure(architecture, weights, prepared, ASKED, "half")
 
+    @torch.inference_mode()
+    def alone() -> None:
+        os.environ[SWITCH] = "1"
+        for _ in range(ALONE):
+            measure(architecture, first, of_first, ASKED, "half")
+
     sides: dict[str, Callable[[], object]] = {native: partial(run, native) for native in ("1", "0")}
+    sides["alone"] = alone
     if architecture.is_product:
         sides["step"] = partial(steps, architecture, weights, x.to(dtype), y.to(dtype))
     found = best_seconds(sides)
     step = found["step"] / STEPS / lanes if "step" in found else None
-    return found["1"] / lanes, found["0"] / lanes, step
+    return found["1"] / lanes, found["0"] / lanes, found["alone"] / ALONE, step
 
 
 def steps(architecture: Architecture, weights: tuple[Tensor, ...], x: Tensor, y: Tensor) -> None:
@@ -83,13 +96,14 @@ def main() -> None:
     print(machine())
     if compiled(torch.float64, "metrics") is None:
         raise SystemExit("nothing is compiled here: `nfa doctor` says why")
-    print(f"{'':46} {'compiled':>12} {'tensor library':>17} {'ratio':>6} {'in steps':>9}")
+    print(f"{'':46} {'compiled':>12} {'tensor library':>17} {'ratio':>6} {'alone':>11} {'in steps':>9}")
     for name, (widths, _, samples, _) in STACKS.items():
         for dtype in (torch.float64, torch.float32):
-            ours, theirs, step = seconds(name, dtype)
+            ours, theirs, alone, step = seconds(name, dtype)
             told = f"{name} {'-'.join(map(str, widths))}, n = {samples}, {str(dtype).removeprefix('torch.')}"
-            counted = "" if step is None else f"{ours / step:9.1f}"
-            print(f"{told:46} {1e6 * ours:9.1f} us {1e6 * theirs:14.1f} us {theirs / ours:5.1f}x {counted}".rstrip())
+            counted = "" if step is None else f" {ours / step:9.1f}"
+            row = f"{told:46} {1e6 * ours:9.1f} us {1e6 * theirs:14.1f} us {theirs / ours:5.1f}x {1e6 * alone:8.1f} us"
+            print(row + counted, flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from nfa_kernels import cost, names
 from nfa_kernels.graphs import cost as graph_cost
@@ -26,6 +26,11 @@ class Steps(NamedTuple):
     dtype: str
     wide_weights: bool = False
     """Weights and the rule's state are float64 although the passes are float32."""
+
+
+Measuring = Literal["by_pass", "library"]
+WIDEST_PASSED: Final = 512
+"""Widest layer of networks whose Jacobians compiled code finds; see `nfa_kernels.native.sweeps`."""
 
 
 class Built(Protocol):
@@ -84,6 +89,11 @@ class Built(Protocol):
 
     def is_compiled(self, network: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
         """Whether its steps are, by canonical settings of both sections, on a CPU where there is a compiler."""
+        ...
+
+    @property
+    def measuring(self) -> Measuring:
+        """What finds default metrics, where there is a compiler."""
         ...
 
     def device_memory(self, steps: Steps, samples: int) -> cost.DeviceMemory:
@@ -188,6 +198,11 @@ class FullyConnected:
         """Products of matrices, and small ones."""
         return names.is_compiled(network, training, max(self.widths))
 
+    @property
+    def measuring(self) -> Measuring:
+        """A pass over the samples; of products of matrices this is not told yet."""
+        return "by_pass" if not self.is_linear and max(self.widths) <= WIDEST_PASSED else "library"
+
     def device_memory(self, steps: Steps, samples: int) -> cost.DeviceMemory:
         """Of the whole step, and of a measurement in blocks."""
         return cost.device_memory(self._shape(steps), samples)
@@ -258,6 +273,11 @@ class OfGraph:
     def is_compiled(self, network: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
         """Where every layer is known."""
         return names.is_rule_compiled(training) and is_compiled(self.graph)
+
+    @property
+    def measuring(self) -> Measuring:
+        """Mostly the tensor library's factorisations."""
+        return "library"
 
     def device_memory(self, steps: Steps, samples: int) -> cost.DeviceMemory:
         """Of the whole step, and of a measurement in blocks."""

@@ -25,6 +25,11 @@ COMPILED_SECONDS: Final = 1e-7
 """What a layer of one network costs in a compiled step whatever its width: rows are padded, loops begun."""
 COMPILED_CALL_SECONDS: Final = 2e-6
 """What a step of a stack costs in calls of compiled steps, each of which makes up to 64."""
+COMPILED_MEASUREMENTS: Final = {"by_pass": (7e-4, 2.5e-5)}
+"""Seconds of a measurement of a layer, of a stack whatever its size and of each network whatever its width, by what
+finds default metrics (`benchmarks/measurements.py`, and what notes them down)."""
+MEASURED_FLOPS_PER_SECOND: Final = 1e11
+"""Of these: counts are of whole products, of which one half is made where they are symmetric."""
 FLOW_EVALUATIONS: Final = 3_000
 """Gradients that gradient flow takes to its horizon: known only afterwards, and of this order."""
 _FLOW_STEP: Final = 7
@@ -133,7 +138,10 @@ def _measuring_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: int
     metrics = settings["measure"]["metrics"]
     flops = network.measurement_flops(steps_made, layers, shape.samples)
     taped = network.taped(shape.samples)
-    flops += kernel_cost.named_flops(metrics, taped)
+    named = kernel_cost.named_flops(metrics, taped)
     calls = kernel_cost.named_calls(metrics, taped) * network.calls * LAYER_SECONDS
-    measuring = len(layers) * MEASUREMENT_SECONDS + calls + lanes * flops / FLOPS_PER_SECOND
+    one, own, rate = MEASUREMENT_SECONDS, 0.0, FLOPS_PER_SECOND
+    if network.measuring != "library":
+        (one, own), rate = COMPILED_MEASUREMENTS[network.measuring], MEASURED_FLOPS_PER_SECOND
+    measuring = len(layers) * (one + lanes * own) + calls + lanes * (flops / rate + named / FLOPS_PER_SECOND)
     return measuring * (1 + len(settings["measure"].get("inputs", ())))
