@@ -1,4 +1,4 @@
-"""The tutorials of docs/howto and the commands of the gallery run as they stand, against a service that runs."""
+"""Pages of docs/howto and the commands of the gallery run as they stand, against one service that runs."""
 
 import copy
 import re
@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 import pytest
 from nfa_command import nfa
 from shown import GALLERY, sweeps
+from typer.testing import CliRunner
 
 from service.cli.local_service import running
+from service.cli.main import app
 from service.client import Client
+from service.grid.document import parse_document
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -78,6 +81,57 @@ def test_the_tutorials_leave_what_they_say(folder: Path) -> None:
     for name in ("alignment.png", "phase.pdf", "study.zip", "figure.pdf", "figure.csv", "c2.png", "accuracy.png"):
         assert (folder / name).stat().st_size > 100, name
     assert (folder / "theirs" / "nfa.db").exists()
+
+
+def test_every_block_of_the_notebook_runs_and_the_study_comes_to_what_the_page_says(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NFA_URL", url)
+    names: dict[str, Any] = {}
+    for block in _blocks("notebook"):
+        if block.kind == "python":
+            exec(compile(block.text, "docs/howto/notebook.md", "exec"), names)
+    said = capsys.readouterr().out
+    assert "24 networks" in said
+    assert "with weight decay the start does not matter: True" in said
+    assert re.search(r"completed \d\d measured steps", said)
+    assert "6 series at once" in said
+    assert "24 more networks" in said
+    assert "3 go on from step 300, 0 begin again" in said
+    assert names["frame"].shape == names["table"].shape
+    assert '"type": "line"' in names["chart"].to_json()
+
+
+def test_the_searches_of_the_page_about_boundaries_find_what_theory_says(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NFA_URL", url)
+    page = (DOCS / "howto" / "boundaries.md").read_text()
+    lost, seeds, *_ = (block.text for block in _blocks("boundaries") if block.kind == "yaml")
+    with Client(url) as client:
+        second = client.submit(parse_document(seeds.encode())).id
+        client.wait(second)
+        Path("lost.yaml").write_text(lost)
+        for command in re.findall(r"^nfa (.*)$", page, re.MULTILINE):
+            ran = CliRunner().invoke(app, command.split())
+            assert ran.exit_code == 0, ran.output
+        assert "boundary of" in ran.output and "depth = 3" in ran.output
+        first = next(client.experiments()).id
+        assert client.experiment(first).state == "completed"
+        (block,) = (block.text for block in _blocks("boundaries") if block.kind == "python")
+        exec(compile(block, "docs/howto/boundaries.md", "exec"), {})
+        said = capsys.readouterr().out
+        assert "{'network.depth': 2}" in said and re.search(r"\d+ rounds", said)
+        found = client.fits(first)
+        for one, theory in zip(found.boundaries, [3.0, 2.0444], strict=True):
+            (bracket,) = one.brackets
+            assert one.is_found and bracket.value == pytest.approx(theory, rel=0.01)
+            assert one.tried < 370 / 10
+        estimates = client.fits(second).estimates
+        assert all(one.is_certain or one.seeds == 40 for one in estimates)
+        assert all(5 <= one.seeds <= 40 for one in estimates)
 
 
 def test_every_command_of_the_gallery_draws_its_figure(

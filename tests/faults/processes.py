@@ -139,6 +139,8 @@ class RayCluster:
             f"--num-cpus={cpus}",
             f"--temp-dir={self.folder}",
             "--include-dashboard=false",
+            # it scales clusters in clouds
+            "--no-monitor",
         )
         wait_until(lambda: head.poll() is not None or "Ray runtime started" in self.log.read_text())
         assert head.poll() is None, self.log.read_text()
@@ -150,7 +152,7 @@ class RayCluster:
     def _start(self, *options: str) -> subprocess.Popen[bytes]:
         command = [
             *(str(Path(sys.executable).with_name("ray")), "start", *options, "--disable-usage-stats", "--block"),
-            *("--node-ip-address=127.0.0.1", "--object-store-memory=100000000"),
+            *("--node-ip-address=127.0.0.1", "--object-store-memory=100000000", "--include-log-monitor=false"),
         ]
         environment = {
             "RAY_AUTH_MODE": "token",
