@@ -136,7 +136,10 @@ def test_cpus_are_not_starved_where_the_first_stack_of_a_gpu_is_slow(ratio):
 
 def test_a_cpu_waits_for_the_first_stack_of_a_gpu_no_longer_than_for_a_trial():
     def part(busy: float) -> int:
-        kinds = {"cpu": Kind(MODEL["cpu"], np.zeros(15)), "gpu": Kind(MODEL["gpu"], np.array([busy]))}
+        kinds: dict[Device, Kind] = {
+            "cpu": Kind(MODEL["cpu"], np.zeros(15)),
+            "gpu": Kind(MODEL["gpu"], np.array([busy])),
+        }
         return part_of("cpu", 40, kinds).lanes
 
     # it should have been over for so long

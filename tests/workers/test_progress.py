@@ -36,9 +36,9 @@ def test_lanes_that_diverged_early_are_counted_for_as_long_as_they_ran(is_last):
     # six of eight at once, the others went on to the end
     gone, left = dict.fromkeys(range(6), 100), dict.fromkeys((6, 7), STEPS)
     done = _done(6 * 100 + 2 * STEPS, 6 * 2 + 2 * POINTS, gone | left if is_last else gone, is_early=True)
-    lanes, seconds = whole(_plan(), done, is_last=is_last)
-    assert lanes == 3
-    assert seconds == pytest.approx(_seconds(2.6), rel=0.05)
+    told = whole(_plan(), done, is_last=is_last)
+    assert told is not None and told.lanes == 3
+    assert told.seconds == pytest.approx(_seconds(2.6), rel=0.05)
     assert left_seconds(_plan(), done) == pytest.approx(0.0, abs=0.2)
 
 

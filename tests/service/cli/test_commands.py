@@ -160,7 +160,7 @@ def test_a_list_of_commands_says_what_each_says_of_itself_and_imports_none():
     in_one_line = re.sub(r" *│\n│ {2,}", " ", shown)
     listed = dict(re.findall(r"^│ (\w+) +(.*?) *│$", in_one_line, re.MULTILINE))
     commands = get_group(app).commands
-    assert listed == {name: " ".join(one.help.split("\n\n")[0].split()) for name, one in commands.items()}
+    assert listed == {name: " ".join((one.help or "").split("\n\n")[0].split()) for name, one in commands.items()}
     script = "import atexit, sys; atexit.register(lambda: print('polars' in sys.modules, 'httpx' in sys.modules))"
     script += "; from service.cli.main import main; main()"
     asked = subprocess.run([sys.executable, "-c", script, "--help"], capture_output=True, text=True, check=True)
