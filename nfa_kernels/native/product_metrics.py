@@ -79,7 +79,7 @@ def product_metrics(
 
     Args:
         architecture: shared by the stack.
-        weights: W_1 .. W_L, each (K, H, D), in float32 or float64; contiguous.
+        weights: W_1 .. W_L, each (K, H, D), in float32 or float64.
         train: what it is trained on.
         tests: held out.
         loss: name.
@@ -88,6 +88,8 @@ def product_metrics(
     library = compiled(torch.float64, "metrics") if _is_known(architecture, weights, (train, tests), loss) else None
     if library is None:
         return None
+    # parts of one array, as along a flow, lie apart in a stack and together alone
+    weights = tuple(one.contiguous() for one in weights)
     lanes, dtype = len(weights[0]), weights[0].dtype
     columns = len(wanted.powers[0]) if wanted.powers else 0
     width = len(OF_LAYER) + columns
@@ -122,7 +124,7 @@ def _is_known(architecture: Architecture, weights: Params, sets: Sequence[Sample
         return False
     lanes, shapes = len(weights[0]), pairwise(widths)
     fit = dtype in (torch.float32, torch.float64) and all(
-        one.shape == (lanes, after, before) and one.dtype == dtype and one.is_contiguous()
+        one.shape == (lanes, after, before) and one.dtype == dtype
         for one, (before, after) in zip(weights, shapes, strict=True)
     )
     of_sets = [(one, width) for pair in sets for one, width in zip(pair, (widths[0], widths[-1]), strict=True)]
