@@ -104,6 +104,11 @@ TORCH = {
 }
 
 
+ROUNDING = {"muon": 3.4445**5}
+"""By how much a rule raises it: each of five iterations a small singular value by its first coefficient. Processors that
+multiply one matrix and many by different instructions show it."""
+
+
 def test_every_named_rule_exists_and_has_a_peer_here():
     assert set(OPTIMIZERS) == set(names.OPTIMIZERS) - {"gradient_flow"} == set(TORCH)
 
@@ -132,7 +137,8 @@ def test_fifty_steps_equal_torch_optim_in_every_lane(name):
             (0.5 * (hidden @ params[1].T - y[index]).square().sum() / 12).backward()
             peer.step()
         for mine, theirs in zip(weights, params, strict=True):
-            torch.testing.assert_close(mine[index], theirs.data, rtol=1e-12, atol=1e-13)
+            raised = ROUNDING.get(name, 1.0)
+            torch.testing.assert_close(mine[index], theirs.data, rtol=1e-12 * raised, atol=1e-13 * raised)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
