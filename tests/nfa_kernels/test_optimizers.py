@@ -105,8 +105,8 @@ TORCH = {
 
 
 ROUNDING = {"muon": 3.4445**5}
-"""By how much a rule raises it: each of five iterations a small singular value by its first coefficient. Processors that
-multiply one matrix and many by different instructions show it."""
+"""By how much a rule raises it: each of five iterations a small singular value by its first coefficient. Processors
+that multiply one matrix and many by different instructions show it."""
 
 
 def test_every_named_rule_exists_and_has_a_peer_here():
