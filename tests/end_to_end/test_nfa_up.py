@@ -87,8 +87,8 @@ def test_a_sweep_survives_kill_9_of_its_dispatcher_and_supervisor_with_no_row_mi
         "trial": {
             "data": {"samples": 30, "inputs": 6, "outputs": 2, "spectrum": [2, 1]},
             "network": {"width": 8, "activation": "relu"},
-            "training": {"steps": 48_000, "learning_rate": 0.02},
-            "measure": {"every": 1600},
+            "training": {"steps": 480_000, "learning_rate": 0.02},
+            "measure": {"every": 16_000},
         },
         "axes": {"training.weight_decay": [0, 0.1]},
         "seeds": 6,
@@ -108,7 +108,7 @@ def test_a_sweep_survives_kill_9_of_its_dispatcher_and_supervisor_with_no_row_mi
         assert max(trial.attempt for trial in trials) > 1
         assert {trial.failures for trial in trials} == {0}
         steps = client.measurements(trials[-1].id, ["train_loss"])["step"].to_list()
-        assert steps == list(range(0, 48_001, 1600))
+        assert steps == list(range(0, 480_001, 16_000))
         table = client.results(experiment, agg=["count"])
         assert table["alignment_count"].to_list() == [6, 6]
     with store.read() as connection:
