@@ -127,6 +127,9 @@ COMPILED_ACTIVATIONS: Final = frozenset(
 COMPILED_WIDEST: Final[dict[str, int]] = {"float32": 512, "float64": 362}
 """By dtype of the weights, of fully connected networks that are no products of matrices: matrices of a megabyte.
 Products may have any width."""
+MEASURED_WIDEST: Final = 512
+"""Of such networks whose passes and Jacobians are compiled where they are measured: beyond it weights leave the cache,
+and the tensor library's products are faster."""
 
 
 def is_compiled(network: Mapping[str, Any], training: Mapping[str, Any], widest: int) -> bool:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nfa_kernels.names import MEASURED_WIDEST
 from nfa_kernels.native.call import LOSSES, MOST_LAYERS, check, check_done, of_sample, places_of
 from nfa_kernels.native.graphs import ACTIVATIONS
 from nfa_kernels.native.networks import compiled
@@ -16,10 +17,6 @@ _LONGS = ("real_bytes", "lanes", "samples", "layers", "targets", "bends", "loss"
 _POINTERS = (
     *("widths", "weights", "biases", "x", "y", "outputs", "inputs", "preactivations", "gradients", "of_biases"),
 )
-
-
-_WIDEST = 512
-"""Beyond it weights leave the cache, and the tensor library's products are faster."""
 
 
 class _Sweep(ctypes.Structure):
@@ -114,7 +111,7 @@ def swept(
 def _is_known(architecture: Architecture, x: Tensor, targets: Targets | None) -> bool:
     """Whether the code knows such networks and has their samples at hand."""
     is_here = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
-    is_small = architecture.depth <= MOST_LAYERS and max(architecture.widths) <= _WIDEST
+    is_small = architecture.depth <= MOST_LAYERS and max(architecture.widths) <= MEASURED_WIDEST
     is_bent = architecture.activation in ACTIVATIONS and is_small
     return is_here and is_bent and (targets is None or (targets.loss in LOSSES and targets.y.dtype == x.dtype))
 

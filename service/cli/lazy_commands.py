@@ -149,5 +149,7 @@ class LazyCommands(TyperGroup):
         """Meanwhile, commands are their names and what they do."""
         imported = self.commands
         self.commands = {name: TyperCommand(name, help=said) for name, (_, said) in _COMMANDS.items()}
-        yield
-        self.commands = imported
+        try:
+            yield
+        finally:
+            self.commands = imported

@@ -10,9 +10,8 @@ with Client() as client:
 
 import os
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -23,28 +22,20 @@ from service.client.cluster_calls import ClusterCalls
 from service.client.datasets import DatasetCalls
 from service.client.grids import Grid, Seeds, body_of
 from service.client.measuring_calls import MeasuringCalls
-from service.client.transport import DEFAULT_URL, Transport, Unreachable
+from service.client.transport import DEFAULT_URL, Transport
 from service.client.trial_calls import TrialCalls
 from service.client.view_calls import ViewCalls
+from service.client.waiting_calls import WaitingCalls
 from service.questions.tables import long_table, table
 from service.schemas.catalogue import MetricDefinition, PresetBody, PresetDetail
 from service.schemas.experiments import ExperimentDetail, Extended, Preview, Submitted, Thinned
 from service.schemas.fits import Fits, RoundBody
 from service.schemas.results import DifferenceBody, PoolingBody, VerdictBody
 from service.schemas.trials import TrialBody
-from service.states import ExperimentState
 
-DONE: Final = frozenset({ExperimentState.COMPLETED, ExperimentState.FAILED, ExperimentState.CANCELLED})
-_RARELY_SECONDS: Final = 5.0
-"""Between two looks at a sweep that has taken long: looking takes the time of the cores that train."""
 _UNPACKED: Final = {"Accept-Encoding": "identity"}
 """On one machine packing costs more than it saves."""
 EXPORT_FORMATS: Final = ("parquet", "csv", "ndjson", "arrow")
-
-
-def until_next_look(waited: float, poll_seconds: float) -> float:
-    """Seconds until a sweep is looked at again, after having waited for so many."""
-    return max(poll_seconds, min(waited / 50, _RARELY_SECONDS))
 
 
 def transport_to(url: str | None, token: str | None, timeout_seconds: float, retries: int, **more: Any) -> Transport:
@@ -53,7 +44,7 @@ def transport_to(url: str | None, token: str | None, timeout_seconds: float, ret
     return Transport(url, token, timeout_seconds, retries, **more)
 
 
-class Client(ClusterCalls, DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
+class Client(ClusterCalls, DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls, WaitingCalls):
     """A service and what can be asked of it.
 
     Args:
@@ -108,10 +99,6 @@ class Client(ClusterCalls, DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
         body, media = body_of(grid)
         found = self._call("POST", "/experiments/preview", content=body, headers={"Content-Type": media})
         return Preview.model_validate(found)
-
-    def experiment(self, experiment: str) -> ExperimentDetail:
-        """One experiment as it stands."""
-        return ExperimentDetail.model_validate(self._call("GET", f"/experiments/{experiment}"))
 
     def trials(
         self, experiment: str, *, state: str | None = None, where: str | None = None, sort: str | None = None
@@ -295,53 +282,6 @@ class Client(ClusterCalls, DatasetCalls, MeasuringCalls, TrialCalls, ViewCalls):
         """Add statements, as under a grid's `claims`, also when everything has ended; answers all verdicts."""
         found = self._send("POST", f"/experiments/{experiment}/claims", {"claims": [dict(claim) for claim in claims]})
         return [VerdictBody.model_validate(item) for item in found["items"]]
-
-    def wait(
-        self,
-        experiment: str,
-        *,
-        progress: Callable[[ExperimentDetail], None] | None = None,
-        timeout_seconds: float | None = None,
-        poll_seconds: float = 0.5,
-        patience_seconds: float = 60.0,
-    ) -> ExperimentDetail:
-        """Wait until every trial has ended, and answer the experiment as it then stands.
-
-        Args:
-            experiment: its id.
-            progress: called with every look at the experiment, the last one included.
-            timeout_seconds: give up after this long; None: never.
-            poll_seconds: least time between looks; a long wait looks less often, after a fiftieth of the time so far.
-            patience_seconds: how long the service may be away meanwhile.
-        Raises:
-            TimeoutError: it had not ended in time; it goes on.
-        """
-        start = answered = time.monotonic()
-        current: ExperimentDetail | None = None
-        while True:
-            try:
-                current = self._looked_at(experiment, current)
-            except Unreachable:
-                if time.monotonic() - answered > patience_seconds:
-                    raise
-            else:
-                answered = time.monotonic()
-                if progress is not None:
-                    progress(current)
-                if current.state in DONE:
-                    return current
-            if timeout_seconds is not None and time.monotonic() - start > timeout_seconds:
-                raise TimeoutError(f"experiment {experiment} has not ended within {timeout_seconds:g} s; it goes on")
-            self._transport.sleep(until_next_look(time.monotonic() - start, poll_seconds))
-
-    def _looked_at(self, experiment: str, before: ExperimentDetail | None) -> ExperimentDetail:
-        """An experiment that is looked at often: its grid comes with the first look, and once more with the last."""
-        if before is not None:
-            found = self._call("GET", f"/experiments/{experiment}", params={"grid": "false"})
-            current = ExperimentDetail.model_validate({**found, "grid": before.grid})
-            if current.state not in DONE:
-                return current
-        return self.experiment(experiment)
 
     def cancel(self, experiment: str) -> ExperimentDetail:
         """Stop its unfinished trials, unless another experiment wants them; what was measured is kept."""

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from nfa_kernels import cost, names
 from nfa_kernels.graphs import cost as graph_cost
@@ -29,8 +29,6 @@ class Steps(NamedTuple):
 
 
 Measuring = Literal["by_pass", "library"]
-WIDEST_PASSED: Final = 512
-"""Widest layer of networks whose Jacobians compiled code finds; see `nfa_kernels.native.sweeps`."""
 
 
 class Built(Protocol):
@@ -201,7 +199,7 @@ class FullyConnected:
     @property
     def measuring(self) -> Measuring:
         """A pass over the samples; of products of matrices this is not told yet."""
-        return "by_pass" if not self.is_linear and max(self.widths) <= WIDEST_PASSED else "library"
+        return "by_pass" if not self.is_linear and max(self.widths) <= names.MEASURED_WIDEST else "library"
 
     def device_memory(self, steps: Steps, samples: int) -> cost.DeviceMemory:
         """Of the whole step, and of a measurement in blocks."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.client.client import until_next_look
+from service.client.waiting_calls import until_next_look
 
 
 @pytest.mark.parametrize(

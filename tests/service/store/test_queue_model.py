@@ -1,7 +1,7 @@
 """The store against a model of it in plain dictionaries: any sequence of what clients and dispatchers may do."""
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import pyarrow as pa
@@ -18,13 +18,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from queue_model import Experiment, Held, Model, Trial
 from scale import EXAMPLES, IS_SOAK
 from sqlalchemy import delete, select, update
 
 from service.grid.expansion import expand
 from service.store import control, leases, reports, settling, submissions, tallies, trial_rows
 from service.store.ids import experiment_number
-from service.store.leases import Leased
 from service.store.measured_models import measurement
 from service.store.models import holder, incarnation, trial
 from service.store.reports import End, Report
@@ -40,92 +40,6 @@ GRID = {
         "training": {"steps": 20},
     },
 }
-
-
-@dataclass
-class Trial:
-    """What must be known of a trial."""
-
-    state: str = "queued"
-    attempt: int = 0
-    failures: int = 0
-    rows: set[int] = field(default_factory=set)
-
-
-@dataclass
-class Experiment:
-    """Which seeds it links, which of them it wants, and whether it is paused."""
-
-    seeds: frozenset[int]
-    wanted: set[int]
-    paused: bool = False
-
-
-@dataclass
-class Held:
-    """A trial that a dispatcher believes to hold, and the last step that it has reported."""
-
-    trial: Trial
-    leased: Leased
-    step: int = -1
-    given_up: bool = False
-    """By a call of its holder's."""
-
-    @property
-    def pair(self) -> tuple[int, int]:
-        """(trial id, attempt)."""
-        return self.leased.trial_id, self.leased.attempt
-
-
-class Model:
-    """Trials by seed and experiments by name."""
-
-    def __init__(self) -> None:
-        self.trials: dict[int, Trial] = {}
-        self.experiments: dict[str, Experiment] = {}
-
-    def wanting(self, seed: int) -> list[Experiment]:
-        """Experiments that want a trial."""
-        return [one for one in self.experiments.values() if seed in one.wanted]
-
-    def may_run(self) -> set[int]:
-        """Trials that may be leased."""
-        return {
-            seed
-            for seed, one in self.trials.items()
-            if one.state == "queued" and any(not e.paused for e in self.wanting(seed))
-        }
-
-    def is_cancelled(self, seed: int) -> bool:
-        """Whether nobody wants a trial."""
-        return self.trials[seed].state == "cancelled"
-
-    def settle(self, name: str) -> None:
-        """What follows from a change of an experiment."""
-        for seed in self.experiments[name].seeds:
-            one = self.trials[seed]
-            if one.state in ("queued", "running"):
-                if not self.wanting(seed):
-                    one.state = "cancelled"
-                elif one.state == "running" and all(e.paused for e in self.wanting(seed)):
-                    one.state = "queued"
-
-    def holds(self, held: Held) -> bool:
-        """Whether a dispatcher still holds what it believes to hold."""
-        # a trial that was deleted and submitted again is another one
-        is_there = self.trials.get(held.leased.seed) is held.trial
-        return is_there and held.trial.state == "running" and held.trial.attempt == held.leased.attempt
-
-    def again(self, seed: int) -> None:
-        """Run it again as if it were new, except for the attempt's number."""
-        one = self.trials[seed]
-        one.state, one.failures = "queued", 0
-
-    def cancel(self, name: str) -> None:
-        """Want nothing unfinished any more."""
-        made = self.experiments[name]
-        made.wanted -= {seed for seed in made.wanted if self.trials[seed].state in ("queued", "running")}
-        self.settle(name)
 
 
 class Machine(RuleBasedStateMachine):
@@ -445,8 +359,7 @@ def test_the_store_does_what_a_model_of_it_does(store, machine, monkeypatch):
         max_examples=EXAMPLES if machine is Machine or IS_SOAK else EXAMPLES // 3,
         # the same examples in every `make test`, others in every soak
         derandomize=not IS_SOAK,
-        # of the second, what comes before its first step is longer
-        stateful_step_count=30 if machine is Machine or IS_SOAK else 16,
+        stateful_step_count=30,
         deadline=None,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
