@@ -131,6 +131,9 @@ MEASURED_WIDEST: Final = 512
 """Of such networks whose passes and Jacobians are compiled where they are measured: beyond it weights leave the cache,
 and the tensor library's products are faster."""
 
+MEASURED_OUTPUTS: Final = 16
+"""Of products of matrices whose default metrics are compiled: the most, and no more than any layer has."""
+
 
 def is_compiled(network: Mapping[str, Any], training: Mapping[str, Any], widest: int) -> bool:
     """Whether steps of fully connected networks are compiled, on a CPU where there is a compiler.

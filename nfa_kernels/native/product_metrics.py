@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.linear import LOSS_FACTORS
+from nfa_kernels.names import MEASURED_OUTPUTS
 from nfa_kernels.native.call import LOSSES, MOST_LAYERS, check_done, of_sample, places_of
 from nfa_kernels.native.linear_networks import SampleSet, sample_set
 from nfa_kernels.native.networks import compiled
@@ -23,7 +24,6 @@ _ASKS = {
     **dict.fromkeys(("best_exponent", "best_exponent_kind", "best_alignment"), 16),
 }
 """What a metric costs where others do without."""
-_MOST_OUTPUTS = 16
 _LONGS = ("lanes", "layers", "is_single", "asks", "asked", "exponents", "points")
 _DOUBLES = ("factor", "loss_factor", "threshold")
 
@@ -119,7 +119,7 @@ def product_metrics(
 def _is_known(architecture: Architecture, weights: Params, sets: Sequence[Samples], loss: str) -> bool:
     """Whether outputs are the thin side of every layer, and few, and all arrays are as the compiled code reads them."""
     widths, dtype = architecture.widths, weights[0].dtype
-    thin = architecture.is_product and widths[-1] <= min(_MOST_OUTPUTS, *widths) and LOSSES.get(loss) == 0
+    thin = architecture.is_product and widths[-1] <= min(MEASURED_OUTPUTS, *widths) and LOSSES.get(loss) == 0
     if not thin or len(weights) != architecture.depth or len(weights) > MOST_LAYERS:
         return False
     lanes, shapes = len(weights[0]), pairwise(widths)

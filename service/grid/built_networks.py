@@ -28,7 +28,7 @@ class Steps(NamedTuple):
     """Weights and the rule's state are float64 although the passes are float32."""
 
 
-Measuring = Literal["by_pass", "library"]
+Measuring = Literal["by_pass", "by_products", "library"]
 
 
 class Built(Protocol):
@@ -198,8 +198,11 @@ class FullyConnected:
 
     @property
     def measuring(self) -> Measuring:
-        """A pass over the samples; of products of matrices this is not told yet."""
-        return "by_pass" if not self.is_linear and max(self.widths) <= names.MEASURED_WIDEST else "library"
+        """A pass over the samples, or products of weights through outputs that are few and the thin side."""
+        if self.is_linear:
+            outputs = self.widths[-1]
+            return "by_products" if outputs <= min(names.MEASURED_OUTPUTS, *self.widths) else "library"
+        return "by_pass" if max(self.widths) <= names.MEASURED_WIDEST else "library"
 
     def device_memory(self, steps: Steps, samples: int) -> cost.DeviceMemory:
         """Of the whole step, and of a measurement in blocks."""

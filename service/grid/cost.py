@@ -25,7 +25,7 @@ COMPILED_SECONDS: Final = 1e-7
 """What a layer of one network costs in a compiled step whatever its width: rows are padded, loops begun."""
 COMPILED_CALL_SECONDS: Final = 2e-6
 """What a step of a stack costs in calls of compiled steps, each of which makes up to 64."""
-COMPILED_MEASUREMENTS: Final = {"by_pass": (7e-4, 2.5e-5)}
+COMPILED_MEASUREMENTS: Final = {"by_pass": (7e-4, 2.5e-5), "by_products": (1.2e-4, 3e-6)}
 """Seconds of a measurement of a layer, of a stack whatever its size and of each network whatever its width, by what
 finds default metrics (`benchmarks/measurements.py`, and what notes them down)."""
 MEASURED_FLOPS_PER_SECOND: Final = 1e11

@@ -27,6 +27,8 @@ CACHED_BYTES: Final = 2 << 20
 """Weights of a stack, so that a step finds them where the last one left them, also while every core does the same."""
 STACK_STEP_SECONDS: Final = 0.5
 """A stack is no larger than that it answers to a cancel between two steps."""
+BETWEEN_SECONDS: Final = 0.02
+"""A trainer waits so long from one stack to the next, about: it is leased, sent and begun (`benchmarks/scale.py`)."""
 STACKS_PER_SLOT: Final = 4
 """So many stacks for each slot keep all of them busy to the end, though one takes longer than another."""
 
@@ -123,7 +125,7 @@ def lanes_per_stack(
     needed = -(-(idle or slots) // keys)
     slots = max(1, min(slots, -(-STACKS_PER_SLOT * slots // keys)))
     if settings is not None and memory_bytes is None:
-        slots = min(slots, max(needed, waiting // _lanes_to_double(settings, shape)))
+        slots = min(slots, max(needed, waiting // (2 * _lanes_to_double(settings, shape))))
     most = MAX_LANES if settings is None else max_lanes(settings, shape, memory_bytes)
     stacks_of_a_slot = -(-waiting // (slots * most))
     return -(-waiting // (slots * stacks_of_a_slot))
@@ -149,7 +151,7 @@ def _lanes_to_double(settings: Mapping[str, Any], shape: DataShape | None) -> in
     if shape is None:
         return 1
     none, one = (cost.stack_seconds(settings, shape, lanes) for lanes in (0, 1))
-    return max(1, round(none / (one - none)))
+    return max(1, round((none + BETWEEN_SECONDS) / (one - none)))
 
 
 def max_lanes(settings: Mapping[str, Any], shape: DataShape | None = None, memory_bytes: int | None = None) -> int:

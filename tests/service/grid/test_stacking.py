@@ -240,6 +240,32 @@ def test_steps_of_linear_networks_are_estimated_as_they_are_compiled() -> None:
     assert cost.step_seconds(by_rule["gd"], shape, 2) / 2 < 1.5 * compiled
 
 
+@pytest.mark.parametrize(
+    ("inputs", "width", "activation", "samples", "lanes", "measured"),
+    [
+        # microseconds of a network's default measurement, as benchmarks/measurements.py prints them
+        (32, 64, "linear", 256, 64, 26),
+        (10, 16, "linear", 200, 512, 5),
+        (32, 64, "relu", 256, 32, 375),
+        (10, 16, "relu", 20, 64, 25),
+        (128, [512, 512, 512], "relu", 256, 1, 29_000),
+    ],
+    ids=["linear", "linear, small", "relu", "relu, small", "wide"],
+)
+def test_measurements_are_estimated_as_they_are_compiled(inputs, width, activation, samples, lanes, measured) -> None:
+    network = {"depth": len(width) + 1 if isinstance(width, list) else 3, "width": width, "activation": activation}
+    data = {"samples": samples, "inputs": inputs, "outputs": 4}
+
+    def seconds(every: int) -> float:
+        document = {"data": data, "network": network, "training": {"steps": 100}, "measure": {"every": every}}
+        [point] = expand({"trial": document}).points
+        return cost.stack_seconds(point.settings, point.shape, lanes)
+
+    # 101 rows and 51
+    one = (seconds(1) - seconds(2)) / 50 / lanes
+    assert measured / 2.5 < 1e6 * one < 2.5 * measured
+
+
 IMAGES: dict[str, Any] = {"kind": "conv_teacher", "channels": 1, "size": 8}
 VECTORS: dict[str, Any] = {"inputs": 32, "spectrum": [1.0]}
 
