@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.at_once import is_cached
-from nfa_kernels.native.metrics import gram_matrices, sums_of_squares, thin_vectors
+from nfa_kernels.native.metrics import gram_matrices, sums_of_squares, symmetric_vectors, thin_vectors
 from nfa_kernels.scaling import REACH, is_rounded, unit_scaled
 
 
@@ -191,8 +191,8 @@ def _of_matrix(matrix: Tensor, within: Tensor, least: float | None, better: Call
     Where there is a least share of the largest eigenvalue up to which others are rounding, condition is no matter.
     """
     finite = all_finite(matrix)
-    values, vectors = torch.linalg.eigh(zeroed(matrix, finite))
-    values, vectors = values.flip(-1), vectors.flip(-1)
+    values, vectors = _eigenvectors(zeroed(matrix, finite))
+    within = within & ~values[:, 0].isnan()
     if least is None:
         found = Spectrum(values.log(), vectors, finite)
         doubtful = ~within | (values[:, -1] <= torch.clamp_min(values[:, 0] / _WELL_CONDITIONED, _SMALLEST))
@@ -202,6 +202,15 @@ def _of_matrix(matrix: Tensor, within: Tensor, least: float | None, better: Call
     if bool(doubtful.any()):
         for kept, of_doubtful in zip(found, better(doubtful), strict=True):
             kept[doubtful] = of_doubtful
+    return found
+
+
+def _eigenvectors(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (K, D), decreasing, and eigenvectors (K, D, D) of finite symmetric matrices; NaN of what has none."""
+    found = symmetric_vectors(matrices)
+    if found is None:
+        values, vectors = torch.linalg.eigh(matrices)
+        return values.flip(-1), vectors.flip(-1)
     return found
 
 

@@ -27,7 +27,7 @@ SOURCES = {
     ),
     "metrics": (
         *("metrics.c", "call.h", "steps.h", "products.h", "rules.h", "elementary.h", "exponents.h", "gram.h"),
-        *("rotations.h", "thin.h", "product_metrics.h", "entries.h"),
+        *("rotations.h", "eigenvectors.h", "thin.h", "product_metrics.h", "entries.h"),
     ),
     "sweep": ("sweep.c", "call.h", "steps.h", "products.h", "rules.h", "elementary.h", "bends.h"),
 }

@@ -10,5 +10,6 @@ No network's numbers depend on another's, nor on how many there are; NaN and inf
 #include "exponents.h"
 #include "gram.h"
 #include "rotations.h"
+#include "eigenvectors.h"
 #include "thin.h"
 #include "product_metrics.h"

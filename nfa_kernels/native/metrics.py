@@ -106,6 +106,27 @@ def thin_vectors(factor: Tensor) -> tuple[Tensor, Tensor] | None:
     return values, vectors.mT
 
 
+_MOST_SYMMETRIC = 128
+"""Rows and columns up to which eigenvectors are found faster than by LAPACK."""
+
+
+def symmetric_vectors(matrices: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Eigenvalues (K, D), decreasing, and eigenvectors (K, D, D) as columns, of symmetric matrices (K, D, D).
+
+    Of a lane that is not finite, or whose eigenvalues do not settle, values are NaN and vectors zeros.
+    """
+    library = _library(matrices)
+    lanes, width = matrices.shape[:2]
+    if library is None or width > _MOST_SYMMETRIC:
+        return None
+    matrices = matrices.contiguous()
+    check(matrices, (lanes, width, width), torch.float64)
+    values, vectors = matrices.new_empty(lanes, width), torch.empty_like(matrices)
+    where = [ctypes.c_void_p(one.data_ptr()) for one in (matrices, values, vectors)]
+    check_done(library.nfa_symmetric_vectors(ctypes.c_int64(lanes), ctypes.c_int64(width), *where))
+    return values, vectors.mT
+
+
 def gram_matrices(factor: Tensor) -> Tensor | None:
     """F^T F, (K, D, D), in float64, of F (K, R, D) in float32 or float64; products and sums are in float64."""
     library = compiled(torch.float64, "metrics") if factor.device.type == "cpu" else None

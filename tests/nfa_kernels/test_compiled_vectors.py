@@ -1,4 +1,4 @@
-"""Singular values by rotations, and Gram matrices for eigenvalues: LAPACK's, and exact where those are not."""
+"""Singular values by rotations, eigenvalues, and Gram matrices for them: LAPACK's, and exact where those are not."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nfa_kernels.native.compiling import SWITCH
-from nfa_kernels.native.metrics import gram_matrices, thin_vectors
+from nfa_kernels.native.metrics import gram_matrices, symmetric_vectors, thin_vectors
 from nfa_kernels.spectra import spectrum
 
 pytestmark = needs_compiler
@@ -135,6 +135,70 @@ def test_any_matrix_agrees_with_lapack_to_its_own_rounding(rows, more, decades, 
 
 def test_matrices_with_more_rows_than_columns_and_large_ones_are_left_to_lapack():
     assert thin_vectors(drawn(2, 5, 4)) is None and thin_vectors(drawn(2, 17, 40)) is None
+
+
+def found_symmetric(matrices):
+    values_and_vectors = symmetric_vectors(matrices)
+    assert values_and_vectors is not None
+    return values_and_vectors
+
+
+def assert_diagonalises(matrices, values, vectors):
+    """To rounding of the largest eigenvalue, whatever the others are."""
+    width = matrices.shape[1]
+    identity = torch.eye(width, dtype=torch.float64).expand(matrices.shape)
+    torch.testing.assert_close(vectors.mT @ vectors, identity, rtol=0, atol=2e-14)
+    assert (values[:, :-1] >= values[:, 1:]).all()
+    size = values.abs().amax(1)
+    again = (vectors * values[:, None]) @ vectors.mT
+    assert ((again - matrices).abs().amax((1, 2)) <= 2e-14 * size).all()
+    wanted = torch.linalg.eigvalsh(matrices).flip(-1)
+    assert ((values - wanted).abs().amax(1) <= 1e-14 * size).all()
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 7, 8, 9, 31, 33, 64, 100])
+@pytest.mark.parametrize(("scale", "decades"), [(1e-170, 0), (1.0, 0), (1.0, 6), (1.0, 17), (1e150, 2)])
+def test_eigenvectors_are_those_of_lapack(width, scale, decades):
+    lanes = 9  # more than a vector holds
+    factor = drawn(lanes, 2 * width, width) * torch.logspace(0, -decades, width, dtype=torch.float64)
+    matrices = factor.mT @ factor
+    matrices[1], matrices[2] = matrices[2] - matrices[1], torch.diag(matrices[2].diagonal())
+    values, vectors = found_symmetric(matrices * scale)
+    assert_diagonalises(matrices, values / scale, vectors)
+    for lane in (0, 4, 8):
+        alone = found_symmetric(matrices[lane : lane + 1] * scale)
+        assert torch.equal(alone[0], values[lane : lane + 1]) and torch.equal(alone[1], vectors[lane : lane + 1])
+
+
+@pytest.mark.parametrize("gap", [0.0, 1e-15, 1e-12, 1e-8])
+@pytest.mark.parametrize("rank", [5, 20])
+def test_eigenvalues_that_are_equal_nearly_so_or_zero_have_orthogonal_vectors(gap, rank):
+    values = torch.zeros(20, dtype=torch.float64)
+    values[:rank] = 1 + gap * torch.arange(rank, dtype=torch.float64)
+    turned = orthonormal(20, 20, 5)
+    matrices = (turned * values) @ turned.mT
+    matrices = (matrices + matrices.mT) / 2
+    assert_diagonalises(matrices, *found_symmetric(matrices))
+    of_one, vectors = found_symmetric(torch.eye(6, dtype=torch.float64).expand(2, 6, 6))
+    assert torch.equal(of_one, torch.ones(2, 6, dtype=torch.float64))
+    assert torch.equal(vectors.abs().sum(1), torch.ones(2, 6, dtype=torch.float64))
+    assert (found_symmetric(torch.zeros(2, 6, 6, dtype=torch.float64))[0] == 0).all()
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_symmetric_matrix_that_is_not_finite_is_alone_in_that(bad):
+    matrices = gram_matrices(drawn(LANES, 20, 9))
+    assert matrices is not None
+    wanted = found_symmetric(matrices)
+    matrices[2, 3, 8] = matrices[2, 8, 3] = bad
+    values, vectors = found_symmetric(matrices)
+    assert values[2].isnan().all() and (vectors[2] == 0).all()
+    others = [0, 1, 3, 4]
+    assert torch.equal(values[others], wanted[0][others]) and torch.equal(vectors[others], wanted[1][others])
+
+
+def test_large_symmetric_matrices_are_left_to_lapack():
+    assert symmetric_vectors(drawn(1, 129, 129)) is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
