@@ -12,6 +12,7 @@ from service.cli.options import DEFAULT_URL, AsJson, ExperimentId, Token, Url, c
 from service.cli.paging import show, sorted_table
 from service.grid.axes import moving_together
 from service.questions.layers import read_layer
+from service.questions.shown_first import shown_first
 
 GroupBy = Annotated[str | None, typer.Option(help="Comma-separated settings; default: the axes.", metavar="PATHS")]
 Where = Annotated[
@@ -21,14 +22,22 @@ Inputs = Annotated[
     str,
     typer.Option(help="Over which metrics of the AGOP are averaged: train, test, data-ID, probes-COUNT-SEED-SCALE."),
 ]
-Layer = Annotated[str, typer.Option(help="Layer of a layer's metric: its number from 1, or its name.")]
+Layer = Annotated[
+    str | None,
+    typer.Option(
+        help="Layer of a layer's metric: its number from 1, or its name; default: the first that is measured."
+    ),
+]
 
 
 def results(
     experiment: ExperimentId = None,
     group_by: GroupBy = None,
-    metric: Annotated[str, typer.Option(help="Comma-separated metrics.", metavar="METRICS")] = "alignment",
-    layer: Layer = "1",
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated metrics; default: the alignment, if it is measured.", metavar="METRICS"),
+    ] = None,
+    layer: Layer = None,
     reduce: Annotated[
         str, typer.Option(help="first, final, min, max, mean_last:n, first_above:x or first_below:x.")
     ] = "final",
@@ -43,19 +52,22 @@ def results(
     as_json: AsJson = False,
 ) -> None:
     """Group an experiment's trials and aggregate a metric over each group."""
+    asked = layer_of(layer)
     with connect(url, token) as client:
         number = newest(client, experiment)
+        grid = client.experiment(number).grid
+        first = shown_first(grid)
         found = client.results(
             number,
             group_by=split(group_by),
-            metric=split(metric) or (),
-            layer=layer_of(layer),
+            metric=[first.metric] if metric is None else split(metric) or (),
+            layer=asked or first.layer,
             reduce=reduce,
             agg=split(agg) or (),
             where=where,
             inputs=inputs,
         )
-        hidden = moving_together(client.experiment(number).grid) if group_by is None else []
+        hidden = moving_together(grid) if group_by is None else []
         pooling = client.pooling(number, group_by=split(group_by), where=where)
     found = sorted_table(found, sort)
     if as_json:
@@ -65,10 +77,10 @@ def results(
     show(out, Group(results_table(found, hidden), *told))
 
 
-def layer_of(text: str) -> int | str:
-    """A layer as it was typed: a number where it is one."""
+def layer_of(text: str | None) -> int | str | None:
+    """A layer as it was typed: a number where it is one; None where none was."""
     try:
-        return read_layer(text)
+        return None if text is None else read_layer(text)
     except ValueError as error:
         raise Stop(f"--layer {text}: {error}", Exit.USAGE) from None
 

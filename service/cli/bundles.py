@@ -13,9 +13,10 @@ from service.bundles.opening import MOST_BYTES, opened
 from service.bundles.retraining import retraining
 from service.cli.database import DatabaseUrl
 from service.cli.database import opened as opened_store
-from service.cli.display import out, print_json, table
+from service.cli.display import out, print_json
 from service.cli.exits import Exit, Stop
 from service.cli.options import DEFAULT_URL, AsJson, Home, Token, Url, connect
+from service.cli.plain_tables import PlainTable
 from service.errors import InvalidBundle
 from service.settings import Settings
 
@@ -81,7 +82,7 @@ def import_(
         return
     rows = [[one.id, one.name, one.source, str(one.trials), str(one.reused)] for one in done]
     titles: dict[str, JustifyMethod] = {"id": "left", "name": "left", "in the bundle": "left"}
-    out.print(table(titles | {"trials": "right", "were here": "right"}, rows))
+    out.print(PlainTable(titles | {"trials": "right", "were here": "right"}, rows))
 
 
 def verify(

@@ -6,15 +6,16 @@ from typing import Annotated, Any, NamedTuple
 import polars as pl
 import typer
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from service.cli.answers import Layer, Where, layer_of
-from service.cli.display import Columns, out, print_json, results_table, table
+from service.cli.display import Columns, out, print_json, results_table
 from service.cli.exits import Exit, Stop
 from service.cli.options import DEFAULT_URL, AsJson, Token, Url, connect, newest
 from service.cli.paging import show, sorted_table
+from service.cli.plain_tables import PlainTable
 from service.questions.number_format import number
+from service.questions.shown_first import Shown, shown_first
 from service.schemas.results import DifferenceBody
 
 WHICH = "experiment"
@@ -22,8 +23,10 @@ WHICH = "experiment"
 
 def compare(
     experiments: Annotated[list[str], typer.Argument(metavar="ID ID ..", help="Two to eight experiments.")],
-    metric: Annotated[str, typer.Option(help="One metric.")] = "alignment",
-    layer: Layer = "1",
+    metric: Annotated[
+        str | None, typer.Option(help="One metric; default: the alignment, if the first of them measures it.")
+    ] = None,
+    layer: Layer = None,
     reduce: Annotated[str, typer.Option(help="As for results.")] = "final",
     agg: Annotated[str, typer.Option(help="One aggregate, as for results.")] = "mean",
     where: Where = None,
@@ -39,19 +42,22 @@ def compare(
     ids = list(dict.fromkeys(experiments))
     if not 2 <= len(ids) <= 8:
         raise Stop(f"received {', '.join(ids)}; name two to eight experiments, as in `nfa compare e1 e2`", Exit.USAGE)
+    asked = layer_of(layer)
     with connect(url, token) as client:
         for one in ids:
             newest(client, one)
+        first = shown_first(client.experiment(ids[0]).grid)
+        shown = Shown(metric or first.metric, asked or first.layer)
         found = client.results(
-            ids[0], metric=[metric], layer=layer_of(layer), reduce=reduce, agg=[agg], where=where, also=ids[1:]
+            ids[0], metric=[shown.metric], layer=shown.layer, reduce=reduce, agg=[agg], where=where, also=ids[1:]
         )
         differing = client.differences(ids[0], ids[1:])
-    side = side_by_side(found, ids, f"{metric}_{agg}")
+    side = side_by_side(found, ids, f"{shown.metric}_{agg}")
     if as_json:
         print_json({"values": side.values, "differences": differing})
         return
     values = sorted_table(side.values, sort)
-    show(out, Group(*_head(metric, layer, agg, side), results_table(values), Text(), *_differing(differing, ids)))
+    show(out, Group(*_head(shown, agg, side), results_table(values), Text(), *_differing(differing, ids)))
 
 
 class Side(NamedTuple):
@@ -84,14 +90,16 @@ def side_by_side(found: pl.DataFrame, ids: Sequence[str], value: str) -> Side:
     return Side(values, common)
 
 
-def _head(metric: str, layer: str, agg: str, side: Side) -> list[Text]:
-    told = f"{agg} of {metric}, layer {layer}; {side.common} of {side.values.height} groups are in all of them"
+def _head(shown: Shown, agg: str, side: Side) -> list[Text]:
+    told = (
+        f"{agg} of {shown.metric}, layer {shown.layer}; {side.common} of {side.values.height} groups are in all of them"
+    )
     return [Text(told), Text()]
 
 
-def _differing(found: Sequence[DifferenceBody], ids: Sequence[str]) -> list[Table | Text]:
+def _differing(found: Sequence[DifferenceBody], ids: Sequence[str]) -> list[PlainTable | Text]:
     if not found:
         return [Text("Their trials have the same settings.")]
     columns: Columns = dict.fromkeys(["differ in", *ids], "left")
     rows = [(one.path, *(", ".join(map(number, one.values[each])) or "-" for each in ids)) for one in found]
-    return [table(columns, rows)]
+    return [PlainTable(columns, rows)]

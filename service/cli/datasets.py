@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from service.cli.display import out, print_json, table
+from service.cli.display import out, print_json
 from service.cli.exits import HELP, Exit, Stop
 from service.cli.options import DEFAULT_URL, AsJson, Token, Url, connect
+from service.cli.plain_tables import PlainTable
 from service.client import Client
 from service.schemas.datasets import DatasetBody
 
@@ -61,7 +62,7 @@ def list_datasets(url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson =
             for one in found
         ]
         titles = ("id", "name", "arrays", "created (UTC)", "owner", "MB")
-        out.print(table(dict.fromkeys(titles, "left"), rows))
+        out.print(PlainTable(dict.fromkeys(titles, "left"), rows))
     else:
         out.print("No datasets. Upload one: nfa datasets upload FILE")
 

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from service.cli.display import counts, err, out, print_json, table, verdicts_table
+from service.cli.display import counts, err, out, print_json, verdicts_table
 from service.cli.exits import Exit
 from service.cli.local_run import follow, temporary_service
 from service.cli.options import AsJson
 from service.cli.outcome import exit_code
+from service.cli.plain_tables import PlainTable
 from service.cli.progress import duration
 from service.client import Client
 from service.questions.number_format import number
@@ -69,7 +70,7 @@ def _report(client: Client, ended: ExperimentDetail, files: list[Path], *, as_js
         ]
         titles = ("weight decay", "depth", "at start", "at end: mean", "min", "max", "trials")
         out.print(f"\nAlignment of layer 1 with its AGOP's power 1/L, {counts(ended)}:\n")
-        out.print(table(dict.fromkeys(titles, "right"), rows))
+        out.print(PlainTable(dict.fromkeys(titles, "right"), rows))
         out.print()
         out.print(verdicts_table(verdicts))
         out.print("\nFigures: " + ", ".join(str(file) for file in files), soft_wrap=True)

@@ -2,15 +2,15 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 from pydantic import BaseModel
 from rich.console import Console, JustifyMethod
-from rich.table import Table
 from rich.text import Text
 
+from service.cli.plain_tables import PlainTable
 from service.client.transport import ClientError
 from service.questions.number_format import number
 from service.schemas.experiments import ExperimentBody, Extended, Preview
@@ -53,16 +53,6 @@ def plain(value: Any) -> Any:
     return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def table(columns: Mapping[str, JustifyMethod], rows: Iterable[Sequence[str | Text]]) -> Table:
-    """A plain table; columns map a title to its justification."""
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for title, justify in columns.items():
-        made.add_column(title, justify=justify, overflow="fold")
-    for row in rows:
-        made.add_row(*row)
-    return made
-
-
 def state(name: str) -> Text:
     """A state in its colour."""
     return Text(str(name), style=_STATE_STYLES.get(str(name), "default"))
@@ -74,7 +64,7 @@ def counts(one: ExperimentBody) -> str:
     return ", ".join(found) or "no trials"
 
 
-def experiments_table(experiments: Sequence[ExperimentBody]) -> Table:
+def experiments_table(experiments: Sequence[ExperimentBody]) -> PlainTable:
     """One line per experiment."""
     rows = [
         (
@@ -87,10 +77,10 @@ def experiments_table(experiments: Sequence[ExperimentBody]) -> Table:
         )
         for one in experiments
     ]
-    return table({"id": "left", "name": "left", "state": "left", "trials": "right", "created (UTC)": "left"}, rows)
+    return PlainTable({"id": "left", "name": "left", "state": "left", "trials": "right", "created (UTC)": "left"}, rows)
 
 
-def verdicts_table(verdicts: Sequence[VerdictBody]) -> Table:
+def verdicts_table(verdicts: Sequence[VerdictBody]) -> PlainTable:
     """One line per claim: whether it holds, and the value that decides."""
     rows = []
     for one in verdicts:
@@ -100,16 +90,16 @@ def verdicts_table(verdicts: Sequence[VerdictBody]) -> Table:
         group = ", ".join(f"{path} = {number(value)}" for path, value in (one.worst_group or {}).items())
         worst = f"{number(one.worst)} ({group})" if group else number(one.worst)
         rows.append((mark, f"{one.id}: {one.says}" if one.says else one.id, worst, one.threshold, judged))
-    return table({"": "left", "claim": "left", "worst": "right", "threshold": "left", "trials": "right"}, rows)
+    return PlainTable({"": "left", "claim": "left", "worst": "right", "threshold": "left", "trials": "right"}, rows)
 
 
-def results_table(results: pl.DataFrame, hidden: Sequence[str] = ()) -> Table:
+def results_table(results: pl.DataFrame, hidden: Sequence[str] = ()) -> PlainTable:
     """A group-by table under short titles; hidden columns stay out."""
     kept = [name for name in results.columns if name not in hidden]
     if "incomplete" in kept and not results["incomplete"].sum():
         kept.remove("incomplete")
     rows = [[number(value) for value in row] for row in results.select(kept).iter_rows()]
-    return table(dict.fromkeys(_short(kept), "right"), rows)
+    return PlainTable(dict.fromkeys(_short(kept), "right"), rows)
 
 
 def _short(names: Sequence[str]) -> list[str]:

@@ -16,9 +16,10 @@ import typer
 from rich.text import Text
 
 from service.allowance import allowance
-from service.cli.display import out, print_json, table
+from service.cli.display import out, print_json
 from service.cli.exits import Exit
 from service.cli.options import DEFAULT_URL, AsJson, Home, Token, Url
+from service.cli.plain_tables import PlainTable
 from service.cli.versions import package_version
 from service.client import Client, ClientError, Unreachable
 from service.errors import ServiceError
@@ -69,9 +70,8 @@ def doctor(
         print_json([asdict(one) for one in found])
     else:
         marks = {True: Text("ok", "green"), False: Text("problem", "bold red"), None: Text("-", "dim")}
-        out.print(
-            table({"": "left", "what": "left", "found": "left"}, [(marks[f.ok], f.subject, f.words) for f in found])
-        )
+        rows = [(marks[one.ok], one.subject, one.words) for one in found]
+        out.print(PlainTable({"": "left", "what": "left", "found": "left"}, rows))
     raise typer.Exit(Exit.NO if any(one.ok is False for one in found) else Exit.OK)
 
 

@@ -37,6 +37,7 @@ from service.cli.progress import ExperimentProgress, duration
 from service.client import Client, Grid
 from service.grid.axes import moving_together
 from service.questions.number_format import number
+from service.questions.shown_first import shown_first
 from service.schemas.experiments import ExperimentBody, ExperimentDetail
 
 _COLUMNS: Final[Mapping[str, Callable[[ExperimentBody], Any]]] = {
@@ -148,8 +149,9 @@ def show(experiment: ExperimentId = None, url: Url = DEFAULT_URL, token: Token =
             print_json({"experiment": one, "verdicts": verdicts})
             return
         _head(client, one)
-        results = client.results(one.id, agg=["mean", "min", "max", "count"])
-        out.print("\nAlignment of layer 1 at the end of training:\n")
+        shown = shown_first(one.grid)
+        results = client.results(one.id, metric=[shown.metric], layer=shown.layer, agg=["mean", "min", "max", "count"])
+        out.print(f"\n{shown.says} at the end of training:\n")
         out.print(results_table(results, moving_together(one.grid)))
         if verdicts:
             out.print()

@@ -5,8 +5,9 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from service.cli.display import Columns, out, print_json, table
+from service.cli.display import Columns, out, print_json
 from service.cli.options import DEFAULT_URL, AsJson, ExperimentId, Token, Url, connect, newest
+from service.cli.plain_tables import PlainTable
 from service.client import Client
 from service.questions.number_format import number
 from service.schemas.fits import BoundaryBody, Fits
@@ -46,7 +47,7 @@ def print_found_by(client: Client, experiment: str, grid: Mapping[str, Any]) -> 
 def print_found(found: Fits) -> None:
     """Tables of what there is."""
     if found.boundaries:
-        out.print(table(_BOUNDARIES, [row for one in found.boundaries for row in _lines(one)]))
+        out.print(PlainTable(_BOUNDARIES, [row for one in found.boundaries for row in _lines(one)]))
     if found.estimates:
         rows = [
             (
@@ -58,7 +59,7 @@ def print_found(found: Fits) -> None:
             )
             for one in found.estimates
         ]
-        out.print(table(_ESTIMATES, rows))
+        out.print(PlainTable(_ESTIMATES, rows))
     if found.fits:
         rows = [
             (
@@ -70,7 +71,7 @@ def print_found(found: Fits) -> None:
             )
             for one in found.fits
         ]
-        out.print(table(_FITS, rows))
+        out.print(PlainTable(_FITS, rows))
     for place, why in found.stopped.items():
         out.print(Text(f"{place} {'does not go on' if found.searching else 'ended early'}: {why}", "yellow"))
     if found.searching:

@@ -7,6 +7,7 @@ from service.cli.exits import Exit
 from service.cli.found import print_found_by
 from service.client import Client
 from service.grid.axes import moving_together
+from service.questions.shown_first import shown_first
 from service.schemas.experiments import ExperimentDetail
 from service.schemas.results import VerdictBody
 from service.states import TrialState
@@ -14,12 +15,15 @@ from service.states import TrialState
 
 def report(client: Client, experiment: ExperimentDetail, *, as_json: bool) -> Exit:
     """Print results and verdicts; the exit code is NO where a trial failed or a claim does not hold."""
-    results = client.results(experiment.id, agg=["mean", "min", "max", "count"])
+    shown = shown_first(experiment.grid)
+    results = client.results(
+        experiment.id, metric=[shown.metric], layer=shown.layer, agg=["mean", "min", "max", "count"]
+    )
     verdicts = client.verdicts(experiment.id)
     if as_json:
         print_json({"experiment": experiment, "results": results, "verdicts": verdicts})
     else:
-        out.print(f"\nAlignment of layer 1 at the end of training ({counts(experiment)}):\n")
+        out.print(f"\n{shown.says} at the end of training ({counts(experiment)}):\n")
         out.print(results_table(results, moving_together(experiment.grid)))
         if verdicts:
             out.print()

@@ -14,6 +14,7 @@ from service.cli.progress import sparkline
 from service.client import Client
 from service.questions.number_format import number
 from service.questions.pooling import short_names
+from service.questions.shown_first import ALIGNMENT, shown_first
 from service.schemas.experiments import ExperimentDetail
 from service.schemas.trials import TrialBody
 from service.states import TrialState
@@ -23,7 +24,6 @@ MOST_FAILURES: Final = 5
 _POINTS: Final = 60
 _LOOKED_AT: Final = 200
 """Failed trials of which the latest are shown."""
-METRIC: Final = "alignment"
 
 
 class Curve(NamedTuple):
@@ -39,6 +39,8 @@ class Look(NamedTuple):
     curves: Sequence[Curve]
     failures: Sequence[TrialBody]
     failed: int
+    title: str = "Alignment of layer 1"
+    """What the curves are of."""
 
 
 class Panes:
@@ -50,12 +52,12 @@ class Panes:
     def look(self, experiment: ExperimentDetail) -> RenderableType:
         """The panes as they stand now."""
         paths = told_apart(experiment.grid, experiment.axes)
-        found = self._client.curves(
-            experiment.id, METRIC, group_by=paths, agg=["median"], max_points=_POINTS, running=True
-        )
+        shown = shown_first(experiment.grid)
+        more: dict[str, Any] = {"agg": ["median"], "max_points": _POINTS, "running": True}
+        found = self._client.curves(experiment.id, shown.metric, group_by=paths, layer=shown.layer, **more)
         failed = experiment.counts.get(TrialState.FAILED, 0)
         failures = list(islice(self._client.trials(experiment.id, state="failed"), _LOOKED_AT)) if failed else []
-        return drawn(Look(curves_of(found, paths), failures, failed))
+        return drawn(Look(curves_of(found, paths, shown.metric), failures, failed, shown.says))
 
 
 def told_apart(grid: Mapping[str, Any], axes: Sequence[str]) -> list[str]:
@@ -71,15 +73,15 @@ def told_apart(grid: Mapping[str, Any], axes: Sequence[str]) -> list[str]:
     return found
 
 
-def curves_of(found: pl.DataFrame, paths: Sequence[str]) -> list[Curve]:
+def curves_of(found: pl.DataFrame, paths: Sequence[str], metric: str = ALIGNMENT) -> list[Curve]:
     """A curve for each group of a table with a row per group and step."""
     short = dict(zip(paths, short_names(list(paths)), strict=True))
     groups: dict[str, list[float]] = {}
     for row in found.iter_rows(named=True):
         name = ", ".join(f"{short[path]} {number(row[path])}" for path in paths) or "all trials"
         medians = groups.setdefault(name, [])
-        if row[f"{METRIC}_median"] is not None:
-            medians.append(row[f"{METRIC}_median"])
+        if row[f"{metric}_median"] is not None:
+            medians.append(row[f"{metric}_median"])
     return [Curve(name, medians) for name, medians in groups.items() if medians]
 
 
@@ -88,9 +90,13 @@ def drawn(look: Look) -> RenderableType:
     panes: list[RenderableType] = []
     if look.curves:
         rows = Table.grid(padding=(0, 2, 0, 0))
+        every = [value for one in look.curves for value in one.medians]
+        # what leaves 0 to 1, as losses do, is drawn between its own ends
+        low, high = (0.0, 1.0) if 0 <= min(every) <= max(every) <= 1 else (min(every), max(every))
         for one in look.curves:
-            rows.add_row(Text(one.name), Text(sparkline(one.medians), "cyan"), Text(f"{one.medians[-1]:.4f}"))
-        panes.append(Panel(rows, title=f"{METRIC} of layer 1, medians by step", title_align="left"))
+            heights = [(value - low) / (high - low or 1.0) for value in one.medians]
+            rows.add_row(Text(one.name), Text(sparkline(heights), "cyan"), Text(number(one.medians[-1])))
+        panes.append(Panel(rows, title=f"{look.title}, medians by step", title_align="left"))
     if look.failed:
         latest = sorted(look.failures, key=lambda one: one.ended_at.timestamp() if one.ended_at else 0.0)
         rows = Table.grid(padding=(0, 2, 0, 0))

@@ -12,6 +12,7 @@ from service.cli.answers import Layer, Where, layer_of
 from service.cli.display import out, print_json
 from service.cli.exits import Exit, Stop
 from service.cli.options import DEFAULT_URL, AsJson, ExperimentId, Token, Url, connect, newest
+from service.questions.shown_first import shown_first
 
 
 class Figure(StrEnum):
@@ -62,8 +63,10 @@ def plot(
     dash: Annotated[
         str | None, typer.Option(help="Setting told apart by dashes, or none; default: an axis of few values.")
     ] = None,
-    metric: Annotated[str, typer.Option(help="Metric of curves and phase.")] = "alignment",
-    layer: Layer = "1",
+    metric: Annotated[
+        str | None, typer.Option(help="Metric of curves and phase; default: the alignment, if it is measured.")
+    ] = None,
+    layer: Layer = None,
     against: Annotated[Literal["step", "time"], typer.Option(help="What curves run along.")] = "step",
     complement: Annotated[bool, typer.Option("--complement", help="Draw 1 - metric, on a log axis.")] = False,
     x: Annotated[
@@ -96,7 +99,9 @@ def plot(
     with connect(url, token) as client:
         one = client.experiment(newest(client, experiment))
         told = drawing.channels_of(str(figure), one.axes, one.grid, color=color, dash=dash, facet=facet, x=x)
-        asked = (str(figure), told.color, ",".join(told.facets) or None, metric, numbered, against, complement)
+        first = shown_first(one.grid)
+        of = (metric or first.metric, numbered or first.layer)
+        asked = (str(figure), told.color, ",".join(told.facets) or None, *of, against, complement)
         wish = drawing.Wish(*asked, title or one.name, where or "", told.dash, x=x, y=y, axes=tuple(one.axes))
         wish = replace(wish, baseline=baseline, room=_room(style, is_wide=is_wide))
         try:

@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
-from service.cli.display import out, print_json, table
+from service.cli.display import out, print_json
 from service.cli.exits import HELP
 from service.cli.experiments import submit_body
 from service.cli.options import DEFAULT_URL, AsJson, Token, Url, connect
+from service.cli.plain_tables import PlainTable
 from service.presets import get_preset, list_presets
 
 app = typer.Typer(help="The grids that ship with the service.", invoke_without_command=True)
@@ -24,7 +25,7 @@ def list_all(context: typer.Context, as_json: AsJson = False) -> None:
         print_json([{"name": one.name, "title": one.title, "trials": one.trials} for one in found])
         return
     rows = [(one.name, str(one.trials), one.title) for one in found]
-    out.print(table({"name": "left", "trials": "right", "title": "left"}, rows))
+    out.print(PlainTable({"name": "left", "trials": "right", "title": "left"}, rows))
     out.print("\nnfa presets show NAME prints one, nfa presets run NAME submits it.")
 
 

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from service.cli.database import DatabaseUrl, opened
-from service.cli.display import out, print_json, table
+from service.cli.display import out, print_json
 from service.cli.exits import Exit, Stop
 from service.cli.options import AsJson, Home
+from service.cli.plain_tables import PlainTable
 from service.errors import ServiceError
 from service.store import retention
 from service.tokens import lifetime
@@ -44,5 +45,5 @@ def gc(
         )
         return
     rows = [[one.what, f"{one.rows:,}", f"{one.bytes:,}"] for one in found]
-    out.print(table({"would go" if dry_run else "deleted": "left", "rows": "right", "bytes": "right"}, rows))
+    out.print(PlainTable({"would go" if dry_run else "deleted": "left", "rows": "right", "bytes": "right"}, rows))
     out.print(f"on disk: {before:,} bytes" + ("" if dry_run else f" before, {after:,} after"))

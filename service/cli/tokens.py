@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from service.cli.database import DatabaseUrl, opened
-from service.cli.display import err, out, print_json, table
+from service.cli.display import err, out, print_json
 from service.cli.exits import HELP, Exit, Stop
 from service.cli.options import AsJson, Home
+from service.cli.plain_tables import PlainTable
 from service.errors import ServiceError
 from service.store import tokens
 from service.store.session import utc_now
@@ -65,7 +66,7 @@ def list_tokens(home: Home = Path(".nfa"), database_url: DatabaseUrl = None, as_
             ]
             for one in found
         ]
-        out.print(table(dict.fromkeys(("name", "scope", "owner", "state", "last used"), "left"), rows))
+        out.print(PlainTable(dict.fromkeys(("name", "scope", "owner", "state", "last used"), "left"), rows))
     else:
         out.print("No tokens: the service is open on addresses of this machine, and refuses to listen on others.")
 

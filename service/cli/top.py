@@ -8,8 +8,9 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from service.cli.display import Columns, out, print_json, table
+from service.cli.display import Columns, out, print_json
 from service.cli.options import DEFAULT_URL, AsJson, Token, Url, connect
+from service.cli.plain_tables import PlainTable
 from service.cli.progress import bars, duration, magnitude
 from service.client import Client
 from service.schemas.cluster import ActivityBody, Cluster
@@ -83,7 +84,7 @@ def _queue(activity: ActivityBody) -> list[RenderableType]:
         for one in activity.queue[:_MOST_ROWS]
     ]
     columns: Columns = {"owner": "left", "wait": "right", "run": "right", "for": "left"}
-    return [Text(), table(columns, rows)] if rows else []
+    return [Text(), PlainTable(columns, rows)] if rows else []
 
 
 def _stacks(cluster: Cluster) -> list[RenderableType]:
@@ -98,7 +99,7 @@ def _stacks(cluster: Cluster) -> list[RenderableType]:
         for stack in sorted(stacks, key=lambda stack: -stack.get("seconds", 0.0))[:_MOST_ROWS]
     ]
     columns: Columns = {"running stack": "left", "trials": "right", "of": "left", "for": "right"}
-    return [Text(), table(columns, rows)] if rows else []
+    return [Text(), PlainTable(columns, rows)] if rows else []
 
 
 def _failures(activity: ActivityBody) -> list[RenderableType]:
@@ -107,7 +108,7 @@ def _failures(activity: ActivityBody) -> list[RenderableType]:
         for one in activity.failures[:_MOST_ROWS]
     ]
     columns: Columns = {"failed": "right", "reason, within a day": "left", "last one": "left"}
-    return [Text(), table(columns, rows)] if rows else []
+    return [Text(), PlainTable(columns, rows)] if rows else []
 
 
 def _shortened(names: list[str]) -> str:

@@ -24,7 +24,7 @@ from service.store.experiments import Experiment, get_experiment
 from service.store.session import Store
 from service.web import charting
 from service.web.drawing import BANDS, NothingToDraw, Wish, draw
-from service.web.figure_pages import MEDIA, SHOWN_METRICS, Choices, Dark, answered
+from service.web.figure_pages import MEDIA, SHOWN_METRICS, Choices, Dark, answered, filled
 from service.web.page_route import HEADERS, PageRoute, render
 from service.web.store_source import MOST_POINTS, StoreSource
 
@@ -53,6 +53,7 @@ Named = Annotated[list[Experiment], Depends(_named)]
 def compare(store: StoreDep, named: Named, chosen: Choices) -> Response:
     """Figure, table and differing settings of some experiments."""
     charting.prepare()
+    chosen = filled(named[0].grid, chosen)
     wish, ids = _wish(named, chosen), [one.id for one in named]
     axes = _axes(named)
     question = results.Question(
@@ -101,6 +102,7 @@ def _wish(named: Sequence[Experiment], chosen: dict[str, Any]) -> Wish:
     """One colour for each experiment; what varies in any of them by dash and panel, as far as it fits."""
     if chosen["figure"] not in _FIGURES:
         raise InvalidRequest(f"figure: received {chosen['figure']}; compared are {' and '.join(_FIGURES)}")
+    chosen = filled(named[0].grid, chosen)
     if len(numeric_metrics(chosen["metric"])) != 1:
         raise InvalidRequest("metric: name one")
     # the experiment with the most axes decides what there is to tell apart

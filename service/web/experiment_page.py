@@ -17,6 +17,7 @@ from service.grid.inputs import names_measured
 from service.grid.sampling import grouping
 from service.grid.value_order import ValueOrder
 from service.questions.pooling import short_names
+from service.questions.shown_first import shown_first
 from service.states import TrialState
 from service.store import experiments, results, trials, views
 from service.store.claims import measured_in
@@ -31,7 +32,7 @@ from service.store.session import Store
 from service.store.verdicts import judged
 from service.store.versions import version_of
 from service.web import charting
-from service.web.figure_pages import SHOWN_METRICS, Choices, wish_of
+from service.web.figure_pages import SHOWN_METRICS, Choices, filled, wish_of
 from service.web.kept import Kept
 from service.web.page_route import PageRoute, render
 from service.web.result_tables import OFFERED_AGGREGATES, TableAsked, TableChoices, question_of, shown_table
@@ -62,6 +63,7 @@ def experiment(
 ) -> Response:
     """One experiment: progress, figure, verdicts, results, trials."""
     one = experiments.get_experiment(store, experiment_id)
+    chosen = filled(one.grid, chosen)
     listed = {"state": state, "trials_where": trials_where, "sort": sort}
     answers = _Answers(request.app.state.kept_for_pages, store, experiment_id)
     return render(
@@ -77,6 +79,7 @@ def experiment(
         fixed=_fixed(one.grid, one.axes),
         varied=_varied(one.grid, one.axes),
         short=dict(zip(one.axes, short_names(one.axes), strict=True)),
+        listed_metrics=list(dict.fromkeys((shown_first(one.grid).metric, "train_loss"))),
         listed=listed,
         states=list(TrialState),
         **_figure(store, one, chosen),

@@ -1,15 +1,18 @@
 """An experiment's figures by address: the Vega-Lite specification, or a drawing to keep."""
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import BeforeValidator
 
 from service.api.deps import StoreDep, Where
 from service.api.query_names import known_paths, known_variable, numeric_metrics
 from service.errors import InvalidRequest, NotFound
 from service.questions.layers import LayerText
+from service.questions.shown_first import shown_first
 from service.store import trials
 from service.store.experiments import Experiment, get_experiment
 from service.web import charting, figures
@@ -42,8 +45,8 @@ def choices(
     color: Annotated[str, Query(max_length=200)] = "",
     facet: Annotated[str, Query(max_length=1000)] = "",
     dash: Annotated[str, Query(max_length=200)] = "",
-    metric: Annotated[str, Query(max_length=200)] = "alignment",
-    layer: Annotated[LayerText, Query()] = 1,
+    metric: Annotated[str, Query(max_length=200)] = "",
+    layer: Annotated[LayerText | None, BeforeValidator(lambda text: text or None), Query()] = None,
     against: Literal["step", "time"] = "step",
     complement: bool = False,
     where: Where = "",
@@ -52,7 +55,7 @@ def choices(
     y: Annotated[str, Query(max_length=200)] = "",
     baseline: Annotated[str, Query(max_length=200)] = "",
 ) -> dict[str, Any]:
-    """A figure's choices, as they stand in an address."""
+    """A figure's choices, as they stand in an address; without a metric or layer what the experiment measures first."""
     return {
         "figure": figure,
         "color": color,
@@ -74,8 +77,15 @@ Choices = Annotated[dict[str, Any], Depends(choices)]
 Dark = Annotated[bool, Query(description="On a dark ground.")]
 
 
+def filled(grid: Mapping[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
+    """The choices with a metric and a layer, where they were left open those that the grid measures."""
+    first = shown_first(grid)
+    return chosen | {"metric": chosen["metric"] or first.metric, "layer": chosen["layer"] or first.layer}
+
+
 def wish_of(one: Experiment, chosen: dict[str, Any]) -> Wish:
-    """The choices with what was left open filled in from the axes, and names checked."""
+    """The choices with what was left open filled in from the grid, and names checked."""
+    chosen = filled(one.grid, chosen)
     open_or_named = {name: chosen[name] or None for name in ("color", "dash", "facet")}
     told = channels_of(chosen["figure"], one.axes, one.grid, **open_or_named, x=chosen["x"])
     known_paths(",".join([told.color, *([told.dash] if told.dash else []), *told.facets]), "color, dash or facet")

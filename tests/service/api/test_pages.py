@@ -262,6 +262,20 @@ def test_what_diverged_is_said_to_be_left_out(api, submit, train_queue):
     assert "over the 1 that completed; 1 left out" in api.get(f"/experiments/{made}").text
 
 
+def test_what_does_not_measure_the_alignment_is_shown_by_what_it_measures(api, submit, train_queue, tiny_grid):
+    grid = tiny_grid(seeds=2)
+    measure = {"points": 3, "metrics": ["modes", "residual"], "layers": [2]}
+    made = submit(**(grid | {"trial": grid["trial"] | {"measure": measure}}))["id"]
+    train_queue()
+    page = api.get(f"/experiments/{made}").text
+    assert "Final residual by setting, layer 2" in page and '<option value="residual" selected' in page
+    found = re.findall(r'data-label="residual">([^<]*)<', page)
+    assert found and "-" not in found
+    assert "nothing" not in api.get(f"/experiments/{made}/figure.json").json()
+    beside = api.get("/compare", params={"experiments": f"{made},{submit(name='other')['id']}"})
+    assert beside.status_code == 200 and "Final residual, layer 2" in beside.text
+
+
 def test_a_results_table_is_sorted_narrowed_and_shaded_by_its_address(api, trained):
     asked = {"table_metric": "train_loss", "agg": "mean,median", "order": "-mean", "hide": "incomplete"}
     page = api.get(f"/experiments/{trained}", params=asked | {"shade": True, "reduce": "first"}).text

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from service.cli import display, doctor
 from service.cli.main import app
+from service.cli.plain_tables import PlainTable
 from service.cli.preflight import prepare_home
 from service.presets import preset_names
 from service.store import schema
@@ -197,7 +198,7 @@ def test_an_export_to_an_unknown_kind_of_file_says_which_there_are(tmp_path):
 
 
 def test_what_stands_in_brackets_is_shown_as_it_is(capsys):
-    display.out.print(display.table({"found": "left"}, [("pip install 'httpx[socks]' [/x] [red]",)]))
+    display.out.print(PlainTable({"found": "left"}, [("pip install 'httpx[socks]' [/x] [red]",)]))
     display.out.print("a sweep named [/x]")
     said = capsys.readouterr().out
     assert "httpx[socks]' [/x] [red]" in said and "named [/x]" in said
