@@ -9,6 +9,7 @@ from service.cli.display import out, print_json
 from service.cli.exits import HELP, Exit, Stop
 from service.cli.options import DEFAULT_URL, AsJson, Token, Url, connect
 from service.cli.plain_tables import PlainTable
+from service.cli.wording import for_a_shell
 from service.client import Client
 from service.schemas.datasets import DatasetBody
 
@@ -104,7 +105,7 @@ def _say(one: DatasetBody) -> None:
     if one.left_out:
         out.print(f"  left out: {', '.join(one.left_out)}")
     for note in one.notes:
-        out.print(f"  {note}")
+        out.print(f"  {for_a_shell(note)}")
 
 
 def _shapes(one: DatasetBody) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console, JustifyMethod
 from rich.text import Text
 
 from service.cli.plain_tables import PlainTable
+from service.cli.wording import for_a_shell
 from service.client.transport import ClientError
 from service.questions.number_format import number
 from service.schemas.experiments import ExperimentBody, Extended, Preview
@@ -130,10 +131,11 @@ def print_warning(message: str | None) -> None:
 def print_problem(error: ClientError) -> None:
     """What the service refused: one line, or one for every wrong field where there are several."""
     if len(error.errors) <= 1:
-        print_error(str(error))
+        print_error(for_a_shell(str(error)))
         return
     print_error(f"{error.problem.get('title', 'The request was refused')}:")
     for entry in error.errors[:_MOST_ERRORS]:
-        err.print(Text(f"  {entry.get('path', '')}: {entry.get('message', '')}"), soft_wrap=True)
+        place = f"{entry['path']}: " if entry.get("path") else ""
+        err.print(Text(f"  {place}{for_a_shell(entry.get('message', ''))}"), soft_wrap=True)
     if len(error.errors) > _MOST_ERRORS:
         err.print(Text(f"  and {len(error.errors) - _MOST_ERRORS} more"))

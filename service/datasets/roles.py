@@ -191,7 +191,7 @@ def _range(names: Sequence[str], role: str, part: str) -> list[int]:
 
 def _suggestion(names: Sequence[str], inputs: int = 2) -> str:
     """A mapping to send, as an example with this file's names; an array of a file is one input."""
-    some = [name for name in names if name and re.fullmatch(r"[\w.]+", name)]
+    some = [name for name in names if names.count(name) == 1 and re.fullmatch(r"[\w.]+", name)]
     some = some if len(some) > 1 else ["a", "b"]
     target = next((name for name in some if name.lower() in ARRAY_NAMES["y"]), some[-1])
     chosen = [name for name in some if name != target][:inputs]

@@ -65,8 +65,8 @@ class Problems:
             return
         known = list(known)
         near = meant or nearest(name, known)
-        hint = f"; did you mean {near}?" if near else ""
-        self.add(path, f"unknown {kind} {shortened(name)}{hint}", received=name, allowed=known[:64], nearest=near)
+        hint = f"did you mean {near}?" if near else _listed(kind, known)
+        self.add(path, f"unknown {kind} {shortened(name)}; {hint}", received=name, allowed=known[:64], nearest=near)
 
     def raise_as(self, error: type[ServiceError]) -> None:
         """Raise the error if anything was noted."""
@@ -97,6 +97,18 @@ class Problems:
             self.add(path, message, received=error["input"], allowed=_allowed(context))
 
 
+def _listed(kind: str, known: Sequence[str]) -> str:
+    """The names there are, or of many where they are."""
+    if len(known) <= _MOST_LISTED:
+        return f"there are {', '.join(known)}"
+    return _WHERE.get(kind, "`allowed` lists those there are")
+
+
+_MOST_LISTED: Final = 24
+_WHERE: Final = {
+    "path": "settings have paths such as network.depth, which /grid-schema.json and the page /submit list",
+    "metric": "GET /metric-definitions lists them",
+}
 _MAPPINGS: Final = frozenset({"model_type", "model_attributes_type", "dict_type"})
 
 

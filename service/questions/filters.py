@@ -334,7 +334,11 @@ def check_path(path: str, column: int = 1) -> None:
     known = [*SETTINGS, "state", "seed", *(f"final.{name}" for name in names.METRICS)]
     short = {f"{field}": f"{section}.{field}" for section, fields in FIELDS.items() for field in fields}
     short |= {name: f"final.{name}" for name in names.METRICS}
-    _refuse(column, "unknown path", path, known, short.get(path) or nearest(path, known))
+    near = short.get(path) or nearest(path, known)
+    told = (
+        "unknown path" if near else "unknown path (there are settings such as network.depth, state, seed, final.METRIC)"
+    )
+    _refuse(column, told, path, known, near)
 
 
 _MEANT = {"=": "==", "!": "!=", "&": "and", "|": "or", "~": "not"}

@@ -4,6 +4,7 @@ The command line asks the service over REST, the web page asks the store: both t
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ from service.client import Client
 from service.grid.value_order import ValueOrder
 from service.questions.layers import Layer
 from service.questions.pooling import Pooling
+from service.questions.shown_first import shown_first
 from service.web import figures
 from service.web.figures.curves import EDGE, CurveLook
 from service.web.per_trial import difference, distribution, parallel, scatter
@@ -39,7 +41,7 @@ def _curves(wish: Wish, source: Source) -> Any:
     against = "time" if wish.figure == "imbalance" else wish.against
     keys = [*wish.keys, *(_edge(source.grid, wish.keys) if metric == "sharpness" else ())]
     table = source.curves(metric, keys, wish.layer, wish.where)
-    _require(table, metric, wish.layer, source.grid)
+    _require(table, metric, wish, source.grid)
     look = CurveLook(
         *(wish.color, wish.facet, against, wish.complement, wish.title, wish.layer, wish.dash),
         pooling=source.pooling(wish.keys, wish.where, with_running=True),
@@ -73,7 +75,7 @@ def _phase(wish: Wish, source: Source) -> Any:
     across, down = wish.color, wish.facet.split(",")[-1]
     found = source.phase(across, down, wish.metric, wish.layer, wish.where)
     if not any(sum(line) for line in found["counts"]):
-        raise NothingToDraw(f"no completed trial with {wish.metric} in layer {wish.layer} to draw")
+        raise NothingToDraw(_lacking(wish.metric, wish, source.grid))
     pooling = source.pooling([across, down], wish.where, with_running=False)
     return figures.phase_diagram(found, wish.title, pooling, wish.room)
 
@@ -82,7 +84,7 @@ def _exponent(wish: Wish, source: Source) -> Any:
     color = next((path for path in wish.keys if path not in (DEPTH, "seed")), None)
     keys = list(dict.fromkeys([DEPTH, *([color] if color else [])]))
     table = source.results(["best_exponent"], keys, 1, wish.where)
-    _require(table, "best_exponent", 1, source.grid)
+    _require(table, "best_exponent", replace(wish, layer=1), source.grid)
     pooling = source.pooling(keys, wish.where, with_running=False)
     more: dict[str, Any] = {"pooling": pooling, "order": source.order, "room": wish.room}
     has_theory = _depth_counts_maps(source.grid)
@@ -94,7 +96,7 @@ def _profile(wish: Wish, source: Source) -> Any:
     if not asked:
         raise NothingToDraw("no exponents recorded: name them under measure.exponents of the grid")
     table = source.results(asked, wish.keys, wish.layer, wish.where)
-    _require(table, asked[0], wish.layer, source.grid)
+    _require(table, asked[0], wish, source.grid)
     return figures.exponent_profile(
         table,
         color=wish.color,
@@ -130,7 +132,7 @@ def _spectra(wish: Wish, source: Source) -> Any:
     keys = [path for path in wish.keys if path != "seed"]
     # without an axis all trials are one group, by a setting that they share
     tables = {name: source.curves(name, keys or ["data.kind"], wish.layer, wish.where) for name in asked}
-    _require(tables[asked[0]], asked[0], wish.layer, source.grid)
+    _require(tables[asked[0]], asked[0], wish, source.grid)
     pooling = source.pooling(keys, wish.where, with_running=True)
     more: dict[str, Any] = {"pooling": pooling, "order": source.order, "room": wish.room}
     return figures.spectra(tables, keys, title=wish.title, layer=wish.layer, **more)
@@ -158,12 +160,21 @@ def _fit(wish: Wish, source: Source) -> Any:
     return figures.power_laws(same, wish.title, source.order, wish.room)
 
 
-def _require(table: pl.DataFrame, metric: str, layer: Layer, grid: Mapping[str, Any]) -> None:
+def _require(table: pl.DataFrame, metric: str, wish: Wish, grid: Mapping[str, Any]) -> None:
     column = f"{metric}_median"
     if not table.height or column not in table.columns or table[column].null_count() == table.height:
-        measured = ((grid.get("trial") or {}).get("measure") or {}).get("layers", "first")
-        told = "" if metric in names.NETWORK_METRICS else f"; measure.layers of the grid is {measured}"
-        raise NothingToDraw(f"no completed trial with {metric} in layer {layer} to draw{told}")
+        raise NothingToDraw(_lacking(metric, wish, grid))
+
+
+def _lacking(metric: str, wish: Wish, grid: Mapping[str, Any]) -> str:
+    """What there is none of, and which of the choices may be why."""
+    matching = f" that matches {wish.where}" if wish.where else ""
+    is_of_layer = metric not in names.NETWORK_METRICS
+    told = f"no completed trial{matching} with {metric}{f' in layer {wish.layer}' if is_of_layer else ''} to draw"
+    if is_of_layer and wish.layer != shown_first(grid).layer:
+        measure = (grid.get("trial") or {}).get("measure") or {}
+        return f"{told}; measure.layers of the grid is {measure.get('layers', 'first')}"
+    return f"{told}; what diverged, failed or was cancelled is left out"
 
 
 class ClientSource:

@@ -1,6 +1,7 @@
 """What every page has: templates that escape, a strict Content-Security-Policy, errors that people can read."""
 
 import json
+import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,10 @@ HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+
+
+_REST: Final = re.compile(r": GET /\S+ lists .*")
+"""What programs do next where something is not there; people have the links of the page."""
 
 
 def _duration(seconds: float | None) -> str:
@@ -85,7 +90,8 @@ def render_error(
 ) -> HTMLResponse:
     """A page that says what is wrong, at whatever address."""
     root = to_root(request.scope["raw_path"].decode("latin-1"))
-    return render("error.html", status, root=root, title=title, detail=detail, errors=errors)
+    said = _REST.sub("; it was mistyped, or deleted", detail)
+    return render("error.html", status, root=root, title=title, detail=said, errors=errors)
 
 
 async def form_of(request: Request) -> dict[str, str]:

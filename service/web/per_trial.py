@@ -159,5 +159,6 @@ def _trials(wish: Wish, source: Source, keys: Sequence[str], finals: Sequence[st
             found = one.select(keys).with_columns(one[f"{metric}_count"].alias("_count"))
         found = found.with_columns(values)
     if found is None or not found.height or all(found[path].null_count() == found.height for path in finals):
-        raise NothingToDraw(f"no completed trial with {', '.join(finals)} to draw")
+        matching = f" that matches {wish.where}" if wish.where else ""
+        raise NothingToDraw(f"no completed trial{matching} with {', '.join(finals)} to draw")
     return found

@@ -69,6 +69,8 @@ def test_a_figure_that_cannot_be_drawn_says_why(api, trained):
     phase = {"figure": "phase"}
     told = api.get(f"/experiments/{trained}/figure.json", params=phase)
     assert told.status_code == 200 and "two" in told.json()["nothing"]
+    nobody = api.get(f"/experiments/{trained}/figure.json", params={"where": "seed > 99"}).json()["nothing"]
+    assert "no completed trial that matches seed > 99 with alignment in layer 1" in nobody and "measure" not in nobody
     refused = api.get(f"/experiments/{trained}/figure.svg", params=phase)
     assert refused.status_code == 404 and told.json()["nothing"] in refused.text
 
@@ -110,7 +112,7 @@ def test_the_results_of_many_trials_are_counted_while_the_rest_of_the_page_is_th
 def test_what_does_not_exist_is_answered_by_a_page(api):
     page = api.get("/experiments/e999")
     assert page.status_code == 404
-    assert "<h1>" in page.text
+    assert "<h1>" in page.text and "no experiment e999; it was mistyped, or deleted" in page.text
 
 
 def test_a_grid_is_previewed_and_submitted_by_a_form(api):

@@ -180,6 +180,11 @@ def test_a_mapping_that_does_not_fit_is_refused(wanted, told):
         read("a,b,c\n1,2,3\n", **wanted)
 
 
+def test_a_name_that_stands_twice_is_not_suggested():
+    with pytest.raises(InvalidDataset, match=r"x and x name the same column of x.*[?]x=b&y=y"):
+        read("x,x,b,y\n1,2,3,4\n")
+
+
 def test_names_with_commas_and_points_can_be_mapped():
     text = '"a,b",c..d,c\n1,2,3\n'
     assert read(text, x=["a,b"], y=["c..d"]).arrays["y"].tolist() == [[2]]

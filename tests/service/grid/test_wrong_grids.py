@@ -75,6 +75,13 @@ WRONG: list[tuple[Any, str, str, str | None]] = [
     ({"trial": {"training": {"learning_rate": 0}}}, "trial.training.learning_rate", "greater than 0", None),
     ({"trial": {"training": {"steps": 10.5}}}, "trial.training.steps", "integer", None),
     ({"trial": {"training": {"steps": 99_999_999}}}, "trial.training.steps", "over the limit", None),
+    (
+        {"trial": {"network": {"parameterization": "?"}}},
+        "trial.network.parameterization",
+        "there are standard, ntk",
+        None,
+    ),
+    ({"axes": {"?": [1]}}, "axes.?", "paths such as network.depth", None),
     ({"trial": {"training": {"optimizer": "admw"}}}, "trial.training.optimizer", "unknown name", "adamw"),
     ({"trial": {"training": {"optimizer": "sgd"}}}, "trial.training", "sgd needs a batch_size", None),
     ({"trial": {"training": {"batch_size": 5}}}, "trial.training", "gd takes no batch_size", None),
