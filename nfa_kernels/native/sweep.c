@@ -9,6 +9,9 @@ another's. NaN and infinity stay what they are.
 #include "steps.h"
 #include "elementary.h"
 #include "bends.h"
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #define CACHED (1 << 19) /* bytes of a layer's derivatives of all outputs, at most, if it can be less */
 #define MOST_ROWS 64
@@ -63,7 +66,7 @@ static long swept_out(struct swept *n, char *room)
         n->delta[k] = taken(&room, n->rows * widest);
     }
     n->row = taken(&room, C + call->targets);
-    n->places = (uint16_t *)taken(&room, n->rows * (widest + 1) * 2 / (long)sizeof(REAL) + 1);
+    n->places = (uint16_t *)taken(&room, n->rows * (widest + LANES) * 2 / (long)sizeof(REAL) + LANES);
     return room - begin;
 }
 
@@ -96,7 +99,8 @@ static ALWAYS void product(
 static APART void forward(struct swept *n, long lane, long first, long some)
 {
     const struct sweep *call = n->call;
-    for (long s = 0; s < some; s++)
+    const REAL *x = call->x + lane * call->x_steps[0] + first * call->x_steps[1];
+    for (long s = 0; call->gradients && s < some; s++)
         gathered(call->x, call->x_steps, lane, first + s, n->size[0], n->h[0] + s * n->ld[0]);
     for (long l = 0; l < n->L; l++) {
         const long ld = n->ld[l + 1], is_last = l == n->L - 1;
@@ -104,7 +108,8 @@ static APART void forward(struct swept *n, long lane, long first, long some)
         if (call->biases)
             for (long s = 0; s < some; s++)
                 memcpy(z + s * ld, call->biases[l] + lane * n->size[l + 1], n->size[l + 1] * sizeof(REAL));
-        product(some, n->h[l], n->ld[l], 1, n->turned[l], ld, n->size[l], n->columns[l + 1], z, ld, call->biases != 0);
+        product(some, l ? n->h[l] : x, l ? n->ld[l] : call->x_steps[1], l ? 1 : call->x_steps[2], n->turned[l], ld, n->size[l],
+                n->columns[l + 1], z, ld, call->biases != 0);
         if (!is_last) bent((int)call->bends, (REAL)call->slope, z, some, ld, n->columns[l + 1], n->h[l + 1], n->kept[l + 1]);
     }
     store(0, call->outputs + (lane * call->samples + first) * n->size[n->L], some, n->size[n->L], n->h[n->L], n->ld[n->L]);
@@ -165,11 +170,13 @@ static ALWAYS void few_block(
     long ldo)
 {
     vector found[4][4] = {{{0}}};
+#pragma GCC unroll 2
     for (long k = 0; k < count; k++) {
         const long i = places[k];
 #pragma GCC unroll 8
         for (int j = 0; j < J; j++) {
-            const vector row = AT(w + i * ld + j * LANES);
+            vector row = AT(w + i * ld + j * LANES);
+            HELD(row);
 #pragma GCC unroll 8
             for (int t = 0; t < T; t++) found[t][j] += a[t * lda + i] * row;
         }
@@ -197,30 +204,67 @@ static ALWAYS void few(
         }
 }
 
-/* Derivatives for what enters layer l from those for z_l: rows of one sample have zeros at the same units, those that the
-   activation keeps from passing anything, which need not be multiplied. Columns of the weights first, so that they stay near. */
-static APART void passed_back(struct swept *n, long l, const REAL *rows, long some, REAL *next)
+/* Numbers of the units that pass something, those of NaN too; how many. The list has room for a vector more. */
+static ALWAYS long open_units(const REAL *kept, long width, uint16_t *places)
+{
+    long count = 0;
+#if defined(__AVX512F__)
+    const vector none = {0};
+    for (long i = 0; i < width; i += LANES) {
+        const int within = width - i < LANES ? (1 << (width - i)) - 1 : (1 << LANES) - 1;
+#if defined(NFA_FLOAT32)
+        const int open = within & _mm512_cmp_ps_mask((__m512)AT(kept + i), (__m512)none, _CMP_NLE_UQ);
+        const __m512i units =
+            _mm512_add_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), _mm512_set1_epi32((int)i));
+        _mm256_storeu_si256((__m256i *)(places + count), _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32((__mmask16)open, units)));
+#else
+        const int open = within & _mm512_cmp_pd_mask((__m512d)AT(kept + i), (__m512d)none, _CMP_NLE_UQ);
+        const __m512i units = _mm512_add_epi64(_mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0), _mm512_set1_epi64(i));
+        _mm_storeu_si128((__m128i *)(places + count), _mm512_cvtepi64_epi16(_mm512_maskz_compress_epi64((__mmask8)open, units)));
+#endif
+        count += __builtin_popcount((unsigned)open);
+    }
+#else
+    for (long i = 0; i < width; i++) {
+        places[count] = (uint16_t)i;
+        count += !(kept[i] <= 0);
+    }
+#endif
+    return count;
+}
+
+/* Whether derivatives for z_l are multiplied at the units alone that pass something: then others may be any numbers. */
+static ALWAYS int is_sparse(const struct swept *n, long l)
+{
+    return n->call->bends == RELU && n->size[n->L] > 2 && n->size[l] <= UINT16_MAX;
+}
+
+/* Derivatives for what enters layer l from those for z_l, whose rows of one sample are `apart` from the next one's. Columns of the
+   weights first, so that they stay near. */
+static APART void passed_back(struct swept *n, long l, const REAL *rows, long apart, long some, REAL *next)
 {
     const long C = n->size[n->L], ld = n->ld[l], width = n->size[l], ldw = n->ld[l - 1], columns = n->columns[l - 1];
     const REAL *w = n->w[l - 1];
-    if (n->call->bends != RELU || C < 3 || width > UINT16_MAX) {
+    if (!is_sparse(n, l)) {
         product(C * some, rows, ld, 1, w, ldw, width, columns, next, ldw, 0);
         return;
     }
     long count[MOST_ROWS];
-    for (long s = 0; s < some; s++) {
-        const REAL *kept = n->kept[l] + s * ld;
-        uint16_t *places = n->places + s * (width + 1);
-        count[s] = 0;
-        for (long i = 0; i < width; i++) {
-            places[count[s]] = (uint16_t)i;
-            count[s] += !(kept[i] <= 0); /* of NaN too */
-        }
-    }
+    for (long s = 0; s < some; s++) count[s] = open_units(n->kept[l] + s * ld, width, n->places + s * (width + LANES));
     for (long j = 0; j < columns; j += BLOCK * LANES)
         for (long s = 0; s < some; s++)
-            few(C, rows + s * C * ld, ld, w + j, ldw, n->places + s * (width + 1), count[s],
+            few(C, rows + s * apart, ld, w + j, ldw, n->places + s * (width + LANES), count[s],
                 columns - j < BLOCK * LANES ? columns - j : BLOCK * LANES, next + s * C * ldw + j, ldw);
+}
+
+/* For every sample the rows of the last layer times the slopes of its units, which are what enters it. */
+static APART void first_rows(const struct swept *n, long some, REAL *rows)
+{
+    const long l = n->L - 1, C = n->size[n->L], ld = n->ld[l];
+    for (long s = 0; s < some; s++) memcpy(rows + s * C * ld, n->w[l], C * ld * sizeof(REAL));
+    if (n->call->bends == IDENTITY) return;
+    for (long r = 0; r < some * C; r++)
+        bent_back((int)n->call->bends, rows + r * ld, n->kept[l] + r / C * ld, 1, ld, n->columns[l]);
 }
 
 static APART void backward(struct swept *n, long lane, long first, long some)
@@ -236,30 +280,30 @@ static APART void backward(struct swept *n, long lane, long first, long some)
     int has_rows = 0;
     for (long l = L - 1; l > n->least; l--) { /* to what the activation behind layer l gives */
         const long ld = n->ld[l], columns = n->columns[l];
-        const int wants_rows = l > n->lowest;
+        const int wants_rows = l > n->lowest, is_first = !has_rows, goes_on = call->inputs[l - 1] || l - 1 > n->lowest;
+        /* rows of all samples are the last layer's where slopes are left to the units that pass something */
+        const int are_bent = call->preactivations[l - 1] || !is_sparse(n, l);
         if (wants_rows) {
-            if (!has_rows)
-                for (long s = 0; s < some; s++) memcpy(rows + s * C * ld, n->w[L - 1], C * ld * sizeof(REAL));
             has_rows = 1;
-            if (call->bends != IDENTITY)
-                for (long r = 0; r < some * C; r++)
-                    bent_back((int)call->bends, rows + r * ld, n->kept[l] + r / C * ld, 1, ld, columns);
+            if (is_first && are_bent) first_rows(n, some, rows);
+            for (long k = 0; !is_first && are_bent && call->bends != IDENTITY && k < some * C; k++)
+                bent_back((int)call->bends, rows + k * ld, n->kept[l] + k / C * ld, 1, ld, columns);
             if (call->preactivations[l - 1]) written(n, call->preactivations[l - 1], lane, first, some, rows, l);
         }
         if (differentiates) {
-            if (wants_rows) {
-                summed_up(r, n->ld[L], rows, C, some, ld, columns, delta);
-            } else {
-                product(some, above, n->ld[l + 1], 1, n->w[l], ld, n->size[l + 1], columns, delta, ld, 0);
-                if (call->bends != IDENTITY) bent_back((int)call->bends, delta, n->kept[l], some, ld, columns);
-            }
+            const int from_rows = wants_rows && !is_first;
+            if (from_rows) summed_up(r, n->ld[L], rows, C, some, ld, columns, delta);
+            else product(some, above, n->ld[l + 1], 1, n->w[l], ld, n->size[l + 1], columns, delta, ld, 0);
+            if (call->bends != IDENTITY && !(from_rows && are_bent))
+                bent_back((int)call->bends, delta, n->kept[l], some, ld, columns);
             of_layer(n, l - 1, delta, some, adds);
             REAL *spare = above == r ? n->z : above;
             above = delta;
             delta = spare;
         }
-        if (wants_rows && (call->inputs[l - 1] || l - 1 > n->lowest)) {
-            passed_back(n, l, rows, some, next);
+        if (wants_rows && goes_on) {
+            if (is_first && !are_bent) passed_back(n, l, n->w[L - 1], 0, some, next);
+            else passed_back(n, l, rows, C * ld, some, next);
             if (call->inputs[l - 1]) written(n, call->inputs[l - 1], lane, first, some, next, l - 1);
             REAL *spare = rows;
             rows = next;
