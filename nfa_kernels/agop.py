@@ -14,11 +14,11 @@ from torch import Tensor
 
 from nfa_kernels.at_once import lanes_in_block
 from nfa_kernels.native.linear_networks import partial_products
-from nfa_kernels.native.sweeps import Swept, Targets, swept
+from nfa_kernels.native.sweeps import Swept, Targets, is_compiled, swept
 from nfa_kernels.networks import Architecture, Params
 from nfa_kernels.networks import layers as passed_layers
 from nfa_kernels.scaling import layers_scaled
-from nfa_kernels.spectra import Spectrum, joined, spectrum
+from nfa_kernels.spectra import Spectrum, gram_spectrum, is_tall, joined, spectrum
 
 BLOCK_ELEMENTS = 1 << 24
 """Numbers in the largest array of one block of Jacobians, unless the caller says otherwise (128 MiB in float64)."""
@@ -139,10 +139,12 @@ def sweep(
     Raises:
         ValueError: a layer number outside 1..L.
     """
-    parts = []
-    for part in _sweeps(architecture, weights, x, at_inputs, at_preactivations, block_elements, targets):
-        folded_ones = {layer: folded(None, rows) for layer, rows in part.preactivations.items()}
+    parts, rows = [], x.shape[1] * architecture.widths[-1]
+    grams_at = [layer for layer in at_inputs if _is_of_gram(architecture, x, layer)]
+    for part in _sweeps(architecture, weights, x, at_inputs, at_preactivations, block_elements, targets, grams_at):
+        folded_ones = {layer: folded(None, of_layer) for layer, of_layer in part.preactivations.items()}
         spectra = agop_spectra(architecture, part.inputs, x.shape[1])
+        spectra |= {layer: gram_spectrum(matrix, rows) for layer, matrix in part.grams.items()}
         parts.append(Sweep(part.outputs, spectra, folded_ones, part.gradients))
     gradients = tuple(torch.cat(of_parts) for of_parts in zip(*(part.gradients for part in parts), strict=True))
     return Sweep(
@@ -153,6 +155,13 @@ def sweep(
     )
 
 
+def _is_of_gram(architecture: Architecture, x: Tensor, layer: int) -> bool:
+    """Whether F^T F, summed in double, says as much as the factor F of the AGOP at a layer's input."""
+    widths, rows = architecture.widths, x.shape[1] * architecture.widths[-1]
+    is_below = x.dtype == torch.float32 and layer < architecture.depth
+    return is_below and is_tall(rows, widths[layer - 1], min(widths[layer - 1 : layer + 1]))
+
+
 def _sweeps(
     architecture: Architecture,
     weights: Params,
@@ -161,18 +170,25 @@ def _sweeps(
     at_preactivations: Collection[int],
     block_elements: int,
     targets: Targets | None = None,
+    grams_at: Collection[int] = (),
 ) -> Iterator[Swept]:
-    """Factors of a few networks at a time; of one block of samples they are the Jacobians themselves."""
+    """Factors of a few networks at a time; of one block of samples they are the Jacobians themselves.
+
+    Of the layers `grams_at`, among those `at_inputs`, F^T F in place of F where the sweep is compiled.
+    """
     _check_layers(architecture, {*at_inputs, *at_preactivations})
     stack, samples = x.shape[:2]
     per_sample = architecture.widths[-1] * max(architecture.widths)
     size = max(1, min(samples, block_elements // per_sample))
     cached = min(block_elements * x.element_size(), _CACHED_BYTES)
     lanes = lanes_in_block(x, size * per_sample * x.element_size(), cached)
+    if {*at_inputs}.issubset((*grams_at, architecture.depth)) and {*at_preactivations} <= {architecture.depth}:
+        # no Jacobian leaves the cache
+        lanes = stack if is_compiled(architecture, x, targets) else lanes
     for lane in range(0, stack, lanes):
         some, inputs = tuple(weight[lane : lane + lanes] for weight in weights), x[lane : lane + lanes]
         of_some = targets and Targets(targets.y[lane : lane + lanes], targets.loss) if size == samples else None
-        yield _swept(architecture, some, inputs.split(size, 1), at_inputs, at_preactivations, of_some)
+        yield _swept(architecture, some, inputs.split(size, 1), at_inputs, at_preactivations, of_some, grams_at)
 
 
 def _check_layers(architecture: Architecture, layers: Collection[int]) -> None:
@@ -193,17 +209,20 @@ def _swept(
     at_inputs: Collection[int],
     at_preactivations: Collection[int],
     targets: Targets | None,
+    grams_at: Collection[int],
 ) -> Swept:
     """The sweep of a few networks, folded block by block over the samples."""
     last = architecture.depth
     below = [{*asked} - {last} for asked in (at_inputs, at_preactivations)]
+    of_factors = [below[0].difference(grams_at), below[1]]
+    grams: dict[int, Tensor] = {}
     outputs: list[Tensor] = []
     inputs: dict[int, Tensor] = {}
     preactivations: dict[int, Tensor] = {}
     gradients: Params = ()
     samples = sum(block.shape[1] for block in blocks)
     for block in blocks:
-        found = swept(architecture, weights, block, samples**-0.5, *below, targets)
+        found = swept(architecture, weights, block, samples**-0.5, *of_factors, targets, grams_at)
         if found is None:
             found = _jacobian_rows(architecture, weights, block, samples, *below)
         gradients = found.gradients
@@ -211,13 +230,14 @@ def _swept(
         for factors, rows in ((inputs, found.inputs), (preactivations, found.preactivations)):
             for layer, more in rows.items():
                 factors[layer] = folded(factors[layer], more) if layer in factors else more
+        grams = {layer: grams[layer] + more if layer in grams else more for layer, more in found.grams.items()}
     # behind the last activation the Jacobian is the same for every sample
     matrix = architecture.effective(weights)[-1]
     if last in at_inputs:
         inputs[last] = matrix
     if last in at_preactivations:
         preactivations[last] = _identity(matrix)
-    return Swept(torch.cat([some.mT for some in outputs], 2).mT, inputs, preactivations, gradients)
+    return Swept(torch.cat([some.mT for some in outputs], 2).mT, inputs, preactivations, gradients, grams)
 
 
 def _jacobian_rows(
@@ -236,7 +256,7 @@ def _jacobian_rows(
     weights = architecture.effective(weights)
     last = weights[-1] / samples**0.5
     # (df/dh_l)^T (K, H, C, N); (K, H, C, 1) where all samples have the same
-    back, found = last.mT.unsqueeze(3), Swept(passed[-1][0].mT, {}, {}, ())
+    back, found = last.mT.unsqueeze(3), Swept(passed[-1][0].mT, {}, {}, (), {})
     lowest = min((*at_inputs, *at_preactivations), default=architecture.depth)
     for layer in range(architecture.depth - 1, lowest - 1, -1):
         before, weight = passed[layer - 1][0], weights[layer - 1]

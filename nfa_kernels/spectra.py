@@ -155,8 +155,21 @@ def spectrum(
 
 def _is_tall(factor: Tensor, rank: int | None) -> bool:
     """Whether F^T F is looked at first: it costs less, and no eigenvalue is known to be zero."""
-    width = factor.shape[2]
-    return factor.shape[1] >= _TALL * width and not (rank is not None and rank < width)
+    return is_tall(*factor.shape[1:], rank)
+
+
+def is_tall(rows: int, width: int, rank: int | None) -> bool:
+    """The same of a factor with so many rows and columns, whose rank is known to be no more than so much."""
+    return rows >= _TALL * width and not (rank is not None and rank < width)
+
+
+def gram_spectrum(matrix: Tensor, rows: int) -> Spectrum:
+    """Spectrum of F^T F (K, D, D) in float64 of factors F in float32, of so many rows, for which `is_tall` holds.
+
+    Squares of float32 neither under- nor overflow there, and whatever its condition F is known less well.
+    """
+    least = _negligible(torch.float32, max(rows, matrix.shape[1])) ** 2
+    return _of_matrix(matrix, torch.ones(len(matrix), dtype=torch.bool, device=matrix.device), least, None)
 
 
 def _scaled_first(
@@ -185,28 +198,29 @@ def _of_scaled(factor: Tensor, negligible: float, rank: int | None) -> Spectrum:
     return _of_matrix(matrix, within, None, lambda lanes: _from_factor(factor[lanes], negligible, rank))
 
 
-def _of_matrix(matrix: Tensor, within: Tensor, least: float | None, better: Callable[[Tensor], Spectrum]) -> Spectrum:
+def _of_matrix(
+    matrix: Tensor, within: Tensor, least: float | None, better: Callable[[Tensor], Spectrum] | None
+) -> Spectrum:
     """The spectrum of F^T F (K, D, D), and a better one of lanes (K,) that are not within reach or ill-conditioned.
 
     Where there is a least share of the largest eigenvalue up to which others are rounding, condition is no matter.
     """
     finite = all_finite(matrix)
     values, vectors = _eigenvectors(zeroed(matrix, finite))
-    within = within & ~values[:, 0].isnan()
     if least is None:
         found = Spectrum(values.log(), vectors, finite)
         doubtful = ~within | (values[:, -1] <= torch.clamp_min(values[:, 0] / _WELL_CONDITIONED, _SMALLEST))
     else:
         found = Spectrum(torch.where(values > least * values[:, :1], values.log(), -torch.inf), vectors, finite)
         doubtful = ~within
-    if bool(doubtful.any()):
+    if better is not None and bool(doubtful.any()):
         for kept, of_doubtful in zip(found, better(doubtful), strict=True):
             kept[doubtful] = of_doubtful
     return found
 
 
 def _eigenvectors(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues (K, D), decreasing, and eigenvectors (K, D, D) of finite symmetric matrices; NaN of what has none."""
+    """Eigenvalues (K, D), decreasing, and eigenvectors (K, D, D) of finite symmetric matrices."""
     found = symmetric_vectors(matrices)
     if found is None:
         values, vectors = torch.linalg.eigh(matrices)

@@ -235,8 +235,8 @@ static APART REAL read_symmetric(struct symmetric *of, int lane, const REAL *x)
 }
 
 /* Of matrices (lanes, n, n) eigenvalues (lanes, n), decreasing, and eigenvectors (lanes, n, n) as rows. Values are NaN, vectors
-   zeros, of a matrix that is not finite, or whose eigenvalues do not settle. 1: there is no memory. */
-int nfa_symmetric_vectors(int64_t lanes, int64_t n, const REAL *x, REAL *values, REAL *vectors)
+   zeros, of a matrix that is not finite; lost (lanes): whose eigenvalues do not settle. 1: there is no memory. */
+int nfa_symmetric_vectors(int64_t lanes, int64_t n, const REAL *x, REAL *values, REAL *vectors, int64_t *lost)
 {
     struct symmetric of;
     const long bytes = symmetric_out(&of, n, 0);
@@ -248,10 +248,11 @@ int nfa_symmetric_vectors(int64_t lanes, int64_t n, const REAL *x, REAL *values,
         const int count = lanes - first < LANES ? (int)(lanes - first) : LANES;
         REAL scales[LANES];
         for (int k = 0; k < count; k++) scales[k] = read_symmetric(&of, k, x + (first + k) * n * n);
-        const mask lost = diagonalised(&of, count);
+        const mask unsettled = diagonalised(&of, count);
         for (int k = 0; k < count; k++) {
             REAL *value = values + (first + k) * n, *row = vectors + (first + k) * n * n, *d = of.d + k;
-            const int is_known = scales[k] > 0 && !lost[k];
+            const int is_known = scales[k] > 0;
+            lost[first + k] = is_known && unsettled[k];
             for (long i = 0; i < n; i++, row += n) {
                 long largest = 0;
                 for (long j = 1; j < n; j++)

@@ -135,31 +135,52 @@ int nfa_column_squares(int64_t lanes, const struct matrix *x, const struct matri
 
 #define PASSED_ROWS 64
 
+/* Where X^T X of so many columns is summed up, and rows of X are put: in bytes. */
+int64_t nfa_gram_room(int64_t columns)
+{
+    return (columns + PASSED_ROWS) * APART_BY(columns) * (int64_t)sizeof(REAL);
+}
+
+/* Add X^T X, or begin with it, of rows that are so many numbers apart, float or double. */
+void nfa_gram_added(int64_t rows, int64_t columns, int64_t apart, int64_t is_single, const void *x, int adds, REAL *room)
+{
+    const long ld = APART_BY(columns), padded = PADDED(columns, LANES);
+    REAL *block = room + columns * ld;
+    for (long first = 0; first < rows; first += PASSED_ROWS) {
+        const long some = rows - first < PASSED_ROWS ? rows - first : PASSED_ROWS;
+        for (long r = 0; r < some; r++) {
+            const long at = (first + r) * apart;
+            REAL *restrict to = block + r * ld;
+            memset(to + padded - LANES, 0, LANES * sizeof(REAL));
+            if (is_single)
+                for (long j = 0; j < columns; j++) to[j] = ((const float *)x)[at + j];
+            else memcpy(to, (const REAL *)x + at, columns * sizeof(REAL));
+        }
+        for (long i = 0; i < columns; i += 4) {
+            const long begin = i / LANES * LANES;
+            times(columns - i < 4 ? columns - i : 4, block + i, 1, ld, block + begin, ld, some, padded - begin,
+                  room + i * ld + begin, ld, adds || first > 0);
+        }
+    }
+}
+
+/* What has been summed up there, times a number: (columns, columns). */
+void nfa_gram_read(int64_t columns, REAL scale, const REAL *room, REAL *found)
+{
+    const long ld = APART_BY(columns);
+    for (long i = 0; i < columns; i++)
+        for (long j = 0; j <= i; j++) found[i * columns + j] = found[j * columns + i] = scale * room[j * ld + i];
+}
+
 /* X^T X, (lanes, columns, columns), of (lanes, rows, columns) numbers that are float or double. 1: there is no memory. */
 int nfa_gram_matrices(int64_t lanes, int64_t rows, int64_t columns, int64_t is_single, const void *x, REAL *found)
 {
-    const long ld = APART_BY(columns), padded = PADDED(columns, LANES);
-    REAL *room = aligned_alloc(64, PADDED((columns + PASSED_ROWS) * ld * (long)sizeof(REAL), 64)), *block = room + columns * ld;
+    const long size = is_single ? sizeof(float) : sizeof(REAL);
+    REAL *room = aligned_alloc(64, PADDED(nfa_gram_room(columns), 64));
     if (!room) return 1;
     for (long lane = 0; lane < lanes; lane++, found += columns * columns) {
-        memset(block, 0, PASSED_ROWS * ld * sizeof(REAL));
-        for (long first = 0; first < rows; first += PASSED_ROWS) {
-            const long some = rows - first < PASSED_ROWS ? rows - first : PASSED_ROWS;
-            for (long r = 0; r < some; r++) {
-                const long at = (lane * rows + first + r) * columns;
-                REAL *restrict to = block + r * ld;
-                if (is_single)
-                    for (long j = 0; j < columns; j++) to[j] = ((const float *)x)[at + j];
-                else memcpy(to, (const REAL *)x + at, columns * sizeof(REAL));
-            }
-            for (long i = 0; i < columns; i += 4) {
-                const long begin = i / LANES * LANES;
-                times(columns - i < 4 ? columns - i : 4, block + i, 1, ld, block + begin, ld, some, padded - begin,
-                      room + i * ld + begin, ld, first > 0);
-            }
-        }
-        for (long i = 0; i < columns; i++)
-            for (long j = 0; j <= i; j++) found[i * columns + j] = found[j * columns + i] = room[j * ld + i];
+        nfa_gram_added(rows, columns, columns, is_single, (const char *)x + lane * rows * columns * size, 0, room);
+        nfa_gram_read(columns, 1, room, found);
     }
     free(room);
     return 0;

@@ -113,7 +113,7 @@ _MOST_SYMMETRIC = 128
 def symmetric_vectors(matrices: Tensor) -> tuple[Tensor, Tensor] | None:
     """Eigenvalues (K, D), decreasing, and eigenvectors (K, D, D) as columns, of symmetric matrices (K, D, D).
 
-    Of a lane that is not finite, or whose eigenvalues do not settle, values are NaN and vectors zeros.
+    Of a lane that is not finite values are NaN and vectors zeros. Eigenvalues that do not settle are LAPACK's.
     """
     library = _library(matrices)
     lanes, width = matrices.shape[:2]
@@ -123,7 +123,11 @@ def symmetric_vectors(matrices: Tensor) -> tuple[Tensor, Tensor] | None:
     check(matrices, (lanes, width, width), torch.float64)
     values, vectors = matrices.new_empty(lanes, width), torch.empty_like(matrices)
     where = [ctypes.c_void_p(one.data_ptr()) for one in (matrices, values, vectors)]
-    check_done(library.nfa_symmetric_vectors(ctypes.c_int64(lanes), ctypes.c_int64(width), *where))
+    lost = (ctypes.c_int64 * lanes)()
+    check_done(library.nfa_symmetric_vectors(ctypes.c_int64(lanes), ctypes.c_int64(width), *where, lost))
+    for lane in (lane for lane, is_lost in enumerate(lost) if is_lost):
+        of_one, turned = torch.linalg.eigh(matrices[lane])
+        values[lane], vectors[lane] = of_one.flip(-1), turned.mT.flip(-2)
     return values, vectors.mT
 
 

@@ -30,6 +30,10 @@ struct sweep {
     REAL *const *inputs, *const *preactivations; /* (layers) of (lanes, d_L samples, d_{l-1}) and (.., d_l) */
     REAL *const *gradients;             /* (layers) of (lanes, d_l, d_{l-1}), or null */
     REAL *const *of_biases;             /* (layers) of (lanes, d_l), or null */
+    double *const *grams;               /* (layers) of (lanes, d_{l-1}, d_{l-1}) F^T F of what `inputs` would be */
+    int64_t (*gram_room)(int64_t columns); /* as gram.h has them, which sums in double */
+    void (*gram_added)(int64_t rows, int64_t columns, int64_t apart, int64_t is_single, const void *x, int adds, double *room);
+    void (*gram_read)(int64_t columns, double scale, const double *room, double *found);
 };
 
 struct swept {
@@ -40,6 +44,7 @@ struct swept {
     REAL *w[MOST_LAYERS], *turned[MOST_LAYERS], *g[MOST_LAYERS], *of_bias[MOST_LAYERS];
     REAL *h[MOST_LAYERS + 1], *kept[MOST_LAYERS + 1]; /* what enters layer l + 1, and its slopes */
     REAL *z, *back[2], *delta[2], *row;
+    double *gram[MOST_LAYERS];
     uint16_t *places;
 };
 
@@ -55,6 +60,8 @@ static long swept_out(struct swept *n, char *room)
         n->turned[l] = taken(&room, n->size[l] * n->ld[l + 1]);
         n->g[l] = call->gradients ? taken(&room, n->size[l + 1] * n->ld[l]) : 0;
         n->of_bias[l] = taken(&room, n->ld[l + 1]);
+        n->gram[l] = (double *)room;
+        if (call->grams[l]) room += PADDED(call->gram_room(n->size[l]), 64);
     }
     for (long l = 0; l <= n->L; l++) {
         n->h[l] = taken(&room, n->rows * n->ld[l]);
@@ -267,6 +274,11 @@ static APART void first_rows(const struct swept *n, long some, REAL *rows)
         bent_back((int)n->call->bends, rows + r * ld, n->kept[l] + r / C * ld, 1, ld, n->columns[l]);
 }
 
+static ALWAYS int wants_inputs(const struct swept *n, long l)
+{
+    return n->call->inputs[l] || n->call->grams[l];
+}
+
 static APART void backward(struct swept *n, long lane, long first, long some)
 {
     const struct sweep *call = n->call;
@@ -280,7 +292,7 @@ static APART void backward(struct swept *n, long lane, long first, long some)
     int has_rows = 0;
     for (long l = L - 1; l > n->least; l--) { /* to what the activation behind layer l gives */
         const long ld = n->ld[l], columns = n->columns[l];
-        const int wants_rows = l > n->lowest, is_first = !has_rows, goes_on = call->inputs[l - 1] || l - 1 > n->lowest;
+        const int wants_rows = l > n->lowest, is_first = !has_rows, goes_on = wants_inputs(n, l - 1) || l - 1 > n->lowest;
         /* rows of all samples are the last layer's where slopes are left to the units that pass something */
         const int are_bent = call->preactivations[l - 1] || !is_sparse(n, l);
         if (wants_rows) {
@@ -305,6 +317,8 @@ static APART void backward(struct swept *n, long lane, long first, long some)
             if (is_first && !are_bent) passed_back(n, l, n->w[L - 1], 0, some, next);
             else passed_back(n, l, rows, C * ld, some, next);
             if (call->inputs[l - 1]) written(n, call->inputs[l - 1], lane, first, some, next, l - 1);
+            if (call->grams[l - 1])
+                call->gram_added(C * some, n->size[l - 1], n->ld[l - 1], sizeof(REAL) == sizeof(float), next, adds, n->gram[l - 1]);
             REAL *spare = rows;
             rows = next;
             next = spare;
@@ -330,7 +344,7 @@ int nfa_sweep(const struct sweep *call)
     n.rows = n.rows > call->samples ? call->samples : n.rows;
     /* Jacobians before the activation behind layer l, numbered from 1, are made of layers l > lowest */
     for (n.lowest = 0; n.lowest < L - 1; n.lowest++)
-        if (call->inputs[n.lowest] || call->preactivations[n.lowest]) break;
+        if (wants_inputs(&n, n.lowest) || call->preactivations[n.lowest]) break;
     n.least = call->gradients ? 0 : n.lowest;
     n.loss = (struct call){.outputs = C, .targets = call->targets, .loss = call->loss, .factor = call->factor};
     const long bytes = swept_out(&n, 0);
@@ -345,6 +359,9 @@ int nfa_sweep(const struct sweep *call)
             forward(&n, lane, first, some);
             backward(&n, lane, first, some);
         }
+        for (long l = 0; l < L; l++)
+            if (call->grams[l])
+                call->gram_read(n.size[l], call->scale * call->scale, n.gram[l], call->grams[l] + lane * n.size[l] * n.size[l]);
         for (long l = 0; call->gradients && l < L; l++) {
             const long rows = n.size[l + 1], columns = n.size[l];
             store(0, call->gradients[l] + lane * rows * columns, rows, columns, n.g[l], n.ld[l]);

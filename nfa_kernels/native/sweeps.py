@@ -14,8 +14,10 @@ from nfa_kernels.native.networks import compiled
 from nfa_kernels.networks import Architecture, Params
 
 _LONGS = ("real_bytes", "lanes", "samples", "layers", "targets", "bends", "loss")
+_OF_GRAMS = ("gram_room", "gram_added", "gram_read")
 _POINTERS = (
     *("widths", "weights", "biases", "x", "y", "outputs", "inputs", "preactivations", "gradients", "of_biases"),
+    *("grams", *_OF_GRAMS),
 )
 
 
@@ -49,6 +51,8 @@ class Swept(NamedTuple):
     """Layer -> (K, C N, H) rows df/dz_l, scaled."""
     gradients: Params
     """Of the loss with respect to c_l W_l, and biases; empty without targets."""
+    grams: dict[int, Tensor]
+    """Layer -> (K, D, D) F^T F in float64 of the rows F that `inputs` would have."""
 
 
 def swept(
@@ -59,6 +63,7 @@ def swept(
     at_inputs: Collection[int],
     at_preactivations: Collection[int],
     targets: Targets | None = None,
+    grams_at: Collection[int] = (),
 ) -> Swept | None:
     """The sweep of some networks; None where the tensor library does it.
 
@@ -70,10 +75,12 @@ def swept(
         at_inputs: numbers of the layers whose inputs are asked for, below the last.
         at_preactivations: numbers of those before whose activation they are asked for, below the last.
         targets: for gradients.
+        grams_at: numbers of the layers whose inputs' F^T F are asked for and not F, below the last.
     """
-    library = compiled(x.dtype, "sweep") if _is_known(architecture, x, targets) else None
-    if library is None:
+    libraries = _libraries(architecture, x, targets)
+    if libraries is None:
         return None
+    library, metrics = libraries
     (lanes, samples), widths = x.shape[:2], architecture.widths
     weights = [one.contiguous() for one in architecture.effective(params)]
     biases = [one.contiguous() for one in architecture.biases(params)]
@@ -84,12 +91,14 @@ def swept(
     outputs, rows = x.new_empty(lanes, samples, widths[-1]), widths[-1] * samples
     inputs = {layer: x.new_empty(lanes, rows, widths[layer - 1]) for layer in at_inputs}
     preactivations = {layer: x.new_empty(lanes, rows, widths[layer]) for layer in at_preactivations}
+    grams = {layer: x.new_empty(lanes, widths[layer - 1], widths[layer - 1], dtype=torch.float64) for layer in grams_at}
     gradients = [torch.empty_like(one) for one in (*weights, *biases)] if targets else []
     # places of arrays are read during the call: they are kept until it is over
     places = {
         "weights": places_of(weights),
         **({"biases": places_of(biases)} if biases else {}),
         **{"inputs": _by_layer(inputs, len(weights)), "preactivations": _by_layer(preactivations, len(weights))},
+        "grams": _by_layer(grams, len(weights)),
         **({"gradients": places_of(gradients[: len(weights)])} if targets else {}),
         **({"of_biases": places_of(gradients[len(weights) :])} if targets and biases else {}),
         "widths": (ctypes.c_int64 * len(widths))(*widths),
@@ -99,13 +108,28 @@ def swept(
         **{"bends": ACTIVATIONS[architecture.activation], "slope": architecture.slope},
         **{"x": x.data_ptr(), "x_steps": (ctypes.c_int64 * 3)(*x.stride()), "outputs": outputs.data_ptr()},
         **{name: ctypes.addressof(one) for name, one in places.items()},
+        **{name: ctypes.cast(metrics[f"nfa_{name}"], ctypes.c_void_p).value for name in _OF_GRAMS},
     )
     if targets:
         call.y, call.y_steps = targets.y.data_ptr(), (ctypes.c_int64 * 3)(*targets.y.stride())
         call.targets, call.loss = targets.y.shape[2], LOSSES[targets.loss]
         call.factor = of_sample(targets.loss, widths[-1], samples)
     check_done(library.nfa_sweep(ctypes.byref(call)))
-    return Swept(outputs, inputs, preactivations, tuple(gradients))
+    return Swept(outputs, inputs, preactivations, tuple(gradients), grams)
+
+
+def is_compiled(architecture: Architecture, x: Tensor, targets: Targets | None) -> bool:
+    """Whether compiled code sweeps such networks."""
+    return _libraries(architecture, x, targets) is not None
+
+
+def _libraries(
+    architecture: Architecture, x: Tensor, targets: Targets | None
+) -> tuple[ctypes.CDLL, ctypes.CDLL] | None:
+    """That of sweeps, and that which sums Gram matrices in double."""
+    library = compiled(x.dtype, "sweep") if _is_known(architecture, x, targets) else None
+    metrics = compiled(torch.float64, "metrics") if library else None
+    return None if library is None or metrics is None else (library, metrics)
 
 
 def _is_known(architecture: Architecture, x: Tensor, targets: Targets | None) -> bool:

@@ -56,6 +56,48 @@ def test_what_a_pass_finds_is_what_the_tensor_library_finds(widths, kind, dtype,
             _close(one, other, 10 * tolerance, ("gradient", index))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("widths", [(5, 9, 7, 3), (33, 64, 17, 4), (1, 1, 1), (3, 4, 5, 6, 7, 2)])
+def test_gram_matrices_summed_in_the_pass_are_those_of_the_jacobians(widths, dtype):
+    architecture, params, x, y = _stack(widths, {"activation": "relu", "bias": True}, dtype)
+    below = range(1, architecture.depth)
+    written = swept(architecture, params, x, 0.1, below, [])
+    summed = swept(architecture, params, x, 0.1, [], [], Targets(y, "half"), below)
+    assert written is not None and summed is not None and not summed.inputs
+    for layer, rows in written.inputs.items():
+        wanted = rows.double().mT @ rows.double()
+        # rows in float32 have been scaled, and rounded by that
+        within = 1e-13 if dtype == torch.float64 else 3e-7
+        assert torch.equal(summed.grams[layer], summed.grams[layer].mT)
+        _close(summed.grams[layer], wanted, within, layer)
+        alone = swept(architecture, tuple(one[1:2] for one in params), x[1:2], 0.1, [], [], None, [layer])
+        assert alone is not None and torch.equal(alone.grams[layer], summed.grams[layer][1:2])
+
+
+@pytest.mark.parametrize("block_elements", [agop.BLOCK_ELEMENTS, 5 * 9 * 7])
+def test_spectra_of_float32_come_from_gram_matrices_and_are_the_factors(block_elements, monkeypatch):
+    """Of ordinary networks, of one that passes nothing, and of one that is not finite."""
+    architecture, params, x, _ = _stack((5, 9, 7, 3), {"activation": "relu"}, torch.float32)
+    params[0][0], params[1][1, 0, 0] = 0, torch.nan
+    monkeypatch.setenv(SWITCH, "1")
+    found = agop.sweep(architecture, params, x, [1, 2, 3], [], block_elements)
+    monkeypatch.setenv(SWITCH, "0")
+    wanted = agop.sweep(architecture, params, x, [1, 2, 3], [], block_elements)
+    for layer in (1, 2, 3):
+        one, other = found.spectra[layer], wanted.spectra[layer]
+        assert one.finite.tolist() == other.finite.tolist() and torch.equal(one.rank, other.rank), layer
+        ordinary = one.finite & (one.rank > 0)
+        assert ordinary[2]
+        for exponent in (1 / 3, 1.0):
+            same = [each.relative_matrix(exponent)[ordinary] for each in (one, other)]
+            torch.testing.assert_close(*same, rtol=0, atol=1e-5)
+    monkeypatch.setenv(SWITCH, "1")
+    alone = agop.sweep(architecture, tuple(one[2:] for one in params), x[2:], [1, 2, 3], [], block_elements)
+    for layer in (1, 2, 3):
+        for one, other in zip(alone.spectra[layer], found.spectra[layer], strict=True):
+            assert torch.equal(one, other[2:]), layer
+
+
 @pytest.mark.parametrize("loss", ["sum", "mse", "huber", "cross_entropy", "logistic"])
 def test_every_loss_has_its_gradient(loss):
     architecture, params, x, y = _stack((5, 9, 7, 3), {"activation": "relu"}, torch.float64)
