@@ -7,7 +7,8 @@ from typing import Any, Final
 import numpy as np
 
 from service.grid.stacking import enough_waiting, lanes_per_stack, stack_key
-from service.store.leases import Leased, Waiting
+from service.store.leases import Leased
+from service.store.next_stack import Waiting
 from workers.blocks import Block
 from workers.division import Kind, Part, Timing, part_of
 from workers.pool import SOON_SECONDS, Pool, Seat

@@ -17,7 +17,7 @@ from service.grid.inputs import datasets_of
 from service.grid.remeasurement import inputs_of
 from service.grid.stacking import enough_waiting, lanes_per_stack
 from service.store import datasets, remeasurement_leases, remeasurement_reports
-from service.store.leases import Waiting
+from service.store.next_stack import Waiting
 from service.store.remeasurement_leases import Held, LeasedWeights
 from service.store.remeasurement_reports import Part, WeightsReport
 from service.store.session import Store

@@ -13,7 +13,7 @@ from functools import cache
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, literal, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, literal, or_, select, update
 from sqlalchemy.sql import ColumnElement, FromClause
 
 from service.grid.beginnings import MOST_LOOKED_AT, beginning, copied_steps, of_seed
@@ -193,17 +193,24 @@ def go_on(connection: Connection) -> int:
 
 def _ready(connection: Connection, most: int) -> list[int]:
     """Trials that wait no longer for the one they follow."""
+    return sorted(connection.scalars(_READY, {"most": most}))
+
+
+def _follows_what_is_over() -> Select[Any]:
     shorter = trial.alias()
     is_over = or_(shorter.c.id.is_(None), shorter.c.state.in_(ENDED), and_(_may_run(trial), ~_may_run(shorter)))
-    query = (
+    return (
         select(trial.c.id)
         .select_from(trial.outerjoin(shorter, shorter.c.id == trial.c.follows))
         .where(trial.c.follows.is_not(None), trial.c.state == TrialState.QUEUED, is_over)
         # as the index has them
         .order_by(trial.c.follows)
-        .limit(most)
+        .limit(bindparam("most"))
     )
-    return sorted(connection.scalars(query))
+
+
+_READY: Final = _follows_what_is_over()
+"""Made once: every lease asks it."""
 
 
 def _continue(connection: Connection, keys: Collection[int]) -> frozenset[int]:

@@ -23,6 +23,8 @@ is_kept_waiting = or_(
 )
 """Experiments for which nobody leases, whatever their trials' rows say."""
 
+_KEPT_WAITING = select(experiment.c.id).where(is_held_back, is_kept_waiting)
+
 still_wants = and_(experiment.c.paused == literal(False), experiment.c.stopping == literal(False), is_there)
 """Experiments on whose behalf trials that they want may be leased."""
 
@@ -38,8 +40,7 @@ class HeldBack(NamedTuple):
 
 def held_back(connection: Connection) -> HeldBack:
     """What is being paused, cancelled and deleted at this moment: few, and found by an index of their own."""
-    query = select(experiment.c.id).where(is_held_back, is_kept_waiting)
-    waiting = frozenset(connection.scalars(query))
+    waiting = frozenset(connection.scalars(_KEPT_WAITING))
     return HeldBack(waiting, stopping(connection) if waiting else frozenset())
 
 

@@ -7,8 +7,7 @@ once for each dispatcher; see holders.py. docs/trial_states.md draws the states.
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, func, literal, select, update
-from sqlalchemy.sql import ColumnElement
+from sqlalchemy import Connection, and_, select, update
 
 from service.states import TrialState
 from service.store import fence, held_back, holders
@@ -17,30 +16,15 @@ from service.store.beginnings import go_on
 from service.store.checkpoints import drop_checkpoints
 from service.store.incarnation import dispatching
 from service.store.keys import among
-from service.store.models import runs, settings, trial, waits
+from service.store.models import runs, settings, trial
+from service.store.next_stack import COUNTED, Lookup, Waiting, next_stack
 from service.store.session import Store, lease_clock, utc_now
 from service.store.stalled_copies import end_stalled_copies
-from service.store.turns import end_turn, next_turn, waiting_experiments
 from service.store.wanting import lock_trials
 
 DEVICES = ("auto", "cpu", "gpu")
 """What trials may ask for."""
 NOWHERE = Place()
-COUNTED = 20_000
-"""Waiting trials are counted up to here at most."""
-_COUNTED_KEYS = 64
-"""And stack keys up to here."""
-
-
-class Waiting(NamedTuple):
-    """What waits when a stack is chosen."""
-
-    trials: int
-    """With the stack key of the queue's head; counted up to a bound."""
-    keys: int = 1
-    """Stack keys of all waiting trials, that one among them; counted up to a bound."""
-    device: str = "auto"
-    """Which trainers may have that head: auto, cpu or gpu."""
 
 
 class Leased(NamedTuple):
@@ -71,21 +55,31 @@ class Leased(NamedTuple):
         return self.trial_id, self.attempt
 
 
-def lease_stack(
+def lease_stack(store: Store, owner: str, **how: Any) -> list[Leased]:
+    """Lease trials of one shape, the stack whose turn it is; arguments as of `lease_stacks`.
+
+    Returns:
+        The leased trials in queue order; empty when nothing waits.
+    """
+    return next(iter(lease_stacks(store, owner, **how)), [])
+
+
+def lease_stacks(
     store: Store,
     owner: str,
     *,
     lease_seconds: float,
     choose: Callable[[dict[str, Any], Waiting], int],
     enough: Callable[[dict[str, Any]], int] = lambda _settings: COUNTED,
+    more: Callable[[Sequence[Leased]], bool] = lambda _stack: False,
     devices: Sequence[str] = DEVICES,
     place: Place = NOWHERE,
     but: Collection[str] = (),
-) -> list[Leased]:
-    """Lease trials of one shape: the head of the queue and others with its stack key.
+) -> list[list[Leased]]:
+    """Lease stacks for one trainer: each the head of the queue and others with its stack key, one after the other.
 
-    Trials of a stack that crashed are leased only together with such trials, in stacks of half its size: what is known
-    of a trial that kills its trainers outlives the dispatcher that learnt it.
+    Trials of a stack that crashed are leased only together with such trials, in stacks of half its size, and beside no
+    other stack: what is known of a trial that kills its trainers outlives the dispatcher that learnt it.
 
     Args:
         store: where the queue is.
@@ -93,94 +87,32 @@ def lease_stack(
         lease_seconds: how long the lease holds unless renewed.
         choose: from the head's settings and what waits to how many with its stack key to lease; 0: leave them all.
         enough: from the head's settings to how many waiting trials are counted: more make no difference to `choose`.
+        more: from the stack leased last to whether another one is wanted beside it.
         devices: what the trainer may be given, of auto, cpu and gpu.
         place: where it runs.
         but: a few stack keys that are passed over.
     Returns:
-        The leased trials in queue order; empty when nothing waits.
+        The leased trials of each stack in queue order; empty when nothing waits.
     """
+    lookup = Lookup(tuple(devices), but, choose, enough)
     with dispatching(store) as connection:
         go_on(connection)
         held_back.begin_leasing(connection)
-        held = held_back.held_back(connection)
-        turn = next_turn(connection, devices, held.waiting, but)
-        if turn is None:
-            return []
-        ready = and_(waits, trial.c.device.in_(devices))
-        mine = and_(ready, trial.c.priority == turn.priority, _waits_for(turn.experiment))
-        mine = mine if turn.head is None else and_(mine, trial.c.id == turn.head)
-        head = connection.execute(
-            select(*(trial.c[name] for name in _SHARED), settings.c.document)
-            .join(settings, settings.c.id == trial.c.settings_id)
-            .where(mine)
-            .order_by(trial.c.queued_for, trial.c.id)
-            .limit(1)
-        ).one_or_none()
-        if head is None:
-            return []
-        # a stack goes on from one step
-        shape = and_(*(trial.c[name] == getattr(head, name) for name in _SHARED))
-        same = and_(ready, trial.c.priority == turn.priority, shape)
-        if held.waiting:
-            may = set(waiting_experiments(connection, same)) - held.waiting
-            same = and_(same, trial.c.queued_for.in_(may))
-        wanted = head.stack_limit
-        if not wanted:
-            most = min(COUNTED, enough(head.document))
-            counted = select(trial.c.queued_for).where(same).limit(most).subquery()
-            waiting = int(connection.scalar(select(func.count()).select_from(counted)) or 1)
-            wanted = choose(head.document, Waiting(waiting, _waiting_keys(connection), head.device))
-        # picked first, then updated: a LIMIT inside the UPDATE may be evaluated twice and lease too many
-        keys = _pick(connection, and_(same, _waits_for(turn.experiment)), wanted)
-        # others of the same shape ride along: their turn is not used up
-        keys += _pick(connection, and_(same, trial.c.queued_for != turn.experiment), wanted - len(keys))
-        if not keys:
-            return []
-        end_turn(connection, turn)
-        held_back.let_go(connection, held.stopping, among(connection, trial.c.id, keys))
-        return _lease(connection, keys, owner, lease_seconds, place)
+        held, stacks = held_back.held_back(connection), list[list[Leased]]()
+        now, clock = lease_clock(connection)
+        while found := next_stack(connection, lookup, held, beside=bool(stacks)):
+            held_back.let_go(connection, held.stopping, among(connection, trial.c.id, found.keys))
+            stacks.append(_lease(connection, found.keys, owner, clock))
+            if found.stack_limit or not more(stacks[-1]):
+                break
+        if stacks:
+            holders.extend_if_late(connection, owner, lease_seconds, now, clock)
+            open_attempts(connection, [one.trial_id for stack in stacks for one in stack], owner, place)
+    return stacks
 
 
-_SHARED = ("stack_key", "stack_limit", "checkpoint_step", "device")
-"""What the trials of a stack have in common."""
-
-
-def _waits_for(experiment: int) -> ColumnElement[bool]:
-    """Trials that wait for one experiment.
-
-    As a range, since they are wanted in the order of (experiment, id), which the indexes of waiting trials alone have:
-    told that all are of one experiment, PostgreSQL walks the primary key past everything that has ended.
-    """
-    return trial.c.queued_for.between(experiment, experiment)
-
-
-def _waiting_keys(connection: Connection) -> int:
-    """Stack keys that wait, counted up to a bound; one step through the index for each, however many trials."""
-    first = select(func.min(trial.c.stack_key).label("key"), literal(1).label("number")).where(waits)
-    each = first.cte("each", recursive=True)
-    following = select(func.min(trial.c.stack_key)).where(waits, trial.c.stack_key > each.c.key).scalar_subquery()
-    more = select(following, each.c.number + 1).where(each.c.key.is_not(None), each.c.number < _COUNTED_KEYS)
-    each = each.union_all(more)
-    return int(connection.scalar(select(func.count(each.c.key))) or 1)
-
-
-def _pick(connection: Connection, condition: ColumnElement[bool], most: int) -> list[int]:
-    """Lock at most so many waiting trials that nobody else is leasing."""
-    if most <= 0:
-        return []
-    query = (
-        select(trial.c.id)
-        .where(condition)
-        .order_by(trial.c.queued_for, trial.c.id)
-        .limit(most)
-        .with_for_update(skip_locked=True, key_share=True)
-    )
-    return list(connection.scalars(query))
-
-
-def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_seconds: float, place: Place) -> list[Leased]:
-    now, clock = lease_clock(connection)
-    holders.extend_if_late(connection, owner, lease_seconds, now, clock)
+def _lease(connection: Connection, keys: Sequence[int], owner: str, clock: str) -> list[Leased]:
+    """Let trials, which are locked, run under a new attempt."""
     leased = (
         update(trial)
         .where(among(connection, trial.c.id, keys))
@@ -210,14 +142,13 @@ def _lease(connection: Connection, keys: Sequence[int], owner: str, lease_second
         )
     )
     rows = connection.execute(leased).all()
-    open_attempts(connection, keys, owner, place)
     # each document is read once, however many seeds share it
     shared = {row.settings_id for row in rows}
     query = select(settings.c.id, settings.c.document).where(among(connection, settings.c.id, list(shared)))
     documents = {row.id: row.document for row in connection.execute(query)}
     order = {key: index for index, key in enumerate(keys)}
-    leased = (Leased(*row)._replace(settings=documents[row.settings_id]) for row in rows)
-    return sorted(leased, key=lambda one: order[one.trial_id])
+    stack = (Leased(*row)._replace(settings=documents[row.settings_id]) for row in rows)
+    return sorted(stack, key=lambda one: order[one.trial_id])
 
 
 class Renewed(NamedTuple):

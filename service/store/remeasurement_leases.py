@@ -6,18 +6,19 @@ taken in one order: trials, then these rows, each in key order.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, and_, func, literal, literal_column, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, literal, literal_column, or_, select, update
 
 from service.grid.remeasurement import Asked, layers_asked
 from service.store import holders
 from service.store.incarnation import dispatching
 from service.store.keys import among
 from service.store.known_settings import documents_of
-from service.store.leases import COUNTED, DEVICES, Waiting
+from service.store.leases import DEVICES
 from service.store.measured_models import kept_weights, measurement
 from service.store.models import experiment, holder, remeasured_trial, remeasurement, trial
+from service.store.next_stack import COUNTED, Waiting
 from service.store.session import Store, lease_clock, utc_now
 
 Held = tuple[int, int]
@@ -106,20 +107,26 @@ def lease_weights(
 
 def _next_request(connection: Connection, devices: Sequence[str]) -> int | None:
     """The request whose turn it is: by priority, then the one that was leased for longest ago."""
-    table = remeasured_trial.c
-    has_work = (
-        select(literal(1))
-        .where(_waits, table.remeasurement_id == remeasurement.c.id, table.device.in_(devices))
-        .exists()
+    return connection.scalar(_NEXT_REQUEST, {"devices": list(devices)})
+
+
+_HAS_WORK = (
+    select(literal(1))
+    .where(
+        _waits,
+        remeasured_trial.c.remeasurement_id == remeasurement.c.id,
+        remeasured_trial.c.device.in_(bindparam("devices", expanding=True)),
     )
-    query = (
-        select(remeasurement.c.id)
-        .join(experiment, experiment.c.id == remeasurement.c.experiment_id)
-        .where(has_work, experiment.c.paused == literal(False))
-        .order_by(experiment.c.priority.desc(), remeasurement.c.leased_at.asc().nulls_first(), remeasurement.c.id)
-        .limit(1)
-    )
-    return connection.scalar(query)
+    .exists()
+)
+_NEXT_REQUEST: Final = (
+    select(remeasurement.c.id)
+    .join(experiment, experiment.c.id == remeasurement.c.experiment_id)
+    .where(_HAS_WORK, experiment.c.paused == literal(False))
+    .order_by(experiment.c.priority.desc(), remeasurement.c.leased_at.asc().nulls_first(), remeasurement.c.id)
+    .limit(1)
+)
+"""Made once: whoever has nothing to do asks it."""
 
 
 def _leased(connection: Connection, keys: Sequence[int]) -> list[LeasedWeights]:

@@ -5,11 +5,11 @@ among the owner's experiments. A small sweep is not starved by a huge one, whoev
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, and_, func, literal, select, tuple_, update
+from sqlalchemy import Connection, Select, and_, bindparam, func, literal, select, tuple_, update
 from sqlalchemy.sql import ColumnElement
 
 from service.store.models import experiment, runs, trial, waits
@@ -42,17 +42,16 @@ def next_turn(
         held_back: experiments that are being paused, cancelled or deleted: none of theirs.
         but: stack keys that are passed over.
     """
-    ready = waits & trial.c.device.in_(devices)
     if but:
-        return _turn_but(connection, ready, held_back, but)
-    priority = connection.scalar(select(func.max(trial.c.priority)).where(ready))
+        return _turn_but(connection, waits & trial.c.device.in_(devices), held_back, but)
+    here: dict[str, Any] = {"devices": list(devices)}
+    priority = connection.scalar(_HIGHEST, here)
     while priority is not None:
-        at = waiting_experiments(connection, ready & (trial.c.priority == priority))
-        waiting = [number for number in at if number not in held_back]
+        here["level"] = priority
+        waiting = [number for number in _numbers(connection, _WAITING, here) if number not in held_back]
         if waiting:
             return Turn(waiting[0] if len(waiting) == 1 else _fairest(connection, waiting), priority)
-        lower = ready & (trial.c.priority < priority)
-        priority = connection.scalar(select(func.max(trial.c.priority)).where(lower))
+        priority = connection.scalar(_LOWER, here)
     return None
 
 
@@ -108,16 +107,41 @@ def _heads(connection: Connection, ready: ColumnElement[bool]) -> list[_Head]:
 
 def end_turn(connection: Connection, turn: Turn) -> None:
     """Note that trials were leased on the experiment's behalf; skipped while somebody else notes or changes it."""
-    free = select(experiment.c.id).where(experiment.c.id == turn.experiment).with_for_update(skip_locked=True)
-    connection.execute(update(experiment).where(experiment.c.id.in_(free)).values(leased_at=utc_now()))
+    connection.execute(_END_TURN, {"number": turn.experiment, "now": utc_now()})
 
 
-def waiting_experiments(connection: Connection, here: ColumnElement[bool]) -> list[int]:
-    """Experiments that such trials wait for; one step through the index for each, however many trials."""
+def waiting_experiments(
+    connection: Connection, here: ColumnElement[bool], given: Mapping[str, Any] | None = None
+) -> list[int]:
+    """Experiments that such trials wait for.
+
+    Args:
+        connection: to the store.
+        here: a condition on trials.
+        given: what it names and leaves open.
+    """
+    return _numbers(connection, _experiments(here), given or {})
+
+
+def _numbers(connection: Connection, query: Select[Any], given: Mapping[str, Any]) -> list[int]:
+    return [number for number in connection.scalars(query, given) if number is not None]
+
+
+def _experiments(here: ColumnElement[bool]) -> Select[Any]:
+    """One step through the index for each, however many trials."""
     first = select(func.min(trial.c.queued_for).label("number")).where(here).cte("waiting", recursive=True)
     following = select(func.min(trial.c.queued_for)).where(here, trial.c.queued_for > first.c.number).scalar_subquery()
     each = first.union_all(select(following).where(first.c.number.is_not(None)))
-    return [number for number in connection.scalars(select(each.c.number)) if number is not None]
+    return select(each.c.number)
+
+
+# made once: every lease asks them
+_READY = waits & trial.c.device.in_(bindparam("devices", expanding=True))
+_HIGHEST: Final = select(func.max(trial.c.priority)).where(_READY)
+_LOWER: Final = _HIGHEST.where(trial.c.priority < bindparam("level"))
+_WAITING: Final = _experiments(_READY & (trial.c.priority == bindparam("level")))
+_FREE = select(experiment.c.id).where(experiment.c.id == bindparam("number")).with_for_update(skip_locked=True)
+_END_TURN: Final = update(experiment).where(experiment.c.id.in_(_FREE)).values(leased_at=bindparam("now"))
 
 
 def _fairest(connection: Connection, waiting: Sequence[int]) -> int:
