@@ -39,6 +39,8 @@ class MeasuredData(NamedTuple):
 
     def select(self, lanes: Tensor | slice) -> "MeasuredData":
         """The same for some lanes of the stack."""
+        if isinstance(lanes, slice) and lanes == slice(None):
+            return self
         return MeasuredData(*(selected(part, lanes) for part in self))
 
 

@@ -93,3 +93,31 @@ class Block:
     """Whether compiled code made the steps, and not the tensor library."""
     is_captured: bool = False
     """Whether a captured graph has made steps of this stack, on a CUDA device."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Sent instead of a last block when training raised: what it was, and what trying again can help."""
+
+    error: str
+    is_final: bool = False
+    """It would happen again."""
+    is_checkpoint: bool = False
+    """It would not happen from the beginning."""
+    refused: Mapping[int, str] = field(default_factory=dict)
+    """Lane -> error, of lanes that fail by themselves before their first step."""
+
+
+class Told(NamedTuple):
+    """What a trainer sends of one of the stacks that it was given together."""
+
+    place: int
+    """Of the stack among these."""
+    seconds: float
+    """Since the trainer began with that stack."""
+    what: Block | Broken
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing follows of that stack."""
+        return isinstance(self.what, Broken) or self.what.last

@@ -8,7 +8,7 @@ docs/operations.md has the promises.
 import functools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from service.store.holders import Pair
 from service.store.leases import Leased
 from service.store.reports import End, Report
 from service.store.session import Store
-from workers.blocks import Block, Stack
+from workers.blocks import Block, Broken, Stack, Told
 from workers.committing import Committer
 from workers.dividing import Dividing
 from workers.failures import Failures
@@ -28,7 +28,7 @@ from workers.holding import Holding
 from workers.measuring_again import Measuring, MeasuringAgain
 from workers.pool import Pool, Seat, TrainerDied
 from workers.provenance import provenance_of, reached
-from workers.running import Running, lane_of, named
+from workers.running import Given, Running, lane_of, named
 from workers.searches import Searches
 from workers.settings import WorkerSettings
 from workers.shapes import Shapes, allowed_seconds
@@ -36,7 +36,6 @@ from workers.sharing import Sharing, cluster_of
 from workers.sizing import MAY_HAVE
 from workers.tally import Tally
 from workers.traces import Traces
-from workers.trainer import Broken
 from workers.watchdog import Watchdog
 
 log = structlog.get_logger()
@@ -147,38 +146,40 @@ class Dispatcher:
         """Trainers, the stacks they run, and what has been done so far."""
         stacks = [
             {
-                "stack": seat.payload.trials[0].stack_key[:12],
-                "experiments": sorted({ids.experiment_id(trial.queued_for) for trial in seat.payload.trials}),
-                "trials": len(seat.payload.open),
+                "stack": running.trials[0].stack_key[:12],
+                "experiments": sorted({ids.experiment_id(trial.queued_for) for trial in running.trials}),
+                "trials": len(running.open),
                 "node": seat.about and seat.about["node"],
-                "seconds": round(time.monotonic() - seat.payload.started, 1),
+                "seconds": round(time.monotonic() - running.started, 1),
             }
-            for seat in self.pool.busy()
+            for seat, _, running in self._left()
         ]
         trainers = [seat.about for seat in self.pool.seats if seat.about]
         return self.sharing.told | {"trainers": trainers, "stacks": stacks, "counters": self.tally.as_counters()}
 
     def _held(self) -> list[Pair]:
         """Everything under our leases, what is on its way into the store included."""
-        running = {pair for seat in self._training() for pair in seat.payload.held}
+        running = {pair for _, _, running in self._left() for pair in running.held}
         return [*running.union(self.commits.held()), *self.failures.held()]
 
     def _drop(self, pairs: frozenset[Pair]) -> None:
         """Stop every lane of these attempts, wherever it is."""
         if not pairs:
             return
-        for seat in self._training():
-            running: Running = seat.payload
+        for seat, place, running in self._left():
             lanes = running.lanes_of(pairs)
             if lanes:
                 running.drop(lanes)
-                self.pool.stop_lanes(seat, lanes)
+                self.pool.stop_lanes(seat, place, lanes)
                 log.info("lanes_dropped", **named([running.trials[lane] for lane in sorted(lanes)]))
         self.failures.drop(pairs)
 
-    def _training(self) -> list[Seat]:
-        """Seats that train."""
-        return [seat for seat in self.pool.busy() if isinstance(seat.payload, Running)]
+    def _left(self) -> Iterator[tuple[Seat, int, Running]]:
+        """Stacks of trials that trainers have and that have not ended: (trainer's seat, place, stack)."""
+        for seat in self.pool.busy():
+            if isinstance(seat.payload, Given):
+                for place, running in seat.payload.left:
+                    yield seat, place, running
 
     def _fill(self) -> bool:
         """Give every idle trainer a stack, of trials and of kept weights by turns; whether any got one."""
@@ -195,74 +196,78 @@ class Dispatcher:
 
     def _lease(self, seat: Seat) -> bool:
         """Give an idle trainer trials; whether any wait for it."""
-        trials = self.failures.due(MAY_HAVE[seat.device], seat.place) or self.dividing.chosen(
-            seat, functools.partial(self._leased, seat)
-        )
-        if trials:
-            self._start(seat, tuple(trials))
+        again = self.failures.due(MAY_HAVE[seat.device], seat.place)
+        stacks = [again] if again else self.dividing.chosen(seat, functools.partial(self._leased, seat))
+        if stacks:
+            self._start(seat, stacks)
             self.again.was_last = False
-        return bool(trials)
+        return bool(stacks)
 
-    def _leased(self, seat: Seat, devices: tuple[str, ...], but: frozenset[str]) -> list[Leased]:
-        return leases.lease_stack(
+    def _leased(self, seat: Seat, devices: tuple[str, ...], but: frozenset[str]) -> list[list[Leased]]:
+        return leases.lease_stacks(
             self.store,
             self.identity,
             lease_seconds=self.settings.lease_seconds,
             choose=functools.partial(self.dividing.lanes, seat),
             enough=functools.partial(self.dividing.enough, seat),
+            more=functools.partial(self.dividing.more, seat),
             devices=devices,
             place=seat.place,
             but=but,
         )
 
-    def _start(self, seat: Seat, trials: tuple[Leased, ...]) -> None:
-        arrays = datasets.arrays_for(self.store, [trial.settings for trial in trials])
-        saved = checkpoints.checkpoints_of(self.store, [t.trial_id for t in trials if t.checkpoint_step >= 0])
-        stack = Stack(tuple(lane_of(trial, saved) for trial in trials), arrays)
-        settings = trials[0].settings
-        allowed = allowed_seconds(
-            settings,
-            self.shapes.of(settings),
-            len(trials),
-            factor=self.settings.silence_factor,
-            deadline=self.settings.step_deadline_seconds,
-        )
-        running = Running(trials, seat.place, seat.device)
-        self.pool.run(seat, stack, running, allowed)
-        self.dividing.took(seat, running)
-        self.tally.stacks += 1
-        self.tally.lanes += len(trials)
-        log.info("stack_started", **named(trials), node=seat.place.node, from_step=trials[0].checkpoint_step)
+    def _start(self, seat: Seat, stacks: Sequence[Sequence[Leased]]) -> None:
+        everything = [trial for trials in stacks for trial in trials]
+        arrays = datasets.arrays_for(self.store, [trial.settings for trial in everything])
+        saved = checkpoints.checkpoints_of(self.store, [t.trial_id for t in everything if t.checkpoint_step >= 0])
+        given = Given(tuple(Running(tuple(trials), seat.place, seat.device) for trials in stacks))
+        sent = [Stack(tuple(lane_of(trial, saved) for trial in trials), arrays) for trials in stacks]
+        self.pool.run(seat, sent, given, sum(map(self._allowed_seconds, stacks)))
+        self.dividing.took(seat, given)
+        self.tally.stacks += len(stacks)
+        self.tally.lanes += len(everything)
+        for trials in stacks:
+            log.info("stack_started", **named(trials), node=seat.place.node, from_step=trials[0].checkpoint_step)
+
+    def _allowed_seconds(self, trials: Sequence[Leased]) -> float:
+        """How long a stack may send nothing."""
+        first = trials[0].settings
+        factor, deadline = self.settings.silence_factor, self.settings.step_deadline_seconds
+        return allowed_seconds(first, self.shapes.of(first), len(trials), factor=factor, deadline=deadline)
 
     # -- what comes back --------------------------------------------------------------------------------------------
 
-    def _receive(self, seat: Seat, read: Callable[[], Block | Broken | None]) -> None:
+    def _receive(self, seat: Seat, read: Callable[[], tuple[Told, ...] | None]) -> None:
         try:
-            item = read()
+            heard = read()
         except TrainerDied as death:
-            running = seat.payload
-            log.warning("trainer_died", reason=str(death), **named(running.still), node=seat.place.node)
-            self._replace(seat)
-            if death.is_node_lost:
-                self._interrupted(running, str(death))
-            else:
-                self._failed(running, Broken(f"the trainer died: {death}"))
+            self._lost(seat, "trainer_died", str(death), is_node_lost=death.is_node_lost)
             return
-        if item is None:
-            return
-        if isinstance(item, Broken):
-            running = seat.payload
-            self.pool.free(seat)
-            self._failed(running, item)
-            return
-        if isinstance(seat.payload, Measuring):
-            self.again.received(seat, item)
-        else:
-            self._record(seat, item)
+        for told in heard or ():
+            self._hear(seat, told)
 
-    def _record(self, seat: Seat, block: Block) -> None:
+    def _hear(self, seat: Seat, told: Told) -> None:
+        given: Given | Measuring = seat.payload
+        if isinstance(given, Measuring):
+            if isinstance(told.what, Broken):
+                self.pool.free(seat)
+                self.again.failed(given, told.what.error, is_final=told.what.is_final)
+            else:
+                self.again.received(seat, told.what)
+            return
+        running = given.heard(told)
+        if isinstance(told.what, Block):
+            self._record(seat, running, told.what)
+        if told.is_end and not given.left:
+            self.pool.free(seat)
+        if isinstance(told.what, Broken):
+            self._failed(running, told.what)
+        elif not given.left:
+            # the trainer goes on while this is written
+            self._guarded(self._fill)
+
+    def _record(self, seat: Seat, running: Running, block: Block) -> None:
         """Have a block committed under its attempts' numbers."""
-        running: Running = seat.payload
         running.counted(block)
         self.dividing.heard(seat, running, block)
         self.tally.steps += block.lane_steps
@@ -290,10 +295,6 @@ class Dispatcher:
         )
         self.commits.send(running, block, report)
         running.sent(block)
-        if block.last:
-            # the trainer goes on while this is written
-            self.pool.free(seat)
-            self._guarded(self._fill)
 
     def _settle(self) -> None:
         """Note what has been written by now, and stop what turned out to be no longer ours."""
@@ -317,20 +318,29 @@ class Dispatcher:
 
     def _kill_overdue(self) -> None:
         for seat in self.pool.overdue():
-            running = seat.payload
-            log.warning("trainer_overdue", **named(running.still), node=seat.place.node)
-            self._replace(seat)
-            self._failed(running, Broken("the trainer stopped answering, or sent nothing for too long"))
+            self._lost(seat, "trainer_overdue", "the trainer stopped answering, or sent nothing for too long")
 
-    def _replace(self, seat: Seat) -> None:
+    def _lost(self, seat: Seat, event: str, reason: str, *, is_node_lost: bool = False) -> None:
+        """Have another trainer instead of one that is gone, and try again what it had."""
+        given: Given | Measuring = seat.payload
+        left = [] if isinstance(given, Measuring) else [running for _, running in given.left]
+        still = given.still if isinstance(given, Measuring) else [trial for running in left for trial in running.still]
+        log.warning(event, reason=reason, **named(still), node=seat.place.node)
         self.pool.replace(seat)
         self.tally.trainers_replaced += 1
+        error = reason if is_node_lost or event == "trainer_overdue" else f"the trainer died: {reason}"
+        if isinstance(given, Measuring):
+            self.again.failed(given, error, charge=not is_node_lost)
+        for running in left:
+            if is_node_lost:
+                self._interrupted(running, error)
+            elif len(left) > 1:
+                self._suspected(running, error)
+            else:
+                self._failed(running, Broken(error))
 
-    def _failed(self, running: Running | Measuring, broken: Broken) -> None:
+    def _failed(self, running: Running, broken: Broken) -> None:
         """Split what was running, or judge the trial that was alone."""
-        if isinstance(running, Measuring):
-            self.again.failed(running, broken.error, is_final=broken.is_final)
-            return
         self._finish_writing(running)
         self._tell(running, "failed", broken.error)
         if broken.is_checkpoint:
@@ -338,11 +348,14 @@ class Dispatcher:
         else:
             self.failures.failed(running, broken.error, is_final=broken.is_final, refused=broken.refused)
 
-    def _interrupted(self, running: Running | Measuring, error: str) -> None:
+    def _suspected(self, running: Running, error: str) -> None:
+        """Try a stack again by itself that was given to a trainer together with others, one of which ended it."""
+        self._finish_writing(running)
+        self._tell(running, "failed", error)
+        self.failures.suspected(running, error)
+
+    def _interrupted(self, running: Running, error: str) -> None:
         """Try a stack again whose node was lost: whole, later, charged to nobody."""
-        if isinstance(running, Measuring):
-            self.again.failed(running, error, charge=False)
-            return
         self._finish_writing(running)
         self._tell(running, "interrupted", error)
         self.failures.interrupted(running, error)
@@ -362,8 +375,8 @@ class Dispatcher:
         """Requeue whatever is unfinished, uncharged."""
         self.commits.close(_CLOSING_SECONDS)
         held = self._held()
-        for seat in self._training():
-            self._tell(seat.payload, "released")
+        for _, _, running in self._left():
+            self._tell(running, "released")
         try:
             self.again.hand_back()
             if held:

@@ -1,7 +1,7 @@
 """How many of the trials that wait a trainer gets: its part of what its kind gets, by the speeds that were seen."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -10,14 +10,14 @@ from service.grid.stacking import enough_waiting, lanes_per_stack, stack_key
 from service.store.leases import Leased
 from service.store.next_stack import Waiting
 from workers.blocks import Block
-from workers.division import Kind, Part, Timing, part_of
+from workers.division import Kind, Part, Timing, goes_on, part_of
 from workers.pool import SOON_SECONDS, Pool, Seat
-from workers.running import Running
+from workers.running import Given, Running
 from workers.shapes import Shapes
 from workers.sizing import MAY_HAVE, Device, Wanted
 from workers.speeds import Speeds, expected
 
-Lease = Callable[[tuple[str, ...], frozenset[str]], list[Leased]]
+Lease = Callable[[tuple[str, ...], frozenset[str]], list[list[Leased]]]
 
 _ANY: Final = "auto"
 _MOST_LEFT: Final = 8
@@ -41,24 +41,39 @@ class Dividing:
         """Lanes per stack by stack key, kept while trials of that key wait: late stacks are as large as early ones."""
         self._left: set[str] = set()
         """Stack keys whose trials a trainer leaves to others, of those that it was asked about."""
+        self._keys = 1
+        """That waited when `lanes` was asked last."""
+        self._seconds = 0.0
+        """That the stacks take which one trainer is being given."""
 
-    def chosen(self, seat: Seat, lease: Lease) -> list[Leased]:
-        """Lease a stack for a trainer that has nothing to do, whatever stands before it that is left to others.
+    def chosen(self, seat: Seat, lease: Lease) -> list[list[Leased]]:
+        """Lease stacks for a trainer that has nothing to do, whatever stands before them that is left to others.
 
         Args:
             seat: the trainer's.
-            lease: from what trials may ask for and the stack keys to pass over to the first that wait; asks `lanes`.
+            lease: from what trials may ask for and the stack keys to pass over to the first that wait; asks `lanes`,
+                and `more`.
         """
         self._left.clear()
-        looks, trials = -1, list[Leased]()
-        while not trials and looks < len(self._left) <= _MOST_LEFT:
+        self._seconds = 0.0
+        looks, stacks = -1, list[list[Leased]]()
+        while not stacks and looks < len(self._left) <= _MOST_LEFT:
             looks = len(self._left)
-            trials = lease(MAY_HAVE[seat.device], frozenset(self._left))
+            stacks = lease(MAY_HAVE[seat.device], frozenset(self._left))
         # what it alone may have has stack keys that others have too
-        return trials or (lease((seat.device,), frozenset()) if self._left else [])
+        return stacks or (lease((seat.device,), frozenset()) if self._left else [])
+
+    def more(self, seat: Seat, stack: Sequence[Leased]) -> bool:
+        """Whether a trainer that is given a stack gets another one together with it, and those before."""
+        first = stack[0]
+        timing = self._timing(seat.device, first.stack_key, first.settings, seat.memory_bytes)
+        self._seconds += timing.seconds(len(stack))
+        trainers = len(self._pool.up(seat.device)) + getattr(self.elsewhere, seat.device)
+        return goes_on(self._seconds, self._keys, trainers)
 
     def lanes(self, seat: Seat, settings: dict[str, Any], waiting: Waiting) -> int:
         """How many of the waiting trials of one stack key a trainer that has nothing to do gets; 0: leave them."""
+        self._keys = waiting.keys
         up, shape, memory = self._pool.up(seat.device), self._shapes.of(settings), seat.memory_bytes
         key, idle = stack_key(settings), sum(one.stream is None for one in up)
         kinds = self._kinds(seat, key, settings) if waiting.device == _ANY else {}
@@ -87,11 +102,14 @@ class Dividing:
         up[seat.device] = up[seat.device] or [seat]
         return sum(enough_waiting(len(seats), settings, shape, seats[0].memory_bytes) for seats in up.values() if seats)
 
-    def took(self, seat: Seat, running: Running) -> None:
+    def took(self, seat: Seat, given: Given) -> None:
         """Note what a trainer was given, and until when it should have it done."""
-        first = running.trials[0]
-        timing = self._timing(seat.device, first.stack_key, first.settings, seat.memory_bytes)
-        running.until = running.started + timing.seconds(len(running.trials))
+        until = given.stacks[0].started
+        for running in given.stacks:
+            first = running.trials[0]
+            timing = self._timing(seat.device, first.stack_key, first.settings, seat.memory_bytes)
+            until += timing.seconds(len(running.trials))
+            running.until = until
 
     def heard(self, seat: Seat, running: Running, block: Block) -> None:
         """Learn from a block, which was counted, how long its stack takes."""
@@ -134,12 +152,12 @@ class Dividing:
 
 def _has_own(seat: Seat) -> bool:
     """Whether a trainer trains what no other kind may have."""
-    return isinstance(seat.payload, Running) and seat.payload.trials[0].device != _ANY
+    return isinstance(seat.payload, Given) and any(one.trials[0].device != _ANY for _, one in seat.payload.left)
 
 
 def _free_in(seat: Seat, now: float) -> float:
     """Seconds until a trainer has nothing to do; one that takes longer than it should takes as long again."""
     if seat.stream is None:
         return 0.0 if seat.about else max(0.0, seat.asked + SOON_SECONDS - now)
-    until = seat.payload.until if isinstance(seat.payload, Running) else seat.payload.started
+    until = seat.payload.until if isinstance(seat.payload, Given) else seat.payload.started
     return abs(until - now)

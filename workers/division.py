@@ -21,6 +21,11 @@ That may be wrong a hundredfold: small networks take as long on a GPU as large o
 _ROUNDS: Final = 24
 """Halvings of the time in which all is done: to a ten-millionth of it."""
 
+TOGETHER_SECONDS: Final = 0.1
+"""Small stacks are given to a trainer together until they take so long: it waits for the next ones once."""
+_TURNS: Final = 4
+"""So many turns of every trainer are left for what waits, so that all end together."""
+
 
 class Timing(NamedTuple):
     """Seconds of a stack on one kind of trainer: start + lanes * each."""
@@ -105,6 +110,17 @@ def part_of(device: Device, trials: int, kinds: Mapping[Device, Kind], keys: int
         least = takers * math.ceil(kind.timing.start / kind.timing.each) if kind.timing.each else lanes
         lanes = min(lanes, max(takers, min(least, kind.timing.most), lanes // caution))
     return Part(lanes, takers)
+
+
+def goes_on(seconds: float, keys: int, trainers: int) -> bool:
+    """Whether a trainer gets another stack together with those that it is being given.
+
+    Args:
+        seconds: that these take.
+        keys: stack keys that waited before the last one of them was taken, which was one of these.
+        trainers: that what waits is for, >= 1.
+    """
+    return seconds < TOGETHER_SECONDS and keys > _TURNS * trainers
 
 
 def _waits(device: Device, waiting: int, kinds: Mapping[Device, Kind]) -> bool:

@@ -85,6 +85,11 @@ class Failures:
             for trials in _by_step([running.trials[lane] for lane in part]):
                 self._later(self._again(trials, charge=decision.is_charged, error=error), delay)
 
+    def suspected(self, running: Running, error: str) -> None:
+        """Try a stack again by itself, since it, or another that its trainer was given with it, ended the trainer."""
+        for trials in _by_step(running.still):
+            self._later(self._again(trials, charge=False, error=error), 0.0)
+
     def interrupted(self, running: Running, error: str) -> None:
         """Try a stack again whose node was lost: whole, later, charged to nobody."""
         again = [trial for trial in running.still if trial.interruptions < INTERRUPTIONS]

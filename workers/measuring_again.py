@@ -91,7 +91,7 @@ class MeasuringAgain:
             Lane(one.settings, one.seed, kept=one.weights, unmeasured=frozenset(one.unmeasured)) for one in leased
         )
         arrays = datasets.arrays_for(self.store, [one.settings for one in leased], datasets_of(again.inputs))
-        self.pool.run(seat, Stack(lanes, arrays, again), Measuring(tuple(leased)))
+        self.pool.run(seat, [Stack(lanes, arrays, again)], Measuring(tuple(leased)))
         self.was_last = True
         log.info("measuring_started", **named(leased))
         return True
@@ -161,4 +161,4 @@ class MeasuringAgain:
             lanes = frozenset(lane for lane in running.open if running.trials[lane].key in keys)
             if lanes:
                 running.open -= lanes
-                self.pool.stop_lanes(seat, lanes)
+                self.pool.stop_lanes(seat, 0, lanes)

@@ -64,6 +64,8 @@ class Paces:
         self._sums = [self._sums[number] for number in left.tolist()]
 
     def _spread(self, values: list[float]) -> Tensor:
+        if len(values) == 1:
+            return torch.full(self._which.shape, values[0], dtype=torch.float64)
         return torch.tensor(values, dtype=torch.float64)[self._which]
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,9 @@ import structlog
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, NodeDiedError, RayError
 
 from service.store.attempts import Place
-from workers.blocks import Block, Stack
+from workers.blocks import Stack, Told
 from workers.sizing import Device, Wanted
-from workers.trainer import BACKPRESSURE, Broken, start_trainer
+from workers.trainer import BACKPRESSURE, start_trainer
 
 log = structlog.get_logger()
 
@@ -37,7 +37,7 @@ class TrainerDied(Exception):
 
 @dataclass
 class Seat:
-    """One place in the pool: a trainer and, while it works, the stream of its stack."""
+    """One place in the pool: a trainer and, while it works, the stream of its stacks."""
 
     trainer: Any
     description: Any
@@ -46,7 +46,7 @@ class Seat:
     about: dict[str, Any] | None = None
     stream: Any = None
     payload: Any = None
-    """What the dispatcher keeps with the running stack."""
+    """What the dispatcher keeps with the running stacks."""
     asked: float = field(default_factory=time.monotonic)
     """When, by the monotonic clock, Ray was asked for it."""
     heard: float = field(default_factory=time.monotonic)
@@ -56,9 +56,9 @@ class Seat:
     fetching: Any = None
     """Reference to an item that is made and was not fetched in time."""
     is_surplus: bool = False
-    """To be ended once its stack has ended."""
+    """To be ended once its stacks have ended."""
     allowed_seconds: float = math.inf
-    """In which its stack must send something, though it answers pings."""
+    """In which something must be sent, though it answers pings."""
 
     @property
     def is_usable(self) -> bool:
@@ -172,18 +172,18 @@ class Pool:
             log.warning("idle_trainer_died", error=_first_line(error))
             self.replace(seat)
 
-    def run(self, seat: Seat, stack: Stack, payload: Any, allowed_seconds: float = math.inf) -> None:
-        """Start a stack on an idle seat; it must send something every so often."""
+    def run(self, seat: Seat, stacks: Sequence[Stack], payload: Any, allowed_seconds: float = math.inf) -> None:
+        """Start stacks on an idle seat, one after the other; it must send something every so often."""
         method = seat.trainer.train.options(num_returns="streaming", _generator_backpressure_num_objects=BACKPRESSURE)
-        seat.stream, seat.payload = method.remote(stack, self.block_seconds, self.checkpoint_seconds), payload
+        seat.stream, seat.payload = method.remote(stacks, self.block_seconds, self.checkpoint_seconds), payload
         seat.heard, seat.pinged, seat.fetching = time.monotonic(), None, None
         seat.allowed_seconds = allowed_seconds
 
     def busy(self) -> list[Seat]:
-        """Seats with a running stack."""
+        """Seats with running stacks."""
         return [seat for seat in self.seats if seat.stream is not None]
 
-    def ready(self, timeout: float) -> Iterator[tuple[Seat, Callable[[], Block | Broken | None]]]:
+    def ready(self, timeout: float) -> Iterator[tuple[Seat, Callable[[], tuple[Told, ...] | None]]]:
         """Seats with something to read, each with the function that reads it or raises TrainerDied.
 
         It answers None for what is made and does not come: it is waited for with all the rest, while the deadline runs.
@@ -198,7 +198,7 @@ class Pool:
             seat = by_stream[stream]
             yield seat, lambda seat=seat: self._read(seat)
 
-    def _read(self, seat: Seat) -> Block | Broken | None:
+    def _read(self, seat: Seat) -> tuple[Told, ...] | None:
         try:
             reference = seat.fetching or next(seat.stream)
             try:
@@ -215,7 +215,7 @@ class Pool:
         return item
 
     def free(self, seat: Seat) -> None:
-        """The seat's stack has ended in good order."""
+        """The seat's stacks have ended in good order."""
         seat.stream = seat.payload = seat.fetching = None
         if seat.is_surplus:
             self._end(seat)
@@ -249,9 +249,9 @@ class Pool:
         ray.kill(seat.trainer)
         self.seats[self.seats.index(seat)] = self._start(seat.device)
 
-    def stop_lanes(self, seat: Seat, lanes: frozenset[int]) -> None:
-        """Ask the seat's trainer to drop lanes; it answers with its next block."""
-        seat.trainer.stop.remote(lanes)
+    def stop_lanes(self, seat: Seat, place: int, lanes: frozenset[int]) -> None:
+        """Ask the seat's trainer to drop lanes of the stack with that place; it answers with its next block."""
+        seat.trainer.stop.remote(place, lanes)
 
 
 def _is_node_lost(error: RayError) -> bool:

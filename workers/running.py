@@ -1,4 +1,4 @@
-"""A stack on a trainer, as its dispatcher sees it."""
+"""Stacks on a trainer, as its dispatcher sees them."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from service.store.attempts import Place
 from service.store.leases import NOWHERE, Leased
 from service.store.remeasurement_leases import LeasedWeights
 from workers import progress
-from workers.blocks import LAST_STEP, Block, Lane
+from workers.blocks import LAST_STEP, Block, Lane, Told
 
 _NAMED = 64
 """Trials that a log line names."""
@@ -133,6 +133,35 @@ class Running:
             "measuring_seconds": round(self.measuring_seconds, 3),
             "steps_per_second": round(self.lane_steps / seconds, 1) if seconds else None,
         }
+
+
+@dataclass
+class Given:
+    """Stacks that a trainer was given together, and trains one after the other."""
+
+    stacks: tuple[Running, ...]
+    ended: int = 0
+    """So many of them are over."""
+
+    @property
+    def left(self) -> list[tuple[int, Running]]:
+        """Those that are not, with their places; the first is the one that it trains."""
+        return [*enumerate(self.stacks)][self.ended :]
+
+    @property
+    def until(self) -> float:
+        """When, by the monotonic clock, all of them should be over."""
+        return max((running.until for _, running in self.left), default=0.0)
+
+    def heard(self, told: Told) -> Running:
+        """The stack that something was told of."""
+        running = self.stacks[told.place]
+        if running.is_first and len(self.stacks) > 1:
+            # it may have waited for others
+            running.started = time.monotonic() - told.seconds
+        if told.is_end:
+            self.ended = told.place + 1
+        return running
 
 
 def named(trials: Sequence[Leased] | Sequence[LeasedWeights]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The Ray actor around `training.train`: one process, one thread of torch, one stack at a time.
+"""The Ray actor around `training.train`: one process, one thread of torch, one stack after the other.
 
 Trainers hold no credentials and know no database. Blocks go back through a streaming generator; an exception becomes
 text inside the actor, because one that cannot be pickled would kill it.
@@ -8,8 +8,8 @@ import ctypes
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
@@ -17,7 +17,7 @@ import ray
 from service.starting import importing
 from workers import gpu
 from workers.allocation import keep_freed_memory
-from workers.blocks import Block, Stack
+from workers.blocks import Block, Broken, Stack, Told
 from workers.processor import processor_name
 
 BACKPRESSURE = 8
@@ -27,19 +27,6 @@ _SEARCH_SECONDS = 10.0
 """For finding the lanes of a broken stack that fail by themselves."""
 _NICENESS = 10
 """Questions, and whoever else works at the machine, come before training; where nobody asks it costs nothing."""
-
-
-@dataclass(frozen=True)
-class Broken:
-    """Sent instead of a last block when training raised: what it was, and what trying again can help."""
-
-    error: str
-    is_final: bool = False
-    """It would happen again."""
-    is_checkpoint: bool = False
-    """It would not happen from the beginning."""
-    refused: Mapping[int, str] = field(default_factory=dict)
-    """Lane -> error, of lanes that fail by themselves before their first step."""
 
 
 class Trainer:
@@ -62,31 +49,55 @@ class Trainer:
         self._share = share
         self._device = "cuda" if share else "cpu"
         self._refusal = gpu.refusal(torch.cuda.is_available(), torch.version.cuda) if share else None
-        self._stopped: frozenset[int] = frozenset()
+        self._stopped: dict[int, frozenset[int]] = {}
 
-    def train(self, stack: Stack, block_seconds: float, checkpoint_seconds: float) -> Iterator[Block | Broken]:
-        """Train a stack to its end, or measure its kept weights; the last item is a block with `last`, or Broken."""
+    def train(
+        self, stacks: Sequence[Stack], block_seconds: float, checkpoint_seconds: float
+    ) -> Iterator[tuple[Told, ...]]:
+        """Train stacks one after the other, each to its end, or measure their kept weights.
+
+        Yields:
+            What there is to tell, of several stacks where they end shortly after each other; the last that is told of
+            each is a block with `last`, or Broken.
+        """
+        self._stopped = {}
+        waiting, sent = list[Told](), time.monotonic()
+        for place, stack in enumerate(stacks):
+            began = time.monotonic()
+            for what in self._trained(place, stack, block_seconds, checkpoint_seconds):
+                now = time.monotonic()
+                waiting.append(Told(place, now - began, what))
+                may_wait = isinstance(what, Block) and what.last and not (what.weights or what.states)
+                if not may_wait or place == len(stacks) - 1 or now - sent > block_seconds:
+                    yield tuple(waiting)
+                    waiting, sent = [], time.monotonic()
+
+    def _trained(
+        self, place: int, stack: Stack, block_seconds: float, checkpoint_seconds: float
+    ) -> Iterator[Block | Broken]:
         with importing():
             from workers.checkpoints import CheckpointError  # noqa: PLC0415
             from workers.refused import is_passing, refused_lanes, text_of  # noqa: PLC0415
             from workers.remeasuring import remeasure  # noqa: PLC0415
             from workers.training import train  # noqa: PLC0415
 
-        self._stopped = frozenset()
+        def stopped() -> frozenset[int]:
+            return self._stopped.get(place, frozenset())
+
         if self._refusal:
             yield Broken(self._refusal)
             return
         has_begun = False
         try:
             if stack.again is not None:
-                yield from remeasure(stack, self._device, stopped=lambda: self._stopped)
+                yield from remeasure(stack, self._device, stopped=stopped)
                 return
             for block in train(
                 stack,
                 self._device,
                 block_seconds=block_seconds,
                 checkpoint_seconds=checkpoint_seconds,
-                stopped=lambda: self._stopped,
+                stopped=stopped,
             ):
                 has_begun = True
                 yield block
@@ -120,9 +131,9 @@ class Trainer:
         return about | gpu.described(gpu.this_card(), self._share) if self._share else about
 
     @ray.method(concurrency_group="control")
-    def stop(self, lanes: frozenset[int]) -> None:
-        """Drop these lanes of the running stack at the next opportunity."""
-        self._stopped = self._stopped | lanes
+    def stop(self, place: int, lanes: frozenset[int]) -> None:
+        """Drop these lanes of the stack with that place at the next opportunity."""
+        self._stopped[place] = self._stopped.get(place, frozenset()) | lanes
 
     @ray.method(concurrency_group="control")
     def ping(self) -> bool:

@@ -160,9 +160,10 @@ def sums_of_squares(array: Tensor) -> Tensor | None:
 
 def largest_entries(arrays: Sequence[Tensor]) -> Tensor | None:
     """(L, K) the largest absolute entry of L arrays (K, ..), all in float32 or float64; NaN where one is NaN."""
-    dtype, lanes = arrays[0].dtype, len(arrays[0])
+    # `len` of an array takes as long as all the rest that is asked of it
+    dtype, lanes = arrays[0].dtype, arrays[0].shape[0]
     is_known = dtype in (torch.float32, torch.float64) and all(
-        one.device.type == "cpu" and one.dtype == dtype and len(one) == lanes and one.is_contiguous() for one in arrays
+        one.is_cpu and one.dtype == dtype and one.shape[0] == lanes and one.is_contiguous() for one in arrays
     )
     library = compiled(torch.float64, "metrics") if is_known else None
     if library is None:

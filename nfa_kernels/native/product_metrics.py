@@ -122,15 +122,16 @@ def _is_known(architecture: Architecture, weights: Params, sets: Sequence[Sample
     thin = architecture.is_product and widths[-1] <= min(MEASURED_OUTPUTS, *widths) and LOSSES.get(loss) == 0
     if not thin or len(weights) != architecture.depth or len(weights) > MOST_LAYERS:
         return False
-    lanes, shapes = len(weights[0]), pairwise(widths)
+    # `len` of an array takes as long as all the rest that is asked of it
+    lanes, shapes = weights[0].shape[0], pairwise(widths)
     fit = dtype in (torch.float32, torch.float64) and all(
         one.shape == (lanes, after, before) and one.dtype == dtype
         for one, (before, after) in zip(weights, shapes, strict=True)
     )
     of_sets = [(one, width) for pair in sets for one, width in zip(pair, (widths[0], widths[-1]), strict=True)]
-    fit &= all(one.dtype == torch.float64 and (len(one), one.shape[2]) == (lanes, width) for one, width in of_sets)
-    fit &= sets[0].x.shape[1] > 0 and all(len(pair.x[0]) == len(pair.y[0]) for pair in sets)
-    return fit and all(one.device.type == "cpu" for one in (*weights, *(one for one, _ in of_sets)))
+    fit &= all(one.dtype == torch.float64 and one.shape[::2] == (lanes, width) for one, width in of_sets)
+    fit &= sets[0].x.shape[1] > 0 and all(pair.x.shape[1] == pair.y.shape[1] for pair in sets)
+    return fit and all(one.is_cpu for one in (*weights, *(one for one, _ in of_sets)))
 
 
 class _Fixed(NamedTuple):

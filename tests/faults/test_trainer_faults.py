@@ -83,6 +83,25 @@ def test_a_trainer_that_hangs_is_killed_and_replaced(store, dispatchers, tiny_gr
     assert charged(store) == 0
 
 
+def test_small_stacks_whose_trainer_dies_are_tried_again_each_by_itself_and_charged_to_nobody(
+    store, dispatchers, tiny_grid
+):
+    dispatcher = dispatchers.start()
+    stopped = wait_until(lambda: _trainer(store), grown=lambda: progress(store))
+    os.kill(stopped, signal.SIGSTOP)
+    grid = tiny_grid(seeds=2, axes={"network.width": list(range(2, 14))})
+    submitted = submissions.create_experiment(store, expand(grid)).id
+    # those that it was given together
+    wait_until(lambda: len(dispatcher.events("stack_started")) > 1)
+    os.kill(stopped, signal.SIGKILL)
+    wait_for_end(store, submitted)
+    [lost] = dispatcher.events("trainer_died")
+    assert lost["trials"] > 2 and charged(store) == 0
+    listed, _ = trials.list_trials(store, submitted, state=None, where="", sort=None, limit=99, after=None)
+    assert {one.row.state for one in listed} == {TrialState.COMPLETED}
+    assert sorted(one.row.attempt for one in listed) == [1] * (24 - lost["trials"]) + [2] * lost["trials"]
+
+
 def test_an_idle_trainer_that_dies_is_replaced_before_it_gets_work(store, dispatchers, expansion):
     dispatcher = dispatchers.start()
     idle = wait_until(lambda: _trainer(store), grown=lambda: progress(store))

@@ -12,7 +12,7 @@ from service.store import leases, submissions
 from workers.blocks import Block, LaneEnd
 from workers.dividing import Dividing
 from workers.pool import Pool, Seat
-from workers.running import Running
+from workers.running import Given, Running
 from workers.shapes import Shapes
 from workers.sizing import Wanted
 from workers.speeds import expected
@@ -44,21 +44,22 @@ def _filled(store, pool, dividing):
     for seat in [seat for seat in pool.seats if seat.stream is None]:
 
         def lease(devices, but, seat=seat):
-            return leases.lease_stack(
+            return leases.lease_stacks(
                 store,
                 "one",
                 lease_seconds=LEASE,
                 choose=functools.partial(dividing.lanes, seat),
                 enough=functools.partial(dividing.enough, seat),
+                more=functools.partial(dividing.more, seat),
                 devices=devices,
                 but=but,
             )
 
-        trials = dividing.chosen(seat, lease)
-        if trials:
-            seat.stream, seat.payload = "a stack", Running(tuple(trials))
+        stacks = dividing.chosen(seat, lease)
+        if stacks:
+            seat.stream, seat.payload = "stacks", Given(tuple(Running(tuple(trials)) for trials in stacks))
             dividing.took(seat, seat.payload)
-        lanes[seat.device].append(len(trials))
+        lanes[seat.device].append(sum(map(len, stacks)))
     return lanes
 
 
@@ -90,8 +91,7 @@ def test_work_for_any_trainer_is_begun_on_cpus_and_gpus_alike(store, seeds):
         settings = _grid("auto", 1).points[0].settings
         model = expected(settings, None, "gpu", gpu.memory_bytes)
         dividing.speeds.observe(stack_key(settings), "gpu", model, first["gpu"][0], model.seconds(first["gpu"][0]))
-    lanes = [one.payload and len(one.payload.trials) for one in pool.seats[:-1]] if any(first["cpu"]) else None
-    lanes = lanes or _filled(store, pool, dividing)["cpu"]
+    lanes = first["cpu"] if any(first["cpu"]) else _filled(store, pool, dividing)["cpu"]
     assert all(lanes) and max(lanes) <= 7
     # some is left for when it is known how fast they are
     assert sum(lanes) + first["gpu"][0] < seeds
@@ -132,7 +132,8 @@ def test_a_cpu_trains_what_stands_behind_what_it_leaves_to_the_gpu(store):
         _see(dividing, pool.seats[1], settings, pace)
     seat = pool.seats[0]
     assert _filled(store, pool, dividing)["cpu"] == [1]
-    assert seat.payload.trials[0].settings["data"]["inputs"] == 10
+    [given] = seat.payload.stacks
+    assert given.trials[0].settings["data"]["inputs"] == 10
 
 
 def test_nobody_waits_for_a_gpu_that_trains_what_it_alone_may_have(store):
@@ -152,6 +153,21 @@ def test_a_dispatcher_without_gpus_leaves_a_part_to_the_one_that_has_them_and_wa
     shared = filled(_grid("auto", 800, inputs=9), cpus=4, gpus=0, elsewhere=(4, 1))
     assert 4 <= sum(shared["cpu"]) <= 400
     assert filled(_grid("auto", 1, inputs=10), cpus=1, gpus=0, elsewhere=(0, 1)) == {"cpu": [1], "gpu": []}
+
+
+def test_small_stacks_are_given_to_a_trainer_together_as_long_as_every_trainer_gets_some(store):
+    shapes = {"trial": {"data": {"inputs": 8, "samples": 50}, "training": {"steps": 100}}, "seeds": 2}
+    submissions.create_experiment(store, expand(shapes | {"axes": {"network.width": list(range(4, 44))}}))
+    pool = _pool(2, 0)
+    dividing, counts, trials = Dividing(pool, Shapes(store)), [], 0
+    while lanes := sum(_filled(store, pool, dividing)["cpu"]):
+        counts += [len(seat.payload.stacks) for seat in pool.seats if seat.payload]
+        trials += lanes
+        for seat in pool.seats:
+            seat.stream = seat.payload = None
+    assert trials == 80 and counts[0] > 2
+    # the last ones are given one by one, so that trainers end together
+    assert counts[-8:] == [1] * 8
 
 
 def test_a_stack_that_runs_tells_when_it_will_end(store):

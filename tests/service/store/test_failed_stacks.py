@@ -78,3 +78,15 @@ def test_trials_of_a_stack_whose_checkpoints_were_written_in_part_go_on_apart(st
     found = [{trial.checkpoint_step for trial in part} for _, part in failures.retries]
     assert found == [{64}, {-1}]
     assert [len(part) for _, part in failures.retries] == [3, 5]
+
+
+def test_stacks_of_which_one_ended_their_trainer_are_tried_again_each_by_itself_and_charged_to_nobody(
+    store, running, failures
+):
+    parts = [Running(running.trials[:1]), Running(running.trials[1:5]), Running(running.trials[5:])]
+    for part in parts:
+        failures.suspected(part, "the trainer died")
+    again = [failures.due(("auto",), Place()) for _ in parts]
+    assert [[one.trial_id for one in stack] for stack in again] == [[t.trial_id for t in part.trials] for part in parts]
+    assert {one.attempt for stack in again for one in stack} == {2}
+    assert set(_states(store)) == {("running", "the trainer died", 0)}

@@ -17,6 +17,7 @@ from service.store import attempts, checkpoints, control, experiments, leases, r
 from service.store.ids import trial_id
 from service.store.measured_models import final, layer_measurement, measurement
 from service.store.models import trial
+from service.store.next_stack import Waiting
 from service.store.reports import End, Report
 from service.store.session import open_store
 
@@ -36,7 +37,7 @@ def test_a_lease_takes_the_head_of_the_queue_and_others_of_its_shape(store, expa
     submissions.create_experiment(store, expansion)
     seen = []
     leased = leases.lease_stack(store, "d1", lease_seconds=LEASE, choose=lambda s, waiting: seen.append(waiting) or 4)
-    assert seen == [leases.Waiting(6)]
+    assert seen == [Waiting(6)]
     assert [one.attempt for one in leased] == [1, 1, 1, 1]
     assert [one.seed for one in leased] == [0, 1, 2, 0]
     assert len(_lease(store)) == 2
@@ -58,7 +59,7 @@ def test_what_waits_is_counted_no_further_than_it_makes_a_difference(store, expa
             return lanes
 
         leases.lease_stack(store, "d1", lease_seconds=LEASE, choose=choose, enough=enough)
-    assert seen == [leases.Waiting(4), leases.Waiting(4), leases.Waiting(1)]
+    assert seen == [Waiting(4), Waiting(4), Waiting(1)]
     assert asked == [2] * 3
 
 
@@ -70,7 +71,31 @@ def test_what_waits_is_counted_by_stack_key(store, tiny_grid):
     seen = []
     while leases.lease_stack(store, "d1", lease_seconds=LEASE, choose=lambda s, waiting: seen.append(waiting) or 2):
         pass
-    assert seen == [leases.Waiting(2, min(keys, 64)) for keys in range(70, 0, -1)]
+    assert seen == [Waiting(2, min(keys, 64)) for keys in range(70, 0, -1)]
+
+
+def test_stacks_that_are_leased_together_are_those_whose_turn_it_is_and_one_that_crashed_is_leased_alone(
+    store, tiny_grid
+):
+    grids = [tiny_grid(seeds=[1, 2], axes={"network.width": widths}) for widths in ([3, 4], [5, 6])]
+    for grid in grids:
+        submissions.create_experiment(store, expand(grid))
+
+    def lease(**how):
+        stacks = leases.lease_stacks(store, "d1", lease_seconds=LEASE, choose=lambda s, w: w.trials, **how)
+        assert all(len({one.stack_key for one in stack}) == 1 for stack in stacks)
+        return [{(one.settings["network"]["width"][0], one.attempt) for one in stack} for stack in stacks]
+
+    [crashed] = leases.lease_stacks(store, "d1", lease_seconds=LEASE, choose=lambda s, w: w.trials)
+    attempts_now = leases.restart(store, [one.held for one in crashed], LEASE, charge=False, error="it died")
+    leases.release(store, list(attempts_now.items()))
+    counted = []
+    # the second experiment's turn has come, then the first one's, whose head has crashed
+    assert lease(more=lambda stack: counted.append(len(stack)) or True) == [{(5, 1)}]
+    assert counted == [2]
+    assert lease(more=lambda stack: True) == [{(3, 3)}]
+    assert lease(more=lambda stack: True) == [{(6, 1)}, {(4, 1)}]
+    assert lease(more=lambda stack: True) == []
 
 
 def test_higher_priority_is_leased_first_and_within_one_each_experiment_in_turn(store, tiny_grid):
