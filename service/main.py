@@ -65,20 +65,21 @@ numbers are null. Times are UTC.
 async def _open(app: FastAPI, settings: Settings, store: Store | None) -> AsyncGenerator[None]:
     """What lasts as long as the application answers: its store, and what it does beside answering."""
     app.state.store = store or open_store(settings.store_url, connections=settings.database_connections)
-    app.state.closing = asyncio.Event()
+    # an application may be opened twice at once, and each time ends what it began
+    closing, deleted = asyncio.Event(), asyncio.Event()
+    app.state.closing, app.state.deleted = closing, deleted
     app.state.threads = reserved_threads()
-    app.state.watching = Watching(app.state.store, app.state.threads.streams, app.state.closing)
+    app.state.watching = watching = Watching(app.state.store, app.state.threads.streams, closing)
     if not is_loopback(settings.host):
         refuse_open_address(settings.host, has_tokens(app.state.store))
-    app.state.deleted = asyncio.Event()
-    erasing = asyncio.create_task(erase_in_background(app.state.store, app.state.deleted, app.state.closing))
-    settling = asyncio.create_task(settle_in_background(app.state.store, app.state.closing))
+    erasing = asyncio.create_task(erase_in_background(app.state.store, deleted, closing))
+    settling = asyncio.create_task(settle_in_background(app.state.store, closing))
     with tracing(app.state.store, settings.otlp_endpoint, settings.otlp_headers) as app.state.traces:
         yield
-    app.state.closing.set()
-    app.state.deleted.set()
+    closing.set()
+    deleted.set()
     await asyncio.gather(erasing, settling)
-    await app.state.watching.ended()
+    await watching.ended()
     if store is None:
         app.state.store.close()
 

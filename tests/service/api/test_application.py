@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import threading
 
 from fastapi.testclient import TestClient
 from sqlalchemy import text
@@ -38,6 +39,19 @@ def test_health_and_readiness(api, store):
     unready = api.get("/readyz")
     assert unready.status_code == 503 and unready.json()["code"] == "schema_mismatch"
     assert "9999" in unready.json()["detail"]
+
+
+def test_an_application_that_is_opened_twice_ends_what_it_began_both_times(store):
+    app = create_app(Settings(), store)
+
+    def open_twice() -> None:
+        with TestClient(app), TestClient(app):
+            pass
+
+    opener = threading.Thread(target=open_twice, daemon=True)
+    opener.start()
+    opener.join(60)
+    assert not opener.is_alive(), "it waits for work that nobody has ended"
 
 
 def test_a_store_that_cannot_be_reached_is_a_503_that_may_be_tried_again(tmp_path):
