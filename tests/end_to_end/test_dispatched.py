@@ -1,15 +1,18 @@
-"""A grid goes in, a dispatcher in a process of its own trains it on Ray, rows and verdicts come out."""
+"""A grid goes in, a dispatcher in a process of its own trains it on Ray, rows and verdicts come out.
+
+One dispatcher for each database trains the grids of all these tests: to start it takes longer than to train them.
+"""
 
 import pytest
 from compilers import has_compiler
-from processes import charged, trainers, wait_for_end, wait_until
+from processes import charged, dispatching, trainers, wait_for_end, wait_until
 
 from nfa_kernels.names import NUMERICAL_VERSION
 from service.grid.expansion import expand
 from service.questions.claimed_grids import read_claimed
 from service.questions.judging import judge
 from service.states import TrialState
-from service.store import submissions, trials
+from service.store import ids, submissions, trials
 from service.store.verdicts import claim_rows
 
 WEIGHT_DECAY = {
@@ -47,53 +50,66 @@ def _trials(store, experiment):
     return [one.row for one in listed]
 
 
+@pytest.fixture(scope="module")
+def dispatcher(shared_store, ray_head, tmp_path_factory):
+    """A dispatcher with a trainer that is up."""
+    url = shared_store.url.render_as_string(hide_password=False)
+    with dispatching(url, ray_head, tmp_path_factory.mktemp("dispatcher")) as dispatchers:
+        # a lease that outlasts a pause of the machine: every trial is leased once
+        started = dispatchers.start(NFA_LEASE_SECONDS="60")
+        wait_until(lambda: trainers(shared_store))
+        yield started
+
+
 @pytest.fixture
-def run(store, dispatchers):
-    """Submits a grid and has it trained to the end by one dispatcher; answers the experiment and the dispatcher."""
+def run(shared_store, dispatcher):
+    """Submits a grid and has it trained to the end; answers the experiment."""
 
     def go(grid):
-        # a lease that outlasts a pause of the machine: every trial is leased once
-        dispatcher = dispatchers.start(NFA_LEASE_SECONDS="60")
-        wait_until(lambda: trainers(store))
-        experiment = submissions.create_experiment(store, expand(grid)).id
-        wait_for_end(store, experiment)
-        return experiment, dispatcher
+        experiment = submissions.create_experiment(shared_store, expand(grid)).id
+        wait_for_end(shared_store, experiment)
+        return experiment
 
     return go
 
 
-def test_a_weight_decay_sweep_ends_with_verdicts(store, run):
-    experiment, _ = run(WEIGHT_DECAY)
-    rows = _trials(store, experiment)
+def test_a_weight_decay_sweep_ends_with_verdicts(shared_store, run):
+    experiment = run(WEIGHT_DECAY)
+    rows = _trials(shared_store, experiment)
     assert len(rows) == 16
     assert {row.state for row in rows} == {TrialState.COMPLETED}
     claims = read_claimed(WEIGHT_DECAY).claims
-    found = claim_rows(store, experiment, claims)
+    found = claim_rows(shared_store, experiment, claims)
     assert [judge(claim, found[claim.id]).holds for claim in claims] == [True, False]
-    assert charged(store) == 0
+    assert charged(shared_store) == 0
 
 
-def test_a_diverging_trial_ends_diverged_at_its_step_while_its_stack_completes(store, run, tiny_grid):
+def test_a_diverging_trial_ends_diverged_at_its_step_while_its_stack_completes(shared_store, run, tiny_grid):
     rates = [0.001, 50.0]
     grid = tiny_grid(axes={"training.learning_rate": rates}, seeds=2)
-    experiment, _ = run(grid)
-    rows = _trials(store, experiment)
+    experiment = run(grid)
+    rows = _trials(shared_store, experiment)
     states = {(row.settings["training"]["learning_rate"], row.state) for row in rows}
     assert states == {(0.001, TrialState.COMPLETED), (50.0, TrialState.DIVERGED)}
     for row in rows:
         assert row.last_step == 20 if row.state == TrialState.COMPLETED else 0 < row.last_step < 20
-    assert charged(store) == 0
+    assert charged(shared_store) == 0
 
 
-def test_a_trial_says_where_and_how_it_was_trained_and_the_log_can_be_searched_for_it(store, run, tiny_grid):
-    experiment, dispatcher = run(tiny_grid())
-    row = _trials(store, experiment)[0]
-    assert row.provenance["kernels"] == NUMERICAL_VERSION
+def test_a_trial_says_where_and_how_it_was_trained_and_the_log_can_be_searched_for_it(
+    shared_store, run, dispatcher, tiny_grid
+):
+    experiment = run(tiny_grid())
+    rows = _trials(shared_store, experiment)
+    found = rows[0].provenance
+    assert found["kernels"] == NUMERICAL_VERSION
     named = {"service", "ray", "torch", "device", "processor", "dtype", "host", "node", "seconds", "stack_lanes"}
-    assert named | {"steps_per_second"} <= set(row.provenance)
-    assert None not in row.provenance.values()
-    assert row.provenance["compiled_steps"] == has_compiler()
-    started = [event for event in dispatcher.events() if event["event"] == "stack_started"]
+    assert named | {"steps_per_second"} <= set(found)
+    assert None not in found.values()
+    assert found["compiled_steps"] == has_compiler()
+    names = {ids.trial_id(row.id) for row in rows}
+    started = [event for event in dispatcher.events("stack_started") if names & {*event["trial"]}]
     assert {one for event in started for one in event["experiment"]} == {experiment}
-    assert sorted(one for event in started for one in event["trial"]) == [f"t{n}" for n in range(1, 7)]
+    assert sorted(one for event in started for one in event["trial"]) == sorted(names)
+    assert len(names) == 6
     assert all(event["attempt"] == [1] and event["stack"] and event["node"] for event in started)

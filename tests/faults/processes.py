@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -250,14 +250,21 @@ class Dispatchers:
         return self.started[-1]
 
 
-@pytest.fixture
-def dispatchers(store: Store, store_url: str, ray_head: dict[str, str], tmp_path: Path) -> Iterator[Dispatchers]:
-    """Starts dispatchers on the test's store and the session's Ray."""
-    environment = ray_head | _PACE | {"NFA_DATABASE_URL": store_url, "NFA_HOME": str(tmp_path / "home")}
-    found = Dispatchers(environment, tmp_path)
+@contextlib.contextmanager
+def dispatching(store_url: str, ray_head: dict[str, str], folder: Path) -> Generator[Dispatchers]:
+    """Starts dispatchers on a store; whatever still runs is killed when the block ends."""
+    environment = ray_head | _PACE | {"NFA_DATABASE_URL": store_url, "NFA_HOME": str(folder / "home")}
+    found = Dispatchers(environment, folder)
     yield found
     for one in found.started:
         if one.process.poll() is None:
             one.signal(signal.SIGCONT)
             one.process.kill()
         one.process.wait()
+
+
+@pytest.fixture
+def dispatchers(store: Store, store_url: str, ray_head: dict[str, str], tmp_path: Path) -> Iterator[Dispatchers]:
+    """Starts dispatchers on the test's store and the session's Ray."""
+    with dispatching(store_url, ray_head, tmp_path) as found:
+        yield found
