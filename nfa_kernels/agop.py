@@ -7,6 +7,7 @@ Source: Radhakrishnan et al. 2024, doi:10.1126/science.adi5639. Departure: facto
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -139,12 +140,16 @@ def sweep(
     Raises:
         ValueError: a layer number outside 1..L.
     """
-    parts, rows = [], x.shape[1] * architecture.widths[-1]
+    parts, lane = [], 0
     grams_at = [layer for layer in at_inputs if _is_of_gram(architecture, x, layer)]
     for part in _sweeps(architecture, weights, x, at_inputs, at_preactivations, block_elements, targets, grams_at):
+        of_part = slice(lane, lane := lane + len(part.outputs))
+        factors_of = partial(_again, architecture, tuple(one[of_part] for one in weights), x[of_part], block_elements)
         folded_ones = {layer: folded(None, of_layer) for layer, of_layer in part.preactivations.items()}
         spectra = agop_spectra(architecture, part.inputs, x.shape[1])
-        spectra |= {layer: gram_spectrum(matrix, rows) for layer, matrix in part.grams.items()}
+        for layer, matrix in part.grams.items():
+            rows, rank = x.shape[1] * architecture.widths[-1], min(architecture.widths[layer - 1 : layer + 1])
+            spectra[layer] = gram_spectrum(matrix, x.dtype, rows, rank, partial(factors_of, layer))
         parts.append(Sweep(part.outputs, spectra, folded_ones, part.gradients))
     gradients = tuple(torch.cat(of_parts) for of_parts in zip(*(part.gradients for part in parts), strict=True))
     return Sweep(
@@ -156,10 +161,19 @@ def sweep(
 
 
 def _is_of_gram(architecture: Architecture, x: Tensor, layer: int) -> bool:
-    """Whether F^T F, summed in double, says as much as the factor F of the AGOP at a layer's input."""
+    """Whether F^T F, summed in double, is looked at before the factor F of the AGOP at a layer's input."""
     widths, rows = architecture.widths, x.shape[1] * architecture.widths[-1]
-    is_below = x.dtype == torch.float32 and layer < architecture.depth
-    return is_below and is_tall(rows, widths[layer - 1], min(widths[layer - 1 : layer + 1]))
+    return layer < architecture.depth and is_tall(rows, widths[layer - 1], min(widths[layer - 1 : layer + 1]))
+
+
+def _again(
+    architecture: Architecture, weights: Params, x: Tensor, block_elements: int, layer: int, lanes: Tensor
+) -> Tensor:
+    """Factors of the AGOP at a layer's input, of the networks of a mask."""
+    some = tuple(one[lanes] for one in weights)
+    return torch.cat(
+        [part.inputs[layer] for part in _sweeps(architecture, some, x[lanes], (layer,), (), block_elements)]
+    )
 
 
 def _sweeps(

@@ -143,13 +143,8 @@ def spectrum(
     matrices = gram_matrices(factor) if log_scale is None and _is_tall(factor, rank) else None
     if matrices is None:
         return _scaled_first(_of_scaled, factor, negligible, rank, log_scale)
-    # each lane by itself: one beyond reach is scaled, and its neighbours do not notice
-    squares = matrices.diagonal(dim1=1, dim2=2).sum(-1)
-    within = (squares > 2.0 ** (-2 * REACH)) & (squares < 2.0 ** (2 * REACH))
-    # what rounding in float32 has done to the factor is far more than what products in float64 lose of its squares
-    least = negligible**2 if factor.dtype == torch.float32 else None
-    return _of_matrix(
-        matrices, within, least, lambda lanes: _scaled_first(_from_factor, factor[lanes], negligible, rank)
+    return _of_products(
+        matrices, factor.dtype, negligible, lambda lanes: _scaled_first(_from_factor, factor[lanes], negligible, rank)
     )
 
 
@@ -163,13 +158,32 @@ def is_tall(rows: int, width: int, rank: int | None) -> bool:
     return rows >= _TALL * width and not (rank is not None and rank < width)
 
 
-def gram_spectrum(matrix: Tensor, rows: int) -> Spectrum:
-    """Spectrum of F^T F (K, D, D) in float64 of factors F in float32, of so many rows, for which `is_tall` holds.
+def gram_spectrum(
+    matrix: Tensor, dtype: torch.dtype, rows: int, rank: int, factor: Callable[[Tensor], Tensor]
+) -> Spectrum:
+    """Spectrum of F^T F (K, D, D) in float64 of factors F for which `is_tall` holds, as `spectrum` finds it.
 
-    Squares of float32 neither under- nor overflow there, and whatever its condition F is known less well.
+    Args:
+        matrix: products of numbers in `dtype`, summed in float64.
+        dtype: of F.
+        rows: of F.
+        rank: as of `spectrum`.
+        factor: F (L, .., D) of lanes of a mask (K,), of those alone whose eigenvalues the matrix does not tell.
     """
-    least = _negligible(torch.float32, max(rows, matrix.shape[1])) ** 2
-    return _of_matrix(matrix, torch.ones(len(matrix), dtype=torch.bool, device=matrix.device), least, None)
+    negligible = _negligible(dtype, max(rows, matrix.shape[1]))
+    return _of_products(
+        matrix, dtype, negligible, lambda lanes: _scaled_first(_from_factor, factor(lanes), negligible, rank)
+    )
+
+
+def _of_products(
+    matrix: Tensor, dtype: torch.dtype, negligible: float, better: Callable[[Tensor], Spectrum]
+) -> Spectrum:
+    """`_of_matrix` of squares that may be anything: a lane beyond reach is scaled, and its neighbours do not notice."""
+    squares = matrix.diagonal(dim1=1, dim2=2).sum(-1)
+    within = (squares > 2.0 ** (-2 * REACH)) & (squares < 2.0 ** (2 * REACH))
+    # what rounding in float32 has done to the factor is far more than what products in float64 lose of its squares
+    return _of_matrix(matrix, within, negligible**2 if dtype == torch.float32 else None, better)
 
 
 def _scaled_first(
@@ -198,9 +212,7 @@ def _of_scaled(factor: Tensor, negligible: float, rank: int | None) -> Spectrum:
     return _of_matrix(matrix, within, None, lambda lanes: _from_factor(factor[lanes], negligible, rank))
 
 
-def _of_matrix(
-    matrix: Tensor, within: Tensor, least: float | None, better: Callable[[Tensor], Spectrum] | None
-) -> Spectrum:
+def _of_matrix(matrix: Tensor, within: Tensor, least: float | None, better: Callable[[Tensor], Spectrum]) -> Spectrum:
     """The spectrum of F^T F (K, D, D), and a better one of lanes (K,) that are not within reach or ill-conditioned.
 
     Where there is a least share of the largest eigenvalue up to which others are rounding, condition is no matter.
@@ -213,7 +225,7 @@ def _of_matrix(
     else:
         found = Spectrum(torch.where(values > least * values[:, :1], values.log(), -torch.inf), vectors, finite)
         doubtful = ~within
-    if better is not None and bool(doubtful.any()):
+    if bool(doubtful.any()):
         for kept, of_doubtful in zip(found, better(doubtful), strict=True):
             kept[doubtful] = of_doubtful
     return found
