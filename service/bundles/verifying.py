@@ -22,6 +22,7 @@ from service.bundles.retraining import Retraining, retraining
 from service.bundles.tables import groups
 from service.errors import InvalidBundle
 from service.grid.fitting import Limits
+from service.questions.number_format import counted
 from service.store import schema
 from service.store.experiments import get_experiment
 from service.store.session import Store, open_store
@@ -106,7 +107,7 @@ def _verdicts(store: Store, bundle: Opened, one: Imported) -> Check:
         if claim_line({**ours, "worst": told.get("worst")}) not in page:
             return Check(what, False, f"{layout.README} says otherwise of claim {ours['id']} than its rows")
     holds = sum(verdict["holds"] is True for verdict in found)
-    return Check(what, True, f"{len(found)} claims judged again from the tables, as written; {holds} hold")
+    return Check(what, True, f"{counted(len(found), 'claim')} judged again from the tables, as written; {holds} hold")
 
 
 def _agrees(told: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:

@@ -24,6 +24,7 @@ from service.cli.versions import package_version
 from service.client import Client, ClientError, Unreachable
 from service.errors import ServiceError
 from service.otlp import read_headers
+from service.questions.number_format import counted
 from service.settings import Settings
 from service.store import cluster, schema, tallies
 from service.store.ids import experiment_id
@@ -236,6 +237,7 @@ def _service(url: str, token: str | None) -> Iterator[Finding]:
         return
     alive = [one for one in cluster.dispatchers if one.alive]
     words = (
-        f"{url}; {len(alive)} dispatchers, {sum(one.slots for one in alive)} trainers, {cluster.queued} trials queued"
+        f"{url}; {counted(len(alive), 'dispatcher')}, {counted(sum(one.slots for one in alive), 'trainer')}, "
+        f"{counted(cluster.queued, 'trial')} queued"
     )
     yield Finding("service", bool(alive), words if alive else f"{words}; nothing trains until a dispatcher is started")

@@ -36,7 +36,7 @@ from service.cli.panes import Panes
 from service.cli.progress import ExperimentProgress, duration
 from service.client import Client, Grid
 from service.grid.axes import moving_together
-from service.questions.number_format import number
+from service.questions.number_format import counted, number
 from service.questions.shown_first import shown_first
 from service.schemas.experiments import ExperimentBody, ExperimentDetail
 
@@ -84,7 +84,9 @@ def _preview(client: Client, body: Grid, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    out.print(f"{found.trials} trials: {found.new} new, {found.reused} reused; {found.stacks} stacks")
+    out.print(
+        f"{counted(found.trials, 'trial')}: {found.new} new, {found.reused} reused; {counted(found.stacks, 'stack')}"
+    )
     out.print(f"about {duration(found.estimated_seconds)} of training on the trainers there are")
     if found.search is not None:
         rounds = f", in at most {found.search.rounds} rounds more" if found.search.rounds else ""

@@ -3,11 +3,13 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from typing import Final
 
 from service.cli import preflight
 from service.cli.child_process import ChildProcess
@@ -88,9 +90,9 @@ class LocalService:
         lines = []
         for process in (self.api, self.dispatcher):
             code = process.exit_code
-            reason = _reason(process)
+            told = "" if code is None else how_it_ended(code, process.last_lines())
             if process.tend():
-                lines.append(f"The {process.name} had ended (exit code {code}{reason}) and was started again.")
+                lines.append(f"The {process.name} had ended ({told}) and was started again.")
         return lines
 
     def stop(self) -> None:
@@ -107,10 +109,9 @@ class LocalService:
         deadline = time.monotonic() + _START_SECONDS
         while not is_so():
             for process in (self.api, self.dispatcher):
-                if process.exit_code is not None:
-                    raise Stop(
-                        f"the {process.name} ended at once{_reason(process)}; its log is {process.log}", Exit.START
-                    )
+                if (code := process.exit_code) is not None:
+                    told = how_it_ended(code, process.last_lines())
+                    raise Stop(f"the {process.name} ended at once ({told}); its log is {process.log}", Exit.START)
             if time.monotonic() > deadline:
                 raise Stop(f"{failure} within {_START_SECONDS:g} s; see the logs in {self.home / 'logs'}", Exit.START)
             time.sleep(_LOOK_SECONDS)
@@ -131,18 +132,34 @@ def _answers(client: Client) -> bool:
     return False
 
 
-def _reason(process: ChildProcess) -> str:
-    """Why a process ended, from the last line it logged."""
-    if process.exit_code is None:
-        return ""
-    for line in reversed(process.last_lines()):
+_STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
+"""What colours a line on a terminal, as Ray's are."""
+
+
+def how_it_ended(code: int, lines: Sequence[str]) -> str:
+    """How a process ended, in words: its exit code with the last line it logged, or who ended it.
+
+    Args:
+        code: its exit code; below zero the signal that killed it, in which case its last line tells nothing.
+        lines: what it logged last.
+    """
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(-code).name}"
+    reason = _reason(lines)
+    return f"exit code {code}{f': {reason}' if reason else ''}"
+
+
+def _reason(lines: Sequence[str]) -> str:
+    """Why a process ended, from the last line it logged; empty where that tells nothing."""
+    for line in reversed(lines):
         with contextlib.suppress(ValueError):
             entry = json.loads(line)
             if isinstance(entry, dict) and "error" in entry:
-                return f": {entry['error']}"
+                return str(entry["error"])
             continue
-        if line.strip():
-            return f": {line.strip()[:300]}"
+        if plain := _STYLE.sub("", line).strip():
+            return plain[:300]
     return ""
 
 

@@ -175,7 +175,8 @@ def next_round(
             break
     used_up = sum(_is_used_up(plan.certainty, one) for one in known) if plan.certainty else 0
     if plan.certainty and used_up:
-        reason = f"{used_up} points have used all of their {plan.certainty.at_most} seeds"
+        who = "1 point has used all of its" if used_up == 1 else f"{used_up} points have used all of their"
+        reason = f"{who} {plan.certainty.at_most} seeds"
         return replace(found, stopped={**found.stopped, "seeds": reason})
     return found
 

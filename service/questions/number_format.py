@@ -12,3 +12,8 @@ def number(value: Any) -> str:
             return f"1-{1 - value:.1e}"
         return f"{value:.6g}" if value == 0 or 1e-4 <= abs(value) < 1e7 else f"{value:.2e}"
     return str(value)
+
+
+def counted(count: int, word: str) -> str:
+    """A number of things, as in "1 stack" and "2 stacks"."""
+    return f"{count} {word}{'' if count == 1 else 's'}"

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from service.api.forwarding import to_root
 from service.api.problem_answers import headers_of
 from service.errors import InvalidRequest, ServiceError
-from service.questions.number_format import number
+from service.questions.number_format import counted, number
 from service.web.notes import rendered
 
 FOLDER: Final = Path(__file__).parent
@@ -77,7 +77,7 @@ _templates = Environment(
     loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
 _templates.filters |= {"number": number, "duration": _duration, "flat": _flat, "query": _query}
-_templates.filters |= {"plain": _plain, "breaking": _breaking, "markdown": rendered}
+_templates.filters |= {"plain": _plain, "breaking": _breaking, "markdown": rendered, "counted": counted}
 
 
 def render(name: str, status: int = 200, **values: Any) -> HTMLResponse:

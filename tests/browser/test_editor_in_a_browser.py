@@ -99,4 +99,4 @@ def test_the_cost_and_each_axis_are_told_while_a_grid_is_written(page: Page, ser
     page.goto(f"/experiments/{one.id}")
     page.locator("#trials tbody a").first.click()
     page.get_by_role("link", name="Open as a grid").click()
-    expect(page.locator("#cost")).to_contain_text("1 trials, 0 new")
+    expect(page.locator("#cost")).to_contain_text("1 trial, 0 new")

@@ -87,4 +87,4 @@ def test_what_is_ticked_is_tagged_and_deleted_after_a_question(page: Page, servi
     page.goto(f"/experiments/{ids[0]}")
     page.locator("#trials").get_by_role("checkbox").first.check()
     page.get_by_role("button", name="Open what is ticked as a grid").click()
-    expect(page.locator("#cost")).to_contain_text("1 trials, 0 new")
+    expect(page.locator("#cost")).to_contain_text("1 trial, 0 new")

@@ -6,8 +6,12 @@ function told(seconds) {
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 }
 
+function counted(count, word) {
+  return `${count} ${word}${count === 1 ? "" : "s"}`;
+}
+
 function said(found) {
-  return `${found.trials} trials, ${found.new} new, ${found.stacks} stacks, about ${told(found.estimated_seconds)}`
+  return `${counted(found.trials, "trial")}, ${found.new} new, ${counted(found.stacks, "stack")}, about ${told(found.estimated_seconds)}`
     + (found.search ? `; this is the first round of a search that may add to ${found.search.at_most} trials`
       + (found.search.rounds ? ` in ${found.search.rounds} rounds more` : "") : "")
     + (found.continued ? `; ${found.continued} go on from where shorter ones end` : "")
