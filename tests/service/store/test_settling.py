@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 from reports import LEASE, lease, report
 from sqlalchemy import event, select
 
+from service.errors import TooMany
 from service.grid.expansion import expand
 from service.main import create_app
 from service.settings import Settings
@@ -54,6 +55,26 @@ def _counts(store, public_id):
 
 def _pairs(leased):
     return [(one.trial_id, one.attempt) for one in leased]
+
+
+def test_nobody_waits_for_the_beginning_of_what_is_being_cancelled(store, tiny_grid):
+    grid = tiny_grid(seeds=3)
+    grid["trial"] = grid["trial"] | {"training": {"keep": "state"}, "measure": {"every": 16}}
+    for steps in ([64, 128], [128]):
+        submissions.create_experiment(store, expand(grid | {"axes": {"training.steps": steps}}))
+    assert [one.settings["training"]["steps"] for one in lease(store, lanes=1)] == [64]
+    control.cancel_experiment(store, "e1")
+    assert [one.settings["training"]["steps"] for one in lease(store)] == [128] * 3
+
+
+def test_what_is_being_cancelled_counts_for_its_owners_limit_no_more(store, expansion, tiny_grid):
+    made = submissions.create_experiment(store, expansion)
+    others = expand(tiny_grid(seeds=[7, 8]))
+    with pytest.raises(TooMany):
+        submissions.create_experiment(store, others, max_queued=6)
+    control.cancel_experiment(store, made.id)
+    assert _rows(store) == ["queued"] * 6
+    submissions.create_experiment(store, others, max_queued=6)
 
 
 def test_what_is_cancelled_is_so_before_its_rows_say_it(store, expansion):
