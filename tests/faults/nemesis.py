@@ -37,9 +37,9 @@ def sweep(steps: int, seeds: int) -> dict[str, Any]:
 
 
 def side(number: int) -> dict[str, Any]:
-    """A small sweep that comes while the other one runs."""
+    """A small sweep that comes while the other one runs; its stacks are given to trainers several at a time."""
     grid = sweep(3000, 1) | {"name": f"meanwhile {number}", "seeds": [1000 + number]}
-    return grid | {"axes": {"network.depth": [2, 3]}}
+    return grid | {"axes": {"network.depth": [2, 3], "network.width": [4, 5, 6, 7, 8, 9]}}
 
 
 class Nemesis:
