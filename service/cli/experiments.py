@@ -75,7 +75,7 @@ def submit_body(client: Client, body: Grid, *, preview: bool, watch: bool, as_js
         print_json(submitted)
     else:
         trials = submitted.trials
-        out.print(f"{submitted.id}: {trials.total} trials, {trials.new} new, {trials.reused} reused")
+        out.print(f"{submitted.id}: {counted(trials.total, 'trial')}, {trials.new} new, {trials.reused} reused")
         out.print(f"Next: nfa watch {submitted.id}")
 
 
@@ -87,7 +87,8 @@ def _preview(client: Client, body: Grid, *, as_json: bool) -> None:
     out.print(
         f"{counted(found.trials, 'trial')}: {found.new} new, {found.reused} reused; {counted(found.stacks, 'stack')}"
     )
-    out.print(f"about {duration(found.estimated_seconds)} of training on the trainers there are")
+    lasts = f"about {duration(found.estimated_seconds)} of training on the trainers there are"
+    out.print(lasts if found.new else "nothing is to be trained")
     if found.search is not None:
         rounds = f", in at most {found.search.rounds} rounds more" if found.search.rounds else ""
         out.print(f"the first round; its searches may add to {found.search.at_most} trials{rounds}")

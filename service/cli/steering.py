@@ -10,6 +10,7 @@ from service.cli.display import counts, out, print_json, print_lengths, print_wa
 from service.cli.exits import Exit, Stop
 from service.cli.options import DEFAULT_URL, AsJson, Token, Url, connect
 from service.client import Client
+from service.questions.number_format import counted
 from service.schemas.experiments import ExperimentDetail
 from service.states import ExperimentState
 
@@ -67,7 +68,7 @@ def extend(
         print_json(submitted)
     else:
         trials = submitted.trials
-        out.print(f"{submitted.id}: {trials.total} trials, {trials.new} new, {trials.reused} kept")
+        out.print(f"{submitted.id}: {counted(trials.total, 'trial')}, {trials.new} new, {trials.reused} kept")
         print_lengths(submitted)
         out.print(f"Next: nfa watch {submitted.id}")
 

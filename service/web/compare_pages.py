@@ -40,8 +40,8 @@ def _named(store: StoreDep, experiments: Annotated[list[str] | None, Query(max_l
     ids = [part.strip() for one in experiments or () for part in one.split(",") if part.strip()]
     if not 2 <= len(dict.fromkeys(ids)) <= _MOST:
         raise InvalidRequest(
-            f"experiments: received {', '.join(ids)[:200] or 'none'}; name 2 to {_MOST} to compare, as in "
-            "/compare?experiments=e1,e2"
+            f"experiments: received {', '.join(ids)[:200] or 'none'}; tick 2 to {_MOST} on the list, or name them "
+            "as in /compare?experiments=e1,e2"
         )
     return [get_experiment(store, one) for one in dict.fromkeys(ids)]
 

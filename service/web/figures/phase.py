@@ -14,6 +14,7 @@ from service.web.figures.following import followed
 from service.web.figures.hand import PICKED
 from service.web.figures.layout import PRINTED, Layout, layout
 from service.web.figures.style import behind, label, metric_label, shown, styled
+from service.web.figures.variables import word_axis
 
 _LETTER: Final = 0.52
 """Width of a letter, of its height."""
@@ -36,9 +37,8 @@ def phase_diagram(
     size = {"width": max(180, 64 * len(x_order)), "height": max(120, 46 * len(y_order))}
     size["width"] = min(place.width, 150 * len(x_order)) if room else size["width"]
     cells, letters = _fitted(_cells(found, x_order, y_order), size["width"] / max(1, len(x_order)))
-    x = alt.X(
-        "x:N", sort=x_order, title=label(found["x"]), scale=alt.Scale(domain=x_order), axis=alt.Axis(labelAngle=0)
-    )
+    axis = alt.Axis(**word_axis(x_order, size["width"]))
+    x = alt.X("x:N", sort=x_order, title=label(found["x"]), scale=alt.Scale(domain=x_order), axis=axis)
     y = alt.Y("y:N", sort=y_order[::-1], title=label(found["y"]), scale=alt.Scale(domain=y_order[::-1]))
     base: Any = alt.Chart().encode(x=x, y=y)
     scale = alt.Scale(scheme="viridis", zero=False, nice=False)

@@ -62,7 +62,11 @@ def scatter(
     )
     base: Any = alt.Chart(alt.Data(values=drawn.to_dicts()))
     point = base.mark_point(filled=True, size=34, cursor="pointer", clip=True).encode(
-        x=x.along(alt.X, "x"), y=y.along(alt.Y, "y"), color=paint, tooltip=said, opacity=faded_unless([shown], 0.75)
+        x=x.along(alt.X, "x", place.width),
+        y=y.along(alt.Y, "y"),
+        color=paint,
+        tooltip=said,
+        opacity=faded_unless([shown], 0.75),
     )
     hands = [*brushing(is_zoomed=x.is_number and y.is_number), shown, picked]
     chart = point.properties(width=place.width, height=place.height).add_params(*hands)

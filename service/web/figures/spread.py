@@ -15,7 +15,7 @@ from service.web.figures.following import followed
 from service.web.figures.hand import PICKED, brushing, faded_unless, shown_by_legend
 from service.web.figures.layout import PRINTED, layout
 from service.web.figures.style import UNWRITTEN, behind, hue, label, panels, rule_color, styled, told
-from service.web.figures.variables import Variable
+from service.web.figures.variables import Variable, word_axis
 
 _MOST_STRIPS: Final = 6_000
 """Points that are drawn one by one; of more there are boxes alone."""
@@ -63,7 +63,7 @@ def spread(
     boxes, place = _quartiles(frame), layout(room, len(panel.order), has_legend=color is not None)
     paint = hue(colors.order, label(color) if color else "", is_below=place.legend_below)
     half = 0.16 / max(1, len(colors.order))
-    look = _Look(_across(label(x), groups.order), y, paint, shown_by_legend("color"), half)
+    look = _Look(_across(label(x), groups.order, place.width), y, paint, shown_by_legend("color"), half)
     by = [alt.Tooltip("x:N", title=label(x)), *([alt.Tooltip("color:N", title=label(color))] if color else [])]
     points = [alt.Tooltip(f"s{at}:N", title=label(path)) for at, path in enumerate(keys)]
     picked = alt.selection_point(name=PICKED, fields=list(settings), on="click", clear=False, toggle=False, empty=False)
@@ -92,11 +92,11 @@ def _quartiles(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _across(title: str, names: Sequence[str]) -> dict[str, Any]:
+def _across(title: str, names: Sequence[str], width: int) -> dict[str, Any]:
     """The horizontal axis, on which each group has a place."""
     return {
         "title": title,
-        "axis": alt.Axis(values=[*range(len(names))], grid=False, labelExpr=_names(names), labelAngle=0),
+        "axis": alt.Axis(values=[*range(len(names))], grid=False, labelExpr=_names(names), **word_axis(names, width)),
         "scale": alt.Scale(domain=[-0.5, len(names) - 0.5], nice=False, zero=False),
     }
 

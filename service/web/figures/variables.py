@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,8 +14,25 @@ from service.questions.filters import split_final
 from service.web.figures.curves import LOGARITHMIC
 from service.web.figures.style import POWERS, UNWRITTEN, label, told
 
+_LETTER: Final = 6.2
+"""Pixels of a letter of a label."""
+_LINE: Final = 13
+"""And of a label that is slanted, from the one before."""
 _DECADES: Final = 20.0
 """Settings whose largest value is so many times the least are drawn on a logarithmic axis."""
+
+
+def word_axis(words: Sequence[str], width: int) -> dict[str, Any]:
+    """How words stand below an axis so that all are read: side by side, else slanted; some only where none fit so.
+
+    Args:
+        words: labels, each in its place.
+        width: of the axis, in pixels.
+    """
+    place = width / max(1, len(words))
+    if place >= max((len(word) * _LETTER + 6 for word in words), default=0):
+        return {"labelAngle": 0, "labelOverlap": False}
+    return {"labelAngle": -40, "labelAlign": "right", "labelOverlap": place < _LINE}
 
 
 @dataclass(frozen=True)
@@ -43,10 +60,11 @@ class Variable:
         """Whether it has a size."""
         return not self.words
 
-    def along(self, channel: Any, field: str) -> Any:
-        """As a channel of Altair (alt.X, alt.Y) by a field."""
+    def along(self, channel: Any, field: str, width: int = 0) -> Any:
+        """As a channel of Altair (alt.X, alt.Y) by a field; horizontal axes have a width in pixels."""
         if not self.is_number:
-            return channel(f"{field}:N", title=self.title, sort=list(self.words), axis=alt.Axis(labelAngle=0))
+            axis = alt.Axis(**(word_axis(self.words, width) if width else {"labelAngle": 0}))
+            return channel(f"{field}:N", title=self.title, sort=list(self.words), axis=axis)
         scale = alt.Scale(type="log", nice=False, padding=6) if self.is_log else alt.Scale(zero=False, padding=6)
         return channel(f"{field}:Q", title=self.title, scale=scale, axis=self.axis())
 

@@ -9,6 +9,7 @@ import vl_convert
 from service.web import figures
 from service.web.drawing import _depth_counts_maps, _edge, recorded_members
 from service.web.figures.curves import CurveLook
+from service.web.figures.variables import variable, word_axis
 
 CURVES = pl.DataFrame(
     {
@@ -273,3 +274,22 @@ def test_a_drawing_that_nobody_touches_lacks_only_what_a_pointer_shows(facet):
     names = {one["name"] for one in still["params"]}
     assert "zoom" in names and "over" not in names and "over" not in str(rest)
     assert len(vl_convert.vegalite_to_pdf(still)) < len(vl_convert.vegalite_to_pdf(spec))
+
+
+def test_words_along_an_axis_are_all_read_side_by_side_or_slanted():
+    activations = ["linear", "relu", "tanh", "gelu", "silu", "softplus", "erf", "quadratic", "leaky_relu", "sigmoid"]
+    assert word_axis(activations[:3], 250) == {"labelAngle": 0, "labelOverlap": False}
+    slanted = word_axis(activations, 250)
+    assert slanted["labelAngle"] < 0 and slanted["labelOverlap"] is False
+    # of very many no figure has room for all
+    assert word_axis([f"word {number}" for number in range(60)], 250)["labelOverlap"] is True
+    assert word_axis([], 250)["labelAngle"] == 0
+
+
+def test_a_scatter_over_words_names_each_of_them():
+    words = ["linear", "relu", "leaky_relu", "quadratic", "softplus", "sigmoid"]
+    frame = pl.DataFrame({"network.activation": words, "final.alignment": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]})
+    x, y = (variable(path, frame[path]) for path in frame.columns)
+    spec = figures.scatter(frame, x, y, color=None).to_dict(validate=False)
+    drawn = vl_convert.vegalite_to_svg(spec)
+    assert all(f">{word}<" in drawn for word in words)
