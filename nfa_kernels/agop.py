@@ -6,20 +6,22 @@ so memory is bounded whatever N and C are.
 Source: Radhakrishnan et al. 2024, doi:10.1126/science.adi5639. Departure: factored, not summed.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from nfa_kernels.agop_ways import UNITS, is_tall, way
 from nfa_kernels.at_once import lanes_in_block
 from nfa_kernels.native.linear_networks import partial_products
-from nfa_kernels.native.sweeps import Swept, Targets, is_compiled, swept
+from nfa_kernels.native.sweeps import Swept, Targets, is_compiled, outer, swept
 from nfa_kernels.networks import Architecture, Params
 from nfa_kernels.networks import layers as passed_layers
 from nfa_kernels.scaling import layers_scaled
-from nfa_kernels.spectra import Spectrum, gram_spectrum, is_tall, joined, spectrum
+from nfa_kernels.spectra import Spectrum, all_finite, gram_spectrum, joined, spectrum, zeroed
+from nfa_kernels.triangles import triangle
 
 BLOCK_ELEMENTS = 1 << 24
 """Numbers in the largest array of one block of Jacobians, unless the caller says otherwise (128 MiB in float64)."""
@@ -141,8 +143,10 @@ def sweep(
         ValueError: a layer number outside 1..L.
     """
     parts, lane = [], 0
-    grams_at = [layer for layer in at_inputs if _is_of_gram(architecture, x, layer)]
-    for part in _sweeps(architecture, weights, x, at_inputs, at_preactivations, block_elements, targets, grams_at):
+    units_at = [layer for layer in at_inputs if _is_of_units(architecture, x, layer)]
+    grams_at = [layer for layer in at_inputs if layer not in units_at and _is_of_gram(architecture, x, layer)]
+    summed = grams_at, units_at
+    for part in _sweeps(architecture, weights, x, at_inputs, at_preactivations, block_elements, targets, *summed):
         of_part = slice(lane, lane := lane + len(part.outputs))
         factors_of = partial(_again, architecture, tuple(one[of_part] for one in weights), x[of_part], block_elements)
         folded_ones = {layer: folded(None, of_layer) for layer, of_layer in part.preactivations.items()}
@@ -150,6 +154,9 @@ def sweep(
         for layer, matrix in part.grams.items():
             rows, rank = x.shape[1] * architecture.widths[-1], min(architecture.widths[layer - 1 : layer + 1])
             spectra[layer] = gram_spectrum(matrix, x.dtype, rows, rank, partial(factors_of, layer))
+        for layer, matrix in part.unit_grams.items():
+            weight = architecture.effective(weights)[layer - 1][of_part].to(torch.float64)
+            spectra[layer] = _units_spectrum(architecture, matrix, weight, x, layer, partial(factors_of, layer))
         parts.append(Sweep(part.outputs, spectra, folded_ones, part.gradients))
     gradients = tuple(torch.cat(of_parts) for of_parts in zip(*(part.gradients for part in parts), strict=True))
     return Sweep(
@@ -164,6 +171,64 @@ def _is_of_gram(architecture: Architecture, x: Tensor, layer: int) -> bool:
     """Whether F^T F, summed in double, is looked at before the factor F of the AGOP at a layer's input."""
     widths, rows = architecture.widths, x.shape[1] * architecture.widths[-1]
     return layer < architecture.depth and is_tall(rows, widths[layer - 1], min(widths[layer - 1 : layer + 1]))
+
+
+def _is_of_units(architecture: Architecture, x: Tensor, layer: int) -> bool:
+    """Whether outer products are summed before the layer's activation, and its weights multiplied with once."""
+    return layer < architecture.depth and (
+        way(
+            architecture.widths,
+            layer,
+            x.shape[1],
+            halves=architecture.activation == "relu",
+            single=x.dtype == torch.float32,
+        )
+        == UNITS
+    )
+
+
+def _units_spectrum(
+    architecture: Architecture,
+    products: Tensor,
+    weight: Tensor,
+    x: Tensor,
+    layer: int,
+    factors: Callable[[Tensor], Tensor],
+) -> Spectrum:
+    """Spectrum of W^T P W, from P (K, H, H) and W (K, H, D), both in float64; `factors` as of `gram_spectrum`.
+
+    With R^T R = P a factor is R W, as good as P is conditioned; P of other networks is not told by their products.
+    """
+    units, inputs = architecture.widths[layer], architecture.widths[layer - 1]
+    rows, rank = x.shape[1] * architecture.widths[-1], min(units, inputs)
+
+    def through_units(lanes: Tensor) -> Tensor:
+        """(L, rank, D), in the passes' dtype: as well as that they are known."""
+        triangles, is_doubtful = triangle(products[lanes], exact=x.dtype == torch.float64)
+        found = folded(None, torch.bmm(triangles, weight[lanes]))
+        if bool(is_doubtful.any()):
+            others = lanes.nonzero().flatten()[is_doubtful]
+            of_jacobians = factors(torch.zeros_like(lanes).index_fill(0, others, value=True)).to(torch.float64)
+            found[is_doubtful] = _of_rank(folded(None, of_jacobians), rank)
+        return found.to(x.dtype)
+
+    if units < inputs:
+        every = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
+        return spectrum(through_units(every), rows=rows, rank=rank)
+    matrix = torch.bmm(weight.mT, torch.bmm(products, weight))
+    # what is rounding beside P and W need not be beside their product
+    size = torch.linalg.matrix_norm(products) * torch.linalg.matrix_norm(torch.bmm(weight.mT, weight))
+    return gram_spectrum((matrix + matrix.mT) / 2, x.dtype, rows, rank, through_units, size)
+
+
+def _of_rank(factor: Tensor, rank: int) -> Tensor:
+    """A factor (K, rank, D) of as many rows as its rank may have; of what is not finite NaN."""
+    if factor.shape[1] <= rank:
+        return torch.nn.functional.pad(factor, (0, 0, 0, rank - factor.shape[1]))
+    finite = all_finite(factor)
+    _, singular, vectors = torch.linalg.svd(zeroed(factor, finite), full_matrices=False)
+    found = (singular.unsqueeze(2) * vectors)[:, :rank]
+    return torch.where(finite[:, None, None], found, torch.nan)
 
 
 def _again(
@@ -185,10 +250,12 @@ def _sweeps(
     block_elements: int,
     targets: Targets | None = None,
     grams_at: Collection[int] = (),
+    units_at: Collection[int] = (),
 ) -> Iterator[Swept]:
     """Factors of a few networks at a time; of one block of samples they are the Jacobians themselves.
 
-    Of the layers `grams_at`, among those `at_inputs`, F^T F in place of F where the sweep is compiled.
+    Of the layers `grams_at`, among those `at_inputs`, F^T F in place of F where the sweep is compiled; of those
+    `units_at`, among them too, P P^T of the factor P before their activation.
     """
     _check_layers(architecture, {*at_inputs, *at_preactivations})
     stack, samples = x.shape[:2]
@@ -196,13 +263,17 @@ def _sweeps(
     size = max(1, min(samples, block_elements // per_sample))
     cached = min(block_elements * x.element_size(), _CACHED_BYTES)
     lanes = lanes_in_block(x, size * per_sample * x.element_size(), cached)
-    if {*at_inputs}.issubset((*grams_at, architecture.depth)) and {*at_preactivations} <= {architecture.depth}:
+    if {*at_inputs}.issubset((*grams_at, *units_at, architecture.depth)) and {*at_preactivations} <= {
+        architecture.depth
+    }:
         # no Jacobian leaves the cache
         lanes = stack if is_compiled(architecture, x, targets) else lanes
     for lane in range(0, stack, lanes):
         some, inputs = tuple(weight[lane : lane + lanes] for weight in weights), x[lane : lane + lanes]
         of_some = targets and Targets(targets.y[lane : lane + lanes], targets.loss) if size == samples else None
-        yield _swept(architecture, some, inputs.split(size, 1), at_inputs, at_preactivations, of_some, grams_at)
+        yield _swept(
+            architecture, some, inputs.split(size, 1), at_inputs, at_preactivations, of_some, grams_at, units_at
+        )
 
 
 def _check_layers(architecture: Architecture, layers: Collection[int]) -> None:
@@ -224,34 +295,38 @@ def _swept(
     at_preactivations: Collection[int],
     targets: Targets | None,
     grams_at: Collection[int],
+    units_at: Collection[int],
 ) -> Swept:
     """The sweep of a few networks, folded block by block over the samples."""
     last = architecture.depth
-    below = [{*asked} - {last} for asked in (at_inputs, at_preactivations)]
+    below = [{*at_inputs} - {last, *units_at}, {*at_preactivations} - {last}]
     of_factors = [below[0].difference(grams_at), below[1]]
     grams: dict[int, Tensor] = {}
+    unit_grams: dict[int, Tensor] = {}
     outputs: list[Tensor] = []
     inputs: dict[int, Tensor] = {}
     preactivations: dict[int, Tensor] = {}
     gradients: Params = ()
     samples = sum(block.shape[1] for block in blocks)
     for block in blocks:
-        found = swept(architecture, weights, block, samples**-0.5, *of_factors, targets, grams_at)
+        found = swept(architecture, weights, block, samples**-0.5, *of_factors, targets, grams_at, units_at)
         if found is None:
-            found = _jacobian_rows(architecture, weights, block, samples, *below)
+            found = _jacobian_rows(architecture, weights, block, samples, *below, units_at)
         gradients = found.gradients
         outputs.append(found.outputs)
         for factors, rows in ((inputs, found.inputs), (preactivations, found.preactivations)):
             for layer, more in rows.items():
                 factors[layer] = folded(factors[layer], more) if layer in factors else more
-        grams = {layer: grams[layer] + more if layer in grams else more for layer, more in found.grams.items()}
+        for sums, of_block in ((grams, found.grams), (unit_grams, found.unit_grams)):
+            for layer, more in of_block.items():
+                sums[layer] = sums[layer] + more if layer in sums else more
     # behind the last activation the Jacobian is the same for every sample
     matrix = architecture.effective(weights)[-1]
     if last in at_inputs:
         inputs[last] = matrix
     if last in at_preactivations:
         preactivations[last] = _identity(matrix)
-    return Swept(torch.cat([some.mT for some in outputs], 2).mT, inputs, preactivations, gradients, grams)
+    return Swept(torch.cat([some.mT for some in outputs], 2).mT, inputs, preactivations, gradients, grams, unit_grams)
 
 
 def _jacobian_rows(
@@ -261,6 +336,7 @@ def _jacobian_rows(
     samples: int,
     at_inputs: Collection[int],
     at_preactivations: Collection[int],
+    units_at: Collection[int],
 ) -> Swept:
     """Outputs of a block, and its Jacobians df/dh_{l-1} and df/dz_l below the last layer over sqrt(samples).
 
@@ -270,12 +346,18 @@ def _jacobian_rows(
     weights = architecture.effective(weights)
     last = weights[-1] / samples**0.5
     # (df/dh_l)^T (K, H, C, N); (K, H, C, 1) where all samples have the same
-    back, found = last.mT.unsqueeze(3), Swept(passed[-1][0].mT, {}, {}, (), {})
-    lowest = min((*at_inputs, *at_preactivations), default=architecture.depth)
+    back, found = last.mT.unsqueeze(3), Swept(passed[-1][0].mT, {}, {}, (), {}, {})
+    lowest = min((*at_inputs, *at_preactivations, *units_at), default=architecture.depth)
     for layer in range(architecture.depth - 1, lowest - 1, -1):
         before, weight = passed[layer - 1][0], weights[layer - 1]
         outputs, inputs = back.shape[2], weight.shape[2]
-        if back.shape[3] == 1 and inputs <= x.shape[1] and layer not in at_preactivations:
+        if layer in units_at and back.shape[3] == 1:
+            slopes = phi.derivative(before).to(torch.float64)
+            found.unit_grams[layer] = torch.bmm(slopes, slopes.mT) * outer(last)
+            if layer == lowest and layer not in (*at_inputs, *at_preactivations):
+                break
+        asked = layer in at_preactivations or (layer in units_at and layer not in found.unit_grams)
+        if back.shape[3] == 1 and inputs <= x.shape[1] and not asked:
             # slopes times (diag(w_c) W for every output c): a product as large, and no array of Jacobians before it
             scaled = weight.new_empty(len(weight), inputs, outputs, weight.shape[1])
             torch.mul(weight.mT.contiguous().unsqueeze(2), last.unsqueeze(1), out=scaled)
@@ -289,6 +371,9 @@ def _jacobian_rows(
                 back = phi.backward(back, before.unsqueeze(2))
             if layer in at_preactivations:
                 found.preactivations[layer] = back.flatten(2).mT
+            if layer in units_at and layer not in found.unit_grams:
+                rows = back.flatten(2).to(torch.float64)
+                found.unit_grams[layer] = torch.bmm(rows, rows.mT)
             back = torch.bmm(weight.mT, back.flatten(2)).unflatten(2, (outputs, x.shape[1]))
         if layer in at_inputs:
             found.inputs[layer] = back.flatten(2).mT

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from nfa_kernels import names
+from nfa_kernels import agop_ways, names
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,19 @@ def measurement_flops(shape: Shape, layers: int, samples: int) -> int:
     rows = min(samples, inputs + outputs) if shape.is_linear else samples
     gradient = 2 * rows * 3 * parameters(shape.widths)
     gram = 4 * sum(fan_in * fan_out * min(fan_in, fan_out) for fan_in, fan_out in pairwise(shape.widths))
-    factor_rows = outputs if shape.is_linear else rows * outputs
-    jacobian = 0 if shape.is_linear else 2 * rows * outputs * parameters(shape.widths)
-    factorise = layers * (2 * factor_rows * widest**2 + 20 * min(factor_rows, widest) * widest**2)
-    exponents = layers * 2_000 * min(factor_rows, widest)
-    return gradient + gram + jacobian + factorise + exponents
+    if shape.is_linear:
+        agop, eigenvalues = layers * (2 * outputs * widest**2 + 20 * min(outputs, widest) * widest**2), outputs
+    else:
+        agop, eigenvalues = agop_flops(shape.widths, range(1, layers + 1), rows), rows * outputs
+    return gradient + gram + agop + layers * 2_000 * min(eigenvalues, widest)
+
+
+def agop_flops(widths: Sequence[int], layers: Sequence[int], samples: int) -> int:
+    """Operations of the AGOPs at these layers' inputs, with Jacobians on their way down, of networks not linear."""
+    below = [layer for layer in layers if layer < len(widths) - 1]
+    products = parameters(widths[min(below) : -1]) if below else 0
+    sums = sum(agop_ways.operations(widths, layer, samples)[agop_ways.way(widths, layer, samples)] for layer in below)
+    return 2 * samples * widths[-1] * products + int(2 * sums)
 
 
 def alignment_flops(shape: Shape, samples: int) -> int:

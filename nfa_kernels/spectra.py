@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nfa_kernels.agop_ways import is_tall
 from nfa_kernels.at_once import is_cached
 from nfa_kernels.native.metrics import gram_matrices, sums_of_squares, symmetric_vectors, thin_vectors
 from nfa_kernels.scaling import REACH, is_rounded, unit_scaled
@@ -115,8 +116,6 @@ def joined(parts: Sequence[Spectrum]) -> Spectrum:
     return Spectrum(*(torch.cat(of_parts) for of_parts in zip(*parts, strict=True)))
 
 
-_TALL = 4
-"""Rows for each column from which F^T F is looked at first."""
 _WELL_CONDITIONED = 1e5
 """g_max / g_min up to which eigenvalues of F^T F are as good as a factor's for every metric."""
 _SMALLEST = 1e-290
@@ -149,17 +148,16 @@ def spectrum(
 
 
 def _is_tall(factor: Tensor, rank: int | None) -> bool:
-    """Whether F^T F is looked at first: it costs less, and no eigenvalue is known to be zero."""
     return is_tall(*factor.shape[1:], rank)
 
 
-def is_tall(rows: int, width: int, rank: int | None) -> bool:
-    """The same of a factor with so many rows and columns, whose rank is known to be no more than so much."""
-    return rows >= _TALL * width and not (rank is not None and rank < width)
-
-
 def gram_spectrum(
-    matrix: Tensor, dtype: torch.dtype, rows: int, rank: int, factor: Callable[[Tensor], Tensor]
+    matrix: Tensor,
+    dtype: torch.dtype,
+    rows: int,
+    rank: int,
+    factor: Callable[[Tensor], Tensor],
+    size: Tensor | None = None,
 ) -> Spectrum:
     """Spectrum of F^T F (K, D, D) in float64 of factors F for which `is_tall` holds, as `spectrum` finds it.
 
@@ -169,21 +167,26 @@ def gram_spectrum(
         rows: of F.
         rank: as of `spectrum`.
         factor: F (L, .., D) of lanes of a mask (K,), of those alone whose eigenvalues the matrix does not tell.
+        size: (K,) a few eps of which the matrix is off by, where that is not its largest eigenvalue.
     """
     negligible = _negligible(dtype, max(rows, matrix.shape[1]))
     return _of_products(
-        matrix, dtype, negligible, lambda lanes: _scaled_first(_from_factor, factor(lanes), negligible, rank)
+        matrix, dtype, negligible, lambda lanes: _scaled_first(_from_factor, factor(lanes), negligible, rank), size
     )
 
 
 def _of_products(
-    matrix: Tensor, dtype: torch.dtype, negligible: float, better: Callable[[Tensor], Spectrum]
+    matrix: Tensor,
+    dtype: torch.dtype,
+    negligible: float,
+    better: Callable[[Tensor], Spectrum],
+    size: Tensor | None = None,
 ) -> Spectrum:
     """`_of_matrix` of squares that may be anything: a lane beyond reach is scaled, and its neighbours do not notice."""
     squares = matrix.diagonal(dim1=1, dim2=2).sum(-1)
     within = (squares > 2.0 ** (-2 * REACH)) & (squares < 2.0 ** (2 * REACH))
     # what rounding in float32 has done to the factor is far more than what products in float64 lose of its squares
-    return _of_matrix(matrix, within, negligible**2 if dtype == torch.float32 else None, better)
+    return _of_matrix(matrix, within, negligible**2 if dtype == torch.float32 else None, better, size)
 
 
 def _scaled_first(
@@ -212,7 +215,13 @@ def _of_scaled(factor: Tensor, negligible: float, rank: int | None) -> Spectrum:
     return _of_matrix(matrix, within, None, lambda lanes: _from_factor(factor[lanes], negligible, rank))
 
 
-def _of_matrix(matrix: Tensor, within: Tensor, least: float | None, better: Callable[[Tensor], Spectrum]) -> Spectrum:
+def _of_matrix(
+    matrix: Tensor,
+    within: Tensor,
+    least: float | None,
+    better: Callable[[Tensor], Spectrum],
+    size: Tensor | None = None,
+) -> Spectrum:
     """The spectrum of F^T F (K, D, D), and a better one of lanes (K,) that are not within reach or ill-conditioned.
 
     Where there is a least share of the largest eigenvalue up to which others are rounding, condition is no matter.
@@ -221,7 +230,8 @@ def _of_matrix(matrix: Tensor, within: Tensor, least: float | None, better: Call
     values, vectors = _eigenvectors(zeroed(matrix, finite))
     if least is None:
         found = Spectrum(values.log(), vectors, finite)
-        doubtful = ~within | (values[:, -1] <= torch.clamp_min(values[:, 0] / _WELL_CONDITIONED, _SMALLEST))
+        size = values[:, 0] if size is None else size
+        doubtful = ~within | (values[:, -1] <= torch.clamp_min(size / _WELL_CONDITIONED, _SMALLEST))
     else:
         found = Spectrum(torch.where(values > least * values[:, :1], values.log(), -torch.inf), vectors, finite)
         doubtful = ~within

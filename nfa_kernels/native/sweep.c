@@ -31,6 +31,8 @@ struct sweep {
     REAL *const *gradients;             /* (layers) of (lanes, d_l, d_{l-1}), or null */
     REAL *const *of_biases;             /* (layers) of (lanes, d_l), or null */
     double *const *grams;               /* (layers) of (lanes, d_{l-1}, d_{l-1}) F^T F of what `inputs` would be */
+    double *const *unit_grams;          /* (layers) of (lanes, d_l, d_l) the same of `preactivations`; behind the last hidden
+                                           layer of slopes alone, without the last matrix */
     int64_t (*gram_room)(int64_t columns); /* as gram.h has them, which sums in double */
     void (*gram_added)(int64_t rows, int64_t columns, int64_t apart, int64_t is_single, const void *x, int adds, double *room);
     void (*gram_read)(int64_t columns, double scale, const double *room, double *found);
@@ -44,7 +46,7 @@ struct swept {
     REAL *w[MOST_LAYERS], *turned[MOST_LAYERS], *g[MOST_LAYERS], *of_bias[MOST_LAYERS];
     REAL *h[MOST_LAYERS + 1], *kept[MOST_LAYERS + 1]; /* what enters layer l + 1, and its slopes */
     REAL *z, *back[2], *delta[2], *row;
-    double *gram[MOST_LAYERS];
+    double *gram[MOST_LAYERS], *unit_gram[MOST_LAYERS];
     uint16_t *places;
 };
 
@@ -62,6 +64,8 @@ static long swept_out(struct swept *n, char *room)
         n->of_bias[l] = taken(&room, n->ld[l + 1]);
         n->gram[l] = (double *)room;
         if (call->grams[l]) room += PADDED(call->gram_room(n->size[l]), 64);
+        n->unit_gram[l] = (double *)room;
+        if (call->unit_grams[l]) room += PADDED(call->gram_room(n->size[l + 1]), 64);
     }
     for (long l = 0; l <= n->L; l++) {
         n->h[l] = taken(&room, n->rows * n->ld[l]);
@@ -274,6 +278,16 @@ static APART void first_rows(const struct swept *n, long some, REAL *rows)
         bent_back((int)n->call->bends, rows + r * ld, n->kept[l] + r / C * ld, 1, ld, n->columns[l]);
 }
 
+/* phi' of some samples at the units of layer l. */
+static APART const REAL *slopes_of(const struct swept *n, long l, long some, REAL *to)
+{
+    const long ld = n->ld[l];
+    const vector one = all(1);
+    for (long k = 0; k < some * ld; k += LANES) AT(to + k) = one;
+    bent_back((int)n->call->bends, to, n->kept[l], some, ld, n->columns[l]);
+    return to;
+}
+
 static ALWAYS int wants_inputs(const struct swept *n, long l)
 {
     return n->call->inputs[l] || n->call->grams[l];
@@ -294,13 +308,19 @@ static APART void backward(struct swept *n, long lane, long first, long some)
         const long ld = n->ld[l], columns = n->columns[l];
         const int wants_rows = l > n->lowest, is_first = !has_rows, goes_on = wants_inputs(n, l - 1) || l - 1 > n->lowest;
         /* rows of all samples are the last layer's where slopes are left to the units that pass something */
-        const int are_bent = call->preactivations[l - 1] || !is_sparse(n, l);
+        const int are_bent =
+            call->preactivations[l - 1] || (goes_on && !is_sparse(n, l)) || (call->unit_grams[l - 1] && !is_first);
         if (wants_rows) {
             has_rows = 1;
             if (is_first && are_bent) first_rows(n, some, rows);
             for (long k = 0; !is_first && are_bent && call->bends != IDENTITY && k < some * C; k++)
                 bent_back((int)call->bends, rows + k * ld, n->kept[l] + k / C * ld, 1, ld, columns);
             if (call->preactivations[l - 1]) written(n, call->preactivations[l - 1], lane, first, some, rows, l);
+            if (call->unit_grams[l - 1]) {
+                const REAL *summed = is_first ? slopes_of(n, l, some, next) : rows;
+                call->gram_added((is_first ? 1 : C) * some, n->size[l], ld, sizeof(REAL) == sizeof(float), summed, adds,
+                                 n->unit_gram[l - 1]);
+            }
         }
         if (differentiates) {
             const int from_rows = wants_rows && !is_first;
@@ -344,7 +364,7 @@ int nfa_sweep(const struct sweep *call)
     n.rows = n.rows > call->samples ? call->samples : n.rows;
     /* Jacobians before the activation behind layer l, numbered from 1, are made of layers l > lowest */
     for (n.lowest = 0; n.lowest < L - 1; n.lowest++)
-        if (wants_inputs(&n, n.lowest) || call->preactivations[n.lowest]) break;
+        if (wants_inputs(&n, n.lowest) || call->preactivations[n.lowest] || call->unit_grams[n.lowest]) break;
     n.least = call->gradients ? 0 : n.lowest;
     n.loss = (struct call){.outputs = C, .targets = call->targets, .loss = call->loss, .factor = call->factor};
     const long bytes = swept_out(&n, 0);
@@ -359,9 +379,12 @@ int nfa_sweep(const struct sweep *call)
             forward(&n, lane, first, some);
             backward(&n, lane, first, some);
         }
-        for (long l = 0; l < L; l++)
-            if (call->grams[l])
-                call->gram_read(n.size[l], call->scale * call->scale, n.gram[l], call->grams[l] + lane * n.size[l] * n.size[l]);
+        for (long l = 0; l < L; l++) {
+            const long d = n.size[l], h = n.size[l + 1];
+            const double scale = call->scale * call->scale;
+            if (call->grams[l]) call->gram_read(d, scale, n.gram[l], call->grams[l] + lane * d * d);
+            if (call->unit_grams[l]) call->gram_read(h, scale, n.unit_gram[l], call->unit_grams[l] + lane * h * h);
+        }
         for (long l = 0; call->gradients && l < L; l++) {
             const long rows = n.size[l + 1], columns = n.size[l];
             store(0, call->gradients[l] + lane * rows * columns, rows, columns, n.g[l], n.ld[l]);

@@ -17,7 +17,7 @@ _LONGS = ("real_bytes", "lanes", "samples", "layers", "targets", "bends", "loss"
 _OF_GRAMS = ("gram_room", "gram_added", "gram_read")
 _POINTERS = (
     *("widths", "weights", "biases", "x", "y", "outputs", "inputs", "preactivations", "gradients", "of_biases"),
-    *("grams", *_OF_GRAMS),
+    *("grams", "unit_grams", *_OF_GRAMS),
 )
 
 
@@ -53,6 +53,8 @@ class Swept(NamedTuple):
     """Of the loss with respect to c_l W_l, and biases; empty without targets."""
     grams: dict[int, Tensor]
     """Layer -> (K, D, D) F^T F in float64 of the rows F that `inputs` would have."""
+    unit_grams: dict[int, Tensor]
+    """Layer -> (K, H, H) the same of `preactivations`."""
 
 
 def swept(
@@ -64,6 +66,7 @@ def swept(
     at_preactivations: Collection[int],
     targets: Targets | None = None,
     grams_at: Collection[int] = (),
+    units_at: Collection[int] = (),
 ) -> Swept | None:
     """The sweep of some networks; None where the tensor library does it.
 
@@ -76,6 +79,7 @@ def swept(
         at_preactivations: numbers of those before whose activation they are asked for, below the last.
         targets: for gradients.
         grams_at: numbers of the layers whose inputs' F^T F are asked for and not F, below the last.
+        units_at: of those before whose activation they are.
     """
     libraries = _libraries(architecture, x, targets)
     if libraries is None:
@@ -92,13 +96,14 @@ def swept(
     inputs = {layer: x.new_empty(lanes, rows, widths[layer - 1]) for layer in at_inputs}
     preactivations = {layer: x.new_empty(lanes, rows, widths[layer]) for layer in at_preactivations}
     grams = {layer: x.new_empty(lanes, widths[layer - 1], widths[layer - 1], dtype=torch.float64) for layer in grams_at}
+    unit_grams = {layer: x.new_empty(lanes, widths[layer], widths[layer], dtype=torch.float64) for layer in units_at}
     gradients = [torch.empty_like(one) for one in (*weights, *biases)] if targets else []
     # places of arrays are read during the call: they are kept until it is over
     places = {
         "weights": places_of(weights),
         **({"biases": places_of(biases)} if biases else {}),
         **{"inputs": _by_layer(inputs, len(weights)), "preactivations": _by_layer(preactivations, len(weights))},
-        "grams": _by_layer(grams, len(weights)),
+        **{"grams": _by_layer(grams, len(weights)), "unit_grams": _by_layer(unit_grams, len(weights))},
         **({"gradients": places_of(gradients[: len(weights)])} if targets else {}),
         **({"of_biases": places_of(gradients[len(weights) :])} if targets and biases else {}),
         "widths": (ctypes.c_int64 * len(widths))(*widths),
@@ -115,7 +120,17 @@ def swept(
         call.targets, call.loss = targets.y.shape[2], LOSSES[targets.loss]
         call.factor = of_sample(targets.loss, widths[-1], samples)
     check_done(library.nfa_sweep(ctypes.byref(call)))
-    return Swept(outputs, inputs, preactivations, tuple(gradients), grams)
+    last = architecture.depth - 1
+    if last in unit_grams:
+        # of slopes alone until here
+        unit_grams[last] *= outer(weights[-1])
+    return Swept(outputs, inputs, preactivations, tuple(gradients), grams, unit_grams)
+
+
+def outer(last: Tensor) -> Tensor:
+    """W_L^T W_L (K, H, H) in float64."""
+    double = last.to(torch.float64)
+    return torch.bmm(double.mT, double)
 
 
 def is_compiled(architecture: Architecture, x: Tensor, targets: Targets | None) -> bool:

@@ -10,12 +10,10 @@ decided by itself.
 import torch
 from torch import Tensor
 
-_WELL_CONDITIONED = 1e6
-"""|R|^2 |R^-1|^2, which is the condition of R^T R or up to D^2 times as much."""
+from nfa_kernels.triangles import triangle
+
 _CACHED = 1 << 16
 """Numbers of a network's rows that are taken at once: in float64 half of a small second-level cache."""
-_REACH = 1e-200, 1e200
-"""Sizes of squares whose squares are numbers."""
 
 
 def folded(factor: Tensor | None, rows: Tensor) -> Tensor:
@@ -36,34 +34,11 @@ def folded(factor: Tensor | None, rows: Tensor) -> Tensor:
     for some in rows.split(max(1, _CACHED // width), 1):
         doubles = some.to(torch.float64)
         products.baddbmm_(doubles.mT, doubles)
-    found, is_doubtful = _triangle(products, exact=rows.dtype == torch.float64)
+    found, is_doubtful = triangle(products, exact=rows.dtype == torch.float64)
     if bool(is_doubtful.any()):
         some = _stacked(None if factor is None else factor[is_doubtful], rows[is_doubtful].to(torch.float64))
         found[is_doubtful] = torch.linalg.qr(some, mode="r").R
     return found
-
-
-def _triangle(products: Tensor, *, exact: bool) -> tuple[Tensor, Tensor]:
-    """R (K, D, D) of R^T R, and in which lanes (K,) it may be worse than by QR.
-
-    Args:
-        products: (K, D, D).
-        exact: whether the condition matters.
-    """
-    sizes = products.diagonal(dim1=1, dim2=2)
-    # a unit that is never active has a row and a column of zeros, which is exact and no matter of condition
-    is_dead = (sizes == 0).to(products.dtype)
-    found, info = torch.linalg.cholesky_ex(products + torch.diag_embed(is_dead), upper=True)
-    most = sizes.amax(1)
-    is_good = (info == 0) & (most > _REACH[0]) & (most < _REACH[1])
-    if exact:
-        identity = torch.eye(products.shape[1], dtype=products.dtype, device=products.device)
-        inverse = torch.linalg.solve_triangular(found, identity, upper=True)
-        living = 1 - is_dead
-        norms = found.square().sum((1, 2)) - is_dead.sum(1)
-        inverses = (inverse.square().sum(2) * living).sum(1)
-        is_good &= norms * inverses <= _WELL_CONDITIONED
-    return found - torch.diag_embed(is_dead), ~is_good
 
 
 def _stacked(factor: Tensor | None, rows: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from builders import data, stacked
 from compilers import needs_compiler
 
-from nfa_kernels import agop
+from nfa_kernels import agop, agop_ways
 from nfa_kernels.losses import loss_of
 from nfa_kernels.native.compiling import SWITCH
 from nfa_kernels.native.graphs import ACTIVATIONS
@@ -74,33 +74,69 @@ def test_gram_matrices_summed_in_the_pass_are_those_of_the_jacobians(widths, dty
         assert alone is not None and torch.equal(alone.grams[layer], summed.grams[layer][1:2])
 
 
-@pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+OF_WAYS: list[tuple[tuple[int, ...], str]] = [
+    ((5, 9, 7, 3), "relu"),
+    ((5, 9, 7, 3), "tanh"),
+    ((12, 6, 5, 3), "relu"),
+    ((12, 6, 5, 3), "gelu"),
+    ((6, 7, 4), "leaky_relu"),
+    ((20, 30, 10), "relu"),
+]
+"""Networks whose outer products are summed at inputs, before activations, or before the last of them."""
+
+
+@pytest.mark.parametrize("native", ["1", "0"])
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 2e-5), (torch.float64, 1e-11)])
 @pytest.mark.parametrize("block_elements", [agop.BLOCK_ELEMENTS, 5 * 9 * 7])
-def test_spectra_come_from_gram_matrices_and_are_the_factors(block_elements, dtype, within, monkeypatch):
+@pytest.mark.parametrize(("widths", "activation"), OF_WAYS)
+def test_spectra_from_sums_are_those_of_the_factors(
+    widths, activation, block_elements, dtype, within, native, monkeypatch
+):
     """Of networks that are ordinary, ill-conditioned, pass nothing, are not finite, tiny and huge."""
-    architecture, params, x, _ = _stack((5, 9, 7, 3), {"activation": "relu"}, dtype, lanes=6)
+    architecture, params, x, _ = _stack(widths, {"activation": activation}, dtype, lanes=6)
     params[0][0], params[1][1, 0, 0] = 0, torch.nan
-    params[0][3] *= torch.logspace(0, -3 if dtype == torch.float32 else -6, 5, dtype=dtype)
-    sizes = torch.tensor([1e-12, 1e12] if dtype == torch.float32 else [1e-70, 1e70], dtype=dtype)
-    for layer in (0, 1, 2):
-        params[layer][4:] *= sizes[:, None, None]
-    monkeypatch.setenv(SWITCH, "1")
-    found = agop.sweep(architecture, params, x, [1, 2, 3], [], block_elements)
-    monkeypatch.setenv(SWITCH, "0")
-    wanted = agop.sweep(architecture, params, x, [1, 2, 3], [], block_elements)
-    for layer in (1, 2, 3):
-        one, other = found.spectra[layer], wanted.spectra[layer]
-        assert one.finite.tolist() == other.finite.tolist() and torch.equal(one.rank, other.rank), layer
+    params[0][3] *= torch.logspace(0, -3 if dtype == torch.float32 else -6, widths[0], dtype=dtype)
+    sizes = torch.tensor([1e-4, 1e4] if dtype == torch.float32 else [1e-40, 1e40], dtype=dtype)
+    for weight in params:
+        weight[4:] *= sizes[:, None, None]
+    every = [*range(1, architecture.depth + 1)]
+    monkeypatch.setenv(SWITCH, native)
+    found = agop.sweep(architecture, params, x, every, [], block_elements)
+    factors = agop.agop_factors(architecture, params, x, every, block_elements)
+    for layer, wanted in agop.agop_spectra(architecture, factors, x.shape[1]).items():
+        one = found.spectra[layer]
+        assert one.finite.tolist() == wanted.finite.tolist() and torch.equal(one.rank, wanted.rank), layer
         ordinary = one.finite & (one.rank > 0)
-        assert ordinary[2:].all()
+        # tanh passes nothing at huge weights
+        assert ordinary[2:5].all()
         for exponent in (1 / 3, 1.0):
-            same = [each.relative_matrix(exponent)[ordinary] for each in (one, other)]
+            same = [each.relative_matrix(exponent)[ordinary] for each in (one, wanted)]
             torch.testing.assert_close(*same, rtol=0, atol=within)
-    monkeypatch.setenv(SWITCH, "1")
-    alone = agop.sweep(architecture, tuple(one[2:] for one in params), x[2:], [1, 2, 3], [], block_elements)
-    for layer in (1, 2, 3):
+    alone = agop.sweep(architecture, tuple(one[2:] for one in params), x[2:], every, [], block_elements)
+    for layer in every:
         for one, other in zip(alone.spectra[layer], found.spectra[layer], strict=True):
             assert torch.equal(one, other[2:]), layer
+
+
+def test_ways_are_found_by_counting():
+    """Multiply-adds of the shapes that sweeps have, and of networks that are wider at one side."""
+    ways = {
+        ((32, 64, 64, 4), 1): "inputs",
+        ((32, 64, 64, 4), 2): "inputs",
+        ((32, 128, 128, 10), 2): "units",
+        ((128, 512, 512, 512, 4), 1): "inputs",
+        ((128, 512, 512, 512, 4), 3): "units",
+        ((784, 64, 64, 10), 1): "units",
+        ((64, 256, 10), 1): "inputs",
+        ((64, 128, 10), 1): "units",
+        ((10, 16, 16, 4), 1): "inputs",
+        ((8, 64, 1), 1): "inputs",
+    }
+    for (widths, layer), wanted in ways.items():
+        assert agop_ways.way(widths, layer, 256, halves=True, single=True) == wanted, (widths, layer)
+    # no Jacobian: half of a square of the units for each sample, in double
+    counted = agop_ways.operations((4, 10, 3), 1, 1000, single=True)[agop_ways.UNITS]
+    assert counted == 2 * (1000 * 10 * 11 / 2 + 2 * 10 * 4 * 14 + 10 * 4**3)
 
 
 @pytest.mark.parametrize("loss", ["sum", "mse", "huber", "cross_entropy", "logistic"])
