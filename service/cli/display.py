@@ -13,6 +13,7 @@ from rich.text import Text
 from service.cli.plain_tables import PlainTable
 from service.cli.wording import for_a_shell
 from service.client.transport import ClientError
+from service.grid.axes import is_path
 from service.questions.number_format import number
 from service.schemas.experiments import ExperimentBody, Extended, Preview
 from service.schemas.results import VerdictBody
@@ -104,8 +105,8 @@ def results_table(results: pl.DataFrame, hidden: Sequence[str] = ()) -> PlainTab
 
 
 def _short(names: Sequence[str]) -> list[str]:
-    """The last part of every path, unless two would read the same."""
-    last = [name.rpartition(".")[2].replace("_", " ") for name in names]
+    """The last part of every path, unless two would read the same; a point in alignment@0.3_mean parts nothing."""
+    last = [(name.rpartition(".")[2] if is_path(name) else name).replace("_", " ") for name in names]
     return [short if last.count(short) == 1 else name for short, name in zip(last, names, strict=True)]
 
 

@@ -84,13 +84,13 @@ def thin(
     """Keep every n-th measured step of an experiment's ended trials; final values stay."""
     with connect(url, token) as client:
         one = client.experiment(experiment)
-        if not yes and not typer.confirm(f"Keep only every {keep_every}th step of {one.id} {one.name!r}?"):
+        if not yes and not typer.confirm(f"Keep only one measured step in {keep_every} of {one.id} {one.name!r}?"):
             raise Stop("nothing was deleted", Exit.NO)
         done = client.thin(experiment, keep_every)
     if as_json:
         print_json(done)
         return
-    out.print(f"{one.id}: {done.rows} rows deleted, {done.thinned} trials have every {keep_every}th step")
+    out.print(f"{one.id}: {done.rows} rows deleted, {done.thinned} trials have one step in {keep_every}")
     left = [f"{n} {why}" for n, why in ((done.unfinished, "unfinished"), (done.shared, "shared with others")) if n]
     left += [f"{done.unfit} thinned before to another number"] if done.unfit else []
     if left:

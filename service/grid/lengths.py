@@ -12,6 +12,7 @@ from service.grid.measured_steps import measured_steps
 from service.grid.points import Point
 
 NO_STATE: Final = "the shorter trials kept no state: write training.keep: state before they are trained"
+NONE_LEFT: Final = "the shorter trials diverged, failed, were cancelled or thinned, or the states they kept are deleted"
 SCHEDULE: Final = "a schedule that follows from training.steps starts over, and a stop that reads it may be another one"
 MEASURED: Final = (
     "the shorter trials are not measured at the same steps: measure.every, and measure.steps as a list or "

@@ -15,7 +15,7 @@ from sqlalchemy import and_, exists, or_, select
 from service.grid import canonical
 from service.grid.beginnings import MOST_LOOKED_AT, beginning, of_seed
 from service.grid.expansion import Expansion
-from service.grid.lengths import NO_STATE, First, Shorter
+from service.grid.lengths import NO_STATE, NONE_LEFT, First, Shorter
 from service.states import ENDED, TrialState
 from service.store.beginnings import Wish, choose
 from service.store.keys import among_words
@@ -125,7 +125,8 @@ class _Looking:
                 has_state = (
                     states.get((other, seed), self._points[other].keeps) if is_known else self._points[other].keeps
                 )
-                reasons.append(self._hindrance(place, other) or (None if has_state else NO_STATE))
+                without = NONE_LEFT if self._points[other].keeps else NO_STATE
+                reasons.append(self._hindrance(place, other) or (None if has_state else without))
                 if reasons[-1] is None:
                     break
             if reasons:

@@ -56,6 +56,7 @@ def test_extending_by_steps_trains_what_is_left_and_says_so(api, grid, train_que
     ("more", "why"),
     [
         ({"training": {"steps": 32}}, "kept no state"),
+        ({"training": {**KEPT["training"], "learning_rate": 1e6}}, "the shorter trials diverged"),
         ({"training": {**KEPT["training"], "schedule": "cosine"}}, "starts over"),
         ({"training": {**KEPT["training"], "schedule": "step"}}, "starts over"),
         ({"training": {**KEPT["training"], "schedule": "warmup"}}, "starts over"),

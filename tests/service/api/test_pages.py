@@ -127,6 +127,8 @@ def test_a_wrong_grid_comes_back_with_what_is_wrong(api):
     page = api.post("/submit", data={"grid": "axes: {network.dept: [2]}", "do": "submit"})
     assert page.status_code == 422
     assert "network.depth" in page.text
+    # in the summary and at its place, once each
+    assert page.text.count("did you mean") == 2
 
 
 def test_buttons_steer_an_experiment(api, submit):

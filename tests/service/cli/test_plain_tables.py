@@ -1,8 +1,10 @@
 """Tables of the command line are as wide as the terminal, with their numbers whole."""
 
+import polars as pl
 import pytest
 from rich.console import Console
 
+from service.cli.display import results_table
 from service.cli.plain_tables import PlainTable, need_of, widths_of
 
 TITLES = [
@@ -43,3 +45,9 @@ def test_text_shrinks_before_numbers_do_and_long_words_break():
 
 def test_a_table_without_rows_is_its_titles():
     assert "weight" in " ".join(_lines(80, []))
+
+
+def test_settings_are_titled_by_their_last_part_and_metrics_by_their_whole_name():
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(results_table(pl.DataFrame({"training.layers.1.learning_rate": [0.1], "alignment@0.3_mean": [0.5]})))
+    assert console.export_text().splitlines()[0].split("  ") == ["learning rate", "alignment@0.3 mean"]
