@@ -10,7 +10,7 @@ from service.cli.options import DEFAULT_URL, AsJson, ExperimentId, Token, Url, c
 from service.cli.plain_tables import PlainTable
 from service.client import Client
 from service.questions.number_format import number
-from service.schemas.fits import BoundaryBody, Fits
+from service.schemas.fits import BoundaryBody, FitBody, Fits
 
 _BOUNDARIES: Final[Columns] = {
     "boundary of": "left",
@@ -20,7 +20,7 @@ _BOUNDARIES: Final[Columns] = {
     "tried": "right",
 }
 _ESTIMATES: Final[Columns] = {"at": "left", "estimate": "right", "95 % interval": "right", "seeds": "right", "": "left"}
-_FITS: Final[Columns] = {"fit of": "left", "at": "left", "value": "right", "95 % interval": "right", "points": "right"}
+_FITS: Final[Columns] = {"fit of": "left", "at": "left", "value": "right", "between": "right", "points": "right"}
 
 
 def fits(experiment: ExperimentId = None, url: Url = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
@@ -66,7 +66,7 @@ def print_found(found: Fits) -> None:
                 one.claim,
                 _group(one.group),
                 number(one.value),
-                f"{number(one.low)} .. {number(one.high)}" if one.low is not None else "",
+                _between(one),
                 str(one.points),
             )
             for one in found.fits
@@ -76,6 +76,13 @@ def print_found(found: Fits) -> None:
         out.print(Text(f"{place} {'does not go on' if found.searching else 'ended early'}: {why}", "yellow"))
     if found.searching:
         out.print(f"{found.rounds} rounds so far; more may come.")
+
+
+def _between(one: FitBody) -> str:
+    """Two ends: of a boundary the values tried beside it, else those of an interval."""
+    if one.low is None:
+        return ""
+    return f"{number(one.low)} .. {number(one.high)}{'' if one.kind == 'boundary' else ' (95 %)'}"
 
 
 def _lines(one: BoundaryBody) -> list[tuple[Any, ...]]:

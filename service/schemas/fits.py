@@ -54,7 +54,8 @@ class EstimateBody(Body):
 
 
 class FitBody(Body):
-    """A slope or a rate behind a claim, with its 95 % interval; null where too few points are there for one."""
+    """What is fitted behind a claim: a slope or a rate with its 95 % interval, null where too few points are there for
+    one; or a boundary with the values tried on both sides of it."""
 
     claim: str
     kind: str

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from service.grid.value_order import ValueOrder
 from service.planning.cells import Curve
 from service.planning.planner import Boundary, Estimate, boundaries, estimates
 from service.questions.claim_forms import parse_claims
@@ -22,19 +23,24 @@ def asks_for_something(grid: Mapping[str, Any]) -> bool:
 
 
 def found_by(store: Store, public_id: str) -> dict[str, Any]:
-    """All that an experiment has found so far, as `schemas.fits.Fits` has it. Raises NotFound."""
+    """All that an experiment has found so far, as `schemas.fits.Fits` has it, by groups in order. Raises NotFound."""
     one, search = get_experiment(store, public_id), searched(store, public_id)
     claims = [claim for claim in parse_claims(one.claims) if claim.fit is not None]
     rows = claim_rows(store, public_id, claims)
     plan = search.plan
     lines = boundaries(plan, search.rows) if plan else []
+    order = ValueOrder(lambda: [one.grid])
+
+    def key(found: Fitted | Estimate) -> list[Any]:
+        return [order.rank(path, value) for path, value in found.group.items()]
+
     return {
         "searching": search.is_open,
         "rounds": len(search.rounds),
         "stopped": dict(search.stopped),
         "boundaries": [_boundary(found, is_open=search.is_open) for found in lines],
-        "estimates": [_estimate(found) for found in estimates(plan, search.rows)] if plan else [],
-        "fits": [_fit(fit) for claim in claims for fit in fitted(claim, rows[claim.id])],
+        "estimates": [_estimate(found) for found in sorted(estimates(plan, search.rows), key=key)] if plan else [],
+        "fits": [_fit(fit) for claim in claims for fit in sorted(fitted(claim, rows[claim.id]), key=key)],
     }
 
 

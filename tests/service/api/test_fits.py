@@ -114,11 +114,12 @@ def test_what_was_found_is_drawn_as_marks_and_in_a_plane_as_cells(api, submit, s
 def test_power_laws_are_drawn_with_their_points_lines_and_bands(api, submit, search):
     slope = {"kind": "log_log_slope", "x": "training.learning_rate", "by": ["network.depth"], "between": [-10, 10]}
     made = submit(
-        axes={"network.depth": [2, 3], "training.learning_rate": [0.001, 0.002, 0.004]},
+        axes={"network.depth": [3, 2], "training.learning_rate": [0.001, 0.002, 0.004]},
         claims=[{"id": "slope", "metric": "train_loss", "fit": slope, "gate": "none"}],
     )["id"]
     search()
     laws = api.get(f"{ROOT}/{made}/fits").json()["fits"]
+    assert [law["group"]["network.depth"] for law in laws] == [2, 3]
     spec = api.get(f"/experiments/{made}/figure.json", params={"figure": "fit"}).json()
     drawn = spec["data"]["values"]
     assert {one["color"] for one in drawn} == {"2", "3"}
