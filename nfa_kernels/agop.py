@@ -202,19 +202,18 @@ def _units_spectrum(
     units, inputs = architecture.widths[layer], architecture.widths[layer - 1]
     rows, rank = x.shape[1] * architecture.widths[-1], min(units, inputs)
 
-    def through_units(lanes: Tensor) -> Tensor:
-        """(L, rank, D), in the passes' dtype: as well as that they are known."""
-        triangles, is_doubtful = triangle(products[lanes], exact=x.dtype == torch.float64)
-        found = folded(None, torch.bmm(triangles, weight[lanes]))
+    def through_units(lanes: Tensor | None) -> Tensor:
+        """(L, rank, D) of the lanes of a mask, or of all, in the passes' dtype: as well as that they are known."""
+        some = slice(None) if lanes is None else lanes
+        triangles, is_doubtful = triangle(products[some], exact=x.dtype == torch.float64)
+        found = folded(None, torch.bmm(triangles, weight[some]))
         if bool(is_doubtful.any()):
-            others = lanes.nonzero().flatten()[is_doubtful]
-            of_jacobians = factors(torch.zeros_like(lanes).index_fill(0, others, value=True)).to(torch.float64)
-            found[is_doubtful] = _of_rank(folded(None, of_jacobians), rank)
+            others = is_doubtful if lanes is None else lanes.index_put((lanes,), is_doubtful)
+            found[is_doubtful] = _of_rank(folded(None, factors(others).to(torch.float64)), rank)
         return found.to(x.dtype)
 
     if units < inputs:
-        every = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
-        return spectrum(through_units(every), rows=rows, rank=rank)
+        return spectrum(through_units(None), rows=rows, rank=rank)
     matrix = torch.bmm(weight.mT, torch.bmm(products, weight))
     # what is rounding beside P and W need not be beside their product
     size = torch.linalg.matrix_norm(products) * torch.linalg.matrix_norm(torch.bmm(weight.mT, weight))
