@@ -28,7 +28,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     plain = {key: value for key, value in os.environ.items() if not key.startswith("NFA_")}
     process = subprocess.Popen(
         [NFA, "up", "--port", "0", "--json"],
-        env=plain | {"NFA_HOME": str(home)},
+        # sweeps that tests only look at run on one processor, not on all
+        env=plain | {"NFA_HOME": str(home), "NFA_TRAINERS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

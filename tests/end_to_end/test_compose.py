@@ -130,6 +130,8 @@ def test_a_sweep_goes_through_the_services_of_the_compose_file(machine: Machine,
     ray_files = f"--temp-dir={machine.folder}"
     here = ["--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
     machine.start("ray-head", ray_files, *here)
+    # each look at its health is a Python of its own
+    wait_until(lambda: machine.tend() or "Ray runtime started" in machine.last_log())
     assert machine.start("migrate").wait(120) == 0
 
     ports = [free_port(), free_port()]

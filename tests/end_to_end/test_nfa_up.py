@@ -1,4 +1,7 @@
-"""`nfa up` as its users run it: REST in, rows and verdicts out, and what a `kill -9` leaves behind."""
+"""`nfa up` as its users run it: REST in, rows and verdicts out, and what a `kill -9` leaves behind.
+
+On the database that it has by default; test_dispatcher_faults.py kills dispatchers on either.
+"""
 
 import json
 import os
@@ -78,6 +81,7 @@ def _kill(process: psutil.Process) -> None:
     psutil.wait_procs([process], 10)
 
 
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 def test_a_sweep_survives_kill_9_of_its_dispatcher_and_supervisor_with_no_row_missing_or_double(
     up: Up, store: Store
 ) -> None:

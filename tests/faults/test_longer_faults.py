@@ -17,12 +17,18 @@ from service.store.models import trial
 SHORT, LONG = 6_000, 18_000
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def grid():
     settings: Any = LONG_GRID["trial"]
     longer = {**settings, "training": {"learning_rate": 0.01, "keep": "state"}}
     axes = {"training.steps": [SHORT, LONG], "training.weight_decay": [0, 0.1]}
     return expand({**LONG_GRID, "trial": longer, "axes": axes, "seeds": 2})
+
+
+@pytest.fixture(scope="module")
+def alone(grid):
+    """What nobody disturbs, for both databases."""
+    return undisturbed(grid)
 
 
 def _on_the_way(store, beyond):
@@ -34,7 +40,7 @@ def _on_the_way(store, beyond):
         return connection.scalar(query.limit(1))
 
 
-def test_a_killed_trainer_and_a_killed_dispatcher_leave_continued_trials_whole(store, dispatchers, grid):
+def test_a_killed_trainer_and_a_killed_dispatcher_leave_continued_trials_whole(store, dispatchers, grid, alone):
     submitted = submissions.create_experiment(store, grid).id
     first = dispatchers.start()
     reached = wait_until(lambda: _on_the_way(store, SHORT), grown=lambda: progress(store))
@@ -44,7 +50,7 @@ def test_a_killed_trainer_and_a_killed_dispatcher_leave_continued_trials_whole(s
     first.process.wait()
     dispatchers.start()
     wait_for_end(store, submitted)
-    assert_as_undisturbed(store, submitted, undisturbed(grid))
+    assert_as_undisturbed(store, submitted, alone)
     assert charged(store) == 0
     listed, _ = trials.list_trials(store, submitted, state=None, where="", sort=None, limit=100, after=None)
     for one in listed:

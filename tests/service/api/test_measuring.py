@@ -28,6 +28,16 @@ def experiment(api, train_queue):
     return one
 
 
+@pytest.fixture(scope="module")
+def shared_experiment(shared_api, shared_store):
+    """One that is trained once, for those who only ask."""
+    from training_here import train_everything
+
+    one = shared_api.post("/api/v1/experiments", json=GRID).json()["id"]
+    train_everything(shared_store)
+    return one
+
+
 def test_new_metrics_are_queued_measured_and_answered(api, experiment, measure_queue):
     asked = {"metrics": ["pearson"], "layers": "all", "at": "final"}
     answer = api.post(f"/api/v1/experiments/{experiment}/measure", json=asked)
@@ -85,8 +95,8 @@ def test_trials_without_kept_weights_are_listed(api, train_queue):
         ({"metrics": ["pearson"], "inputs": ["test"]}, "inputs", "no test set"),
     ],
 )
-def test_what_is_wrong_is_refused_with_what_is_allowed(api, experiment, body, path, told):
-    answer = api.post(f"/api/v1/experiments/{experiment}/measure", json=body)
+def test_what_is_wrong_is_refused_with_what_is_allowed(shared_api, shared_experiment, body, path, told):
+    answer = shared_api.post(f"/api/v1/experiments/{shared_experiment}/measure", json=body)
     assert answer.status_code == 422
     problem = answer.json()
     assert told in problem["detail"]
@@ -188,6 +198,6 @@ def test_other_inputs_are_measured_again_and_asked_for_in_every_question(api, po
         ("metric=alignment/probes-0-0-1", "unknown metric"),
     ],
 )
-def test_questions_about_inputs_that_are_none_are_refused(api, experiment, query, told):
-    answer = api.get(f"/api/v1/experiments/{experiment}/results?{query}")
+def test_questions_about_inputs_that_are_none_are_refused(shared_api, shared_experiment, query, told):
+    answer = shared_api.get(f"/api/v1/experiments/{shared_experiment}/results?{query}")
     assert answer.status_code == 422 and told in answer.json()["detail"]
