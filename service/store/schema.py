@@ -1,17 +1,21 @@
-"""Upgrades the database to the schema this version knows, and refuses one it does not."""
+"""Upgrades the database to the schema this version knows, and refuses one it does not.
+
+Alembic is imported where a schema is changed, not by every process that looks at one as it starts.
+"""
 
 import functools
+import importlib.resources
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from service.errors import Conflict, SchemaMismatch
 from service.store import incarnation
 from service.store.postgresql_engine import SETTINGS
 from service.store.session import Store
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _UPGRADE_LOCK = 715_225_741
 
@@ -22,6 +26,8 @@ def upgrade(store: Store) -> str:
     Raises:
         SchemaMismatch: the database was written by a newer version.
     """
+    from alembic import command  # noqa: PLC0415
+
     with store.write() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET LOCAL statement_timeout = 0"))
@@ -46,8 +52,7 @@ def downgrade(store: Store) -> str:
     with store.read() as connection:
         current = revision(connection)
     refuse_unknown(current)
-    script = ScriptDirectory.from_config(_config()).get_revision(current or check(store))
-    if script.down_revision is None:
+    if (current or check(store)) == _known()[0]:
         raise Conflict(
             f"{current} is the first schema, and undoing it would drop every table: restore a backup instead"
         )
@@ -58,6 +63,8 @@ def downgrade(store: Store) -> str:
 
 
 def _downgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415
+
     config = _config()
     config.attributes["connection"] = connection
     command.downgrade(config, "-1")
@@ -79,13 +86,21 @@ def check(store: Store) -> str:
     return head()
 
 
-@functools.cache
 def head() -> str:
     """The newest revision this version knows."""
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
+    return _known()[-1]
 
 
-def _config() -> Config:
+@functools.cache
+def _known() -> tuple[str, ...]:
+    """Every revision this version knows, oldest first: the number that each file of migrations begins with."""
+    files = importlib.resources.files("migrations").joinpath("versions").iterdir()
+    return tuple(sorted(number for file in files if (number := file.name.partition("_")[0]).isdecimal()))
+
+
+def _config() -> "Config":
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", "migrations:")
     return config
@@ -93,13 +108,14 @@ def _config() -> Config:
 
 def revision(connection: Connection) -> str | None:
     """The database's revision, whether known or not; None without one."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.scalar(text("SELECT version_num FROM alembic_version"))
 
 
 def refuse_unknown(current: str | None) -> None:
     """Raises SchemaMismatch for a revision that this version has no migration to."""
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if current is not None and current not in known:
+    if current is not None and current not in _known():
         raise SchemaMismatch(
             f"the database has schema {current}, which is newer than this version knows ({head()}): "
             "upgrade the service, or restore a backup made before the database was upgraded"

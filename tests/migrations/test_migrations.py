@@ -3,6 +3,7 @@
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from service.errors import SchemaMismatch
@@ -15,6 +16,11 @@ def test_migrating_an_empty_database_makes_the_models(store):
     with store.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": False})
         assert compare_metadata(context, metadata) == []
+
+
+def test_known_revisions_are_those_of_the_migrations_oldest_first():
+    newest_first = ScriptDirectory.from_config(schema._config()).walk_revisions()
+    assert [one.revision for one in newest_first][::-1] == list(schema._known())
 
 
 def test_upgrading_again_changes_nothing(store):

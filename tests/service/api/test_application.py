@@ -13,8 +13,8 @@ from service.settings import Settings
 from service.store.session import open_store
 
 
-def test_importing_the_application_leaves_torch_and_ray_out():
-    code = "import sys, service.main; print([m for m in ('torch', 'ray', 'workers') if m in sys.modules])"
+def test_importing_the_application_leaves_torch_ray_and_alembic_out():
+    code = "import sys, service.main; print([m for m in ('torch', 'ray', 'workers', 'alembic') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
