@@ -312,7 +312,10 @@ def check_axis_path(path: str, origin: str, problems: Problems) -> bool:
     """Whether the path leads into the settings of a trial."""
     if is_path(path):
         return True
-    problems.unknown(origin, "path", path, PATHS)
+    if path in ("seed", "seeds"):
+        problems.add(origin, "seeds are no axis: write seeds, a list or how many, beside axes", received=path)
+    else:
+        problems.unknown(origin, "path", path, PATHS)
     return False
 
 

@@ -81,6 +81,7 @@ WRONG: list[tuple[Any, str, str, str | None]] = [
         "there are standard, ntk",
         None,
     ),
+    ({"axes": {"seed": [0, 1]}}, "axes.seed", "write seeds, a list or how many, beside axes", None),
     ({"axes": {"?": [1]}}, "axes.?", "paths such as network.depth", None),
     ({"trial": {"training": {"optimizer": "admw"}}}, "trial.training.optimizer", "unknown name", "adamw"),
     ({"trial": {"training": {"optimizer": "sgd"}}}, "trial.training", "sgd needs a batch_size", None),
