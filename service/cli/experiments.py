@@ -38,7 +38,9 @@ from service.client import Client, Grid
 from service.grid.axes import moving_together
 from service.questions.number_format import counted, number
 from service.questions.shown_first import shown_first
+from service.questions.waiting import why_it_waits
 from service.schemas.experiments import ExperimentBody, ExperimentDetail
+from service.states import TrialState
 
 _COLUMNS: Final[Mapping[str, Callable[[ExperimentBody], Any]]] = {
     "id": lambda one: int(one.id.removeprefix("e")),
@@ -167,9 +169,10 @@ def _head(client: Client, one: ExperimentDetail) -> None:
     out.print(f"created {one.created_at:%Y-%m-%d %H:%M} UTC; {counts(one)}; {one.steps.done:,} steps done")
     if one.tags:
         out.print(f"tags: {', '.join(one.tags)}")
-    waits = one.progress < 1 and not any(found.alive for found in client.cluster().dispatchers)
-    if waits:
-        out.print(Text("No dispatcher is alive: nothing trains until one is started (`nfa up`).", "yellow"))
+    if one.progress < 1 and not one.counts.get(TrialState.RUNNING, 0):
+        alive = [found.resources for found in client.cluster().dispatchers if found.alive]
+        if why := why_it_waits(one.grid, alive):
+            out.print(Text(why, "yellow"))
 
 
 def watch(

@@ -13,6 +13,7 @@ from service.cli.options import DEFAULT_URL, AsJson, Token, Url, connect
 from service.cli.plain_tables import PlainTable
 from service.cli.progress import bars, duration, magnitude
 from service.client import Client
+from service.questions.waiting import NOBODY
 from service.schemas.cluster import ActivityBody, Cluster
 from service.states import TrialState
 
@@ -66,7 +67,7 @@ def _head(cluster: Cluster, activity: ActivityBody) -> list[Text]:
     if alive:
         who = Text(f"{_counted(len(alive), 'dispatcher')}, {_counted(sum(one.slots for one in alive), 'trainer')}")
     else:
-        who = Text("No dispatcher is alive: nothing trains until one is started (`nfa up`).", "yellow")
+        who = Text(NOBODY, "yellow")
     left = "time left not known yet" if activity.seconds_left is None else f"{duration(activity.seconds_left)} left"
     open_ = f"{cluster.queued} wait, {cluster.running} run" + (f"; {left}" if activity.seconds_left != 0 else "")
     ended = [sum(one.ended.values()) for one in activity.buckets]

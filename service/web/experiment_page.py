@@ -18,9 +18,11 @@ from service.grid.sampling import grouping
 from service.grid.value_order import ValueOrder
 from service.questions.pooling import short_names
 from service.questions.shown_first import shown_first
+from service.questions.waiting import why_it_waits
 from service.states import TrialState
 from service.store import experiments, results, trials, views
 from service.store.claims import measured_in
+from service.store.cluster import list_dispatchers
 from service.store.experiments import Experiment
 from service.store.found import asks_for_something, found_by
 from service.store.incarnation import present_life
@@ -71,6 +73,7 @@ def experiment(
         one=one,
         total=sum(one.counts.values()),
         has_ended=one.progress >= 1,
+        waits=_waits(store, one),
         again=list_remeasurements(store, experiment_id),
         keeps_weights=keeps_weights(store, experiment_id),
         measurable=[*names.METRICS],
@@ -87,6 +90,13 @@ def experiment(
         **_table(answers, one, chosen, shown),
         **_trials(store, experiment_id, cursor, listed),
     )
+
+
+def _waits(store: Store, one: Experiment) -> str:
+    """Why nothing of it runs, where waiting alone will not do."""
+    if one.progress >= 1 or one.counts.get(TrialState.RUNNING, 0):
+        return ""
+    return why_it_waits(one.grid, [found.resources for found in list_dispatchers(store) if found.is_alive])
 
 
 class _Answers:

@@ -266,6 +266,13 @@ def test_what_diverged_is_said_to_be_left_out(api, submit, train_queue):
     assert "over the 1 that completed; 1 left out" in api.get(f"/experiments/{made}").text
 
 
+def test_what_nobody_trains_says_so_until_it_has_ended(api, submit, train_queue):
+    made = submit(seeds=1)["id"]
+    assert "No dispatcher is alive" in api.get(f"/experiments/{made}").text
+    train_queue()
+    assert "No dispatcher is alive" not in api.get(f"/experiments/{made}").text
+
+
 def test_what_does_not_measure_the_alignment_is_shown_by_what_it_measures(api, submit, train_queue, tiny_grid):
     grid = tiny_grid(seeds=2)
     measure = {"points": 3, "metrics": ["modes", "residual"], "layers": [2]}
