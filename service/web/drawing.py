@@ -174,7 +174,7 @@ def _lacking(metric: str, wish: Wish, grid: Mapping[str, Any]) -> str:
     if is_of_layer and wish.layer != shown_first(grid).layer:
         measure = (grid.get("trial") or {}).get("measure") or {}
         return f"{told}; measure.layers of the grid is {measure.get('layers', 'first')}"
-    return f"{told}; what diverged, failed or was cancelled is left out"
+    return f"{told}; what waits, diverged, failed or was cancelled is left out"
 
 
 class ClientSource:

@@ -35,6 +35,7 @@ HEADERS: Final = {
 
 _REST: Final = re.compile(r": GET /\S+ lists .*")
 """What programs do next where something is not there; people have the links of the page."""
+_METRICS: Final = "GET /metric-definitions lists them"
 
 
 def _duration(seconds: float | None) -> str:
@@ -90,7 +91,7 @@ def render_error(
 ) -> HTMLResponse:
     """A page that says what is wrong, at whatever address."""
     root = to_root(request.scope["raw_path"].decode("latin-1"))
-    said = _REST.sub("; it was mistyped, or deleted", detail)
+    said = _REST.sub("; it was mistyped, or deleted", detail).replace(_METRICS, "Metrics, above, has those there are")
     return render("error.html", status, root=root, title=title, detail=said, errors=errors)
 
 
