@@ -54,8 +54,8 @@ def write(connection: Connection, steps: int) -> None:
 def size(store: Store) -> float:
     """MiB of the tables of measurements with their indexes."""
     with store.read() as connection:
-        sizes = (connection.scalar(text(f"SELECT pg_total_relation_size('{table}')")) or 0 for table in _TABLES)
-        return sum(map(int, sizes)) / 2**20
+        query = "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('{}')"
+        return sum(int(connection.scalar(text(query.format(table))) or 0) for table in _TABLES) / 2**20
 
 
 def spent(server: psutil.Process) -> float:
@@ -84,7 +84,7 @@ def main() -> None:
 
 def once(store: Store, server: psutil.Process, steps: int, turn: int) -> None:
     """Write an experiment, delete it and vacuum."""
-    made = submissions.create_experiment(store, expand(synthetic.grid(_TRIALS, 2), Limits())).id
+    made = submissions.create_experiment(store, expand(synthetic.grid(_TRIALS, steps), Limits())).id
     with store.write() as connection:
         write(connection, steps)
     store.outside_transactions("ANALYZE")

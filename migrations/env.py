@@ -5,12 +5,13 @@ from sqlalchemy import Connection
 
 from service.settings import Settings
 from service.store import measured_models, models  # noqa: F401 - the metadata has the tables of both
+from service.store.partitions import is_modelled
 from service.store.session import open_store
 from service.store.tables import metadata
 
 
 def _migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
+    context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True, include_name=is_modelled)
     with context.begin_transaction():
         context.run_migrations()
 

@@ -9,8 +9,10 @@ from typing import Final
 from sqlalchemy import Connection, delete, select
 
 from service.store.keys import among
+from service.store.leaving import finish, left_behind, mark
 from service.store.measured_models import MEASUREMENT_TABLES, checkpoint, final, kept_state
 from service.store.models import attempt, experiment, experiment_trial, saved_view, search_round, settings, trial
+from service.store.partitions import PARTITIONED
 from service.store.remeasurements import delete_of_trials, forget_experiment
 from service.store.session import Store
 from service.store.settling import decide, settle_some
@@ -34,7 +36,9 @@ def erase_deleted(store: Store, is_over: Callable[[], bool] = lambda: False) -> 
     with store.read() as connection:
         query = select(experiment.c.id).where(experiment.c.deleted_at.is_not(None)).order_by(experiment.c.id)
         numbers = list(connection.scalars(query))
-    return sum(erase(store, number, is_over) for number in numbers)
+    gone = sum(erase(store, number, is_over) for number in numbers)
+    finish(store, is_over)
+    return gone
 
 
 def erase(store: Store, number: int, is_over: Callable[[], bool] = lambda: False) -> bool:
@@ -53,6 +57,8 @@ def erase(store: Store, number: int, is_over: Callable[[], bool] = lambda: False
         with store.write() as connection:
             one_at_a_time(connection)
             is_left = settle_some(connection, number)
+    with store.write() as connection:
+        mark(connection, number)
     some = True
     while some:
         if is_over():
@@ -94,8 +100,10 @@ def delete_trials(connection: Connection, keys: list[int]) -> None:
     free = select(trial.c.id, trial.c.settings_id).where(among(connection, trial.c.id, keys), ~is_held)
     rows = connection.execute(free.order_by(trial.c.id).with_for_update(skip_locked=True, of=trial)).all()
     gone = [row.id for row in rows]
+    behind = left_behind(connection, gone)
     for table in (*MEASUREMENT_TABLES, final, attempt, checkpoint, kept_state):
-        connection.execute(delete(table).where(among(connection, table.c.trial_id, gone)))
+        own = [key for key in gone if key not in behind] if table in PARTITIONED else gone
+        connection.execute(delete(table).where(among(connection, table.c.trial_id, own)))
     delete_of_trials(connection, gone)
     connection.execute(delete(trial).where(among(connection, trial.c.id, gone)))
     there = select(settings.c.id).where(among(connection, settings.c.id, {row.settings_id for row in rows}))

@@ -21,6 +21,7 @@ from service.store.insertions import insert_settings
 from service.store.keys import among_words
 from service.store.measurements import delete_measurements, insert_finals, insert_measurements
 from service.store.models import attempt, experiment, experiment_trial, trial
+from service.store.partitions import cover
 from service.store.remeasured_records import MeasuredBy, RequestMade, RequestsElsewhere
 from service.store.rounds import RoundsMade, keep_rounds
 from service.store.session import Store, utc_now
@@ -155,6 +156,7 @@ def _insert_measured(connection: Connection, members: Mapping[int, Trained], row
     """The rows of these lanes, what they ended with, and the weights they keep."""
     known = _known(connection, [one.fingerprint for one in members.values()])
     lanes = {lane: known[one.fingerprint][0] for lane, one in members.items()}
+    cover(connection, list(lanes.values()))
     if rows is not None:
         insert_measurements(connection, lanes, rows.network, rows.layers, rows.parametrised)
         have_finals = (TrialState.COMPLETED, TrialState.DIVERGED)

@@ -63,6 +63,8 @@ class Adding:
     """Keys of points' beginnings by digest; none where no trial shares one."""
     waiting: bool
     """The experiment is not paused: what is new waits for it."""
+    first: int | None = None
+    """The key of the first trial, where keys were set aside for all of them."""
 
 
 class Inserted(Protocol):
@@ -99,7 +101,8 @@ def insert_all(connection: Connection, adding: Adding) -> Inserted:
 class _Staged:
     def __init__(self, connection: Connection, adding: Adding) -> None:
         self._connection = connection
-        self.datasets, self.asked = staged.stage(connection, adding.points, adding.trials, adding.beginnings)
+        self.datasets = named_by(adding.points)
+        self.asked = staged.stage(connection, adding.points, adding.trials, adding.beginnings, adding.first)
         self.new = staged.insert_staged(connection, adding.number, adding.priority, waiting=adding.waiting)
         staged.place_staged(connection, adding.number, adding.following)
         self._number, self._is_new = adding.number, self.new == self.asked

@@ -18,6 +18,7 @@ from service.store.incarnation import dispatching
 from service.store.keys import among
 from service.store.models import runs, settings, trial
 from service.store.next_stack import COUNTED, Lookup, Waiting, next_stack
+from service.store.partitions import cover
 from service.store.session import Store, lease_clock, utc_now
 from service.store.stalled_copies import end_stalled_copies
 from service.store.wanting import lock_trials
@@ -107,7 +108,9 @@ def lease_stacks(
                 break
         if stacks:
             holders.extend_if_late(connection, owner, lease_seconds, now, clock)
-            open_attempts(connection, [one.trial_id for stack in stacks for one in stack], owner, place)
+            keys = [one.trial_id for stack in stacks for one in stack]
+            cover(connection, keys)
+            open_attempts(connection, keys, owner, place)
     return stacks
 
 

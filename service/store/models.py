@@ -100,6 +100,19 @@ trial = table(
     sqlite_autoincrement=True,
 )
 
+trial_range = table(
+    "trial_range",
+    # on PostgreSQL the measured rows of these trials lie in tables of their own; see partitions.py
+    Column("first", Key, primary_key=True, autoincrement=False),
+    # the first key after them
+    Column("below", Key, nullable=False),
+    # of trials that are deleted here the rows stay, until all go at once or it turns out that some trials stay
+    Column("leaving", Flag, nullable=False),
+    # since when no trial was there; null: there may be some
+    Column("emptied_at", UtcTime),
+    Column("created_at", UtcTime, nullable=False),
+)
+
 waits = and_(trial.c.state == literal_column("'queued'"), trial.c.queued_for.is_not(None))
 """Trials that may be leased. Literal, since neither database matches a bound value with an index's condition."""
 

@@ -27,6 +27,7 @@ from service.store.measured_models import (
     parametrised_measurement,
 )
 from service.store.models import remeasured_trial, remeasurement, trial
+from service.store.partitions import cover
 from service.store.remeasured import remeasured
 from service.store.remeasurement_leases import Held, hold
 from service.store.session import Store, utc_now
@@ -89,6 +90,7 @@ def record_weights(store: Store, report: WeightsReport) -> frozenset[int]:
         ).all()
         sound = {job.id for job in jobs if _is_same(trials.get(job.trial_id), job.trial_attempt)}
         lanes = {lane: report.trials[lane] for lane in sorted(report.open) if report.held[lane][0] in sound}
+        cover(connection, list(lanes.values()))
         definitions = jobs[0].definitions if jobs else {}
         stale = _stale(connection, {key: trials[key] for key in lanes.values()}, definitions)
         last_steps = {key: trials[key].last_step for key in lanes.values()}
@@ -182,11 +184,19 @@ def _merge(
 ) -> None:
     """Insert numbers, or put them into rows that are there."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    query = dialect.insert(table)
-    new = query.excluded[column]
-    value = new if is_replaced else func.coalesce(table.c[column], new)
+    # a partitioned table has no key to tell conflicts by; the trials are held, so that nobody comes between
+    connection.execute(dialect.insert(table).on_conflict_do_nothing(), list(rows))
+    cell, given = table.c[column], bindparam("given", type_=table.c[column].type)
     keys = [key.name for key in table.primary_key.columns]
-    connection.execute(query.on_conflict_do_update(index_elements=keys, set_={column: value}), list(rows))
+    here = (table.c[name] == bindparam(f"of_{name}") for name in keys)
+    query = update(table).where(*here, cell.is_distinct_from(given) if is_replaced else cell.is_(None))
+    told = [
+        {"given": row[column]} | {f"of_{name}": row[name] for name in keys}
+        for row in rows
+        if is_replaced or row[column] is not None
+    ]
+    if told:
+        connection.execute(query.values({column: given}), told)
 
 
 def _finals(connection: Connection, name: str, values: Sequence[_Value], *, is_replaced: bool) -> None:

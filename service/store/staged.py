@@ -14,7 +14,6 @@ from sqlalchemy import Connection, text
 
 from service.grid.points import Point
 from service.store.beginnings import share_of
-from service.store.datasets import named_by
 from service.store.session import utc_now
 
 _LINES: Final = 2_000
@@ -30,7 +29,7 @@ _MADE: Final = (
     " point bigint, seed bigint, fingerprint text, beginning text, keeps boolean, position bigint) ON COMMIT DROP",
 )
 _POINTS: Final = "COPY staged_point (place, digest, stack_key, device, document, layers) FROM STDIN"
-_TRIALS: Final = "COPY staged_trial (place, point, seed, fingerprint, beginning, keeps) FROM STDIN"
+_TRIALS: Final = "COPY staged_trial (place, point, seed, fingerprint, beginning, keeps{more}) FROM STDIN"
 
 
 def stage(
@@ -38,21 +37,22 @@ def stage(
     points: Sequence[Point],
     trials: Iterable[tuple[int, Point, int, str]],
     beginnings: Mapping[str, str],
-) -> tuple[set[str], int]:
-    """Put points and their trials, in the points' order, into the temporary tables.
+    first: int | None,
+) -> int:
+    """Put points and their trials, in the points' order, into the temporary tables; answers how many trials.
 
-    Returns:
-        The datasets that they name, and how many trials they are.
+    Those that are new will have the following keys; or from `first` on, by their place.
     """
     connection.execute(text("SET LOCAL statement_timeout = '10min'"))
     for statement in _MADE:
         connection.execute(text(statement))
     _copy(connection, _POINTS, _point_lines(points))
-    count = _copy(connection, _TRIALS, _trial_lines(points, trials, beginnings))
+    more = "" if first is None else ", id"
+    count = _copy(connection, _TRIALS.format(more=more), _trial_lines(points, trials, beginnings, first))
     if count > _COUNTED:
         connection.execute(text("ANALYZE staged_point"))
         connection.execute(text("ANALYZE staged_trial"))
-    return named_by(points), count
+    return count
 
 
 def insert_staged(connection: Connection, number: int, priority: int, *, waiting: bool) -> int:
@@ -194,14 +194,19 @@ def _point_lines(points: Sequence[Point]) -> Iterator[str]:
 
 
 def _trial_lines(
-    points: Sequence[Point], trials: Iterable[tuple[int, Point, int, str]], beginnings: Mapping[str, str]
+    points: Sequence[Point],
+    trials: Iterable[tuple[int, Point, int, str]],
+    beginnings: Mapping[str, str],
+    first: int | None,
 ) -> Iterator[str]:
     at = 0
     for place, (_, point, seed, fingerprint) in enumerate(trials):
         while points[at] is not point:
             at += 1
         share = share_of(point, seed, beginnings)
-        yield f"{place}\t{at}\t{seed}\t{fingerprint}\t{share['beginning'] or chr(92) + 'N'}\t{share['keeps']}\n"
+        key = "" if first is None else f"\t{first + place}"
+        beginning = share["beginning"] or r"\N"
+        yield f"{place}\t{at}\t{seed}\t{fingerprint}\t{beginning}\t{share['keeps']}{key}\n"
 
 
 def _escaped(word: str) -> str:

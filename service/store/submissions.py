@@ -1,7 +1,7 @@
 """Submits grids: an experiment, its settings, those of its trials that are new, and the links, or nothing of it."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, bindparam, func, insert, literal, selec
 
 from service.errors import Conflict, IdempotencyMismatch, StoreUnavailable
 from service.grid.expansion import Expansion
+from service.grid.planned_rows import planned_rows
 from service.grid.points import Point
 from service.states import ExperimentState, TrialState, experiment_state
 from service.store.beginnings import beginnings_of, follow, forget
@@ -19,7 +20,9 @@ from service.store.held_back import is_cancelled, let_go, stopping
 from service.store.ids import experiment_id, experiment_number
 from service.store.insertions import Adding, Placed, chunks, insert_all
 from service.store.keys import among, among_words
+from service.store.leaving import give_back
 from service.store.models import experiment, experiment_trial, idempotency, settings, trial
+from service.store.partitions import Range, set_aside
 from service.store.session import Store, utc_now
 from service.store.settling import finish, finish_now
 from service.store.subscriptions import rearm, subscribe
@@ -93,7 +96,8 @@ def create_experiment(
                     return before
             number = insert_experiment(connection, expansion, owner, document)
             subscribe(connection, number, expansion.grid.notify)
-            total, new = add_trials(connection, number, expansion.points, trials(), expansion.grid.priority)
+            points, priority = expansion.points, expansion.grid.priority
+            total, new = add_trials(connection, number, points, trials(), priority, own and own.first)
             refuse_long_queue(connection, owner, max_queued)
             created = Created(
                 experiment_id(number),
@@ -111,7 +115,10 @@ def create_experiment(
                 _remember(connection, owner, idempotency_key, body_digest, number, created)
         return created
 
-    created = _out_of_circles(submit)
+    with _own_keys(store, expansion) as own:
+        created = _out_of_circles(submit)
+    if created.is_replay or not created.new:
+        give_back(store, own)
     if not created.is_replay:
         tell_planner(store, created.new)
     return created
@@ -171,7 +178,8 @@ def extend_experiment(
             number = require(connection, public_id)
             add_alone(connection, number)
             _require_grid(connection, number, before)
-            total, new = add_trials(connection, number, expansion.points, trials(), expansion.grid.priority)
+            points, priority = expansion.points, expansion.grid.priority
+            total, new = add_trials(connection, number, points, trials(), priority, own and own.first)
             row = _require_grid(connection, require(connection, public_id), before)
             changed = {"grid": dict(document), "axes": list(expansion.axes), "searching": searches(document)}
             connection.execute(update(experiment).where(experiment.c.id == number).values(**changed))
@@ -183,7 +191,10 @@ def extend_experiment(
             state = experiment_state(counts, bool(row["paused"]) and goes_on, searching=searches(document))
             return Created(public_id, row["name"], state, total, new, total - new)
 
-    created = _out_of_circles(extend)
+    with _own_keys(store, expansion, before=public_id) as own:
+        created = _out_of_circles(extend)
+    if not created.new:
+        give_back(store, own)
     tell_planner(store, created.new)
     return created
 
@@ -196,8 +207,37 @@ def _require_grid(connection: Connection, number: int, before: Mapping[str, Any]
     return row
 
 
+@contextlib.contextmanager
+def _own_keys(store: Store, expansion: Expansion, before: str | None = None) -> Generator[Range | None]:
+    """Keys for the trials of a grid that nobody else's have, where so many rows are planned; given back if it fails.
+
+    Args:
+        store: where it is to be submitted.
+        expansion: of the grid.
+        before: the experiment that is extended to it.
+    """
+    own = None
+    if store.dialect == "postgresql":
+        there = 0
+        if before is not None:
+            with store.read() as connection:
+                there = _count_links(connection, require(connection, before))
+        more = max(0, len(expansion) - there)
+        own = set_aside(store, len(expansion), planned_rows(expansion.points, more))
+    try:
+        yield own
+    except BaseException:
+        give_back(store, own)
+        raise
+
+
 def add_trials(
-    connection: Connection, number: int, points: Sequence[Point], trials: Iterable[Placed], priority: int
+    connection: Connection,
+    number: int,
+    points: Sequence[Point],
+    trials: Iterable[Placed],
+    priority: int,
+    first: int | None = None,
 ) -> tuple[int, int]:
     """Link those trials that an experiment has not; answers how many it has now, and how many are new or revived.
 
@@ -210,6 +250,7 @@ def add_trials(
         points: whose trials they are.
         trials: in the order of the points, in which they are linked.
         priority: with which they wait.
+        first: the first of the keys that were set aside for all of them; None: new ones have the following keys.
     Raises:
         Conflict: a dataset that they name was deleted since they were checked.
         StoreUnavailable: a trial that was there before was deleted at the same moment.
@@ -217,7 +258,7 @@ def add_trials(
     keys = beginnings_of(connection, points)
     paused, _ = _standing(connection, number)
     following = _following(connection, number)
-    adding = Adding(number, following, points, trials, priority, keys, waiting=not paused)
+    adding = Adding(number, following, points, trials, priority, keys, waiting=not paused, first=first)
     inserted = insert_all(connection, adding)
     one_at_a_time(connection)
     if following:

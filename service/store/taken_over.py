@@ -24,6 +24,7 @@ from service.store.measured_models import (
     parametrised_measurement,
 )
 from service.store.models import trial
+from service.store.partitions import cover
 
 
 def take_over(connection: Connection, trials: Sequence[int], steps: Sequence[int], measure: Mapping[str, Any]) -> None:
@@ -35,6 +36,7 @@ def take_over(connection: Connection, trials: Sequence[int], steps: Sequence[int
         steps: measured by both.
         measure: canonical settings of what these trials measure.
     """
+    cover(connection, trials)
     here = among(connection, trial.c.id, trials)
     metrics = [*measure["metrics"], *map(alignment_id, measure.get("exponents", ()))]
     layers = [NETWORK_LAYER, *measure["layers"]]

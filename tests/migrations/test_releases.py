@@ -17,6 +17,7 @@ from service.states import TrialState
 from service.store import experiments, leases, schema, trials
 from service.store.measured_models import measurement
 from service.store.models import trial
+from service.store.partitions import is_modelled
 from service.store.session import open_store
 from service.store.tables import metadata
 
@@ -54,7 +55,7 @@ def _load(url, version):
 
 def _differences(store):
     with store.read() as connection:
-        options = {"compare_type": True, "compare_server_default": False}
+        options = {"compare_type": True, "compare_server_default": False, "include_name": is_modelled}
         return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
 
 
