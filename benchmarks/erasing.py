@@ -1,10 +1,12 @@
 """What deleting an experiment of ten million measured rows costs PostgreSQL, and what it leaves behind.
 
-    python benchmarks/erasing.py [--rows 10000000] [--turns 2]
+    python benchmarks/erasing.py [--rows 10000000] [--turns 2] [--shared]
 
 Trials with rows of one network and two layers each step, made up in the database. The experiment is marked as deleted
 and erased as the API does it; then the tables are vacuumed, as autovacuum does, and the same rows are written again.
-Seconds of the database are its processor time, which other processes on the machine do not change.
+Seconds of the database are its processor time, which other processes on the machine do not change. So large an
+experiment has tables of its own, of which nothing is left to be vacuumed. With --shared its rows lie among those of
+others, as those of smaller experiments do, and are deleted one by one.
 """
 
 import argparse
@@ -60,13 +62,12 @@ def size(store: Store) -> float:
 
 def spent(server: psutil.Process) -> float:
     """Processor seconds of PostgreSQL: of its processes that live, and of those that have ended."""
-    own = server.cpu_times()
-    found = own.user + own.system + own.children_user + own.children_system
-    for process in server.children(recursive=True):
+    while True:
+        # what ends meanwhile is counted with the postmaster's the next time
         with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            found += times.user + times.system
-    return found
+            own = server.cpu_times()
+            each = [process.cpu_times() for process in server.children(recursive=True)]
+            return own.children_user + own.children_system + sum(one.user + one.system for one in (own, *each))
 
 
 def main() -> None:
@@ -74,17 +75,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--shared", action="store_true", help="its rows lie among those of other experiments")
     chosen = parser.parse_args()
     steps = chosen.rows // (3 * _TRIALS)
     print(machine())
     with postgresql() as (store, server):
         for turn in range(1, chosen.turns + 1):
-            once(store, server, steps, turn)
+            once(store, server, steps, turn, is_shared=chosen.shared)
 
 
-def once(store: Store, server: psutil.Process, steps: int, turn: int) -> None:
+def once(store: Store, server: psutil.Process, steps: int, turn: int, *, is_shared: bool) -> None:
     """Write an experiment, delete it and vacuum."""
-    made = submissions.create_experiment(store, expand(synthetic.grid(_TRIALS, steps), Limits())).id
+    made = submissions.create_experiment(store, expand(synthetic.grid(_TRIALS, 2 if is_shared else steps), Limits())).id
     with store.write() as connection:
         write(connection, steps)
     store.outside_transactions("ANALYZE")

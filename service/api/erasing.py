@@ -1,4 +1,5 @@
-"""Tidies in the background: rows follow what was decided, what was deleted goes, counts of gone backends are added up.
+"""Tidies in the background: rows follow what was decided, what was deleted goes, counts of gone backends are added up,
+and PostgreSQL's planner learns how much was measured.
 
 Every API process looks, one of them does it.
 """
@@ -16,6 +17,7 @@ from service.store.deletions import erase_deleted
 from service.store.session import Store
 from service.store.settling import settle_all
 from service.store.tallies import fold
+from service.store.whole_counts import count_wholes
 
 _LOOK_SECONDS: Final = 20.0
 """What another process left behind is found after so long."""
@@ -41,6 +43,7 @@ async def erase_in_background(store: Store, deleted: asyncio.Event, closing: asy
             with contextlib.suppress(ServiceError, SQLAlchemyError):
                 await run_sync(erase_deleted, store, closing.is_set, limiter=thread)
                 await run_sync(fold, store, limiter=thread)
+                await run_sync(count_wholes, store, limiter=thread)
 
 
 async def settle_in_background(store: Store, closing: asyncio.Event) -> None:

@@ -26,7 +26,7 @@ from service.errors import ServiceError
 from service.otlp import read_headers
 from service.questions.number_format import counted
 from service.settings import Settings
-from service.store import cluster, schema, tallies
+from service.store import cluster, range_checks, schema, tallies
 from service.store.ids import experiment_id
 from service.store.postgresql_engine import SETTINGS, missing_settings
 from service.store.session import Store, open_store
@@ -154,6 +154,7 @@ def _database(home: Path, *, repair: bool = False) -> Iterator[Finding]:
             yield Finding("database", True, f"{store.dialect}{pooled}, schema {schema.check(store)}")
             yield from _limits(store)
             yield _counts(store, repair=repair)
+            yield from _ranges(store)
             cluster.refuse_two_machines(store)
     except ServiceError as error:
         yield Finding("database", False, error.detail)
@@ -182,6 +183,15 @@ def _counts(store: Store, *, repair: bool) -> Finding:
     if wrong:
         return Finding("counts", False, f"{_told(wrong)}: run `nfa doctor --repair`")
     return Finding("counts", True, "those that are kept are those of the trials")
+
+
+def _ranges(store: Store) -> Iterator[Finding]:
+    """Whether measured rows lie in tables of known ranges of trials, and are those of trials that are there."""
+    if store.dialect == "postgresql":
+        with store.read() as connection:
+            wrong = range_checks.problems(connection)
+        more = f", and {len(wrong) - 1} more are wrong" if len(wrong) > 1 else ""
+        yield Finding("ranges", not wrong, f"{wrong[0]}{more}" if wrong else "measured rows lie where their trials are")
 
 
 def _told(wrong: Sequence[tallies.Difference]) -> str:
