@@ -24,7 +24,7 @@ _USED = (
     "(SELECT max(trial_id) FROM layer_measurement), (SELECT last_value FROM {sequence}), 0)"
 )
 _LEFT = (
-    "DELETE FROM {table} USING trial_range WHERE trial_range.leaving AND trial_id >= first AND trial_id < below "
+    "DELETE FROM {table} USING measured_range WHERE measured_range.leaving AND trial_id >= first AND trial_id < below "
     "AND NOT EXISTS (SELECT 1 FROM trial WHERE trial.id = trial_id)"
 )
 """Rows of deleted trials that were to go with their table."""
@@ -33,7 +33,7 @@ _LEFT = (
 def upgrade() -> None:
     """The tables are the first range's; new ones, of that alone, have their names."""
     op.create_table(
-        "trial_range",
+        "measured_range",
         sa.Column("first", Key, primary_key=True, autoincrement=False),
         sa.Column("below", Key, nullable=False),
         sa.Column("leaving", Flag, nullable=False),
@@ -47,7 +47,7 @@ def upgrade() -> None:
     # nobody writes a row of a trial that is not seen here
     op.execute(f"LOCK TABLE {', '.join(_TABLES)} IN ACCESS EXCLUSIVE MODE")
     below = op.get_bind().scalar(sa.text(_USED.format(sequence=sequence))) + 1 + _MORE
-    op.execute(f"INSERT INTO trial_range VALUES (0, {below}, false, NULL, now())")
+    op.execute(f"INSERT INTO measured_range VALUES (0, {below}, false, NULL, now())")
     for table in _TABLES:
         op.execute(f"ALTER TABLE {table} RENAME TO {table}_0")
         op.execute(f"ALTER TABLE {table}_0 RENAME CONSTRAINT pk_{table} TO pk_{table}_0")
@@ -66,4 +66,4 @@ def downgrade() -> None:
             op.execute(f"DROP TABLE {table}")
             op.execute(f"ALTER TABLE {table}_0 RENAME TO {table}")
             op.execute(f"ALTER TABLE {table} RENAME CONSTRAINT pk_{table}_0 TO pk_{table}")
-    op.drop_table("trial_range")
+    op.drop_table("measured_range")

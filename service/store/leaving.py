@@ -17,7 +17,7 @@ from sqlalchemy import Connection, TextClause, delete, select, text, update
 
 from service.errors import StoreUnavailable
 from service.store.keys import among
-from service.store.models import trial_range
+from service.store.models import measured_range
 from service.store.partitions import PARTITIONED, Range, next_key
 from service.store.session import Store, utc_now
 
@@ -36,18 +36,18 @@ _OWN: Final = (
     "AND own.trial_id >= first AND own.trial_id < below)"
 )
 _MARK: Final = text(
-    f"UPDATE trial_range SET leaving = true WHERE NOT leaving AND below <= :next AND {_OWN} "
+    f"UPDATE measured_range SET leaving = true WHERE NOT leaving AND below <= :next AND {_OWN} "
     f"AND NOT EXISTS ({_LINKED} IS NULL)"
 )
 _MARK_UNUSED: Final = text(
-    "UPDATE trial_range SET leaving = true WHERE NOT leaving AND first > 0 AND below <= :next "
+    "UPDATE measured_range SET leaving = true WHERE NOT leaving AND first > 0 AND below <= :next "
     f"AND created_at < :before AND {_NO_TRIAL}"
 )
-_IS_AWAITED: Final = text(f"SELECT EXISTS ({_LINKED} IS NOT NULL) FROM trial_range WHERE first = :first")
+_IS_AWAITED: Final = text(f"SELECT EXISTS ({_LINKED} IS NOT NULL) FROM measured_range WHERE first = :first")
 """Some trial of the range is still to be deleted, perhaps."""
-_IS_EMPTY: Final = text(f"SELECT {_NO_TRIAL} FROM trial_range WHERE first = :first")
+_IS_EMPTY: Final = text(f"SELECT {_NO_TRIAL} FROM measured_range WHERE first = :first")
 _NOTE_EMPTY: Final = text(
-    "UPDATE trial_range SET emptied_at = clock_timestamp() "
+    "UPDATE measured_range SET emptied_at = clock_timestamp() "
     f"WHERE first = :first AND leaving AND emptied_at IS NULL AND {_NO_TRIAL}"
 )
 _IS_SEEN: Final = text(
@@ -67,7 +67,7 @@ def give_back(store: Store, own: Range | None) -> None:
     """Let a range go that was set aside for trials which did not come."""
     if own is not None:
         with contextlib.suppress(StoreUnavailable), store.write() as connection:
-            connection.execute(update(trial_range).where(trial_range.c.first == own.first).values(leaving=True))
+            connection.execute(update(measured_range).where(measured_range.c.first == own.first).values(leaving=True))
 
 
 def left_behind(connection: Connection, keys: Collection[int]) -> frozenset[int]:
@@ -75,14 +75,19 @@ def left_behind(connection: Connection, keys: Collection[int]) -> frozenset[int]
     if connection.dialect.name != "postgresql":
         return frozenset()
     # marked until the transaction ends, or no more when it began
-    query = select(trial_range).where(trial_range.c.leaving).order_by(trial_range.c.first).with_for_update(read=True)
+    query = (
+        select(measured_range)
+        .where(measured_range.c.leaving)
+        .order_by(measured_range.c.first)
+        .with_for_update(read=True)
+    )
     left: set[int] = set()
     for row in connection.execute(query).all():
         some = [key for key in keys if row.first <= key < row.below]
         left.update(some)
         if some and row.emptied_at is not None:
-            here = trial_range.c.first == row.first
-            connection.execute(update(trial_range).where(here).values(emptied_at=None))
+            here = measured_range.c.first == row.first
+            connection.execute(update(measured_range).where(here).values(emptied_at=None))
     return frozenset(left)
 
 
@@ -100,7 +105,9 @@ def finish(store: Store, is_over: Callable[[], bool] = lambda: False) -> None:
     with store.write() as connection:
         connection.execute(_MARK_UNUSED, {"next": next_key(connection), "before": utc_now() - _UNUSED})
     with store.read() as connection:
-        rows = connection.execute(select(trial_range).where(trial_range.c.leaving).order_by(trial_range.c.first)).all()
+        rows = connection.execute(
+            select(measured_range).where(measured_range.c.leaving).order_by(measured_range.c.first)
+        ).all()
     for row in rows:
         if is_over():
             return
@@ -136,15 +143,15 @@ def _drop(store: Store, one: Range) -> None:
         row = _held(connection, one)
         if row is None or _is_seen(connection, row) or not _is_bare(connection, one):
             return
-        here = trial_range.c.first == one.first
+        here = measured_range.c.first == one.first
         if one.first == 0:
-            connection.execute(update(trial_range).where(here).values(leaving=False, emptied_at=None))
+            connection.execute(update(measured_range).where(here).values(leaving=False, emptied_at=None))
             return
         whole = ", ".join(f"ONLY {table.name}" for table in PARTITIONED)
         connection.execute(text(f"LOCK TABLE {whole} IN ACCESS EXCLUSIVE MODE"))
         if _ask(connection, _IS_EMPTY, one):
             connection.execute(text(f"DROP TABLE {', '.join(_tables(one))}"))
-            connection.execute(delete(trial_range).where(here))
+            connection.execute(delete(measured_range).where(here))
 
 
 def _keep(store: Store, one: Range, is_over: Callable[[], bool]) -> None:
@@ -159,8 +166,8 @@ def _keep(store: Store, one: Range, is_over: Callable[[], bool]) -> None:
             for table in PARTITIONED:
                 connection.execute(delete(table).where(among(connection, table.c.trial_id, keys)))
             if not is_left:
-                here = trial_range.c.first == one.first
-                connection.execute(update(trial_range).where(here).values(leaving=False, emptied_at=None))
+                here = measured_range.c.first == one.first
+                connection.execute(update(measured_range).where(here).values(leaving=False, emptied_at=None))
 
 
 def astray(connection: Connection, one: Range, most: int) -> list[int]:
@@ -180,7 +187,7 @@ def astray(connection: Connection, one: Range, most: int) -> list[int]:
 def _held(connection: Connection, one: Range) -> Any:
     """The row of a range that is leaving, which nobody else changes until the transaction ends; None: somebody does."""
     connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT}'"))
-    query = select(trial_range).where(trial_range.c.first == one.first, trial_range.c.leaving)
+    query = select(measured_range).where(measured_range.c.first == one.first, measured_range.c.leaving)
     return connection.execute(query.with_for_update(skip_locked=True)).one_or_none()
 
 

@@ -100,8 +100,8 @@ trial = table(
     sqlite_autoincrement=True,
 )
 
-trial_range = table(
-    "trial_range",
+measured_range = table(
+    "measured_range",
     # on PostgreSQL the measured rows of these trials lie in tables of their own; see partitions.py
     Column("first", Key, primary_key=True, autoincrement=False),
     # the first key after them

@@ -1,6 +1,6 @@
 """Ranges of trials whose measured rows lie in tables of their own, on PostgreSQL; see docs/decisions/0033.
 
-`measurement` and `layer_measurement` are partitioned there by ranges of trials, which `trial_range` lists. Whatever
+`measurement` and `layer_measurement` are partitioned there by ranges of trials, which `measured_range` lists. Whatever
 large experiment is submitted has a range that nobody else's new trials come into, so that its rows go with their
 table; all others share ranges, made when their first trials are leased. SQLite has one table of each.
 """
@@ -14,12 +14,12 @@ from sqlalchemy import Connection, insert, select, text
 
 from service.errors import StoreUnavailable
 from service.store.measured_models import layer_measurement, measurement
-from service.store.models import trial_range
+from service.store.models import measured_range
 from service.store.session import Store, utc_now
 
 PARTITIONED: Final = (measurement, layer_measurement)
 SHARED: Final = 1 << 16
-"""Trials of a range that experiments share, at least."""
+"""Trials of a range that experiments share, where there are few ranges."""
 _LARGE: Final = 1_000_000
 """Planned rows of an experiment with a range of its own, where there are few ranges."""
 _FEW: Final = 12
@@ -58,7 +58,7 @@ def has_own_range(rows: int, ranges: int) -> bool:
 def missing_ranges(there: Sequence[Range], keys: Collection[int]) -> list[Range]:
     """The ranges that trials want beside those that are there: what lies between two, or a shared one after all.
 
-    The more trials there are the larger it is, so that there are few ranges of any number.
+    The more ranges there are the larger it is, so that there are few of any number of trials.
     """
     if not keys or any(one.holds(min(keys)) and one.holds(max(keys)) for one in there):
         return []
@@ -67,7 +67,7 @@ def missing_ranges(there: Sequence[Range], keys: Collection[int]) -> list[Range]
         known = (*there, *made)
         if not any(one.holds(key) for one in known):
             first = max((one.below for one in known if one.below <= key), default=0)
-            size = max(SHARED, first // 4)
+            size = SHARED << max(0, len(known) - _FEW)
             after = first + size * (1 + (key - first) // size)
             made.append(Range(first, min([after, *(one.first for one in there if one.first > key)])))
     return made
@@ -116,7 +116,7 @@ def is_modelled(name: str | None, kind: str, _parents: object) -> bool:
 
 def ranges_of(connection: Connection) -> list[Range]:
     """All of them, in order."""
-    rows = connection.execute(select(trial_range.c.first, trial_range.c.below).order_by(trial_range.c.first))
+    rows = connection.execute(select(measured_range.c.first, measured_range.c.below).order_by(measured_range.c.first))
     return [Range(row.first, row.below) for row in rows]
 
 
@@ -128,7 +128,7 @@ def next_key(connection: Connection) -> int:
 
 def _one_at_a_time(connection: Connection) -> None:
     """Let those who make ranges wait for each other."""
-    connection.execute(text("LOCK TABLE trial_range IN SHARE ROW EXCLUSIVE MODE"))
+    connection.execute(text("LOCK TABLE measured_range IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def _make(connection: Connection, one: Range) -> None:
@@ -141,4 +141,4 @@ def _make(connection: Connection, one: Range) -> None:
         bounds = f"FOR VALUES FROM ({one.first}) TO ({one.below})"
         connection.execute(text(f"ALTER TABLE {table.name} ATTACH PARTITION {own} {bounds}"))
     row = {"first": one.first, "below": one.below, "leaving": False, "created_at": utc_now()}
-    connection.execute(insert(trial_range).values(row))
+    connection.execute(insert(measured_range).values(row))

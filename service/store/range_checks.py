@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select, text
 
 from service.store.ids import trial_id
 from service.store.leaving import astray
-from service.store.models import runs, trial, trial_range
+from service.store.models import measured_range, runs, trial
 from service.store.partitions import PARTITIONED, Range, missing_ranges, ranges_of
 
 _BOUNDS: Final = re.compile(r"FOR VALUES FROM \('([0-9]+)'\) TO \('([0-9]+)'\)")
@@ -46,6 +46,8 @@ def _without_place(connection: Connection, there: list[Range]) -> list[str]:
 
 def _without_trial(connection: Connection) -> list[str]:
     """Rows whose trial is gone, where none are waiting to go with their table."""
-    rows = connection.execute(select(trial_range).where(~trial_range.c.leaving).order_by(trial_range.c.first)).all()
+    rows = connection.execute(
+        select(measured_range).where(~measured_range.c.leaving).order_by(measured_range.c.first)
+    ).all()
     lost = [key for row in rows for key in astray(connection, Range(row.first, row.below), 1)]
     return [f"{trial_id(key)} is gone, and rows that it measured are not" for key in lost]

@@ -26,7 +26,7 @@ from service.grid.expansion import expand
 from service.store import control, leases, reports, settling, submissions, tallies, trial_rows
 from service.store.ids import experiment_number
 from service.store.measured_models import measurement
-from service.store.models import holder, incarnation, trial
+from service.store.models import holder, incarnation, measured_range, trial
 from service.store.reports import End, Report
 from service.store.session import Store
 from service.store.tables import metadata
@@ -53,7 +53,7 @@ class Machine(RuleBasedStateMachine):
         self.model, self.held, self.told = Model(), list[Held](), set[tuple[int, int]]()
         with self.store.write() as connection:
             for table in reversed(metadata.sorted_tables):
-                if table is not incarnation:
+                if table not in (incarnation, measured_range):
                     connection.execute(delete(table))
 
     @rule(target=experiments, seeds=st.sets(st.sampled_from(SEEDS), min_size=1))

@@ -11,7 +11,7 @@ from service.errors import TooMany
 from service.grid.expansion import expand
 from service.store import control, deletions, leaving, partitions, range_checks, reports, submissions
 from service.store.measured_models import layer_measurement, measurement
-from service.store.models import trial, trial_range
+from service.store.models import measured_range, trial
 
 pytestmark = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 STEPS = [0, 10, 20]
@@ -35,7 +35,7 @@ def large(store, expansion):
 
 def _ranges(store):
     with store.read() as connection:
-        rows = connection.execute(select(trial_range).order_by(trial_range.c.first)).all()
+        rows = connection.execute(select(measured_range).order_by(measured_range.c.first)).all()
     return [(row.first, row.below, row.leaving) for row in rows]
 
 
