@@ -114,7 +114,8 @@ def test_every_step_can_be_undone_but_the_first_which_would_drop_everything(empt
 
 
 def test_a_migration_killed_at_any_statement_leaves_nothing_and_can_be_started_again(empty_url):
-    every = [1, 2, 3, *range(5, 60, 4), 10_000]
+    # in the first steps, and in the last one that moves tables
+    every = [1, 2, 3, *range(5, 60, 8), 103, 107, 113, 116, 119, 10_000]
     ran = subprocess.run(
         [sys.executable, str(HERE / "killed.py"), empty_url, *map(str, every)],
         env=os.environ | {"PYTHONPATH": str(HERE.parents[1])},
