@@ -64,11 +64,12 @@ def size(store: Store) -> float:
 def spent(server: psutil.Process) -> float:
     """Processor seconds of PostgreSQL: of its processes that live, and of those that have ended."""
     while True:
-        # what ends meanwhile is counted with the postmaster's the next time
+        # what ended meanwhile is the postmaster's now, and is looked for there again
         with contextlib.suppress(psutil.NoSuchProcess):
-            own = server.cpu_times()
-            each = [process.cpu_times() for process in server.children(recursive=True)]
-            return own.children_user + own.children_system + sum(one.user + one.system for one in (own, *each))
+            before = _ended(server)
+            each = [process.cpu_times() for process in (server, *server.children(recursive=True))]
+            if before == _ended(server):
+                return before + sum(one.user + one.system for one in each)
 
 
 def wait_for_autovacuum(store: Store) -> None:
@@ -79,6 +80,12 @@ def wait_for_autovacuum(store: Store) -> None:
         time.sleep(0.5)
         with store.read() as connection:
             idle = 0 if connection.scalar(text(is_there)) else idle + 1
+
+
+def _ended(server: psutil.Process) -> float:
+    """Processor seconds of its processes that have ended."""
+    own = server.cpu_times()
+    return own.children_user + own.children_system
 
 
 def main() -> None:
