@@ -7,7 +7,7 @@ import torch
 from builders import data, stacked
 from compilers import needs_compiler
 
-from nfa_kernels import agop, agop_ways
+from nfa_kernels import agop, agop_ways, cost
 from nfa_kernels.losses import loss_of
 from nfa_kernels.native.compiling import SWITCH
 from nfa_kernels.native.graphs import ACTIVATIONS
@@ -137,6 +137,9 @@ def test_ways_are_found_by_counting():
     # no Jacobian: half of a square of the units for each sample, in double
     counted = agop_ways.operations((4, 10, 3), 1, 1000, single=True)[agop_ways.UNITS]
     assert counted == 2 * (1000 * 10 * 11 / 2 + 2 * 10 * 4 * 14 + 10 * 4**3)
+    # the model of costs goes the same way, and Jacobians down to the units above alone
+    units = agop_ways.operations((784, 64, 32, 10), 1, 256)[agop_ways.UNITS]
+    assert cost.agop_flops((784, 64, 32, 10), [1], 256) == 2 * 256 * 10 * 64 * 32 + int(2 * units)
 
 
 @pytest.mark.parametrize("loss", ["sum", "mse", "huber", "cross_entropy", "logistic"])
