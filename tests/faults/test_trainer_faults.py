@@ -102,7 +102,10 @@ def test_small_stacks_whose_trainer_dies_are_tried_again_each_by_itself_and_char
     assert sorted(one.row.attempt for one in listed) == [1] * (24 - lost["trials"]) + [2] * lost["trials"]
 
 
-def test_an_idle_trainer_that_dies_is_replaced_before_it_gets_work(store, dispatchers, expansion):
+def test_an_idle_trainer_that_dies_is_replaced_and_trials_too_large_for_one_fail_with_the_reason(
+    store, dispatchers, expansion, tiny_grid
+):
+    """Two that one dispatcher lives through, one after the other: to start one takes longer than either."""
     dispatcher = dispatchers.start()
     idle = wait_until(lambda: _trainer(store), grown=lambda: progress(store))
     os.kill(idle, signal.SIGKILL)
@@ -112,12 +115,9 @@ def test_an_idle_trainer_that_dies_is_replaced_before_it_gets_work(store, dispat
     assert dispatcher.events("trainer_died") == []
     assert charged(store) == 0
 
-
-def test_trials_too_large_for_a_trainer_fail_with_the_reason_and_others_go_on(store, dispatchers, tiny_grid):
     large = tiny_grid(name="too large", seeds=2, axes={})
     large["trial"]["data"] = {"samples": 40_000, "inputs": 400, "outputs": 2, "spectrum": [2, 1]}
-    dispatchers.start()
-    pid = wait_until(lambda: _trainer(store), grown=lambda: progress(store))
+    pid = wait_until(lambda: _trainer(store))
     # what it may still allocate is less than the data of one trial
     room = psutil.Process(pid).memory_info().vms + 50 * 2**20
     resource.prlimit(pid, resource.RLIMIT_AS, (room, room))
