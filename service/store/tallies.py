@@ -5,12 +5,13 @@ backend's own, so that nobody waits. A reader's snapshot has all of a transactio
 """
 
 import contextlib
+import functools
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, and_, case, cast, delete, func, insert, literal, select, text, update
+from sqlalchemy import Connection, Select, and_, case, cast, delete, func, insert, literal, select, text, update
 from sqlalchemy.sql import ColumnElement
 
 from service.states import ENDED, TrialState
@@ -201,7 +202,9 @@ def forget_tally(connection: Connection, number: int) -> None:
     connection.execute(delete(tally).where(tally.c.experiment_id == number))
 
 
-def _recount(connection: Connection) -> dict[tuple[int, str], tuple[int, ...]]:
+@functools.cache
+def _counting() -> Select[Any, Any, Any, int, Any, Any, Any]:
+    """Trials by experiment, state and settings, counted, with the sums of what is kept of them."""
     link = experiment_trial.c
     is_open = and_(link.wanted == literal(True), trial.c.state.in_(_OPEN))
     done = case((trial.c.state.in_(ENDED), func.coalesce(trial.c.last_step, 0)), else_=0)
@@ -219,9 +222,13 @@ def _recount(connection: Connection) -> dict[tuple[int, str], tuple[int, ...]]:
     )
     of = (each.c.experiment_id, each.c.state, each.c.settings_id)
     sums = (func.count(), func.sum(each.c.open), func.sum(each.c.done), func.sum(each.c.own))
+    return select(*of, *sums).group_by(*of)
+
+
+def _recount(connection: Connection) -> dict[tuple[int, str], tuple[int, ...]]:
     found: dict[tuple[int, str], tuple[int, ...]] = {}
     goals: dict[int, int] = {}
-    for number, name, key, trials, opened_, done_, own_ in connection.execute(select(*of, *sums).group_by(*of)):
+    for number, name, key, trials, opened_, done_, own_ in connection.execute(_counting()):
         if opened_ and key not in goals:
             goals[key] = documents_of(connection, {key})[key]["training"].get("steps") or 0
         goal = int(opened_) * goals[key] if opened_ else 0
