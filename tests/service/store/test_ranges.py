@@ -12,6 +12,7 @@ from service.grid.expansion import expand
 from service.store import control, deletions, leaving, partitions, range_checks, reports, submissions
 from service.store.measured_models import layer_measurement, measurement
 from service.store.models import measured_range, trial
+from service.store.whole_counts import count_wholes
 
 pytestmark = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 STEPS = [0, 10, 20]
@@ -214,6 +215,19 @@ def test_those_who_lease_make_ranges_that_are_missing(store, expansion, monkeypa
         one.join()
     assert done == [frozenset()] * 6 and len(_ranges(store)) == 2
     assert len(_measured(store)[0]) == 6 and _problems(store) == []
+
+
+def test_the_planner_knows_how_much_was_measured_in_all_ranges(store, large):
+    whole = text("SELECT reltuples FROM pg_class WHERE oid = 'measurement'::regclass")
+    with store.write() as connection:
+        connection.execute(
+            text("INSERT INTO measurement (trial_id, step) SELECT 1, step FROM generate_series(1, 20000) step")
+        )
+        connection.execute(text("ANALYZE measurement_0"))
+        assert connection.scalar(whole) == -1
+    count_wholes(store)
+    with store.read() as connection:
+        assert connection.scalar(whole) == 20_018
 
 
 def test_the_doctor_finds_rows_and_tables_that_are_nobodys(store, large):
