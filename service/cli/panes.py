@@ -96,7 +96,8 @@ def drawn(look: Look) -> RenderableType:
         for one in look.curves:
             heights = [(value - low) / (high - low or 1.0) for value in one.medians]
             rows.add_row(Text(one.name), Text(sparkline(heights), "cyan"), Text(number(one.medians[-1])))
-        panes.append(Panel(rows, title=f"{look.title[:1].lower()}{look.title[1:]}, medians by step", title_align="left"))
+        title = f"{look.title[:1].lower()}{look.title[1:]}, medians by step"
+        panes.append(Panel(rows, title=title, title_align="left"))
     if look.failed:
         latest = sorted(look.failures, key=lambda one: one.ended_at.timestamp() if one.ended_at else 0.0)
         rows = Table.grid(padding=(0, 2, 0, 0))
