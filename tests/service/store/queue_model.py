@@ -84,6 +84,13 @@ class Model:
         one = self.trials[seed]
         one.state, one.failures = "queued", 0
 
+    def pause_or_resume(self, name: str, *, paused: bool) -> None:
+        """Let it have nothing run, or let it go on; pausing what has ended changes nothing."""
+        made = self.experiments[name]
+        if not paused or any(self.trials[seed].state in ("queued", "running") for seed in made.wanted):
+            made.paused = paused
+        self.settle(name)
+
     def cancel(self, name: str) -> None:
         """Want nothing unfinished any more."""
         made = self.experiments[name]

@@ -212,8 +212,7 @@ class Machine(RuleBasedStateMachine):
     def pause_or_resume(self, name, paused):
         if name in self.model.experiments:
             (control.pause_experiment if paused else control.resume_experiment)(self.store, name)
-            self.model.experiments[name].paused = paused
-            self.model.settle(name)
+            self.model.pause_or_resume(name, paused=paused)
 
     @rule(name=experiments, which=st.sampled_from(["failed", "cancelled"]))
     def retry(self, name, which):
