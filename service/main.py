@@ -5,7 +5,7 @@ import contextlib
 import importlib.metadata
 from collections.abc import AsyncGenerator
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.staticfiles import StaticFiles
@@ -29,6 +29,7 @@ from service.api.compression import add_compression
 from service.api.erasing import erase_in_background, settle_in_background
 from service.api.etags import KeptAnswers
 from service.api.forwarding import Forwarding
+from service.api.known_parameters import no_misspelt_parameters
 from service.api.limits import BodyLimit, Deadlines, NoNul
 from service.api.openapi import complete_openapi
 from service.api.problem_answers import add_handlers
@@ -116,8 +117,8 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
     if settings.otlp_endpoint:
         add_traces(app)
     for module in (experiments, control, events, trials, results, fits, exports, catalogue, datasets, cluster):
-        app.include_router(module.router, prefix="/api/v1")
-    app.include_router(bundle_routes.router, prefix="/api/v1")
+        app.include_router(module.router, prefix="/api/v1", dependencies=[Depends(no_misspelt_parameters)])
+    app.include_router(bundle_routes.router, prefix="/api/v1", dependencies=[Depends(no_misspelt_parameters)])
     app.include_router(health.router)
     app.include_router(metrics.router)
     for module in (bulk, compare_pages, experiment_page, figure_pages, pages, steering):

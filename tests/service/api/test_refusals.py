@@ -19,6 +19,24 @@ def check_problem(answer, status, code):
 
 
 @pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        (f"{ROOT}/e1/results?metrics=train_loss", "metric"),
+        ("/api/v1/trials/t1/measurements?metric=train_loss", "metrics"),
+        (f"{ROOT}?limitt=3", "limit"),
+    ],
+)
+def test_a_misspelt_query_parameter_is_told_which_one_is_meant(shared_api, path, meant):
+    found = check_problem(shared_api.get(path), 422, "invalid_request")
+    assert f"did you mean {meant}?" in found["detail"]
+    assert found["errors"][0]["nearest"] == meant and meant in found["errors"][0]["allowed"]
+
+
+def test_a_query_parameter_that_is_like_none_is_left_alone(shared_api):
+    assert shared_api.get("/api/v1/cluster?verbose=1").status_code == 200
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
         ("GET", "/api/v1/nothing", 404, "not_found"),
