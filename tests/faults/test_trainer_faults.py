@@ -51,7 +51,7 @@ def _is_alive(pid: int | None) -> bool:
 def test_a_trial_that_takes_trainers_down_is_found_and_ends_failed_without_charge_to_its_stack(
     store, dispatchers, one_long_trial
 ):
-    one_long_trial["trial"]["training"]["steps"] = 150_000
+    one_long_trial["trial"]["training"]["steps"] = 1_500_000
     submitted = submissions.create_experiment(store, expand({**one_long_trial, "seeds": STACKED})).id
     # a death of which Ray has not told for so long counts as a lost node
     dispatcher = dispatchers.start(RAY_timeout_ms_task_wait_for_death_info="15000")
