@@ -241,7 +241,8 @@ class Dispatcher:
         try:
             heard = read()
         except TrainerDied as death:
-            self._lost(seat, "trainer_died", str(death), is_node_lost=death.is_node_lost)
+            error = str(death) if death.is_node_lost else f"the trainer died: {death}"
+            self._lost(seat, "trainer_died", str(death), error, is_node_lost=death.is_node_lost)
             return
         for told in heard or ():
             self._hear(seat, told)
@@ -318,17 +319,25 @@ class Dispatcher:
 
     def _kill_overdue(self) -> None:
         for seat in self.pool.overdue():
-            self._lost(seat, "trainer_overdue", "the trainer stopped answering, or sent nothing for too long")
+            reason = "the trainer stopped answering, or sent nothing for too long"
+            self._lost(seat, "trainer_overdue", reason, reason)
 
-    def _lost(self, seat: Seat, event: str, reason: str, *, is_node_lost: bool = False) -> None:
-        """Have another trainer instead of one that is gone, and try again what it had."""
+    def _lost(self, seat: Seat, event: str, reason: str, error: str, *, is_node_lost: bool = False) -> None:
+        """Have another trainer instead of one that is gone, and try again what it had.
+
+        Args:
+            seat: the trainer's.
+            event: what the log calls it.
+            reason: as the log has it.
+            error: as its trials have it.
+            is_node_lost: which says nothing about what it trained.
+        """
         given: Given | Measuring = seat.payload
         left = [] if isinstance(given, Measuring) else [running for _, running in given.left]
         still = given.still if isinstance(given, Measuring) else [trial for running in left for trial in running.still]
         log.warning(event, reason=reason, **named(still), node=seat.place.node)
         self.pool.replace(seat)
         self.tally.trainers_replaced += 1
-        error = reason if is_node_lost or event == "trainer_overdue" else f"the trainer died: {reason}"
         if isinstance(given, Measuring):
             self.again.failed(given, error, charge=not is_node_lost)
         for running in left:

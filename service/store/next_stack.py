@@ -138,7 +138,10 @@ def _experiments(connection: Connection, same: dict[str, Any], held: HeldBack) -
 
 
 def _picked(connection: Connection, same: dict[str, Any], most: int, may: Any) -> list[int]:
-    """Lock at most so many; others of the same shape ride along: their turn is not used up."""
+    """Lock at most so many; others of the same shape ride along: their turn is not used up.
+
+    They are updated afterwards: a LIMIT inside the UPDATE may be evaluated twice and lease too many.
+    """
     keys = list[int]()
     for query in (_PICK, _PICK_OTHERS):
         if most > len(keys):

@@ -1,7 +1,7 @@
 """Submits grids: an experiment, its settings, those of its trials that are new, and the links, or nothing of it."""
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -9,7 +9,6 @@ from sqlalchemy import Connection, and_, bindparam, func, insert, literal, selec
 
 from service.errors import Conflict, IdempotencyMismatch, StoreUnavailable
 from service.grid.expansion import Expansion
-from service.grid.planned_rows import planned_rows
 from service.grid.points import Point
 from service.states import ExperimentState, TrialState, experiment_state
 from service.store.beginnings import beginnings_of, follow, forget
@@ -22,7 +21,7 @@ from service.store.insertions import Adding, Placed, chunks, insert_all
 from service.store.keys import among, among_words
 from service.store.leaving import give_back
 from service.store.models import experiment, experiment_trial, idempotency, settings, trial
-from service.store.partitions import Range, set_aside
+from service.store.own_keys import own_keys
 from service.store.session import Store, utc_now
 from service.store.settling import finish, finish_now
 from service.store.subscriptions import rearm, subscribe
@@ -115,7 +114,7 @@ def create_experiment(
                 _remember(connection, owner, idempotency_key, body_digest, number, created)
         return created
 
-    with _own_keys(store, expansion) as own:
+    with own_keys(store, expansion) as own:
         created = _out_of_circles(submit)
     if created.is_replay or not created.new:
         give_back(store, own)
@@ -191,7 +190,9 @@ def extend_experiment(
             state = experiment_state(counts, bool(row["paused"]) and goes_on, searching=searches(document))
             return Created(public_id, row["name"], state, total, new, total - new)
 
-    with _own_keys(store, expansion, before=public_id) as own:
+    with store.read() as connection:
+        there = _count_links(connection, require(connection, public_id))
+    with own_keys(store, expansion, there) as own:
         created = _out_of_circles(extend)
     if not created.new:
         give_back(store, own)
@@ -205,30 +206,6 @@ def _require_grid(connection: Connection, number: int, before: Mapping[str, Any]
     if row["grid"] != before:
         raise Conflict("the experiment was extended by somebody else at the same moment: look, and try again")
     return row
-
-
-@contextlib.contextmanager
-def _own_keys(store: Store, expansion: Expansion, before: str | None = None) -> Generator[Range | None]:
-    """Keys for the trials of a grid that nobody else's have, where so many rows are planned; given back if it fails.
-
-    Args:
-        store: where it is to be submitted.
-        expansion: of the grid.
-        before: the experiment that is extended to it.
-    """
-    own = None
-    if store.dialect == "postgresql":
-        there = 0
-        if before is not None:
-            with store.read() as connection:
-                there = _count_links(connection, require(connection, before))
-        more = max(0, len(expansion) - there)
-        own = set_aside(store, len(expansion), planned_rows(expansion.points, more))
-    try:
-        yield own
-    except BaseException:
-        give_back(store, own)
-        raise
 
 
 def add_trials(
