@@ -24,6 +24,14 @@ class Measured(NamedTuple):
     layers: dict[int, dict[str, Tensor]]
     parametrised: list[tuple[int, str, Tensor]]
 
+    def select(self, lanes: Tensor | slice) -> "Measured":
+        """The same of some networks."""
+        return Measured(
+            {name: values[lanes] for name, values in self.network.items()},
+            {layer: {name: values[lanes] for name, values in found.items()} for layer, found in self.layers.items()},
+            [(layer, name, values[lanes]) for layer, name, values in self.parametrised],
+        )
+
 
 class Needs(NamedTuple):
     """What the asked metrics read beyond weights and outputs, so that one pass over the samples finds it all."""

@@ -11,7 +11,7 @@ from nfa_kernels.cost import kernel_samples
 from nfa_kernels.linear import LOSS_FACTORS, compressed
 from nfa_kernels.losses import check_targets, loss_of, loss_targets
 from nfa_kernels.networks import Architecture, samples_last
-from nfa_kernels.shared import is_shared, of_each, selected
+from nfa_kernels.shared import is_shared, of_each, repeated, selected
 
 
 class MeasuredData(NamedTuple):
@@ -42,6 +42,10 @@ class MeasuredData(NamedTuple):
         if isinstance(lanes, slice) and lanes == slice(None):
             return self
         return MeasuredData(*(selected(part, lanes) for part in self))
+
+    def repeated(self, times: int) -> "MeasuredData":
+        """The same for the stack so many times, one after the other."""
+        return self if times == 1 else MeasuredData(*(repeated(part, times) for part in self))
 
 
 def measured_data(

@@ -29,6 +29,13 @@ def of_each(function: Callable[[Tensor], Tensor], array: Tensor) -> Tensor:
     return one.expand(len(array), *one.shape[1:])
 
 
+def repeated(array: Tensor, times: int) -> Tensor:
+    """(S K, ..) of (K, ..): the networks S times, one round after the other; no copy where all have the same."""
+    if len(array) == 1 or is_shared(array):
+        return array[:1].expand(times * len(array), *array.shape[1:])
+    return array.repeat(times, *[1] * (array.ndim - 1))
+
+
 def selected(array: Tensor, index: Tensor | slice) -> Tensor:
     """What some networks have; no copy where all have the same."""
     if isinstance(index, slice) or not is_shared(array):

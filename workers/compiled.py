@@ -54,17 +54,24 @@ class CompiledSteps:
         """Steps at a time."""
         return max(1, int(_FLOPS_AT_ONCE / (len(self._rates) * self._flops)))
 
-    def run(self, weights: Params, data: Moments | call.Samples, paces: Sequence[float | Tensor]) -> None:
+    def run(
+        self,
+        weights: Params,
+        data: Moments | call.Samples,
+        paces: Sequence[float | Tensor],
+        looks: call.Looks | None = None,
+    ) -> None:
         """As many steps as there are paces.
 
         Args:
             weights: W_1 .. W_L, and biases, contiguous.
             data: what their gradients are taken on.
             paces: factor on the rates at each step, one number or (K, 1, 1).
+            looks: at weights on the way.
         """
         states, done = self._updates.running(len(weights))
         numbers = call.Numbers(self._rates, self._decays, self._shared, _paces(paces, len(self._rates)), done)
-        self._make(weights, states, data, numbers)
+        self._make(weights, states, data, numbers, looks)
         self._updates.count(len(paces))
 
 
@@ -86,8 +93,14 @@ def compiled_steps(
     if library is None:
         return None
 
-    def make(weights: Params, states: Sequence[Params], data: Moments | call.Samples, numbers: call.Numbers) -> None:
-        call.run(library, widths, weights, states, data, steps, numbers)
+    def make(
+        weights: Params,
+        states: Sequence[Params],
+        data: Moments | call.Samples,
+        numbers: call.Numbers,
+        looks: call.Looks | None,
+    ) -> None:
+        call.run(library, widths, weights, states, data, steps, numbers, looks)
 
     return CompiledSteps(make, steps.rule, len(widths) - 1, flops, updates)
 
@@ -106,6 +119,6 @@ def compiled_graph_steps(
 
 def _paces(paces: Sequence[float | Tensor], lanes: int) -> Tensor:
     """(steps,) or (K, steps)."""
-    if not any(isinstance(pace, Tensor) for pace in paces):
+    if not isinstance(paces[0], Tensor):  # and so none is
         return torch.tensor(paces, dtype=torch.float64)
     return torch.cat([torch.as_tensor(pace, dtype=torch.float64).reshape(-1, 1).expand(lanes, 1) for pace in paces], 1)

@@ -41,6 +41,11 @@ class Goals:
         now = {last for last, steps in self._measured.items() if step in steps}
         return [place for place, last in enumerate(self._lasts) if last in now]
 
+    def is_plain(self, number: int) -> bool:
+        """Whether every network is measured at a goal, and no weights are kept."""
+        step = self._steps[number]
+        return step not in self._kept and all(step in steps for steps in self._measured.values())
+
     def kept(self, number: int) -> list[int]:
         """Places of the networks whose weights are kept at a goal."""
         step = self._steps[number]

@@ -1,5 +1,6 @@
 """How a stack moves from one measured point to the next: by steps of an optimiser, or along gradient flow."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -8,12 +9,14 @@ from torch import Tensor
 
 from nfa_kernels import flow, names
 from nfa_kernels.at_once import is_cached
+from nfa_kernels.native.call import Looks
 from nfa_kernels.networks import Params
 from service.grid.measured_steps import measured_times
 from workers.captured import CapturedSteps, is_on
 from workers.checkpoints import Named, flattened, like
 from workers.compiled import CompiledSteps
 from workers.goals import Goals
+from workers.looks import Look, points_and_checks
 from workers.paces import Paces
 from workers.steps import Coming, Steps
 from workers.training_data import Data
@@ -83,6 +86,19 @@ class Motion(Protocol):
 
     def advance(self, number: int) -> int:
         """Move a little towards a point; how many steps that were, summed over the networks."""
+        ...
+
+    def coming(self, number: int, most: int) -> list[Look]:
+        """The looks that `film` can go through, on the way to a point and beyond it; none where it cannot.
+
+        Args:
+            number: of the point.
+            most: looks.
+        """
+        ...
+
+    def film(self, looks: Sequence[Look]) -> tuple[Params, Tensor]:
+        """Move to the last of these looks: weights (S, K, ..) at points, then at checks; time (S, K) at each look."""
         ...
 
     def stuck(self) -> list[tuple[int, str]]:
@@ -166,6 +182,35 @@ class Stepping:
         self.at_check = self.step % CHECK_STEPS == 0
         return (self.step - before) * len(self._rate)
 
+    def coming(self, number: int, most: int) -> list[Look]:
+        """What compiled code reaches in one call, up to where weights are kept, some lanes are measured or some end."""
+        looks, step = list[Look](), self.step
+        last = step + self._compiled.most if self._compiled is not None else step
+        while len(looks) < most and number < self.points:
+            step = min(self._goals[number], _next_check(step))
+            is_point = step == self._goals[number]
+            if step > last or (is_point and not self._goals.is_plain(number)):
+                break
+            looks.append(Look(step, number if is_point else None))
+            if is_point and self._goals.ending(number):
+                break
+            number += is_point
+        return looks
+
+    def film(self, looks: Sequence[Look]) -> tuple[Params, Tensor]:
+        """By compiled code, which writes the weights down as it passes."""
+        assert self._compiled is not None
+        first, paces, sums = self.step, list[float | Tensor](), list[Tensor]()
+        for look in looks:
+            paces += self._paces_of(look.step - self.step)
+            sums.append(self._paces.sums)
+        frames = tuple(weight.new_empty((len(looks), *weight.shape)) for weight in self.weights)
+        places = {at: place for place, at in enumerate(itertools.chain(*points_and_checks(looks)))}
+        seen = Looks(tuple(look.step - first for look in looks), tuple(places[at] for at in range(len(looks))), frames)
+        self._compiled.run(self.weights, self._data.of_steps(self.step - first), paces, seen)
+        self.at_check = self.step % CHECK_STEPS == 0
+        return frames, self._rate * torch.stack(sums).to(self._rate.device)
+
     def stuck(self) -> list[tuple[int, str]]:
         """Never: an optimiser always has a next step."""
         return []
@@ -205,12 +250,12 @@ class Stepping:
 
     def _unlooked(self, number: int) -> int:
         """Steps until somebody looks: at a point, or for divergence."""
-        return min(self._goals[number], self.step - self.step % CHECK_STEPS + CHECK_STEPS) - self.step
+        return min(self._goals[number], _next_check(self.step)) - self.step
 
     def _paces_of(self, steps: int) -> list[float | Tensor]:
         """Factors of the next steps, which are counted as done."""
         first, self.step = self.step, self.step + steps
-        return [self._paces.next(step) for step in range(first, self.step)]
+        return self._paces.several(first, steps)
 
     def _run_compiled(self, compiled: CompiledSteps, steps: int) -> None:
         compiled.run(self.weights, self._data.of_steps(steps), self._paces_of(steps))
@@ -284,6 +329,14 @@ class Flowing:
             self._flow = flow.step(self._problem, self._flow, self._goals[number])
         return int(self._flow.taken.sum() - before)
 
+    def coming(self, number: int, most: int) -> list[Look]:
+        """None: how many steps a network takes to a time depends on where it is."""
+        return []
+
+    def film(self, looks: Sequence[Look]) -> tuple[Params, Tensor]:
+        """Never: nothing is coming."""
+        raise NotImplementedError
+
     def stuck(self) -> list[tuple[int, str]]:
         """Networks whose step size has underflowed."""
         places = self._flow.failed.nonzero().flatten().tolist()
@@ -313,6 +366,11 @@ class Flowing:
         found: Any = like(self._flow, "flow", state)
         self._flow = found
         return int(state["number"][0])
+
+
+def _next_check(step: int) -> int:
+    """Where divergence is looked for next."""
+    return step - step % CHECK_STEPS + CHECK_STEPS
 
 
 def motion(weights: Params, data: Data, settings: Mapping[str, Any], lanes: Sequence[Training]) -> Motion:

@@ -65,8 +65,17 @@ class OtherInputs:
         """Keep the networks at these places."""
         self._data = {one: data.select(index) for one, data in self._data.items()}
 
-    def measured(self, params: Params, index: Tensor | slice, point: Point) -> list[tuple[int, str, Tensor]]:
-        """(layer, id, values) of every metric that depends on inputs and is asked for, at these places of the stack."""
+    def measured(
+        self, params: Params, index: Tensor | slice, times: int, point: Point
+    ) -> list[tuple[int, str, Tensor]]:
+        """(layer, id, values) of every metric that depends on inputs and is asked for.
+
+        Args:
+            params: of the networks at these places of the stack, so many times, one round after the other.
+            index: places.
+            times: how many rounds.
+            point: what they are measured with.
+        """
         request = point.request
         metrics = tuple(name for name in request.metrics if names.takes_inputs(name))
         if not self._data or not (metrics or request.exponents):
@@ -75,7 +84,10 @@ class OtherInputs:
         return [
             row
             for one, data in self._data.items()
-            for row in _named(self._network.measure(params, point._replace(data=data.select(index), request=own)), one)
+            for row in _named(
+                self._network.measure(params, point._replace(data=data.select(index).repeated(times), request=own)),
+                one,
+            )
         ]
 
 

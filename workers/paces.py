@@ -46,6 +46,13 @@ class Paces:
         self._sums = [total + one for total, one in zip(self._sums, now, strict=True)]
         return now[0] if len(now) == 1 else self._spread(now).view(-1, 1, 1)
 
+    def several(self, first: int, count: int) -> list[float | Tensor]:
+        """Factors of so many updates, from one of this number, counted into the sums."""
+        if self.is_constant:
+            self._sums[0] += count
+            return [1.0] * count
+        return [self.next(step) for step in range(first, first + count)]
+
     @property
     def sums(self) -> Tensor:
         """(K,) sum of the factors so far, float64, on the CPU."""

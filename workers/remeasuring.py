@@ -85,9 +85,9 @@ class _Remeasuring:
             if missing:
                 some = [lanes[place] for place in missing]
                 own = tuple(array[missing] for array in weights)
-                first.add(some, step, time[missing], self._measured(self.own, self.own_of, some, own))
+                first.add(some, [step] * len(some), time[missing], self._measured(self.own, self.own_of, some, own))
             found = self._measured(self.asked, self.asked_of, lanes, weights, is_train=self.is_train_asked)
-            asked.add(lanes, step, time, found)
+            asked.add(lanes, [step] * len(lanes), time, found)
         if any(lane.unmeasured for lane in self.lanes):
             yield _block(first, ())
         gone = self.stopped()
@@ -120,7 +120,7 @@ class _Remeasuring:
             point = Point(self.prepared.data.select(index), request, self.loss, initial, self.weight_decay[index])
             if is_train:
                 found = self.prepared.network.measure(weights, point)
-            return with_others(found, [row for one in others for row in one.measured(weights, index, point)])
+            return with_others(found, [row for one in others for row in one.measured(weights, index, 1, point)])
 
 
 class _Times:

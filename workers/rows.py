@@ -1,6 +1,7 @@
 """Collects a stack's measurements and turns them into Arrow record batches."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from nfa_kernels.metrics import Measured, Request
 
 
 class Rows:
-    """Measurements waiting for the next block, one entry per measured step."""
+    """Measurements waiting for the next block."""
 
     def __init__(self, request: Request) -> None:
         self.network_names = [name for name in request.metrics if name in names.NETWORK_METRICS]
@@ -21,15 +22,15 @@ class Rows:
         self._layers: list[np.ndarray] = []
         self._parametrised: list[tuple[int, int, int, str, float]] = []
 
-    def add(self, lanes: Sequence[int], step: int, time: Tensor, measured: Measured) -> None:
-        """Add one measured step of the given lanes; time and the measured values are (K,)."""
+    def add(self, lanes: Sequence[int], steps: Sequence[int], time: Tensor, measured: Measured) -> None:
+        """Add rows, each of a lane at a step; time and the measured values are (R,)."""
         columns = [time, *(measured.network[name] for name in self.network_names)]
         for found in measured.layers.values():
             columns += [found[name] for name in self.layer_names]
         columns += [found for *_, found in measured.parametrised]
         # all of them in one copy: a device is waited for once
         values = torch.stack([column.to(torch.float64) for column in columns]).cpu().numpy()
-        keys = np.array([lanes, [step] * len(lanes)], dtype=float)
+        keys = np.array([lanes, steps], dtype=float)
         at, width = 1 + len(self.network_names), len(self.layer_names)
         self._network.append(np.concatenate([keys, values[:at]]))
         for layer in measured.layers:
@@ -38,16 +39,16 @@ class Rows:
             at += width
         for (layer, name, _), found in zip(measured.parametrised, values[at:], strict=True):
             self._parametrised += [
-                (lane, step, layer, name, value) for lane, value in zip(lanes, found.tolist(), strict=True)
+                (lane, step, layer, name, value) for lane, step, value in zip(lanes, steps, found.tolist(), strict=True)
             ]
 
     def take(self) -> tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]:
-        """Network, layer and parametrised rows since the last call."""
+        """Network, layer and parametrised rows since the last call, in the order of their steps."""
         network = _batch(
             self._network, {"lane": pa.int32(), "step": pa.int64(), "time": pa.float64()}, self.network_names
         )
         layers = _batch(self._layers, {"lane": pa.int32(), "step": pa.int64(), "layer": pa.int16()}, self.layer_names)
-        columns = list(zip(*self._parametrised, strict=True)) or [(), (), (), (), ()]
+        columns = list(zip(*sorted(self._parametrised, key=itemgetter(1)), strict=True)) or [(), (), (), (), ()]
         types = {
             "lane": pa.int32(),
             "step": pa.int64(),
@@ -65,6 +66,8 @@ class Rows:
 def _batch(parts: list[np.ndarray], keys: dict[str, pa.DataType], metrics: list[str]) -> pa.RecordBatch:
     """One record batch from arrays (columns, K), keys first."""
     columns = np.concatenate(parts, axis=1) if parts else np.empty((len(keys) + len(metrics), 0))
+    # rows of several steps that were measured at once are layer by layer
+    columns = columns[:, np.argsort(columns[1], kind="stable")]
     types = [*keys.values(), *(pa.float64() for _ in metrics)]
     arrays = [
         pa.array(column.astype(type_.to_pandas_dtype()), type_) for column, type_ in zip(columns, types, strict=True)

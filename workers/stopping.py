@@ -32,6 +32,8 @@ class Stopping:
         self._tree = filters.parse(stop["when"]) if "when" in stop else None
         self._plateau: Mapping[str, Any] | None = stop.get("plateau")
         self._at_least: int = stop.get("at_least", 0)
+        self.is_asked = bool(stop)
+        """Whether the settings stop networks at all."""
         self._seen: dict[int, list[tuple[int, float]]] = {}
         """Lane -> (step, value) of what must not change, as far back as it matters."""
 

@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from nfa_kernels.collapse import has_collapsed
 from nfa_kernels.losses import loss_of, loss_targets
 from nfa_kernels.metrics import Measured, Request, needs_initial
-from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP, STUCK, Block, LaneEnd, Stack
+from nfa_kernels.networks import Params
+from nfa_kernels.shared import is_shared, repeated
+from workers.blocks import STUCK, Block, LaneEnd, Stack
 from workers.checkpoints import MOST_BYTES, MOST_KEPT_BYTES, CheckpointError, pack, pack_in_parts, size, unpack
+from workers.film import Film
+from workers.health import Health
 from workers.kept_weights import KeptWeights, kept_weights
+from workers.looks import End, Look, first_ends
 from workers.motion import CHECK_STEPS, motion
 from workers.network_data import Point, TrainingSet
 from workers.other_inputs import OtherInputs, with_others
@@ -25,11 +29,10 @@ from workers.preparing import flushed_denormals, initial_weights, prepared
 from workers.rows import Rows
 from workers.stopping import Stopping
 
-EXPLODES_TIMES = 1e6
-"""A loss this many times above both the initial loss and the zero function's has diverged."""
-CHECK_ROWS = 128
-"""Samples that divergence is looked for on between measured points: all of them may cost more than the steps."""
 _LISTEN_SECONDS = 0.05
+_MOST_LOOKS, _FILM_BYTES = 64, 4 << 20
+"""Looks that are gone through at once, and bytes that weights and data may take for them: small networks train for less
+time between two looks than it takes to look at them one by one."""
 
 Stopped = Callable[[], frozenset[int]]
 
@@ -87,7 +90,7 @@ class _Run:
         asked = settings["measure"].get("inputs", ())
         self.others = OtherInputs(stack, asked, self.network, self.data, ready.form, ready.x_test)
         weights = initial_weights(stack, self.network, device)
-        self.loss_name, self.loss = training["loss"], loss_of(training["loss"])
+        self.loss_name = training["loss"]
         measured, trainings = settings["measure"], [lane.settings["training"] for lane in stack.lanes]
         seeds = [lane.seed for lane in stack.lanes]
         y = loss_targets(self.loss_name, y, numbers)
@@ -100,14 +103,13 @@ class _Run:
         initial_needed = needs_initial(self.request.metrics)
         self.initial = tuple(w.clone() for w in self.motion.weights) if initial_needed else None
         self.rows = Rows(self.request)
-        loss = self.loss.value(self._outputs(self.data.x), self.data.y)
-        # an initial loss that is no number says nothing about what follows
-        self.explodes_at = EXPLODES_TIMES * torch.maximum(loss.nan_to_num(0.0, 0.0), self.data.zero_loss)
-        self.checked_x, self.checked_y = self._checked(x.to(dtype), y)
-        self.dtype, self.size_at_first = dtype, self.network.log_size(self.motion.weights)
+        loss = loss_of(self.loss_name)
+        self.health = Health(self.network, loss, self.loss_name, self.motion.weights, self.data, x.to(dtype), y)
         self.first, self.saved, self.heaviness = 0, time.monotonic(), 1.0
         self.keeps = frozenset(number for number, lane in enumerate(stack.lanes) if lane.keeps)
         self.stopping = Stopping(stack.lanes, self.network.layer_names)
+        held = [array for array in (*self.motion.weights, *self.data) if not is_shared(array)]
+        self.lane_bytes = sum(array.nbytes for array in held) // len(self.lanes)
         files = [lane.checkpoint for lane in stack.lanes if lane.checkpoint is not None]
         if files:
             self._go_on([*files])
@@ -136,18 +138,22 @@ class _Run:
 
     def blocks(self) -> Iterator[Block]:
         """Alternate between moving and measuring until no lane is left, at the last point at the latest."""
-        for number in range(self.first, self.motion.points):
-            while self.lanes and not self.motion.reached(number):
+        number = self.first
+        while self.lanes and number < self.motion.points:
+            if not self.motion.reached(number):
                 if number and time.monotonic() - self.saved > self.checkpoint_seconds * self.heaviness:
                     # here every row up to the checkpoint is measured, and none beyond
                     for part in self._checkpoints(number):
                         yield self._block(last=False, checkpoints=part)
-                self._advance(number)
-                if self.motion.at_check:
-                    # measuring says as much; where weights are kept alone nothing changes
-                    self._end_unhealthy(but=self.motion.measured(number) if self.motion.reached(number) else [])
+                looks = self.motion.coming(number, self._most_looks())
+                if len(looks) > 1:
+                    self._film(looks)
+                    number += sum(look.number is not None for look in looks)
+                else:
+                    self._advance(number)
                 if time.monotonic() - self.yielded > self.block_seconds:
                     yield self._block(last=False)
+                continue
             self._end_stuck()
             if not self.lanes:
                 break
@@ -160,7 +166,14 @@ class _Run:
                     yield self._block(last=False)
             if places := self.motion.measured(number):
                 self._measure(places, number)
+            number += 1
         yield self._block(last=True)
+
+    def _most_looks(self) -> int:
+        """Looks to go through at once; one where somebody wants to hear of the stack more often than a film lasts."""
+        if min(self.block_seconds, self.checkpoint_seconds) < _LISTEN_SECONDS:
+            return 1
+        return min(_MOST_LOOKS, _FILM_BYTES // max(1, self.lane_bytes * len(self.lanes)))
 
     def _advance(self, number: int) -> None:
         """Move towards a measured point; return early to look for divergence, to be listened to or to yield a block."""
@@ -175,23 +188,68 @@ class _Run:
                 if self.motion.at_check:
                     break
         self.training_seconds += time.monotonic() - started
+        self._drop_stopped()
+        if self.motion.at_check:
+            # measuring says as much; where weights are kept alone nothing changes
+            self._end_unhealthy(but=self.motion.measured(number) if self.motion.reached(number) else [])
+
+    def _drop_stopped(self) -> None:
         dropped = self.stopped()
         if dropped:
             self._keep([place for place, lane in enumerate(self.lanes) if lane not in dropped])
 
-    def _outputs(self, x: Tensor) -> Tensor:
-        """(K, N, C) f(x), computed in the dtype of x, in float64."""
-        return self.network.forward(tuple(weight.to(x.dtype) for weight in self.motion.weights), x).double()
+    def _film(self, looks: Sequence[Look]) -> None:
+        """Move through several looks in one go, and end lanes where they would have been ended one look at a time.
 
-    def _checked(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """What divergence is looked for on: the compressed set of a product of matrices, or the first samples."""
-        if self.network.is_compressed(self.loss_name):
-            return self.data.x, self.data.y
-        return x[:, :CHECK_ROWS].clone(), y[:, :CHECK_ROWS].to(torch.float64)
+        What a lane does after its end counts for nothing, and no other lane depends on it.
+        """
+        started, before = time.monotonic(), self.motion.step
+        with flushed_denormals():
+            film = Film(looks, *self.motion.film(looks))
+        self.lane_steps += (self.motion.step - before) * len(self.lanes)
+        filmed = time.monotonic()
+        self.training_seconds += filmed - started
+        losses, stops = list[Tensor](), dict[int, dict[int, str]]()
+        measured = self._measured_on(film) if film.points else None
+        if measured is not None:
+            losses.append(measured.network["train_loss"])
+            stops = self._stops(film, measured)
+        if film.checks:
+            losses.append(self.health.losses(film.at_checks, len(film.checks)))
+        healthy, gone = self.health.judged(torch.cat(losses).view(len(looks), -1), film.weights)
+        last = looks[-1].number
+        ending = frozenset[int]() if last is None else self.motion.ending(last)
+        ends = first_ends(film.by_look(healthy), film.by_look(gone), stops, ending)
+        if measured is not None:
+            places, steps, of_rows, values = film.rows(measured, ends)
+            self.rows.add([self.lanes[place] for place in places], steps, of_rows, values)
+        self._add_early(film, ends)
+        self.measuring_seconds += time.monotonic() - filmed
+        self._end_all(ends, self.motion.points - 1 if last is None else last, [look.step for look in looks])
+        self._drop_stopped()
 
-    def _collapsed(self) -> Tensor:
-        """(K,) which lanes have decayed to where their arithmetic underflows."""
-        return has_collapsed(self.network.log_size(self.motion.weights), self.size_at_first, self.dtype)
+    def _measured_on(self, film: Film) -> Measured:
+        with flushed_denormals():
+            return self._measured(film.at_points, slice(None), len(film.points))
+
+    def _stops(self, film: Film, measured: Measured) -> dict[int, dict[int, str]]:
+        """Look -> place -> why its settings stop a lane there."""
+        if not self.stopping.is_asked:
+            return {}
+        count = len(self.lanes)
+        parts = {at: measured.select(slice(n * count, (n + 1) * count)) for n, at in enumerate(film.points)}
+        return {at: self.stopping.reasons(self.lanes, film.looks[at].step, part) for at, part in parts.items()}
+
+    def _add_early(self, film: Film, ends: Mapping[int, End]) -> None:
+        """Add a row of each lane that ends between two measured points, where it ends."""
+        for number, at in enumerate(film.checks):
+            if places := [place for place, end in ends.items() if end.look == at]:
+                index, step = self._index(places), film.looks[at].step
+                lanes, measured = (
+                    [self.lanes[place] for place in places],
+                    self._measured(film.at_check(number, index), index),
+                )
+                self.rows.add(lanes, [step] * len(lanes), film.times[at][index], measured)
 
     def _index(self, places: Sequence[int]) -> Tensor | slice:
         """What picks the lanes at these places out of a tensor (K, ..); nothing is copied where all are meant."""
@@ -210,34 +268,47 @@ class _Run:
         """Measure the lanes at these places at a point, and end those that are where they end."""
         started, index = time.monotonic(), self._index(places)
         with flushed_denormals():
-            measured = self._measured(index)
-        self.rows.add([self.lanes[place] for place in places], self.motion.step, self.motion.time[index], measured)
+            measured = self._measured(tuple(weight[index] for weight in self.motion.weights), index)
+        self._add(places, index, measured)
         self.measuring_seconds += time.monotonic() - started
-        self._end(places, measured, number)
+        self._end(places, index, measured, number)
 
-    def _end(self, places: Sequence[int], measured: Measured, number: int) -> None:
+    def _add(self, places: Sequence[int], index: Tensor | slice, measured: Measured) -> None:
+        """Add rows of the lanes at these places, where they are."""
+        lanes = [self.lanes[place] for place in places]
+        self.rows.add(lanes, [self.motion.step] * len(lanes), self.motion.time[index], measured)
+
+    def _end(self, places: Sequence[int], index: Tensor | slice, measured: Measured, number: int) -> None:
         """End the measured lanes that have diverged or collapsed, are at their last point or where they are to stop.
 
         Args:
             places: of the measured lanes.
+            index: the same.
             measured: of each of them.
             number: of the point.
         """
-        ending, whole, loss = self.motion.ending(number), list[int](), measured.network["train_loss"]
+        weights, ending = tuple(weight[index] for weight in self.motion.weights), self.motion.ending(number)
+        judged = self.health.judged(measured.network["train_loss"][None], weights, index)
         stops = self.stopping.reasons([self.lanes[place] for place in places], self.motion.step, measured)
-        index = self._index(places)
-        healthy, gone = torch.stack([self._is_healthy(loss, index), self._collapsed()[index]]).tolist()
-        ends: dict[int, LaneEnd] = {}
-        for at, (place, fine, small) in enumerate(zip(places, healthy, gone, strict=True)):
-            if not fine:
-                ends[place] = self._ended(place, "diverged", EXPLODED)
-            elif place in ending or at in stops or small:
-                reason = LAST_STEP if place in ending else stops.get(at, COLLAPSED)
-                ends[place] = self._ended(place, "completed", reason)
-                if self.lanes[place] in self.keeps and at not in stops and not small:
-                    whole.append(place)
+        last = frozenset(at for at, place in enumerate(places) if place in ending)
+        found = first_ends(*judged, {0: stops}, last)
+        self._end_all({places[at]: end for at, end in found.items()}, number)
+
+    def _end_all(self, ends: Mapping[int, End], number: int, steps: Sequence[int] = ()) -> None:
+        """End lanes.
+
+        Args:
+            ends: by place.
+            number: of the point that the stack is at or on the way to.
+            steps: of the looks at which they end; none: where the stack is.
+        """
+        if not ends:
+            return
+        whole = [place for place, end in ends.items() if end.goes_on and self.lanes[place] in self.keeps]
         self.states += self._last_states(whole, number)
-        self.ended += ends.values()
+        steps = steps or [self.motion.step]
+        found = sorted(ends.items(), key=lambda of: (of[1].look, of[0]))
+        self.ended += [LaneEnd(self.lanes[place], end.state, steps[end.look], None, end.reason) for place, end in found]
         self._keep([place for place in range(len(self.lanes)) if place not in ends])
 
     def _last_states(self, places: list[int], number: int) -> tuple[tuple[int, int, bytes], ...]:
@@ -249,7 +320,8 @@ class _Run:
         """
         if places and self.motion.step % CHECK_STEPS == 0:
             # a longer trial that is not measured here is looked at here
-            left = self._is_healthy(self.loss.value(self._outputs(self.checked_x), self.checked_y), slice(None))
+            weights = self.motion.weights
+            (left,), _ = self.health.judged(self.health.losses(weights)[None], weights)
             places = [place for place in places if left[place]]
         if not places:
             return ()
@@ -257,13 +329,6 @@ class _Run:
         state = {name: part[index.to(part.device)] for name, part in self.motion.state(number).items()}
         lanes = [self.lanes[place] for place in places]
         return pack(lanes, self.motion.step, state | self.stopping.state(lanes), MOST_KEPT_BYTES)
-
-    def _ended(self, place: int, state: str, reason: str, error: str | None = None) -> LaneEnd:
-        return LaneEnd(self.lanes[place], state, self.motion.step, error, reason)
-
-    def _is_healthy(self, loss: Tensor, index: Tensor | slice) -> Tensor:
-        """Whether losses are numbers and have not exploded, of the lanes at these places."""
-        return loss.isfinite() & (loss <= self.explodes_at[index])
 
     def _end_unhealthy(self, but: Sequence[int]) -> None:
         """End lanes that have diverged or collapsed between two measured points, each with a row where it is.
@@ -273,12 +338,13 @@ class _Run:
         """
         if len(but) == len(self.lanes):
             return
-        loss, left = self.loss.value(self._outputs(self.checked_x), self.checked_y), frozenset(but)
-        healthy, gone = torch.stack([self._is_healthy(loss, slice(None)), self._collapsed()]).tolist()
-        places = [place for place in range(len(self.lanes)) if place not in left]
-        ends = {place: self._ended(place, "diverged", EXPLODED) for place in places if not healthy[place]}
-        collapsed = [place for place in places if gone[place] and place not in ends]
-        self._end_early(ends | {place: self._ended(place, "completed", COLLAPSED) for place in collapsed})
+        weights, left = self.motion.weights, frozenset(but)
+        found = first_ends(*self.health.judged(self.health.losses(weights)[None], weights), {}, frozenset())
+        ends = {place: end for place, end in found.items() if place not in left}
+        self._end_early({place: self._ended(place, end.state, end.reason) for place, end in ends.items()})
+
+    def _ended(self, place: int, state: str, reason: str, error: str | None = None) -> LaneEnd:
+        return LaneEnd(self.lanes[place], state, self.motion.step, error, reason)
 
     def _end_stuck(self) -> None:
         """End lanes that cannot move any more, each with a row where it is."""
@@ -290,18 +356,23 @@ class _Run:
             return
         places = list(ends)
         index = torch.tensor(places, device=self.weight_decay.device)
-        lanes = [self.lanes[place] for place in places]
-        self.rows.add(lanes, self.motion.step, self.motion.time[index], self._measured(index))
+        self._add(places, index, self._measured(tuple(weight[index] for weight in self.motion.weights), index))
         self.ended += ends.values()
         self._keep([place for place in range(len(self.lanes)) if place not in ends])
 
-    def _measured(self, index: Tensor | slice) -> Measured:
-        """Every metric asked for, of the running lanes at these places."""
-        weights = tuple(weight[index] for weight in self.motion.weights)
-        initial = None if self.initial is None else tuple(weight[index] for weight in self.initial)
-        point = Point(self.data.select(index), self.request, self.loss_name, initial, self.weight_decay[index])
+    def _measured(self, weights: Params, index: Tensor | slice, times: int = 1) -> Measured:
+        """Every metric asked for.
+
+        Args:
+            weights: of the lanes at these places so many times, one round after the other.
+            index: places.
+            times: how many rounds.
+        """
+        initial = self.initial and tuple(repeated(weight[index], times) for weight in self.initial)
+        decay = repeated(self.weight_decay[index], times)
+        point = Point(self.data.select(index).repeated(times), self.request, self.loss_name, initial, decay)
         measured = self.network.measure(weights, point)
-        return with_others(measured, self.others.measured(weights, index, point))
+        return with_others(measured, self.others.measured(weights, index, times, point))
 
     def _keep(self, places: list[int]) -> None:
         """Compact the stack to the lanes at these places."""
@@ -312,9 +383,8 @@ class _Run:
         self.motion.keep(index)
         self.data = self.data.select(index)
         self.others.keep(index)
-        self.weight_decay, self.explodes_at = self.weight_decay[index], self.explodes_at[index]
-        self.checked_x, self.checked_y = self.checked_x[index], self.checked_y[index]
-        self.size_at_first = self.size_at_first[index]
+        self.health.keep(index)
+        self.weight_decay = self.weight_decay[index]
         if self.initial is not None:
             self.initial = tuple(weight[index] for weight in self.initial)
 

@@ -52,6 +52,10 @@ struct call {
     int64_t wide;                  /* a graph's weights and states are double, whatever is passed */
     void *const *taps;             /* of (lanes, out, M), where steps are not made but derivatives found: see taps.h */
     void *found;                   /* (lanes, samples, C) outputs that go with them */
+    int64_t looks;                 /* how often weights are wanted on the way */
+    const int64_t *look_steps;     /* (looks) after so many of these steps, increasing */
+    const int64_t *look_frames;    /* (looks) which of the frames each of them fills */
+    void *const *frames;           /* (layers) of (looks, lanes, rows, columns) weights then */
     const int64_t *shapes;         /* (layers, 3) of a graph's arrays: rows, columns, whether they are held transposed */
 };
 

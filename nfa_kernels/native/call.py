@@ -38,7 +38,9 @@ class Call(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in _POINTERS),
         ("nodes", ctypes.c_void_p),
         *((name, ctypes.c_int64) for name in _OF_GRAPHS),
-        *((name, ctypes.c_void_p) for name in ("taps", "found", "shapes")),
+        *((name, ctypes.c_void_p) for name in ("taps", "found")),
+        ("looks", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("look_steps", "look_frames", "frames", "shapes")),
     )
 
 
@@ -68,6 +70,17 @@ class Numbers(NamedTuple):
     """Steps that Adam has counted before."""
 
 
+class Looks(NamedTuple):
+    """Where weights are wanted on the way."""
+
+    steps: tuple[int, ...]
+    """After so many of a call's steps, increasing."""
+    places: tuple[int, ...]
+    """Which of the frames each of these looks fills, 0 .. S - 1 in any order."""
+    frames: Params
+    """(S, K, ..) of every array of weights."""
+
+
 class Steps(NamedTuple):
     """What is done to the networks of a stack, but for the data."""
 
@@ -92,6 +105,7 @@ def run(
     data: Moments | Samples,
     steps: Steps,
     numbers: Numbers,
+    looks: Looks | None = None,
 ) -> None:
     """Move every product of matrices by as many steps as there are paces, written over weights and states.
 
@@ -103,6 +117,7 @@ def run(
         data: moments or samples in the weights' dtype.
         steps: rule and loss.
         numbers: of every network.
+        looks: at weights on the way.
     Raises:
         ValueError: an array is not as the compiled code reads it.
         MemoryError: there is none for a copy of one network.
@@ -114,7 +129,7 @@ def run(
         **{"layers": layers, "inputs": widths[0], "outputs": widths[-1], "widths": ctypes.addressof(sizes)},
         **{"flips": widths[-1] > widths[0], "scale": math.prod(steps.multipliers)},
     }
-    make(library.nfa_fused_steps, fields, shapes, weights, states, data, steps, numbers)
+    make(library.nfa_fused_steps, fields, shapes, weights, states, data, steps, numbers, looks)
 
 
 def make(
@@ -126,6 +141,7 @@ def make(
     data: Moments | Samples,
     steps: Steps,
     numbers: Numbers,
+    looks: Looks | None = None,
 ) -> None:
     """Fill a call in, check every array of it, and make it.
 
@@ -164,6 +180,15 @@ def make(
     points("weights", weights)
     for name, arrays in zip(("first", "second"), states, strict=False):
         points(name, arrays)
+    if looks is not None:
+        for shape, frames in zip(shapes, looks.frames, strict=True):
+            check(frames, (len(looks.steps), lanes, *shape), weights[0].dtype)
+        points("frames", looks.frames)
+        if {*looks.places} != {*range(len(looks.steps))}:
+            raise ValueError(f"compiled steps: received frames {looks.places}, needed is one for each look")
+        look_steps, look_frames = ((ctypes.c_int64 * len(looks.steps))(*one) for one in (looks.steps, looks.places))
+        call.looks, call.look_steps = len(looks.steps), ctypes.addressof(look_steps)
+        call.look_frames = ctypes.addressof(look_frames)
     multipliers = (ctypes.c_double * len(steps.multipliers))(*steps.multipliers)
     call.multipliers = ctypes.addressof(multipliers)
     inputs, outputs = call.inputs, call.outputs

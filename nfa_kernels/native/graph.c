@@ -173,6 +173,18 @@ static void graph_moved(const struct call *call, struct graph *n, long lane, int
     }
 }
 
+/* Weights as they are, into the frame of a look. */
+static void graph_seen(const struct call *call, struct graph *n, long look)
+{
+    for (long a = 0; a < call->layers; a++) {
+        const int64_t *shape = call->shapes + 3 * a;
+        const struct array *own = n->array + a;
+        const long begin = (call->look_frames[look] * call->lanes + n->lane) * shape[0] * shape[1];
+        if (call->wide) wide_moved((double *)call->frames[a] + begin, shape, own, own->wide[0], 1);
+        else store((int)own->flips, (REAL *)call->frames[a] + begin, shape[0], shape[1], own->w, own->ld);
+    }
+}
+
 /* Some samples as they flow into the first node; of those that are missing zeros. */
 static APART void entered(struct graph *n, long lane, const int64_t *rows, long first)
 {
@@ -389,7 +401,11 @@ int nfa_graph_steps(const struct call *call)
             graph_tapped(&n, lane);
             continue;
         }
-        for (long step = 0; step < call->steps; step++) graph_step(&n, lane, step);
+        long look = 0;
+        for (long step = 0; step < call->steps; step++) {
+            graph_step(&n, lane, step);
+            if (look < call->looks && call->look_steps[look] == step + 1) graph_seen(call, &n, look++);
+        }
         graph_moved(call, &n, lane, 1);
     }
     free(room);

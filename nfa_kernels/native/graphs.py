@@ -24,7 +24,7 @@ from nfa_kernels.graphs.nodes import (
     Shape,
 )
 from nfa_kernels.names import COMPILED_WIDEST
-from nfa_kernels.native.call import LOSSES, RULES, Numbers, Samples, Steps, make, of_sample
+from nfa_kernels.native.call import LOSSES, RULES, Looks, Numbers, Samples, Steps, make, of_sample
 from nfa_kernels.networks import Architecture, Params
 
 _KINDS = (
@@ -171,6 +171,7 @@ def run_graph(
     states: Sequence[Params],
     data: Samples,
     numbers: Numbers,
+    looks: Looks | None = None,
 ) -> None:
     """Move every network by as many steps as there are paces, written over weights and states; see `call.make`.
 
@@ -181,10 +182,11 @@ def run_graph(
         states: running means of the rule.
         data: samples as rows (K, N, numbers of one).
         numbers: of every network.
+        looks: at weights on the way.
     """
     table = said.table
     fields = said.fields | {"shapes": ctypes.addressof(table), "wide": weights[0].dtype != data.x.dtype}
-    make(library.nfa_graph_steps, fields, said.shapes, weights, states, data, said.steps, numbers)
+    make(library.nfa_graph_steps, fields, said.shapes, weights, states, data, said.steps, numbers, looks)
 
 
 def _flattened(nodes: Sequence[Node], attention_power: float) -> Iterator[_Node]:

@@ -16,13 +16,15 @@ struct network {
     REAL *grown;                  /* ROWS rows of a gradient */
 };
 
-/* Between a stack's array of matrices (rows, columns) and a padded one; transposed where inputs are the thin side. */
+/* Between a stack's array of matrices (rows, columns) and a padded one; transposed where inputs are the thin side. What
+is behind the columns becomes zero: a network before that was not finite may have left no number there. */
 static APART void load(int flips, const REAL *from, long rows, long columns, REAL *to, long ld)
 {
     if (!flips && columns == ld) {
         memcpy(to, from, rows * ld * sizeof(REAL));
         return;
     }
+    memset(to, 0, (flips ? columns : rows) * ld * sizeof(REAL));
     for (long i = 0; i < rows; i++) {
         if (!flips) memcpy(to + i * ld, from + i * columns, columns * sizeof(REAL));
         for (long j = 0; flips && j < columns; j++) to[j * ld + i] = from[i * columns + j];
@@ -203,6 +205,17 @@ static long laid_out(const struct call *call, struct network *n, char *room)
     return room - begin;
 }
 
+/* Weights as they are, into the frame of a look. */
+static APART void seen(const struct call *call, const struct network *n, long lane, long look)
+{
+    for (long l = 0; l < n->L; l++) {
+        const long at = call->flips ? n->L - 1 - l : l; /* in the stack's order */
+        const long rows = call->widths[at + 1], columns = call->widths[at];
+        REAL *into = (REAL *)call->frames[at] + (call->look_frames[look] * call->lanes + lane) * rows * columns;
+        store(call->flips, into, rows, columns, n->w[l], n->ld[l]);
+    }
+}
+
 /* Between the arrays of a stack and the room. */
 static APART void moved(const struct call *call, struct network *n, long lane, int stores)
 {
@@ -235,11 +248,13 @@ static int run(const struct call *call)
     laid_out(call, &n, room);
     for (long lane = 0; lane < call->lanes; lane++) {
         moved(call, &n, lane, 0);
+        long look = 0;
         for (long step = 0; step < call->steps; step++) {
             struct of_rule of[MOST_LAYERS];
             for (long l = 0; l < n.L; l++)
                 of[l] = numbers_of(call, lane, call->flips ? n.L - 1 - l : l, step);
             one_step(&n, lane, step, of);
+            if (look < call->looks && call->look_steps[look] == step + 1) seen(call, &n, lane, look++);
         }
         moved(call, &n, lane, 1);
     }

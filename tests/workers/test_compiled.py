@@ -221,6 +221,22 @@ def test_a_network_that_explodes_ends_as_it_does_without_compiled_steps(monkeypa
     assert found == known and {state for _, state, _ in found} == {"completed", "diverged"}
 
 
+@needs_compiler
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("sizes", [(5, 3), (3, 5)])
+@pytest.mark.parametrize("optimizer", RULES)
+def test_a_network_that_is_no_number_leaves_none_to_those_behind_it(optimizer, sizes, dtype, native_steps):
+    """Between two looks its steps go on, in the room where those of the next network are made."""
+    steps, how = 63, {"optimizer": optimizer, "sizes": sizes, "dtype": dtype}
+    fine, lost = (
+        {**one, "training": {**one["training"], "steps": steps}, "measure": {**one["measure"], "weights": [steps]}}
+        for one in (_settings(**how), _settings(**how, learning_rate=1e38))
+    )
+    together = _weights(_trained([lost, fine], [0, 1]))
+    assert np.array_equal(_weights(_trained([fine], [1]))[0, steps], together[1, steps])
+    assert not native_steps
+
+
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder of compiled files, and nothing remembered of another one."""

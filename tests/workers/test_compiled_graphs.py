@@ -85,6 +85,7 @@ def _moved(
     seeds: Sequence[int],
     *,
     parameterization: str = "standard",
+    lost: Sequence[int] = (),
     **given: Any,
 ) -> tuple[Params, Stepping]:
     program, training = GraphProgram(of, parameterization), {**TRAINING, **given}
@@ -93,6 +94,8 @@ def _moved(
         data = ProgramData(program, x, y, training, seeds, dtype)
         each = [program.initial("he", seed) for seed in seeds]
         weights = tuple(torch.stack(arrays) for arrays in zip(*each, strict=True))
+        for array in weights:
+            array[[*lost]] = torch.nan
         moving = Stepping(weights, data, {"training": training, "measure": {"steps": [STEPS]}}, [training] * len(seeds))
         while not moving.reached(0):
             moving.advance(0)
@@ -110,6 +113,18 @@ def _compare(of: Graph, monkeypatch: pytest.MonkeyPatch, tolerance: float = 1e-1
     for one, found, known in zip(of.parameters, ours, theirs, strict=True):
         assert found.dtype == known.dtype
         assert (found - known).abs().max() <= tolerance * known.abs().max(), one.name
+
+
+@pytest.mark.parametrize("batches", [{}, BATCHES])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_network_that_is_no_number_leaves_none_to_those_behind_it(name, batches, monkeypatch):
+    monkeypatch.setenv(SWITCH, "1")
+    x, y = _samples(GRAPHS[name])
+    together, moving = _moved(GRAPHS[name], x, y, (0, 1), lost=[0], **batches)
+    alone, _ = _moved(GRAPHS[name], x[1:], y[1:], (1,), **batches)
+    assert moving._compiled is not None
+    for found, known in zip(together, alone, strict=True):
+        assert found[0].isnan().any() and torch.equal(found[1], known[0])
 
 
 @pytest.mark.parametrize("batches", [{}, BATCHES])

@@ -164,8 +164,8 @@ def test_no_denormal_number_is_formed_while_a_stack_moves(activation, dtype, sca
         data = stack.motion._data
 
         def denormals():
-            tiny = torch.finfo(stack.dtype).tiny
-            found = data.gradients(tuple(weight.to(stack.dtype) for weight in stack.motion.weights))
+            tiny = torch.finfo(data.dtype).tiny
+            found = data.gradients(tuple(weight.to(data.dtype) for weight in stack.motion.weights))
             return sum(int(((gradient != 0) & (gradient.abs() < tiny)).sum()) for gradient in found)
 
         assert denormals() > 0, "otherwise this test shows nothing"
