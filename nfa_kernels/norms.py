@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.native.metrics import sums_of_squares
-from nfa_kernels.scaling import SMALLEST_SQUARE, in_reach, jointly_scaled
+from nfa_kernels.scaling import SMALLEST_SQUARE, jointly_scaled
 
 
 def norm(arrays: Sequence[Tensor]) -> Tensor:
     """(K,) root of the sum of all squares of arrays (K, H, D)."""
-    squares = _sum_of_squares(arrays)
-    if in_reach(squares):
-        return squares.sqrt()
+    return root_or(_sum_of_squares(arrays), lambda: _scaled_norm(arrays))
+
+
+def _scaled_norm(arrays: Sequence[Tensor]) -> Tensor:
     scaled, log_scale = jointly_scaled(arrays)
     return _sum_of_squares(scaled).sqrt() * torch.exp(log_scale)
 
