@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from nfa_kernels.collapse import has_collapsed
-from nfa_kernels.losses import Loss
+from nfa_kernels.losses import loss_of
 from nfa_kernels.measured_data import MeasuredData
 from nfa_kernels.networks import Params
 from nfa_kernels.shared import repeated
@@ -21,23 +21,20 @@ class Health:
 
     Args:
         network: of the stack.
-        loss: that it trains on.
-        name: of the loss.
+        loss: name of the one that it trains on.
         weights: initial parameters.
         data: that it is measured on.
         x: (K, N, ..) inputs that it trains on, in its dtype.
         y: (K, N, C) targets as the loss reads them.
     """
 
-    def __init__(
-        self, network: Network, loss: Loss, name: str, weights: Params, data: MeasuredData, x: Tensor, y: Tensor
-    ) -> None:
-        self._network, self._loss, self._dtype = network, loss, x.dtype
+    def __init__(self, network: Network, loss: str, weights: Params, data: MeasuredData, x: Tensor, y: Tensor) -> None:
+        self._network, self._loss, self._dtype = network, loss_of(loss), x.dtype
         first = self._losses(weights, data.x, data.y)
         # an initial loss that is no number says nothing about what follows
         self._explodes_at = EXPLODES_TIMES * torch.maximum(first.nan_to_num(0.0, 0.0), data.zero_loss)
         self._size_at_first = network.log_size(weights)
-        if network.is_compressed(name):
+        if network.is_compressed(loss):
             self._x, self._y = data.x, data.y
         else:
             self._x, self._y = x[:, :CHECK_ROWS].clone(), y[:, :CHECK_ROWS].to(torch.float64)

@@ -12,19 +12,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from nfa_kernels.losses import loss_of, loss_targets
-from nfa_kernels.metrics import Measured, Request, needs_initial
+from nfa_kernels.losses import loss_targets
+from nfa_kernels.metrics import Measured
 from nfa_kernels.networks import Params
-from nfa_kernels.shared import is_shared, repeated
 from workers.blocks import STUCK, Block, LaneEnd, Stack
 from workers.checkpoints import MOST_BYTES, MOST_KEPT_BYTES, CheckpointError, pack, pack_in_parts, size, unpack
 from workers.film import Film
 from workers.health import Health
 from workers.kept_weights import KeptWeights, kept_weights
 from workers.looks import End, Look, first_ends
+from workers.measuring import Measuring
 from workers.motion import CHECK_STEPS, motion
-from workers.network_data import Point, TrainingSet
-from workers.other_inputs import OtherInputs, with_others
+from workers.network_data import TrainingSet
 from workers.preparing import flushed_denormals, initial_weights, prepared
 from workers.rows import Rows
 from workers.stopping import Stopping
@@ -80,36 +79,27 @@ class _Run:
         checkpoint_seconds: float = math.inf,
         stopped: Stopped = frozenset,
     ) -> None:
-        self.settings = settings = stack.lanes[0].settings
-        training = settings["training"]
+        settings = stack.lanes[0].settings
+        training, trainings = settings["training"], [lane.settings["training"] for lane in stack.lanes]
         self.lanes = list(range(len(stack.lanes)))
+        self.device = device
         self.block_seconds, self.checkpoint_seconds, self.stopped = block_seconds, checkpoint_seconds, stopped
         dtype = getattr(torch, training["dtype"])
         ready = prepared(stack, device, settings["measure"]["metrics"])
-        self.network, x, y, numbers, self.data = ready[:5]
-        asked = settings["measure"].get("inputs", ())
-        self.others = OtherInputs(stack, asked, self.network, self.data, ready.form, ready.x_test)
+        self.network, x = ready.network, ready.x
+        y = loss_targets(training["loss"], ready.y, ready.loss_numbers)
         weights = initial_weights(stack, self.network, device)
-        self.loss_name = training["loss"]
-        measured, trainings = settings["measure"], [lane.settings["training"] for lane in stack.lanes]
         seeds = [lane.seed for lane in stack.lanes]
-        y = loss_targets(self.loss_name, y, numbers)
         samples = self.network.training_data(TrainingSet(x, y, training, seeds, dtype))
         self.motion = motion(weights, samples, settings, trainings)
-        self.weight_decay = self.network.weight_decays(samples.owners, trainings, device)
-        self.request = Request(
-            tuple(measured["metrics"]), tuple(measured["layers"]), tuple(measured.get("exponents", ()))
-        )
-        initial_needed = needs_initial(self.request.metrics)
-        self.initial = tuple(w.clone() for w in self.motion.weights) if initial_needed else None
-        self.rows = Rows(self.request)
-        loss = loss_of(self.loss_name)
-        self.health = Health(self.network, loss, self.loss_name, self.motion.weights, self.data, x.to(dtype), y)
+        decay = self.network.weight_decays(samples.owners, trainings, device)
+        self.measuring = Measuring(stack, ready, settings, self.motion.weights, decay)
+        self.rows = Rows(self.measuring.request)
+        self.health = Health(self.network, training["loss"], self.motion.weights, ready.data, x.to(dtype), y)
         self.first, self.saved, self.heaviness = 0, time.monotonic(), 1.0
         self.keeps = frozenset(number for number, lane in enumerate(stack.lanes) if lane.keeps)
         self.stopping = Stopping(stack.lanes, self.network.layer_names)
-        held = [array for array in (*self.motion.weights, *self.data) if not is_shared(array)]
-        self.lane_bytes = sum(array.nbytes for array in held) // len(self.lanes)
+        self.look_bytes = _lane_bytes(self.motion.weights) + self.measuring.lane_bytes
         files = [lane.checkpoint for lane in stack.lanes if lane.checkpoint is not None]
         if files:
             self._go_on([*files])
@@ -173,7 +163,7 @@ class _Run:
         """Looks to go through at once; one where somebody wants to hear of the stack more often than a film lasts."""
         if min(self.block_seconds, self.checkpoint_seconds) < _LISTEN_SECONDS:
             return 1
-        return min(_MOST_LOOKS, _FILM_BYTES // max(1, self.lane_bytes * len(self.lanes)))
+        return min(_MOST_LOOKS, _FILM_BYTES // max(1, self.look_bytes * len(self.lanes)))
 
     def _advance(self, number: int) -> None:
         """Move towards a measured point; return early to look for divergence, to be listened to or to yield a block."""
@@ -230,7 +220,7 @@ class _Run:
 
     def _measured_on(self, film: Film) -> Measured:
         with flushed_denormals():
-            return self._measured(film.at_points, slice(None), len(film.points))
+            return self.measuring.of(film.at_points, times=len(film.points))
 
     def _stops(self, film: Film, measured: Measured) -> dict[int, dict[int, str]]:
         """Look -> place -> why its settings stop a lane there."""
@@ -244,23 +234,19 @@ class _Run:
         """Add a row of each lane that ends between two measured points, where it ends."""
         for number, at in enumerate(film.checks):
             if places := [place for place, end in ends.items() if end.look == at]:
-                index, step = self._index(places), film.looks[at].step
-                lanes, measured = (
-                    [self.lanes[place] for place in places],
-                    self._measured(film.at_check(number, index), index),
-                )
-                self.rows.add(lanes, [step] * len(lanes), film.times[at][index], measured)
+                index, lanes = self._index(places), [self.lanes[place] for place in places]
+                measured = self.measuring.of(film.at_check(number, index), index)
+                self.rows.add(lanes, [film.looks[at].step] * len(lanes), film.times[at][index], measured)
 
     def _index(self, places: Sequence[int]) -> Tensor | slice:
         """What picks the lanes at these places out of a tensor (K, ..); nothing is copied where all are meant."""
         if len(places) == len(self.lanes):
             return slice(None)
-        return torch.tensor(places, dtype=torch.long, device=self.weight_decay.device)
+        return torch.tensor(places, dtype=torch.long, device=self.device)
 
     def _parts(self, places: list[int]) -> Iterator[list[int]]:
         """Places in the stack, as many at a time as have weights for one block."""
-        lane_bytes = sum(array[0].numel() * array.element_size() for array in self.motion.weights)
-        count = max(1, MOST_BYTES // max(1, lane_bytes))
+        count = max(1, MOST_BYTES // max(1, _lane_bytes(self.motion.weights)))
         for start in range(0, len(places), count):
             yield places[start : start + count]
 
@@ -268,7 +254,7 @@ class _Run:
         """Measure the lanes at these places at a point, and end those that are where they end."""
         started, index = time.monotonic(), self._index(places)
         with flushed_denormals():
-            measured = self._measured(tuple(weight[index] for weight in self.motion.weights), index)
+            measured = self.measuring.of(tuple(weight[index] for weight in self.motion.weights), index)
         self._add(places, index, measured)
         self.measuring_seconds += time.monotonic() - started
         self._end(places, index, measured, number)
@@ -355,38 +341,20 @@ class _Run:
         if not ends:
             return
         places = list(ends)
-        index = torch.tensor(places, device=self.weight_decay.device)
-        self._add(places, index, self._measured(tuple(weight[index] for weight in self.motion.weights), index))
+        index = torch.tensor(places, device=self.device)
+        self._add(places, index, self.measuring.of(tuple(weight[index] for weight in self.motion.weights), index))
         self.ended += ends.values()
         self._keep([place for place in range(len(self.lanes)) if place not in ends])
-
-    def _measured(self, weights: Params, index: Tensor | slice, times: int = 1) -> Measured:
-        """Every metric asked for.
-
-        Args:
-            weights: of the lanes at these places so many times, one round after the other.
-            index: places.
-            times: how many rounds.
-        """
-        initial = self.initial and tuple(repeated(weight[index], times) for weight in self.initial)
-        decay = repeated(self.weight_decay[index], times)
-        point = Point(self.data.select(index).repeated(times), self.request, self.loss_name, initial, decay)
-        measured = self.network.measure(weights, point)
-        return with_others(measured, self.others.measured(weights, index, times, point))
 
     def _keep(self, places: list[int]) -> None:
         """Compact the stack to the lanes at these places."""
         if len(places) == len(self.lanes):
             return
         self.lanes = [self.lanes[place] for place in places]
-        index = torch.tensor(places, dtype=torch.long, device=self.weight_decay.device)
+        index = torch.tensor(places, dtype=torch.long, device=self.device)
         self.motion.keep(index)
-        self.data = self.data.select(index)
-        self.others.keep(index)
+        self.measuring.keep(index)
         self.health.keep(index)
-        self.weight_decay = self.weight_decay[index]
-        if self.initial is not None:
-            self.initial = tuple(weight[index] for weight in self.initial)
 
     def _checkpoints(self, number: int) -> Iterator[tuple[tuple[int, int, bytes], ...]]:
         """Where the running lanes are on the way to a measured point, in parts that fit a block."""
@@ -415,3 +383,7 @@ class _Run:
         )
         self._reset()
         return block
+
+
+def _lane_bytes(weights: Params) -> int:
+    return sum(array.nbytes for array in weights) // len(weights[0])
