@@ -10,6 +10,14 @@ from itertools import pairwise
 
 from nfa_kernels import agop_ways, names
 
+COMPILED_FLOPS_AT_ONCE = 5e8
+"""Of a call of compiled steps, about 20 ms of a core: who waits for a trainer's answer does not wait longer."""
+CHECK_STEPS = 64
+"""Optimiser steps between two looks at whether a network has diverged."""
+LOOKS_AT_ONCE, LOOK_BYTES = 64, 4 << 20
+"""Looks that a stack goes through in one call, and bytes that weights and data may take for them: small networks train
+for less time between two looks than it takes to look at them one by one."""
+
 
 @dataclass(frozen=True)
 class Shape:

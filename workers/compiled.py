@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from nfa_kernels.cost import COMPILED_FLOPS_AT_ONCE
 from nfa_kernels.linear import Moments
 from nfa_kernels.native import call
 from nfa_kernels.native.graphs import GraphCall, run_graph
@@ -13,8 +14,6 @@ from nfa_kernels.native.networks import compiled
 from nfa_kernels.networks import Params
 from workers.updates import Updates
 
-_FLOPS_AT_ONCE = 5e8
-"""About 20 ms of a core: who waits for a trainer's answer does not wait longer."""
 _SHARED = {
     **dict.fromkeys(("momentum", "nesterov", "sgdw"), ("momentum",)),
     **dict.fromkeys(("adam", "adamw"), ("beta1", "beta2", "epsilon")),
@@ -52,7 +51,7 @@ class CompiledSteps:
     @property
     def most(self) -> int:
         """Steps at a time."""
-        return max(1, int(_FLOPS_AT_ONCE / (len(self._rates) * self._flops)))
+        return max(1, int(COMPILED_FLOPS_AT_ONCE / (len(self._rates) * self._flops)))
 
     def run(
         self,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nfa_kernels import flow, names
 from nfa_kernels.at_once import is_cached
+from nfa_kernels.cost import CHECK_STEPS
 from nfa_kernels.native.call import Looks
 from nfa_kernels.networks import Params
 from service.grid.measured_steps import measured_times
@@ -24,8 +25,6 @@ from workers.updates import Updates, learning_rates, numbers, weight_decays
 
 _UNASKED_TRIES = 16
 """Steps of a flow that a device tries between two questions to it."""
-CHECK_STEPS = 64
-"""Optimiser steps between two looks at whether a network has diverged."""
 
 Training = Mapping[str, Any]
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from nfa_kernels.cost import CHECK_STEPS, LOOK_BYTES, LOOKS_AT_ONCE
 from nfa_kernels.losses import loss_targets
 from nfa_kernels.metrics import Measured
 from nfa_kernels.networks import Params
@@ -22,16 +23,13 @@ from workers.health import Health
 from workers.kept_weights import KeptWeights, kept_weights
 from workers.looks import End, Look, first_ends
 from workers.measuring import Measuring
-from workers.motion import CHECK_STEPS, motion
+from workers.motion import motion
 from workers.network_data import TrainingSet
 from workers.preparing import flushed_denormals, initial_weights, prepared
 from workers.rows import Rows
 from workers.stopping import Stopping
 
 _LISTEN_SECONDS = 0.05
-_MOST_LOOKS, _FILM_BYTES = 64, 4 << 20
-"""Looks that are gone through at once, and bytes that weights and data may take for them: small networks train for less
-time between two looks than it takes to look at them one by one."""
 
 Stopped = Callable[[], frozenset[int]]
 
@@ -163,7 +161,7 @@ class _Run:
         """Looks to go through at once; one where somebody wants to hear of the stack more often than a film lasts."""
         if min(self.block_seconds, self.checkpoint_seconds) < _LISTEN_SECONDS:
             return 1
-        return min(_MOST_LOOKS, _FILM_BYTES // max(1, self.look_bytes * len(self.lanes)))
+        return min(LOOKS_AT_ONCE, LOOK_BYTES // max(1, self.look_bytes * len(self.lanes)))
 
     def _advance(self, number: int) -> None:
         """Move towards a measured point; return early to look for divergence, to be listened to or to yield a block."""

@@ -119,8 +119,25 @@ def stack_seconds(
     steps = updates(settings)
     running = lanes if lane_updates is None or not steps else lane_updates / steps
     start = START_SECONDS + lanes * LANE_START_SECONDS
-    measured = measured_count(settings) * _measuring_seconds(settings, shape, lanes)
+    measured = measured_count(settings) * _measuring_seconds(
+        settings, shape, lanes, points_at_once(settings, shape, lanes)
+    )
     return start + steps * step_seconds(settings, shape, running) + measured
+
+
+def points_at_once(settings: Mapping[str, Any], shape: DataShape, lanes: int) -> float:
+    """Points that a stack of lanes is measured at together, where compiled code goes through them in one call."""
+    network, steps = built(settings["network"], shape), steps_of(settings, shape)
+    if not network.is_compiled(settings["network"], settings["training"]):
+        return 1.0
+    points, lanes = measured_count(settings), max(1, lanes)
+    between = max(1.0, updates(settings) / points)
+    rows = shape.inputs + shape.outputs if network.measuring == "by_products" else _all_samples(shape)
+    held = lanes * 8 * (network.parameters + rows * (shape.inputs + shape.outputs))
+    looks = min(kernel_cost.LOOKS_AT_ONCE, kernel_cost.LOOK_BYTES / held)
+    in_looks = looks / (1 + between / kernel_cost.CHECK_STEPS)
+    in_one_call = kernel_cost.COMPILED_FLOPS_AT_ONCE / (lanes * network.step_flops(steps) * between)
+    return max(1.0, min(points, in_looks, in_one_call))
 
 
 def longest_silence(settings: Mapping[str, Any], shape: DataShape, lanes: int) -> float:
@@ -131,8 +148,8 @@ def longest_silence(settings: Mapping[str, Any], shape: DataShape, lanes: int) -
     return start + step + _measuring_seconds(settings, shape, lanes)
 
 
-def _measuring_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: int) -> float:
-    """Seconds of measuring a stack once."""
+def _measuring_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: int, together: float = 1.0) -> float:
+    """Seconds of measuring a stack once, where so many measurements are made together."""
     layers = settings["measure"]["layers"]
     network, steps_made = built(settings["network"], shape), steps_of(settings, shape)
     metrics = settings["measure"]["metrics"]
@@ -143,5 +160,6 @@ def _measuring_seconds(settings: Mapping[str, Any], shape: DataShape, lanes: int
     one, own, rate = MEASUREMENT_SECONDS, 0.0, FLOPS_PER_SECOND
     if network.measuring != "library":
         (one, own), rate = COMPILED_MEASUREMENTS[network.measuring], MEASURED_FLOPS_PER_SECOND
-    measuring = len(layers) * (one + lanes * own) + calls + lanes * (flops / rate + named / FLOPS_PER_SECOND)
+    of_lane = len(layers) * own + flops / rate + named / FLOPS_PER_SECOND
+    measuring = (len(layers) * one + calls) / together + lanes * of_lane
     return measuring * (1 + len(settings["measure"].get("inputs", ())))

@@ -110,7 +110,7 @@ def test_a_stack_that_would_take_much_memory_for_many_looks_goes_through_few(
 ):
     lanes = STACKS["alike"]
     known = _told(lanes)
-    monkeypatch.setattr(training, "_FILM_BYTES", 30_000)
+    monkeypatch.setattr(training, "LOOK_BYTES", 30_000)
     assert _told(lanes) == known and 1 < max(filmed[1:]) < max(filmed)
 
 

@@ -266,6 +266,29 @@ def test_measurements_are_estimated_as_they_are_compiled(inputs, width, activati
     assert measured / 2.5 < 1e6 * one < 2.5 * measured
 
 
+@pytest.mark.parametrize(
+    ("width", "training", "every", "lanes", "together"),
+    [
+        # of 51 points and 15 looks beside most of them
+        (8, {"steps": 1000}, 20, 4, 64 / (1 + 1000 / 51 / 64)),
+        (8, {"steps": 100}, 20, 4, 6),
+        # weights and data of a look are 45 KiB a network
+        (64, {"steps": 1000}, 20, 4, 17.4),
+        (64, {"steps": 1000}, 20, 200, 1),
+        # a step of a network is half a million operations
+        (256, {"steps": 1000}, 500, 1, 1),
+        (8, {"optimizer": "gradient_flow", "horizon": 1.0}, None, 4, 1),
+        (8, {"steps": 1000, "optimizer": "muon"}, 20, 4, 1),
+    ],
+)
+def test_points_of_small_stacks_are_estimated_as_measured_together(width, training, every, lanes, together) -> None:
+    measure = {"every": every} if every else {"points": 20}
+    data = {"samples": 200, "inputs": 16, "outputs": 4}
+    document = {"data": data, "network": {"depth": 3, "width": width}, "training": training, "measure": measure}
+    [point] = expand({"trial": document}).points
+    assert cost.points_at_once(point.settings, point.shape, lanes) == pytest.approx(together, rel=0.1)
+
+
 IMAGES: dict[str, Any] = {"kind": "conv_teacher", "channels": 1, "size": 8}
 VECTORS: dict[str, Any] = {"inputs": 32, "spectrum": [1.0]}
 
