@@ -3,7 +3,13 @@
 from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
+from nfa_kernels.cost import LOOK_BYTES, LOOKS_AT_ONCE
 from workers.blocks import COLLAPSED, EXPLODED, LAST_STEP
+
+LISTEN_SECONDS = 0.05
+"""About how often a stack hears what it is told, and how often it may be heard of at most."""
+MEASURED_SECONDS = 0.05
+"""What is measured at once takes about so long at most."""
 
 
 class Look(NamedTuple):
@@ -18,6 +24,20 @@ def points_and_checks(looks: Sequence[Look]) -> tuple[list[int], list[int]]:
     """Numbers of the looks that are at points, and of the others."""
     of_points = [at for at, look in enumerate(looks) if look.number is not None]
     return of_points, [at for at, look in enumerate(looks) if look.number is None]
+
+
+def looks_at_once(bytes_of_look: int, point_seconds: float, hear_seconds: float) -> int:
+    """How many looks a stack may go through in one call; 1: it is looked at one look at a time.
+
+    Args:
+        bytes_of_look: that weights and data of the stack take.
+        point_seconds: that measuring it at a point has taken last.
+        hear_seconds: how often somebody wants to hear of it.
+    """
+    if hear_seconds < LISTEN_SECONDS:
+        return 1
+    in_time = MEASURED_SECONDS / max(1e-9, point_seconds)
+    return max(1, int(min(LOOKS_AT_ONCE, LOOK_BYTES // max(1, bytes_of_look), in_time)))
 
 
 class End(NamedTuple):

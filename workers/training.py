@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from nfa_kernels.cost import CHECK_STEPS, LOOK_BYTES, LOOKS_AT_ONCE
+from nfa_kernels.cost import CHECK_STEPS
 from nfa_kernels.losses import loss_targets
 from nfa_kernels.metrics import Measured
 from nfa_kernels.networks import Params
@@ -21,15 +21,13 @@ from workers.checkpoints import MOST_BYTES, MOST_KEPT_BYTES, CheckpointError, pa
 from workers.film import Film
 from workers.health import Health
 from workers.kept_weights import KeptWeights, kept_weights
-from workers.looks import End, Look, first_ends
+from workers.looks import LISTEN_SECONDS, End, Look, first_ends, looks_at_once
 from workers.measuring import Measuring
 from workers.motion import motion
 from workers.network_data import TrainingSet
 from workers.preparing import flushed_denormals, initial_weights, prepared
 from workers.rows import Rows
 from workers.stopping import Stopping
-
-_LISTEN_SECONDS = 0.05
 
 Stopped = Callable[[], frozenset[int]]
 
@@ -97,6 +95,8 @@ class _Run:
         self.first, self.saved, self.heaviness = 0, time.monotonic(), 1.0
         self.keeps = frozenset(number for number, lane in enumerate(stack.lanes) if lane.keeps)
         self.stopping = Stopping(stack.lanes, self.network.layer_names)
+        # known from the first point on
+        self.point_seconds = LISTEN_SECONDS
         self.look_bytes = _lane_bytes(self.motion.weights) + self.measuring.lane_bytes
         files = [lane.checkpoint for lane in stack.lanes if lane.checkpoint is not None]
         if files:
@@ -158,10 +158,8 @@ class _Run:
         yield self._block(last=True)
 
     def _most_looks(self) -> int:
-        """Looks to go through at once; one where somebody wants to hear of the stack more often than a film lasts."""
-        if min(self.block_seconds, self.checkpoint_seconds) < _LISTEN_SECONDS:
-            return 1
-        return min(LOOKS_AT_ONCE, LOOK_BYTES // max(1, self.look_bytes * len(self.lanes)))
+        often = min(self.block_seconds, self.checkpoint_seconds)
+        return looks_at_once(self.look_bytes * len(self.lanes), self.point_seconds, often)
 
     def _advance(self, number: int) -> None:
         """Move towards a measured point; return early to look for divergence, to be listened to or to yield a block."""
@@ -170,7 +168,7 @@ class _Run:
             while not self.motion.reached(number):
                 self.lane_steps += self.motion.advance(number)
                 now = time.monotonic()
-                if now - self.listened > _LISTEN_SECONDS:
+                if now - self.listened > LISTEN_SECONDS:
                     self.listened = now
                     break
                 if self.motion.at_check:
@@ -212,7 +210,9 @@ class _Run:
             places, steps, of_rows, values = film.rows(measured, ends)
             self.rows.add([self.lanes[place] for place in places], steps, of_rows, values)
         self._add_early(film, ends)
-        self.measuring_seconds += time.monotonic() - filmed
+        looked = time.monotonic() - filmed
+        self.measuring_seconds += looked
+        self.point_seconds = looked / len(looks)
         self._end_all(ends, self.motion.points - 1 if last is None else last, [look.step for look in looks])
         self._drop_stopped()
 
@@ -254,7 +254,8 @@ class _Run:
         with flushed_denormals():
             measured = self.measuring.of(tuple(weight[index] for weight in self.motion.weights), index)
         self._add(places, index, measured)
-        self.measuring_seconds += time.monotonic() - started
+        self.point_seconds = time.monotonic() - started
+        self.measuring_seconds += self.point_seconds
         self._end(places, index, measured, number)
 
     def _add(self, places: Sequence[int], index: Tensor | slice, measured: Measured) -> None:

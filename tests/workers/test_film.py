@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from compilers import needs_compiler
 
+from nfa_kernels.cost import LOOK_BYTES, LOOKS_AT_ONCE
 from service.grid.canonical import canonical
 from service.grid.trial_settings import TrialSettings
-from workers import training
+from workers import looks
 from workers.blocks import Block, Lane, Stack
-from workers.looks import End, first_ends
+from workers.looks import MEASURED_SECONDS, End, first_ends, looks_at_once
 from workers.motion import Stepping
 from workers.training import train
 
@@ -30,6 +31,8 @@ def _lane(seed: int = 0, **training: Any) -> Lane:
 def filmed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many looks were gone through in one go, each time."""
     counts, by_code = list[int](), Stepping.film
+    # not fewer because the machine is busy
+    monkeypatch.setattr(looks, "MEASURED_SECONDS", 1e9)
     monkeypatch.setattr(Stepping, "film", lambda self, looks: (counts.append(len(looks)), by_code(self, looks))[1])
     return counts
 
@@ -110,7 +113,7 @@ def test_a_stack_that_would_take_much_memory_for_many_looks_goes_through_few(
 ):
     lanes = STACKS["alike"]
     known = _told(lanes)
-    monkeypatch.setattr(training, "LOOK_BYTES", 30_000)
+    monkeypatch.setattr(looks, "LOOK_BYTES", 30_000)
     assert _told(lanes) == known and 1 < max(filmed[1:]) < max(filmed)
 
 
@@ -137,6 +140,14 @@ def test_a_resumed_stack_tells_what_is_left(filmed: list[int]):
     assert again["ended"] == whole["ended"] and again["rows"]["network"] < whole["rows"]["network"]
     for name in ("network", "layers", "parametrised"):
         assert again[name].items() <= whole[name].items()
+
+
+def test_a_stack_goes_through_as_many_looks_as_room_and_those_who_wait_allow():
+    assert looks_at_once(1000, 1e-4, 1.0) == looks_at_once(1000, 0.0, 1.0) == LOOKS_AT_ONCE
+    assert looks_at_once(LOOK_BYTES // 7, 1e-4, 1.0) == 7
+    assert looks_at_once(0, MEASURED_SECONDS / 5.5, 1.0) == 5
+    for one in ((2 * LOOK_BYTES, 1e-4, 1.0), (1000, 30.0, 1.0), (1000, 1e-4, 0.0)):
+        assert looks_at_once(*one) == 1
 
 
 def _ends(healthy: Sequence[str], collapsed: Sequence[str], stops: Mapping[int, Mapping[int, str]], last: set[int]):
