@@ -20,6 +20,7 @@ from service.store.holders import Pair
 from service.store.leases import Leased
 from service.store.reports import End, Report
 from service.store.session import Store
+from service.store.watching import Watch
 from workers.blocks import Block, Broken, Stack, Told
 from workers.committing import Committer
 from workers.dividing import Dividing
@@ -76,6 +77,7 @@ class Dispatcher:
         self.holding = Holding(self.store, self.identity, self.settings.lease_seconds)
         self.sharing = Sharing(self.store, self.identity, self.settings, cluster_of(self.settings))
         self.searches = Searches(self.store, self.settings)
+        self.watch = Watch(self.store)
 
     def run(self) -> None:
         """Work until stopped."""
@@ -86,6 +88,7 @@ class Dispatcher:
                 self._guarded(self._turn)
         finally:
             self._hand_back()
+            self.watch.close()
 
     def _turn(self) -> None:
         self._settle()
@@ -94,7 +97,7 @@ class Dispatcher:
         self._kill_overdue()
         if not self.pool.busy():
             if not started and not self.commits.is_busy():
-                self.stop.wait(self.settings.idle_poll_seconds)
+                self.watch.wait(self.settings.idle_poll_seconds, self.stop)
             elif not started:
                 # what ends may let a search go on
                 self.commits.wait(self.settings.idle_poll_seconds)

@@ -44,7 +44,7 @@ class WorkerSettings(BaseSettings):
     ping_seconds: float = Field(5.0, gt=0)
     idle_poll_seconds: float = Field(0.1, gt=0)
     stuck_seconds: float = Field(120.0, gt=0)
-    max_trials: int = Field(100_000, ge=1, description="Trials of one experiment, as for the service.")
+    max_trials: int = Field(1_000_000, ge=1, description="Trials of one experiment, as for the service.")
     max_queued: int = Field(2_000_000, ge=1, description="Unfinished trials of one owner, as for the service.")
     otlp_endpoint: Endpoint = Field(None, description="Receiver of OpenTelemetry traces; unset: there are none.")
     otlp_headers: Headers = Field(None, description="Sent along with traces.")
