@@ -19,7 +19,7 @@ from serving import MANY, ask, database, p95, peak_bytes, reset_peak, resident_b
 from sqlalchemy import text
 
 from service.grid.expansion import expand
-from service.store import submissions, tallies
+from service.store import partitions, submissions, tallies
 from service.store.session import open_store
 
 TRIALS: Final = 1_000_000
@@ -67,6 +67,7 @@ def fill(url: str) -> str:
                 "SET LOCAL statement_timeout = '10min'; SET LOCAL session_replication_role = replica"
             )
             connection.exec_driver_sql("DELETE FROM experiment_trial; DELETE FROM trial")
+            partitions.cover(connection, range(values["first"], values["first"] + TRIALS + 1, 1_000))
             for statement in _FILL:
                 connection.execute(text(statement.format(**told)), values)
         with tallies.repairing(store) as connection:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,15 +71,15 @@ def dispatch() -> int:
     # Ray reads its environment while it is imported
     prepare(settings.token_path, settings.ray_address)
     from workers import trainer
-    from workers.blocks import Stack, Told
+    from workers.blocks import Block, Broken, Stack
     from workers.run import run
 
     class Sleeping(trainer.Trainer):
-        def train(
-            self, stacks: Sequence[Stack], block_seconds: float, checkpoint_seconds: float
-        ) -> Iterator[tuple[Told, ...]]:
-            time.sleep(SLEEP_SECONDS * len(stacks))
-            yield from super().train(stacks, block_seconds, checkpoint_seconds)
+        def _trained(
+            self, place: int, stack: Stack, block_seconds: float, checkpoint_seconds: float
+        ) -> Iterator[Block | Broken]:
+            time.sleep(SLEEP_SECONDS)
+            yield from super()._trained(place, stack, block_seconds, checkpoint_seconds)
 
     vars(trainer)["Trainer"] = Sleeping
     return run(settings, threading.Event())
