@@ -116,9 +116,9 @@ def questions(client: httpx.Client, path: str) -> None:
         "page of those that failed": ({"state": "failed"}, -100),
         "sorted page": ({"sort": "-final.alignment"}, None),
     }.items():
-        show(f"{name}, p95", p95(lambda p=params: ask(client, f"{path}/trials", p), 10) * 1e3, "ms", goal)
+        show(f"{name}, p95", p95(lambda p=params: ask(client, f"{path}/trials", p), 20) * 1e3, "ms", goal)
     show("results by two axes", p95(lambda: ask(client, f"{path}/results", {}), 2), "s", -2)
-    four = {"metrics": "alignment,residual,train_loss,test_loss", "agg": "mean,std,median"}
+    four = {"metric": "alignment,residual,train_loss,test_loss", "agg": "mean,std,median"}
     show("four metrics, median too", p95(lambda: ask(client, f"{path}/results", four), 1), "s", None)
 
 

@@ -93,7 +93,7 @@ def dispatcher(home: Path, trainers: int, *, sleeping: bool, ray: dict[str, str]
     command = [sys.executable, __file__, "--dispatch"] if sleeping else [sys.executable, "-m", "workers"]
     with open_store(url) as store, (home / "dispatcher.log").open("wb") as log:
         schema.upgrade(store)
-        process = subprocess.Popen(command, env=os.environ | settings | ray, stderr=log)
+        process = subprocess.Popen(command, env=os.environ | settings | ray, stdout=log, stderr=log)
         try:
             _until(lambda: [one.slots for one in list_dispatchers(store)] == [trainers], home)
             yield store

@@ -39,6 +39,7 @@ from service.api.sign_ins import SignIns
 from service.api.slashes import Slashes
 from service.api.watching import Watching
 from service.bundles import routes as bundle_routes
+from service.heap import settle_heap
 from service.settings import Settings
 from service.store.session import Store, open_store
 from service.store.tokens import has_tokens
@@ -76,6 +77,7 @@ async def _open(app: FastAPI, settings: Settings, store: Store | None) -> AsyncG
     erasing = asyncio.create_task(erase_in_background(app.state.store, deleted, closing))
     settling = asyncio.create_task(settle_in_background(app.state.store, closing))
     with tracing(app.state.store, settings.otlp_endpoint, settings.otlp_headers) as app.state.traces:
+        settle_heap()
         yield
     closing.set()
     deleted.set()

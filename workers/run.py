@@ -12,6 +12,7 @@ import structlog
 
 from service.allowance import allowance
 from service.errors import ServiceError
+from service.heap import settle_heap
 from service.store import cluster, schema
 from service.store.session import Store, open_store
 from workers.dispatcher import Dispatcher
@@ -69,6 +70,7 @@ def _dispatch(store: Store, settings: WorkerSettings, stop: threading.Event, wat
     pool.follow(wanted)
     cluster.register_dispatcher(store, identity, socket.gethostname(), os.getpid(), len(pool.seats), sharing.told)
     log.info("dispatcher_started", dispatcher=identity, trainers=len(pool.seats), gpu_trainers=wanted.gpu)
+    settle_heap()
     provenance = {
         "service": importlib.metadata.version("nfa-service"),
         "ray": ray.__version__,
