@@ -1,6 +1,7 @@
 """The whole sweep as one stream, in constant memory."""
 
 import io
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Final, Literal
 
@@ -44,9 +45,15 @@ def export(
     if (same := unchanged(request, headers)) is not None:
         return same
     sweep = sweeps.open_sweep(store, experiment_id, level)
-    stream = WRITERS[form](sweep, sweeps.pieces(store, sweep))
+    stream = WRITERS[form](sweep, _begun(sweeps.pieces(store, sweep)))
     headers |= file_headers(form, f"{experiment_id}-measurements")
     return StreamingResponse(stream, media_type=MEDIA[form], headers=headers)
+
+
+def _begun(pieces: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same, the first of which has been read: what goes wrong at once is answered, and not broken off."""
+    first = next(pieces, None)
+    return pieces if first is None else itertools.chain([first], pieces)
 
 
 class Sink(io.RawIOBase):

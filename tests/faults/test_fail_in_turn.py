@@ -108,3 +108,20 @@ def test_a_question_whose_calls_fail_is_answered_in_full_or_with_503(store, stor
                 call += 1
         assert call > 0
         assert api.get(path).content == whole
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "arrow", "parquet"])
+def test_an_export_whose_calls_fail_before_it_begins_is_answered_as_unavailable(store, tiny_grid, form):
+    """Compressed answers are sent later than they are begun: a failure between the two was a 500."""
+    application = create_app(Settings(requests_per_second=1e6), store)
+    answered = []
+    with TestClient(application, "http://127.0.0.1", raise_server_exceptions=False) as api:
+        made = api.post("/api/v1/experiments", json=tiny_grid(seeds=3)).raise_for_status().json()["id"]
+        with failing_database(store) as calls:
+            while calls.is_over:
+                calls.arm(len(answered), "before")
+                answer = api.get(f"/api/v1/experiments/{made}/measurements?format={form}")
+                answered.append(answer.status_code)
+            calls.arm(-1, "done")
+    assert answered[-1] == 200 and {*answered[:-1]} == {503}, answered
+    assert len(answered) > 4
