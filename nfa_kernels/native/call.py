@@ -186,6 +186,9 @@ def make(
         points("frames", looks.frames)
         if {*looks.places} != {*range(len(looks.steps))}:
             raise ValueError(f"compiled steps: received frames {looks.places}, needed is one for each look")
+        if any(one >= after for one, after in pairwise((0, *looks.steps, call.steps + 1))):
+            told = f"received looks after {looks.steps}, allowed are 1 to {call.steps} in order"
+            raise ValueError(f"compiled steps: {told}")
         look_steps, look_frames = ((ctypes.c_int64 * len(looks.steps))(*one) for one in (looks.steps, looks.places))
         call.looks, call.look_steps = len(looks.steps), ctypes.addressof(look_steps)
         call.look_frames = ctypes.addressof(look_frames)

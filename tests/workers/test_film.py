@@ -5,16 +5,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from compilers import needs_compiler
 
 from nfa_kernels.cost import LOOK_BYTES, LOOKS_AT_ONCE
+from nfa_kernels.native.call import Looks
 from service.grid.canonical import canonical
 from service.grid.trial_settings import TrialSettings
 from workers import looks
 from workers.blocks import Block, Lane, Stack
 from workers.looks import MEASURED_SECONDS, End, first_ends, looks_at_once
 from workers.motion import Stepping
-from workers.training import train
+from workers.training import _Run, train
 
 pytestmark = needs_compiler
 DATA: dict[str, Any] = {"samples": 20, "inputs": 5, "outputs": 2, "spectrum": [2, 1]}
@@ -148,6 +150,18 @@ def test_a_stack_goes_through_as_many_looks_as_room_and_those_who_wait_allow():
     assert looks_at_once(0, MEASURED_SECONDS / 5.5, 1.0) == 5
     for one in ((2 * LOOK_BYTES, 1e-4, 1.0), (1000, 30.0, 1.0), (1000, 1e-4, 0.0)):
         assert looks_at_once(*one) == 1
+
+
+@pytest.mark.parametrize(
+    ("steps", "places"), [((7,), (0,)), ((0,), (0,)), ((3, 2), (0, 1)), ((2, 2), (0, 1)), ((2, 4), (0, 2))]
+)
+def test_looks_that_steps_do_not_pass_are_refused(steps: tuple[int, ...], places: tuple[int, ...]):
+    with torch.inference_mode():
+        stack = _Run(Stack((_lane(),)), torch.device("cpu"), 1e9).motion
+        assert isinstance(stack, Stepping) and stack._compiled is not None
+        frames = tuple(weight.new_empty(len(steps), *weight.shape) for weight in stack.weights)
+        with pytest.raises(ValueError, match="compiled steps: received"):
+            stack._compiled.run(stack.weights, stack._data.of_steps(5), [1.0] * 5, Looks(steps, places, frames))
 
 
 def _ends(healthy: Sequence[str], collapsed: Sequence[str], stops: Mapping[int, Mapping[int, str]], last: set[int]):

@@ -18,7 +18,7 @@ from workers.training import train
 @pytest.fixture(autouse=True)
 def few_tries(monkeypatch):
     """A flow that is quick here tries fewer steps beyond the end."""
-    monkeypatch.setattr("workers.motion._UNASKED_TRIES", 3)
+    monkeypatch.setattr("workers.flowing._UNASKED_TRIES", 3)
 
 
 def _blocks(settings: Any, device: str = "cpu", files: Any = None, lanes: int = 2, **options: Any) -> list[Any]:
